@@ -1,0 +1,114 @@
+"""Pictures in and out: any file, PIL image or array becomes 8-bit RGB, upright."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+ImageLike = str | Path | Image.Image | np.ndarray
+
+
+def read_image(image: ImageLike) -> np.ndarray:
+    """Bring a picture of any kind to (H, W, 3) uint8 RGB.
+
+    Parameters
+    ----------
+    image
+        A file name, a PIL image of any mode, or an array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), RGB
+        order; uint8, uint16, bool, or float in [0, 1]. EXIF orientation is applied. Transparent pictures are
+        laid over white, as a viewer shows them. 16-bit values are scaled, not cut.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is empty, damaged or no picture, or the array has another shape, type or range.
+    TypeError
+        For anything else than the three kinds.
+    """
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if isinstance(image, Image.Image):
+        return _from_pil(image)
+    if not isinstance(image, (str, Path)):
+        raise TypeError(f"image must be a path, a PIL image or an array, got {type(image).__name__}")
+    path = Path(image)
+    if not path.is_file():
+        raise FileNotFoundError(f"no picture at {path}")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty (0 bytes)")
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            return _from_pil(opened)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is damaged or no picture: {error}") from error
+
+
+def _from_pil(image: Image.Image) -> np.ndarray:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        values = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if values.max(initial=0) > 255 else 255.0
+        grey = np.clip(values / top * 255, 0, 255).round().astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    array = np.asarray(image.convert("RGB"))
+    return _nonempty(array)
+
+
+def _from_array(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
+        raise ValueError(f"an image array must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {array.shape}")
+    _nonempty(array)
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    elif array.dtype == np.uint16:
+        array = (array / 257.0).round().astype(np.uint8)
+    elif np.issubdtype(array.dtype, np.floating):
+        low, high = float(array.min()), float(array.max())
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"a floating-point image must lie in [0, 1], got [{low:g}, {high:g}]")
+        array = (array * 255).round().astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise ValueError(f"an image array must be uint8, uint16, bool or float, got {array.dtype}")
+    if array.shape[2] == 1:
+        return np.repeat(array, 3, axis=2)
+    if array.shape[2] == 4:
+        alpha = array[..., 3:] / 255.0
+        return (array[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
+    return np.ascontiguousarray(array)
+
+
+def _nonempty(array: np.ndarray) -> np.ndarray:
+    if 0 in array.shape:
+        raise ValueError(f"the image has no pixels: {array.shape}")
+    return array
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """(H, W, 3) or (H, W) uint8 or float array to a (1, C, H, W) float32 tensor in [0, 1]."""
+    array = image[..., None] if image.ndim == 2 else image
+    scale = 255.0 if array.dtype == np.uint8 else 1.0
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1))).float().div_(scale)[None]
+
+
+def to_array(tensor: Tensor) -> np.ndarray:
+    """(1, C, H, W) or (C, H, W) tensor in [0, 1] to (H, W, C) uint8, or (H, W) for one channel."""
+    tensor = tensor[0] if tensor.ndim == 4 else tensor
+    array = tensor.detach().float().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return array[..., 0] if array.shape[2] == 1 else array
+
+
+def show_size(image: Any) -> str:
+    """``"width x height"`` of an array, for messages."""
+    return f"{image.shape[1]} x {image.shape[0]}"

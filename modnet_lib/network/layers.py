@@ -1,0 +1,201 @@
+"""Building blocks of the three branches: convolution blocks, IBNorm, ASPP, e-ASPP, squeeze-and-excite."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# The paper names no dilation rates. At 512 x 512 the map that e-ASPP sees is 16 x 16, at 256 x 256 it is
+# 8 x 8: a rate of 8 or more leaves only the centre tap alive in training at 256. Hence rates below 8 (ours).
+EASPP_DILATIONS = (1, 2, 3, 5, 7)
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution, batch normalisation, ReLU: the block of the paper variant.
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        Channels of the input and the output.
+    kernel_size
+        Side of the square kernel; the padding keeps the size at stride 1.
+    stride, dilation, groups
+        As in `torch.nn.Conv2d`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+    ):
+        padding = dilation * (kernel_size - 1) // 2
+        super().__init__(
+            nn.Conv2d(
+                in_channels,
+                out_channels,
+                kernel_size,
+                stride,
+                padding,
+                dilation,
+                groups,
+                bias=False,  # the normalisation that follows has its own shift
+            ),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class IBNorm(nn.Module):
+    """Batch norm on the first half of the channels, instance norm on the second half.
+
+    Part of the released network, not of the paper. The instance norm has no affine parameters.
+
+    Parameters
+    ----------
+    channels
+        Channels of the input, (N, channels, H, W).
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.split = [channels // 2, channels - channels // 2]
+        self.batch_norm = nn.BatchNorm2d(self.split[0])
+        self.instance_norm = nn.InstanceNorm2d(self.split[1], affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise `x` of shape (N, C, H, W)."""
+        first, second = x.split(self.split, dim=1)
+        return torch.cat((self.batch_norm(first), self.instance_norm(second)), dim=1)
+
+
+class IBConvBlock(nn.Sequential):
+    """Convolution with bias, IBNorm, ReLU: the block of the released network.
+
+    Parameters are those of `ConvBlock`.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1):
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2),
+            IBNorm(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class SqueezeExcite(nn.Module):
+    """Channel attention of the released network (in the place where the paper has e-ASPP).
+
+    Parameters
+    ----------
+    channels
+        Channels of the input and the output.
+    reduction
+        The hidden layer has ``channels // reduction`` units.
+    """
+
+    def __init__(self, channels: int, reduction: int = 4):
+        super().__init__()
+        self.squeeze = nn.Linear(channels, channels // reduction, bias=False)
+        self.excite = nn.Linear(channels // reduction, channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale each channel of `x` (N, C, H, W) by a weight in (0, 1)."""
+        weight = torch.sigmoid(self.excite(F.relu(self.squeeze(x.mean(dim=(2, 3))))))
+        return x * weight[:, :, None, None]
+
+
+class ASPP(nn.Module):
+    """Standard atrous spatial pyramid pooling as Appendix A counts it (Eq. 11 and 12).
+
+    `m` full atrous convolutions side by side, concatenated, then one point-wise convolution.
+    Its weights, without norms: ``m * c**2 * (k**2 + 1)``.
+
+    Parameters
+    ----------
+    channels
+        c, channels of the input and the output.
+    dilations
+        One rate per scale; their number is m.
+    kernel_size
+        k of the atrous convolutions.
+    """
+
+    def __init__(self, channels: int, dilations: Sequence[int] = EASPP_DILATIONS, kernel_size: int = 3):
+        super().__init__()
+        self.scales = nn.ModuleList(
+            ConvBlock(channels, channels, kernel_size, dilation=rate) for rate in dilations
+        )
+        self.fuse = ConvBlock(channels * len(self.scales), channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C, H, W)."""
+        return self.fuse(torch.cat([scale(x) for scale in self.scales], dim=1))
+
+
+class EfficientASPP(nn.Module):
+    """e-ASPP of Fig. 3 and Appendix A (Eq. 13 and 14).
+
+    Four steps: reduce the channels, one depth-wise atrous convolution per scale, fuse the scales depth-wise
+    (channel j of the result sees only channel j of each scale), then one point-wise convolution that both
+    fuses the channels and recovers their number. Its weights, without norms, at ``reduction=4``:
+    ``(2 * c**2 + (k**2 + 1) * m * c) / 4``, which is 835,200 for c = 1280, k = 3, m = 5.
+
+    Parameters
+    ----------
+    channels
+        c, channels of the input and the output; must be divisible by `reduction`.
+    reduction
+        4 in the paper. 1 leaves the reduction out, which is Appendix A's variant with 2 % of ASPP's weights.
+    dilations
+        One rate per scale (ours, the paper names none).
+    kernel_size
+        k of the atrous convolutions.
+
+    Raises
+    ------
+    ValueError
+        If `channels` is not divisible by `reduction`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 4,
+        dilations: Sequence[int] = EASPP_DILATIONS,
+        kernel_size: int = 3,
+    ):
+        super().__init__()
+        if reduction < 1 or channels % reduction:
+            raise ValueError(f"channels ({channels}) must be divisible by reduction ({reduction})")
+        inner = channels // reduction
+        self.reduce = ConvBlock(channels, inner, 1) if reduction > 1 else nn.Identity()
+        self.scales = nn.ModuleList(
+            ConvBlock(inner, inner, kernel_size, dilation=rate, groups=inner) for rate in dilations
+        )
+        self.fuse_scales = ConvBlock(inner * len(self.scales), inner, 1, groups=inner)
+        self.fuse_channels = ConvBlock(inner, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C, H, W)."""
+        x = self.reduce(x)
+        # stack + flatten interleaves the scales, so that group j of the fusion holds channel j of every scale
+        x = torch.stack([scale(x) for scale in self.scales], dim=2).flatten(1, 2)
+        return self.fuse_channels(self.fuse_scales(x))
+
+
+def upsample(x: Tensor, scale: int) -> Tensor:
+    """Enlarge (N, C, H, W) bilinearly by an integer factor (pixel centres aligned, not corners)."""
+    return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
+
+
+def concat(x: Tensor, *others: Tensor) -> Tensor:
+    """Concatenate along the channels in the type of `x`.
+
+    Under autocast the image is float32 and the features are not; a mixed `torch.cat` would go through float32.
+    """
+    return torch.cat((x, *(other.to(x.dtype) for other in others)), dim=1)

@@ -1,0 +1,242 @@
+"""MODNet: three branches S, D and F (Fig. 2), in the paper's form and in the released one."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from modnet_lib.network.backbones import Backbone, create_backbone, widen_first_convolution
+from modnet_lib.network.layers import ASPP, ConvBlock, EfficientASPP, concat, upsample
+from modnet_lib.network.released import ReleasedDetail, ReleasedFusion, ReleasedSemantic
+
+Variant = Literal["paper", "released"]
+Context = Literal["easpp", "aspp", "none"]
+STRIDE = 32  # the deepest map is at 1/32, so height and width must be multiples of it
+
+
+class MattingOutput(NamedTuple):
+    """What MODNet predicts; heads that were not asked for are ``None``.
+
+    Attributes
+    ----------
+    semantic
+        s_p, coarse portrait semantics, (N, 1, H/16, W/16) in [0, 1] (Eq. 2).
+    detail
+        d_p, boundary detail matte, (N, 1, H, W) in [0, 1]; meaningful in the transition region only (Eq. 3).
+    alpha
+        alpha_p, the matte, (N, 1, H, W) in [0, 1] (Eq. 4).
+    """
+
+    semantic: Tensor | None
+    detail: Tensor | None
+    alpha: Tensor
+
+
+class SemanticBranch(nn.Module):
+    """S: the backbone, e-ASPP on its top map, and the head for s_p (section "Semantic Estimation").
+
+    s_p = sigmoid(conv(up2(S(I)))). The doubling is ours: MobileNetV2 ends at 1/32, Eq. 2 wants 1/16.
+
+    Parameters
+    ----------
+    backbone
+        A feature pyramid.
+    context
+        What processes the top map: ``"easpp"`` (the paper), ``"aspp"`` (its costly ancestor), ``"none"``.
+    """
+
+    def __init__(self, backbone: Backbone, context: Context = "easpp"):
+        super().__init__()
+        contexts = {"easpp": EfficientASPP, "aspp": ASPP, "none": nn.Identity}
+        if context not in contexts:
+            raise ValueError(f"context must be one of {sorted(contexts)}, got {context!r}")
+        self.backbone = backbone
+        top = backbone.channels[-1]
+        self.context = contexts[context](top)
+        self.head = nn.Conv2d(top, 1, 3, padding=1)
+
+    def forward(self, image: Tensor, auxiliary: bool) -> tuple[Tensor, list[Tensor], Tensor | None]:
+        """Return S(I) at 1/32, the lower maps of the pyramid, and s_p if `auxiliary`."""
+        *low, top = self.backbone(image)
+        top = self.context(top)
+        semantic = torch.sigmoid(self.head(upsample(top, 2))) if auxiliary else None
+        return top, low, semantic
+
+
+class DetailBranch(nn.Module):
+    """D: twelve convolutions, at most 64 channels, most of them at 1/4 (section "Detail Prediction").
+
+    The first layer goes to 1/4 at once, the last two restore 1/2 and 1/1, and the skip link brings the image
+    (and the backbone's first map) past the reduction. Which low-level features enter is ours to choose: all
+    maps below the top. They are summed after a 1 x 1 convolution each, so that no layer is wider than 64.
+
+    Parameters
+    ----------
+    in_channels
+        Channels of the network's input.
+    channels
+        Channels of the five maps of the pyramid.
+    width
+        The largest number of channels.
+    """
+
+    out_channels = 16
+
+    def __init__(self, in_channels: int, channels: list[int], width: int = 64):
+        super().__init__()
+        half = width // 2
+        self.reduce = ConvBlock(in_channels, width, 7, stride=4)  # 1
+        self.lateral = nn.ModuleList(ConvBlock(c, width, 1) for c in channels[1:])  # 2-5: 1/4 1/8 1/16, S(I)
+        self.process = nn.Sequential(  # 6-10
+            *(ConvBlock(width, width) for _ in range(4)),
+            ConvBlock(width, half),
+        )
+        self.restore2 = ConvBlock(half + channels[0] + in_channels, half)  # 11
+        self.restore1 = ConvBlock(half + in_channels, self.out_channels)  # 12
+        self.head = nn.Conv2d(self.out_channels, 1, 1)
+
+    def forward(
+        self, image: Tensor, low: list[Tensor], top: Tensor, auxiliary: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return D(I, S(I)) of shape (N, 16, H, W), and d_p if `auxiliary`."""
+        x = self.reduce(image)
+        for level, (lateral, features) in enumerate(zip(self.lateral, [*low[1:], top], strict=True)):
+            features = lateral(features)
+            x = x + (upsample(features, 2**level) if level else features)
+        x = upsample(self.process(x), 2)
+        image2 = nn.functional.avg_pool2d(image, 2)
+        x = upsample(self.restore2(concat(x, low[0], image2)), 2)
+        x = self.restore1(concat(x, image))
+        return x, torch.sigmoid(self.head(x)) if auxiliary else None
+
+
+class FusionBranch(nn.Module):
+    """F: S(I), enlarged to the size of D(I, S(I)), beside it, to alpha_p (section "Semantic-Detail Fusion").
+
+    A 1 x 1 convolution and bilinear enlargement commute, so the channels are cut before the enlargement:
+    the same function as the paper's order, without a map of 1280 channels at full resolution.
+
+    Parameters
+    ----------
+    semantic_channels, detail_channels
+        Channels of S(I) and D(I, S(I)).
+    """
+
+    def __init__(self, semantic_channels: int, detail_channels: int):
+        super().__init__()
+        self.project = nn.Conv2d(semantic_channels, detail_channels, 1)
+        self.fuse = ConvBlock(2 * detail_channels, detail_channels)
+        self.head = nn.Conv2d(detail_channels, 1, 1)
+
+    def forward(self, top: Tensor, detail: Tensor, image: Tensor) -> Tensor:
+        """Return alpha_p, (N, 1, H, W). The paper's F does not look at `image`, the released one does."""
+        top = upsample(self.project(top), STRIDE)
+        return torch.sigmoid(self.head(self.fuse(concat(detail, top))))
+
+
+class MODNet(nn.Module):
+    """M = (S, D, F): a portrait's matte from a single image (Fig. 2).
+
+    Constructing a model never downloads; for trained weights see `load_checkpoint`, for a trained backbone
+    `load_backbone` and `load_imagenet_backbone`.
+
+    Parameters
+    ----------
+    variant
+        ``"paper"``: e-ASPP, D with 12 convolutions, batch norm. ``"released"``: the network that the authors
+        published (squeeze-and-excite, a decoder in S, IBNorm), 6,487,075 parameters on MobileNetV2.
+    backbone
+        ``"mobilenet_v2"``, the name of a timm model, or a `Backbone`.
+    trimap_input
+        Also take a trimap. It enters as a fourth channel of the input (ours, the paper does not say how).
+    context
+        The paper variant's module on the top map, for the ablation; see `SemanticBranch`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown variant, context or backbone, or a backbone without maps at all five scales.
+    """
+
+    def __init__(
+        self,
+        variant: Variant = "paper",
+        backbone: str | Backbone = "mobilenet_v2",
+        trimap_input: bool = False,
+        context: Context = "easpp",
+    ):
+        super().__init__()
+        if variant not in ("paper", "released"):
+            raise ValueError(f"variant must be 'paper' or 'released', got {variant!r}")
+        in_channels = 4 if trimap_input else 3
+        given = isinstance(backbone, Backbone)
+        base = backbone if isinstance(backbone, Backbone) else create_backbone(backbone, in_channels)
+        if given and trimap_input:
+            widen_first_convolution(base, in_channels)
+        self.config = {
+            "variant": variant,
+            "backbone": base.name,
+            "trimap_input": trimap_input,
+            "context": context,
+        }
+        channels = base.channels
+        if variant == "paper":
+            self.semantic_branch = SemanticBranch(base, context)
+            self.detail_branch = DetailBranch(in_channels, channels)
+            self.fusion_branch = FusionBranch(channels[-1], DetailBranch.out_channels)
+        else:
+            self.semantic_branch = ReleasedSemantic(base)
+            self.detail_branch = ReleasedDetail(in_channels, channels)
+            self.fusion_branch = ReleasedFusion(in_channels, channels)
+        self._initialise(keep_backbone=given)
+
+    def _initialise(self, keep_backbone: bool) -> None:
+        """Kaiming-uniform convolutions and zero biases, as in the released code."""
+        backbone = set(self.semantic_branch.backbone.modules()) if keep_backbone else set()
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module not in backbone:
+                nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(
+        self, image: Tensor, auxiliary: bool | None = None, trimap: Tensor | None = None
+    ) -> MattingOutput:
+        """Predict the matte of each image.
+
+        Parameters
+        ----------
+        image
+            (N, 3, H, W), RGB in [0, 1]; H and W multiples of 32. Normalised here with mean = std = 0.5.
+        auxiliary
+            Also compute the semantic and the detail head; ``None`` means in training only.
+        trimap
+            (N, 1, H, W) of {0, 0.5, 1}; required with ``trimap_input``, refused without.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit, or the trimap is missing or unexpected.
+        """
+        if image.ndim != 4 or image.shape[1] != 3:
+            raise ValueError(f"image must have shape (N, 3, H, W), got {tuple(image.shape)}")
+        if image.shape[2] % STRIDE or image.shape[3] % STRIDE or not image.numel():
+            raise ValueError(
+                f"height and width must be multiples of {STRIDE}, got {tuple(image.shape[2:])}; "
+                "modnet_lib.inference.Matter takes any size"
+            )
+        x = image * 2 - 1
+        if self.config["trimap_input"]:
+            if trimap is None or trimap.shape != (image.shape[0], 1, *image.shape[2:]):
+                got = None if trimap is None else tuple(trimap.shape)
+                raise ValueError(
+                    f"trimap_input needs a trimap of shape (N, 1, H, W) like the image, got {got}"
+                )
+            x = torch.cat((x, trimap * 2 - 1), dim=1)
+        elif trimap is not None:
+            raise ValueError("this network was built without trimap_input")
+        if auxiliary is None:
+            auxiliary = self.training
+        top, low, semantic = self.semantic_branch(x, auxiliary)
+        features, detail = self.detail_branch(x, low, top, auxiliary)
+        return MattingOutput(semantic, detail, self.fusion_branch(top, features, x))

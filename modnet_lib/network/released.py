@@ -1,0 +1,90 @@
+"""The branches of the network that the authors released, layer for layer.
+
+It is an earlier version of the paper's: squeeze-and-excite in the place of e-ASPP, a decoder inside S with
+S(I) at 1/8, thirteen convolutions in D, instance-batch normalisation everywhere outside the backbone.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from modnet_lib.network.backbones import Backbone
+from modnet_lib.network.layers import IBConvBlock, SqueezeExcite, concat, upsample
+
+WIDTH = 32  # of the high-resolution maps
+
+
+def shrink(x: Tensor, factor: int) -> Tensor:
+    """Shrink (N, C, H, W) bilinearly without antialiasing, as the release does."""
+    return nn.functional.interpolate(x, scale_factor=1 / factor, mode="bilinear", align_corners=False)
+
+
+class ReleasedSemantic(nn.Module):
+    """S of the release: S(I) has ``channels[2]`` channels at 1/8; s_p comes from it at stride 2."""
+
+    def __init__(self, backbone: Backbone):
+        super().__init__()
+        channels = backbone.channels
+        self.backbone = backbone
+        self.context = SqueezeExcite(channels[4])
+        self.decode16 = IBConvBlock(channels[4], channels[3], 5)
+        self.decode8 = IBConvBlock(channels[3], channels[2], 5)
+        self.head = nn.Conv2d(channels[2], 1, 3, stride=2, padding=1)
+
+    def forward(self, image: Tensor, auxiliary: bool) -> tuple[Tensor, list[Tensor], Tensor | None]:
+        """Return S(I) at 1/8, the lower maps of the pyramid, and s_p if `auxiliary`."""
+        *low, top = self.backbone(image)
+        x = self.decode16(upsample(self.context(top), 2))
+        x = self.decode8(upsample(x, 2))
+        return x, low, torch.sigmoid(self.head(x)) if auxiliary else None
+
+
+class ReleasedDetail(nn.Module):
+    """D of the release: D(I, S(I)) has 32 channels at 1/2; only the head of d_p works at full size."""
+
+    def __init__(self, in_channels: int, channels: list[int], width: int = WIDTH):
+        super().__init__()
+        self.lateral2 = IBConvBlock(channels[0], width, 1)
+        self.merge2 = IBConvBlock(width + in_channels, width, 3, stride=2)
+        self.lateral4 = IBConvBlock(channels[1], width, 1)
+        self.merge4 = IBConvBlock(2 * width, 2 * width)
+        self.process4 = nn.Sequential(
+            IBConvBlock(2 * width + channels[2] + in_channels, 2 * width),
+            IBConvBlock(2 * width, 2 * width),
+            IBConvBlock(2 * width, width),
+        )
+        self.process2 = nn.Sequential(
+            IBConvBlock(2 * width, 2 * width),
+            IBConvBlock(2 * width, width),
+            IBConvBlock(width, width),
+            IBConvBlock(width, width),
+        )
+        self.head = nn.Sequential(IBConvBlock(width + in_channels, width), nn.Conv2d(width, 1, 1))
+
+    def forward(
+        self, image: Tensor, low: list[Tensor], top: Tensor, auxiliary: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return D(I, S(I)) of shape (N, 32, H/2, W/2), and d_p if `auxiliary`."""
+        low2 = self.lateral2(low[0])
+        x = self.merge2(concat(shrink(image, 2).to(low2.dtype), low2))
+        x = self.merge4(concat(x, self.lateral4(low[1])))
+        x = self.process4(concat(x, upsample(top, 2), shrink(image, 4)))
+        x = self.process2(concat(upsample(x, 2), low2))
+        if not auxiliary:
+            return x, None
+        return x, torch.sigmoid(self.head(concat(upsample(x, 2), image)))
+
+
+class ReleasedFusion(nn.Module):
+    """F of the release: fuses at 1/2, enlarges, and looks at the image once more."""
+
+    def __init__(self, in_channels: int, channels: list[int], width: int = WIDTH):
+        super().__init__()
+        self.project = IBConvBlock(channels[2], width, 5)
+        self.fuse = IBConvBlock(2 * width, width)
+        self.head = nn.Sequential(IBConvBlock(width + in_channels, width // 2), nn.Conv2d(width // 2, 1, 1))
+
+    def forward(self, top: Tensor, features: Tensor, image: Tensor) -> Tensor:
+        """Return alpha_p, (N, 1, H, W)."""
+        x = upsample(self.project(upsample(top, 2)), 2)
+        x = upsample(self.fuse(concat(x, features)), 2)
+        return torch.sigmoid(self.head(concat(x, image)))
