@@ -2,59 +2,153 @@
 
 Every picture is a pure function of an integer seed. Shapes live in two coordinate systems, both with y
 pointing down: *frame* units, where the picture is the unit square, and *head* units, where the origin is the
-middle of the head and the distance from chin to crown is one.
+middle of the head and the distance from chin to crown is one. Colours are RGB in [0, 255].
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 
 Array = np.ndarray
+Box = tuple[int, int, int, int]
 Color = Sequence[float]
+Place = Callable[[Array], Array]
 Rng = np.random.Generator
 
-HAIR_KINDS = (
-    "straight_long",
-    "wavy",
-    "curly",
-    "coils",
-    "short",
-    "bob",
-    "braid",
-    "bun",
-    "bald",
-    "beard",
-)
+HAIR_KINDS = tuple("straight_long wavy curly coils short bob braid bun bald beard".split())
 BODY_KINDS = ("head", "half", "full")
 
 _SHIFT = 4  # fractional bits of the coordinates handed to the rasteriser
-_SKINS = {
-    "porcelain": (247, 217, 196),
-    "fair": (238, 196, 168),
-    "olive": (215, 168, 128),
-    "tan": (193, 139, 99),
-    "brown": (150, 99, 67),
-    "dark": (106, 69, 48),
-    "deep": (76, 49, 37),
-}
-_HAIRS = {
-    "black": (34, 28, 30),
-    "dark brown": (62, 42, 32),
-    "brown": (98, 66, 43),
-    "auburn": (124, 58, 34),
+_SKINS = {"porcelain": (247, 217, 196), "fair": (238, 196, 168), "olive": (215, 168, 128)}
+_SKINS |= {"tan": (193, 139, 99), "brown": (150, 99, 67), "dark": (106, 69, 48), "deep": (76, 49, 37)}
+_HAIRS = {"black": (34, 28, 30), "dark brown": (62, 42, 32), "brown": (98, 66, 43), "auburn": (124, 58, 34)}
+_HAIRS |= {
     "ginger": (178, 92, 42),
     "blond": (205, 165, 102),
     "grey": (158, 156, 154),
     "white": (214, 211, 205),
 }
-_CLOTHES = (
-    *((196, 62, 58), (44, 74, 120), (238, 234, 224), (52, 56, 62), (226, 170, 60), (70, 122, 92)),
-    *((136, 92, 148), (120, 168, 196), (222, 142, 128), (92, 104, 64), (150, 108, 76), (32, 92, 104)),
-)
+_CLOTHES = ((196, 62, 58), (44, 74, 120), (238, 234, 224), (52, 56, 62), (226, 170, 60), (70, 122, 92))
+_CLOTHES += ((136, 92, 148), (120, 168, 196), (222, 142, 128), (92, 104, 64), (150, 108, 76), (32, 92, 104))
+# Defaults of `_Canvas.paint` and of `_Figure.lock`, which say what they mean.
+_PAINT: dict[str, Any] = dict.fromkeys(("depth", "soft", "shadow"), 0.0)
+_PAINT |= {"opacity": 1.0, "solid": True, "tone": None, "clip": None, "folds": ()}
+_LOCK: dict[str, Any] = {"wave": 0.0, "curl": 0.0, "turns": 3.0, "clump": 0.02, "stray": 0.006, "cut": 0.08}
+_LOCK |= {"mass": 0.94, "shine": 0.4, "shadow": 0.25, "shade": 1.0, "body": False}
+# Drawings are tables of pieces "verb half-widths: points: colour: options", in hundredths of a head.
+# A verb with "2" is mirrored, one with "~" only tints what is there. Colours are "name*factor" or RGB.
+_JACKET = """
+poly: 0 220, 20 135, 27 72, -27 72, -20 135: white: depth=.5 | ~poly: 0 108, 22 70, -22 70: skin*.86: soft=1
+poly: -7 98, 7 98, 5 110, 11 210, -11 210, -5 110: accent*.8: depth=.6 shadow=.2
+poly2: 19 62, 31 74, 22 102, 2 102: white: depth=.25 shadow=.3
+poly2: 25 64, 44 80, 54 112, 41 116, 46 124, 0 225, 17 130: cloth*.92: depth=.4 shadow=.35 fabric=1
+oval: 6 232, 3 3: cloth*.4 | oval: 6 262, 3 3: cloth*.4
+"""
+_SHIRT = """
+~poly: 0 110, 17 72, -17 72: skin*.9: soft=1 | ~tube .7 .7: 4.5 110, 4.5 340: cloth*.6: opacity=.6
+oval: 0 125, 2.2 2.2: white: shadow=.2 | oval: 0 155, 2.2 2.2: white: shadow=.2
+oval: 0 185, 2.2 2.2: white: shadow=.2 | oval: 0 215, 2.2 2.2: white: shadow=.2
+oval: 0 245, 2.2 2.2: white: shadow=.2
+poly2: 17 58, 33 74, 25 106, 0 110, 10 85: cloth*1.03: depth=.3 shadow=.35 fabric=1
+"""
+_HOODIE = """
+tube2 6 12 11 5: 36 45, 46 72, 24 98, 3 110: cloth: depth=.8 shadow=.35
+tube2 1.8 1.8: 12 102, 15 130, 13 160: white: shadow=.3
+poly: -40 220, 40 220, 58 275, -58 275: cloth: depth=.2 shadow=.3
+"""
+_SKULL = """
+blob2: 33 -4, 39 -8, 43 -3, 42 8, 38.5 17, 34 18: skin*.97 .9 .88: depth=.7
+~tube2 1 1.3 .8: 37 11, 40 2, 38.5 -4, 36.5 -1: skin*.6: soft=.6 opacity=.7
+"""
+_FACE = """
+~oval2: 22 16, 10 7: skin*1 .7 .68: soft=5 opacity=.4 | ~oval: 0 18, 5 4: skin*1 .74 .7: soft=3 opacity=.35
+~tube2 .2 .7 .2: 8.5 20, 13 25.5, 15 31.5: skin*.6: soft=.6 opacity=.3
+~tube2 .3 1.2 .3: 3 22.3, 5 21.4, 6.6 22.6: skin*.38: soft=.4 opacity=.8
+~tube2 .1 .5 .1: 7.2 17, 9 20, 7.8 22.8: skin*.58: soft=.4 opacity=.55
+~tube .2 .7 .2: -5 23.2, 0 24.3, 5 23.2: skin*.55: soft=.6 opacity=.6
+"""
+_EYE = """
+~oval: 15.5 -3.5, 10 4: skin*.62: soft=2 opacity=.4
+~blob: 8.2 1.2, 11 -2.4, 15.5 -3.5, 20 -2.2, 22.9 -.2, 20 2, 15 2.7, 11 2: 240 235 230
+~oval: IRIS, 4 4: iris*.4: clip=1 | ~oval: IRIS, 3.5 3.5: iris: clip=1
+~oval: IRIS, 1.8 1.8: 14 11 12: clip=1 | ~oval: IRIS, 2.4 1: iris*1.7: clip=1 soft=.7 opacity=.4
+~oval: 15.5 -3.5, 8.5 1.8: 60 44 42: clip=1 soft=.8 opacity=.6
+~tube .2 LASH .3: 8 1.4, 11 -2.4, 15.5 -3.6, 20 -2.3, 23.2 0: skin*.22
+~tube .1 .4 .1: 11 -5, 15.5 -6.2, 20 -4.9, 23.5 -2.4: skin*.5: opacity=.7
+~tube .1 .3 .1: 11 2.5, 15 3.2, 20 2.4: skin*.5: opacity=.6
+"""
+_LIPS = """
+~poly: -11.8 30.8, 0 31.3, 11.8 30.8, 6 28.7, 2 27.5, 0 28.1, -2 27.5, -6 28.7: lips*.82: soft=.3
+~poly: -11.8 30.8, 0 31.2, 11.8 30.8, 8 33.5, 4 35.4, 0 35.9, -4 35.4, -8 33.5: lips: soft=.3
+~oval: 0 33.6, 4 .9: lips*1.35: soft=.8 opacity=.5
+~tube .15 .6 .15: -11.8 30.8, -5 30.9, 0 31.4, 5 30.9, 11.8 30.8: lips*.32
+"""
+_TEETH = """
+~blob: -8 31.2, 0 30.9, 8 31.2, 4.5 32.8, 0 33.2, -4.5 32.8: 238 232 224
+~tube .1 .4 .1: -9 31, -4.5 32.9, 0 33.3, 4.5 32.9, 9 31: lips*.45
+"""
+_AGE = """
+~tube2 .1 .3 .1: 24.5 0, 27 -1.2, 30 -2: skin*.6: opacity=.6 soft=.2
+~tube2 .1 .3 .1: 24.5 1.5, 27 1.3, 30 1.5: skin*.6: opacity=.6 soft=.2
+~tube2 .1 .4 .1: 10 5.5, 15 7.5, 20 6.2: skin*.6: opacity=.55 soft=.3
+~tube2 .2 .7 .2: 8.5 20, 13.5 25.5, 15.5 32.5: skin*.55: opacity=.7 soft=.6
+~tube .1 .4 .1: -17 -22.8, 0 -24, 17 -22.8: skin*.62: opacity=.55 soft=.4
+~tube .1 .4 .1: -16 -19, 0 -20, 16 -19: skin*.62: opacity=.55 soft=.4
+~tube .1 .4 .1: -13 -15.5, 0 -16.3, 13 -15.5: skin*.62: opacity=.5 soft=.4
+~tube2 .1 .4 .1: 2.2 -10, 2.6 -7, 2.4 -5: skin*.6: opacity=.5 soft=.3
+"""
+_ROUND = "~oval2 : 15.8 1.2, 11.2 10 : 210 228 240 : opacity=.15\n~ring2 1.1 : 15.8 1.2, 11.2 10 : accent*.3"
+_SQUARE = """
+~blob2: 5 -6, 16 -7, 26.5 -6, 25 7, 16 9, 6.5 7: 210 228 240: opacity=.15
+~tube2 1.2 1.2: 5 -6, 16 -7, 26.5 -6, 25 7, 16 9, 6.5 7, 4.6 -2, 5 -6.4: accent*.3
+"""
+_GLASSES = """
+~poly2: 11 -6, 16 -6, 11 8, 7 7: 255 255 255: opacity=.16 | ~tube2 1.2 1: 26 -3, 38.5 -2: accent*.3
+~tube 1 .8 1: -5.2 -.5, 0 -2.2, 5.2 -.5: accent*.3
+"""
+_BEANIE = """
+blob: -45 -20, -43 -42, -26 -64, 0 -70, 26 -64, 43 -42, 45 -20, 0 -27: accent: depth=.8 shadow=.4 knit=1
+tube 7.5 8 7.5: -43 -20, -20 -27, 0 -28.5, 20 -27, 43 -20: accent*.85: depth=.7 shadow=.45 knit=1
+"""
+_BRIM = """
+blob: -40 -30, -38 -55, -20 -72, 20 -72, 38 -55, 40 -30: straw: depth=.8 knit=1
+tube 5 5: -40 -34, 0 -36, 40 -34: accent*.7: depth=.4
+blob: -80 -20, -45 -33, 0 -36, 45 -33, 80 -20, 45 -20, 0 -22, -45 -20: straw*1.05: depth=.6 shadow=.55 knit=1
+"""
+_SCARF = """
+tube 11 14 11: -36 70, -20 84, 0 88, 20 84, 36 70: lower: depth=.9 shadow=.35 knit=1
+tube 10 12 10: -36 56, -20 70, 0 74, 20 70, 36 56: lower: depth=.9 shadow=.35 knit=1
+tube 10 14 15: 14 80, 20 120, 17 175: lower*.95: depth=.8 shadow=.35 knit=1
+"""
+_HELD = {
+    "cup": """
+tube 3 3: 14 -20, 30 -16, 28 4, 13 8: accent*.9: depth=.8 shadow=.2
+poly: -20 -32, 20 -32, 15 20, -15 20: accent: depth=.9 shadow=.4 | oval: 0 -32, 20 4.5: 92 60 40
+""",
+    "phone": """
+blob: -15 -40, 0 -41, 15 -40, 16 0, 15 24, 0 25, -15 24, -16 0: 32 34 40: depth=.3 shadow=.4
+~poly: -13 -36, 13 -36, 13 20, -13 20: 58 62 72: soft=.6 | ~oval: -7 -30, 3.5 3.5: 12 12 16
+""",
+    "book": """
+poly: -36 -52, 36 -50, 36 34, -36 34: lower: depth=.15 shadow=.45
+~poly: -31 -52, -29 -52, -29 34, -31 34: lower*.6: soft=.5
+~poly: -20 -36, 24 -35, 24 -20, -20 -20: white: opacity=.8
+""",
+    "flower": """
+tube 2.2 1.8: 0 30, 3 -10, 0 -45: 74 122 62: depth=.6 | oval2: 13 -47, 12 6: petal: depth=.7 shadow=.2
+oval: 0 -61, 6 12: petal: depth=.7 shadow=.2 | oval: 0 -33, 6 12: petal: depth=.7 shadow=.2
+oval2: 9 -57, 8 8: petal*.95: depth=.7 shadow=.2 | oval2: 9 -37, 8 8: petal*.95: depth=.7 shadow=.2
+oval: 0 -47, 7 7: 236 188 70: depth=.9 shadow=.2
+""",
+    "none": "",
+}
 
 
 @dataclass(frozen=True)
@@ -86,7 +180,7 @@ def _spline(points: object, n: int = 8, closed: bool = False) -> Array:
         p = np.concatenate([head, p, tail], axis=-2)
     t = (np.arange(n) / n)[:, None]
     a, b, c, d = (p[..., i : p.shape[-2] - 3 + i, None, :] for i in range(4))
-    curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    curve = b + 0.5 * ((c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
     curve = curve.reshape(*curve.shape[:-3], -1, 2)
     return curve if closed else np.concatenate([curve, p[..., -2:-1, :]], axis=-2)
 
@@ -94,31 +188,31 @@ def _spline(points: object, n: int = 8, closed: bool = False) -> Array:
 def _normals(curve: Array) -> Array:
     """Unit left normals of (..., M, 2) curves, same shape."""
     d = np.gradient(curve, axis=-2)
-    return np.stack([-d[..., 1], d[..., 0]], -1) / np.maximum(np.linalg.norm(d, axis=-1, keepdims=True), 1e-9)
+    return d[..., ::-1] * (-1, 1) / np.maximum(np.linalg.norm(d, axis=-1, keepdims=True), 1e-12)
 
 
 def _limb(spine: object, widths: Sequence[float], n: int = 8, cap: bool = True) -> Array:
-    """Outline (M, 2) of a tapered tube: ``widths`` are the half-widths at the spine's control points."""
+    """Outline (M, 2) of a tapered tube: ``widths`` are half-widths spread evenly along the spine."""
     c = _spline(spine, n)
     w = np.interp(np.linspace(0, 1, len(c)), np.linspace(0, 1, len(widths)), widths)[:, None]
     nrm = _normals(c)
     left, right = c + nrm * w, (c - nrm * w)[::-1]
-    if not cap:
-        return np.concatenate([left, right])
     a = np.linspace(0, np.pi, 9)[1:-1, None]
     ends = []
-    for i, s in ((-1, 1), (0, -1)):
-        tangent = np.array([nrm[i, 1], -nrm[i, 0]]) * s
-        ends.append(c[i] + w[i] * (s * nrm[i] * np.cos(a) + tangent * np.sin(a)))
-    return np.concatenate([left, ends[0], right, ends[1]])
+    for i, s in ((-1, 1), (0, -1)) if cap else ():
+        ends.append(c[i] + w[i] * s * (nrm[i] * np.cos(a) + nrm[i, ::-1] * (1, -1) * np.sin(a)))
+    return np.concatenate([left, ends[0], right, ends[1]] if cap else [left, right])
 
 
-def _ellipse(x: float, y: float, rx: float, ry: float, turn: float = 0.0, n: int = 40) -> Array:
-    """Outline (n, 2) of an ellipse turned by ``turn`` radians."""
+def _ellipse(x: float, y: float, rx: float, ry: float, n: int = 40) -> Array:
+    """Outline (n, 2) of an ellipse."""
     a = np.linspace(0, 2 * np.pi, n, endpoint=False)
-    p = np.stack([rx * np.cos(a), ry * np.sin(a)], -1)
-    c, s = np.cos(turn), np.sin(turn)
-    return p @ np.array([[c, s], [-s, c]]) + (x, y)
+    return np.stack([x + rx * np.cos(a), y + ry * np.sin(a)], -1)
+
+
+def _pts(text: str) -> Array:
+    """Points (P, 2) in head units from "x y, x y" in hundredths."""
+    return np.array([[float(v) for v in p.split()] for p in text.split(",")]) / 100
 
 
 def _mirror(points: object, side: float = -1) -> Array:
@@ -126,14 +220,22 @@ def _mirror(points: object, side: float = -1) -> Array:
     return np.asarray(points, np.float64) * (side, 1)
 
 
-def _noise(rng: Rng, shape: tuple[int, int], cells: int, octaves: int = 4) -> Array:
-    """Smooth value noise (H, W) float32 in [0, 1] whose coarsest grid has ``cells`` cells a side."""
-    out, total = np.zeros(shape, np.float32), 0.0
+def _noise(rng: Rng, size: int, cells: int, octaves: int = 4) -> Array:
+    """Smooth value noise (size, size, 1) float32 in [0, 1] whose coarsest grid has ``cells`` cells a side."""
+    out = np.zeros((size, size), np.float32)
     for k in range(octaves):
         grid = rng.random((cells * 2**k + 2, cells * 2**k + 2), np.float32)
-        out += cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_CUBIC) * 0.5**k
-        total += 0.5**k
-    return np.clip(out / total, 0, 1)
+        out += cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC) * 0.5**k
+    return np.clip(out / (2 - 2 * 0.5**octaves), 0, 1)[..., None]
+
+
+def _blur(img: Array, sigma: float) -> Array:
+    """Gaussian blur, by way of a smaller picture where that makes no visible difference."""
+    if sigma < 4:
+        return cv2.GaussianBlur(img, (0, 0), max(sigma, 0.3))
+    h, w = img.shape[:2]
+    small = cv2.resize(img, (max(w // 2, 1), max(h // 2, 1)), interpolation=cv2.INTER_AREA)
+    return cv2.resize(_blur(small, sigma / 2), (w, h), interpolation=cv2.INTER_LINEAR)
 
 
 def _extend(premultiplied: Array, alpha: Array) -> Array:
@@ -141,19 +243,19 @@ def _extend(premultiplied: Array, alpha: Array) -> Array:
     h, w = alpha.shape
     straight = premultiplied / np.maximum(alpha, 1e-6)[..., None]
     if min(h, w) <= 2:
-        return straight if alpha.max() > 1e-3 else np.zeros_like(straight)
+        return straight
     half = ((w + 1) // 2, (h + 1) // 2)
-    coarse = _extend(cv2.resize(premultiplied, half, interpolation=cv2.INTER_AREA),
-                     cv2.resize(alpha, half, interpolation=cv2.INTER_AREA))
+    small = [cv2.resize(a, half, interpolation=cv2.INTER_AREA) for a in (premultiplied, alpha)]
     known = np.clip(alpha * 25, 0, 1)[..., None]
-    return known * straight + (1 - known) * cv2.resize(coarse, (w, h), interpolation=cv2.INTER_LINEAR)
+    return known * straight + (1 - known) * cv2.resize(
+        _extend(*small), (w, h), interpolation=cv2.INTER_LINEAR
+    )
 
 
 class _Canvas:
     """Binary coverage at ``ss`` samples a pixel and side, and premultiplied colour at two.
 
-    Colour needs no more than two samples because it varies little inside a pixel; coverage is what the
-    matte is made of, so it is sampled finely and averaged exactly.
+    Colour varies little inside a pixel; coverage is what the matte is made of, so it is sampled finely.
     """
 
     def __init__(self, size: int, ss: int, light: Array) -> None:
@@ -162,25 +264,23 @@ class _Canvas:
         self.rgb = np.zeros((2 * size, 2 * size, 3), np.float32)
         self.cov = np.zeros((2 * size, 2 * size), np.float32)
 
-    def window(self, points: Array, pad: float = 0.0) -> tuple[int, int, int, int] | None:
-        """Whole-pixel box (x0, y0, x1, y1) around frame points, or None when it is out of the frame."""
-        lo = np.floor((points.min(0) - pad) * self.size).astype(int) - 1
-        hi = np.ceil((points.max(0) + pad) * self.size).astype(int) + 1
-        lo, hi = np.clip(lo, 0, self.size), np.clip(hi, 0, self.size)
-        return (lo[0], lo[1], hi[0], hi[1]) if (hi > lo).all() else None
+    def window(self, points: Array, pad: float) -> Box:
+        """Whole-pixel box (x0, y0, x1, y1) around frame points; it is empty out of the frame."""
+        lo = np.clip(np.floor((points.min(0) - pad) * self.size).astype(int) - 1, 0, self.size)
+        hi = np.clip(np.ceil((points.max(0) + pad) * self.size).astype(int) + 1, 0, self.size)
+        return int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])
 
-    def fixed(self, points: Array, scale: int, box: tuple[int, int, int, int] | None = None) -> Array:
+    def fixed(self, points: Array, scale: int, box: Box) -> Array:
         """Fixed-point sample coordinates of frame points at ``scale`` samples a pixel."""
-        origin = np.array(box[:2] if box else (0, 0))
-        return np.round(((points * self.size - origin) * scale - 0.5) * 2**_SHIFT).astype(np.int32)
+        return np.round(((points * self.size - box[:2]) * scale - 0.5) * 2**_SHIFT).astype(np.int32)
 
-    def solid(self, mask: Array, poly: Array, box: tuple[int, int, int, int] | None = None) -> None:
+    def solid(self, mask: Array, poly: Array, box: Box = (0, 0, 0, 0)) -> None:
         """Fill a polygon into a coverage mask."""
         # The rasteriser also sets the samples its outline runs through: pull the outline in by half a sample.
-        d = np.roll(poly, -1, 0) - np.roll(poly, 1, 0)
-        n = np.stack([-d[:, 1], d[:, 0]], -1) / np.maximum(np.linalg.norm(d, axis=1, keepdims=True), 1e-12)
-        x, y = poly.T
-        turn = np.sign(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))
+        ring = np.concatenate([poly[-1:], poly, poly[:1]])
+        d = ring[2:] - ring[:-2]
+        n = d[:, ::-1] * (-1, 1) / np.maximum(np.hypot(d[:, 0], d[:, 1]), 1e-12)[:, None]
+        turn = np.sign(ring[:-1, 0] @ ring[1:, 1] - ring[:-1, 1] @ ring[1:, 0])
         inset = poly + n * turn * 0.5 / (self.size * self.ss)
         cv2.fillPoly(mask, [self.fixed(inset, self.ss, box)], 255, cv2.LINE_8, _SHIFT)
 
@@ -191,154 +291,122 @@ class _Canvas:
         d = cv2.distanceTransform(cv2.copyMakeBorder(small, 1, 1, 1, 1, cv2.BORDER_REPLICATE), cv2.DIST_L2, 3)
         r = max(float(d[d < 1e4].max(initial=1.0)), 1.0)
         height = np.sqrt(np.clip(1 - (1 - np.clip(d / r, 0, 1)) ** 2, 0, 1)) * (r * depth)
-        height = cv2.GaussianBlur(height, (0, 0), max(0.22 * r, 0.6))
-        gx, gy = cv2.Sobel(height, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(height, cv2.CV_32F, 0, 1, scale=0.125)
-        lx, ly, lz = self.light
+        height = _blur(height, max(0.22 * r, 0.6))
+        gx, gy = (cv2.Sobel(height, cv2.CV_32F, i, 1 - i, scale=0.125) for i in (1, 0))
+        lx, ly, lz = (float(v) for v in self.light)
         lambert = np.clip((lz - lx * gx - ly * gy) / np.sqrt(1 + gx**2 + gy**2), 0, 1)[1:-1, 1:-1]
         return cv2.resize(0.52 + 0.66 * lambert, (w, h), interpolation=cv2.INTER_LINEAR)
 
-    def paint(
-        self,
-        polys: Array | list[Array],
-        color: Color,
-        *,
-        depth: float = 0.0,
-        tone: Callable[[Array, Array], Array] | None = None,
-        folds: list[Array] | None = None,
-        clip: Array | None = None,
-        soft: float = 0.0,
-        opacity: float = 1.0,
-        shadow: float = 0.0,
-        solid: bool = True,
-    ) -> None:
-        """Paint polygons (frame units).
+    def paint(self, polys: Array | list[Array], color: Color, **style: Any) -> None:
+        """Paint polygons (frame units) with the options of ``_PAINT``.
 
-        ``depth`` sets the strength of the cushion shading, ``tone(x, y)`` gives a colour factor from frame
+        ``depth`` is the strength of the cushion shading, ``tone(x, y)`` a colour factor from frame
         coordinates, ``folds`` are creases, ``clip`` cuts the piece, ``soft`` blurs its edge (frame units) and
         ``shadow`` darkens what lies behind. Pieces that are not ``solid`` only tint what is already there.
         """
+        s = SimpleNamespace(**(_PAINT | style))
         polys = polys if isinstance(polys, list) else [polys]
-        pad = 2.5 * soft + (0.05 if shadow else 0.0)
-        box = self.window(np.concatenate(polys), pad)
-        if box is None:
+        box = x0, y0, x1, y1 = self.window(np.concatenate(polys), 2.5 * s.soft + 0.05 * bool(s.shadow))
+        if x1 <= x0 or y1 <= y0:
             return
-        x0, y0, x1, y1 = box
         view = np.s_[2 * y0 : 2 * y1, 2 * x0 : 2 * x1]
         raw = np.zeros((2 * (y1 - y0), 2 * (x1 - x0)), np.uint8)
         for p in polys:
             cv2.fillPoly(raw, [self.fixed(p, 2, box)], 255, cv2.LINE_AA, _SHIFT)
-            if solid:
+            if s.solid:
                 self.solid(self.mask, p)
-        cov = raw.astype(np.float32) / 255
-        if clip is not None:
-            other = np.zeros_like(raw)
-            cv2.fillPoly(other, [self.fixed(clip, 2, box)], 255, cv2.LINE_AA, _SHIFT)
-            cov *= other.astype(np.float32) / 255
-        if soft:
-            cov = cv2.GaussianBlur(cov, (0, 0), max(soft * 2 * self.size, 0.3))
-        layer = np.empty((*cov.shape, 3), np.float32)
-        layer[:] = np.asarray(color, np.float32)
-        if depth:
-            light = self.relief(cov, depth)
-            for crease in folds or []:
-                light = light * self.crease(crease, box)
-            layer *= light[..., None] ** np.array([0.85, 1.0, 1.08], np.float32)
-        if tone is not None:
-            ys, xs = np.mgrid[2 * y0 : 2 * y1, 2 * x0 : 2 * x1].astype(np.float32) / (2 * self.size)
-            factor = tone(xs, ys)
-            layer *= factor if factor.ndim == 3 else factor[..., None]
-        if shadow:
+        cov = raw * np.float32(1 / 255)
+        if s.clip is not None:
+            raw[:] = 0
+            cv2.fillPoly(raw, [self.fixed(s.clip, 2, box)], 255, cv2.LINE_AA, _SHIFT)
+            cov *= raw * np.float32(1 / 255)
+        cov = _blur(cov, s.soft * 2 * self.size) if s.soft else cov
+        layer = np.asarray(color, np.float32)
+        if s.depth:
+            light = self.relief(cov, s.depth)
+            for crease in s.folds:
+                self.crease(light, crease, box)
+            layer = layer * np.stack([np.sqrt(light) * light**0.35, light, light**1.08], -1)
+        if s.tone is not None:
+            ys, xs = np.ogrid[2 * y0 : 2 * y1, 2 * x0 : 2 * x1]
+            factor = s.tone(*(np.float32(v / (2 * self.size)) for v in (xs, ys)))
+            layer = layer * (factor if factor.ndim == 3 else factor[..., None])
+        if s.shadow:
             k = max(int(0.035 * self.size), 1) | 1
-            drop = cv2.blur(cv2.blur(cov, (k, k)), (k, k)) * (1 - cov)
-            self.rgb[view] *= (1 - shadow * drop)[..., None]
-        self.blend(view, cov * opacity, layer, solid)
+            self.rgb[view] *= (1 - s.shadow * cv2.blur(cv2.blur(cov, (k, k)), (k, k)) * (1 - cov))[..., None]
+        self.blend(view, cov * np.float32(s.opacity), layer, s.solid)
 
-    def crease(self, line: Array, box: tuple[int, int, int, int]) -> Array:
-        """Factor about 0.8 to 1.1 of a fold: dark on one side of the line and light on the other."""
-        h, w = box[3] - box[1], box[2] - box[0]
-        img = np.zeros((h, w), np.uint8)
-        thick = max(int(0.012 * self.size), 1)
-        cv2.polylines(img, [self.fixed(line, 1, box)], False, 200, thick, cv2.LINE_AA, _SHIFT)
-        soft = cv2.GaussianBlur(img, (0, 0), max(0.007 * self.size, 0.5)).astype(np.float32) / 255
-        shift = np.array([[1, 0, -0.012 * self.size * self.light[0]], [0, 1, 0.012 * self.size]], np.float32)
-        lit = soft - cv2.warpAffine(soft, shift, (w, h))
-        return cv2.resize(1 - 0.26 * lit, (2 * w, 2 * h), interpolation=cv2.INTER_LINEAR)
+    def crease(self, light: Array, line: Array, box: Box) -> None:
+        """Press a fold into ``light``: dark on one side of the line and bright on the other."""
+        x0, y0, x1, y1 = (max(v - o, 0) for v, o in zip(self.window(line, 0.05), box[:2] * 2, strict=True))
+        part = light[2 * y0 : 2 * y1, 2 * x0 : 2 * x1]
+        if part.size == 0:
+            return
+        img = np.zeros(part.shape, np.float32)
+        where = self.fixed(line, 2, (x0 + box[0], y0 + box[1], 0, 0))
+        cv2.polylines(img, [where], False, 0.8, max(int(0.024 * self.size), 1), cv2.LINE_AA, _SHIFT)
+        img = _blur(img, 0.014 * self.size)
+        shift = np.array([[1, 0, -0.024 * self.size * self.light[0]], [0, 1, 0.024 * self.size]], np.float32)
+        part *= 1 - 0.26 * (img - cv2.warpAffine(img, shift, img.shape[::-1]))
 
     def blend(self, view: tuple[slice, slice], cov: Array, layer: Array, solid: bool) -> None:
         """Put a layer of straight colour over the canvas; without ``solid`` coverage stays as it is."""
-        c = cov[..., None]
-        target = self.rgb[view]
+        target, c = self.rgb[view], cov[..., None]
         if solid:
-            target *= 1 - c
-            target += c * layer
+            target += c * (layer - target)
             self.cov[view] += cov * (1 - self.cov[view])
         else:
             target += c * (layer * self.cov[view][..., None] - target)
 
-    def hair(
-        self,
-        rng: Rng,
-        strands: Array,
-        color: Color,
-        width: float,
-        mass: list[Array] | None = None,
-        shine: float = 0.4,
-        shadow: float = 0.0,
-    ) -> None:
+    def hair(self, rng: Rng, strands: Array, color: Color, width: float, mass: list[Array], s: Any) -> None:
         """Draw strands (N, M, 2) in frame units, ``width`` wide at the root, over an opaque ``mass``."""
-        every = strands.reshape(-1, 2)
-        box = self.window(np.concatenate([every, *(mass or [])]), 0.03)
-        if box is None:
+        box = x0, y0, x1, y1 = self.window(np.concatenate([strands.reshape(-1, 2), *mass]), 0.03)
+        if x1 <= x0 or y1 <= y0:
             return
-        x0, y0, x1, y1 = box
         h, w, ss = y1 - y0, x1 - x0, self.ss
         mask = np.zeros((h * ss, w * ss), np.uint8)
-        for p in mass or []:
+        for p in mass:
             self.solid(mask, p, box)
-        count, points = strands.shape[:2]
         # Coverage: short runs of each strand, thinner towards the tip. A run deep inside the mass adds nothing.
+        count, points = strands.shape[:2]
         starts = np.arange(0, points - 1, 2)
-        runs = np.stack([strands[:, starts], strands[:, starts + 1], strands[:, np.minimum(starts + 2, points - 1)]], 2)
-        taper = 1.0 - 0.8 * (starts / (points - 1)) ** 1.5
-        fine = width * taper[None] * rng.uniform(0.7, 1.25, (count, 1)) * self.size * ss
-        pick = rng.random(fine.shape)
+        runs = np.stack([strands[:, np.minimum(starts + k, points - 1)] for k in range(3)], 2)
+        fine = width * (1.0 - 0.8 * (starts / (points - 1)) ** 1.5) * rng.uniform(0.7, 1.25, (count, 1))
+        fine, pick = fine * (self.size * ss), rng.random(fine.shape)
         core = cv2.resize(mask, (w, h), interpolation=cv2.INTER_AREA)
         reach = 2 * max(int(0.012 * self.size), 1) + 1
         core = cv2.erode(core, np.ones((reach, reach), np.uint8), borderValue=255) == 255
         at = np.clip((runs * self.size - (x0, y0)).astype(int), 0, (w - 1, h - 1))
         keep = ~core[at[..., 1], at[..., 0]].all(-1)
-        # Whole sample widths only: dither between the two nearest so that the mean width is right.
+        # Lines of thickness 1, 2, 3, 5, 7... cover these widths; dither so that the mean width is right.
         table = np.array([0, 0.91, 2.99, *range(5, 300, 2)])
         low = np.clip(np.searchsorted(table, fine, side="right") - 1, 0, len(table) - 2)
         up = (fine - table[low]) / (table[low + 1] - table[low]) > pick
         level = np.where(keep, low + up, 0)
         for k in range(1, int(level.max(initial=0)) + 1):
-            lines = self.fixed(runs[level == k], ss, box)
-            if len(lines):
-                cv2.polylines(mask, list(lines), False, 255, k if k < 3 else 2 * k - 3, cv2.LINE_8, _SHIFT)
+            lines = list(self.fixed(runs[level == k], ss, box))
+            cv2.polylines(mask, lines, False, 255, k if k < 3 else 2 * k - 3, cv2.LINE_8, _SHIFT)
         whole = self.mask[y0 * ss : y1 * ss, x0 * ss : x1 * ss]
         np.maximum(whole, mask, out=whole)
-        cov = cv2.resize(mask, (2 * w, 2 * h), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        cov = cv2.resize(mask, (2 * w, 2 * h), interpolation=cv2.INTER_AREA) * np.float32(1 / 255)
         # Colour: each strand has its own tone, dark at the root and bright in a band across the lock.
-        base = np.asarray(color, np.float32)
+        base, t = np.asarray(color, np.float32), starts / (points - 1)
         layer = np.empty((2 * h, 2 * w, 3), np.uint8)
         layer[:] = np.clip(base * 0.62, 0, 255)
-        t = starts / (points - 1)
         glow = np.exp(-(((t - 0.3 - 0.05 * rng.standard_normal((count, 1))) / 0.13) ** 2))
-        own = rng.normal(0.92, 0.17, (count, 1)) * (0.74 + 0.3 * np.sqrt(t)) + shine * glow * rng.uniform(0.3, 1.3, (count, 1))
+        own = rng.normal(0.92, 0.17, (count, 1)) * (0.74 + 0.3 * np.sqrt(t))
+        own = own + s.shine * glow * rng.uniform(0.3, 1.3, (count, 1))
         tones = np.clip(np.round(own * 12), 5, 19).astype(int)
-        warm = rng.normal(0, 0.03, 20)
-        heavy = max(int(round(width * 2 * self.size * 1.2)), 1)
+        warm, heavy = rng.normal(0, 0.03, 20), max(round(width * 2.4 * self.size), 1)
         for part in np.array_split(np.arange(count), 3):
             for k in range(5, 20):
-                lines = self.fixed(runs[part][tones[part] == k], 2, box)
-                tint = np.clip(base * (k / 12) * (1 + warm[k], 1, 1 - warm[k]) + max(k - 12, 0) * 3.0, 0, 255)
-                if len(lines):
-                    cv2.polylines(layer, list(lines), False, tint.tolist(), heavy, cv2.LINE_AA, _SHIFT)
+                lines = list(self.fixed(runs[part][tones[part] == k], 2, box))
+                tint = base * (k / 12) * (1 + warm[k], 1, 1 - warm[k]) + max(k - 12, 0) * 3.0
+                cv2.polylines(layer, lines, False, np.clip(tint, 0, 255).tolist(), heavy, cv2.LINE_AA, _SHIFT)
         view = np.s_[2 * y0 : 2 * y1, 2 * x0 : 2 * x1]
-        if shadow:
+        if s.shadow:
             k = max(int(0.04 * self.size), 1) | 1
-            self.rgb[view] *= (1 - shadow * cv2.blur(cv2.blur(cov, (k, k)), (k, k)))[..., None]
+            self.rgb[view] *= (1 - s.shadow * cv2.blur(cv2.blur(cov, (k, k)), (k, k)))[..., None]
         self.blend(view, cov, layer.astype(np.float32), True)
 
     def finish(self) -> tuple[Array, Array]:
@@ -346,10 +414,10 @@ class _Canvas:
         # Averages of 8 x 8 binary samples survive eight bits: 64 steps fit in 255, so they can be recovered.
         eighth = cv2.resize(self.mask, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA)
         alpha = np.round(eighth.astype(np.float32) * (64 / 255)) / 64
-        shape = (self.size, self.size)
-        alpha = alpha if alpha.shape == shape else cv2.resize(alpha, shape, interpolation=cv2.INTER_AREA)
-        rgb = cv2.resize(self.rgb, shape, interpolation=cv2.INTER_AREA)
-        cov = cv2.resize(self.cov, shape, interpolation=cv2.INTER_AREA)
+        rgb, cov, alpha = (
+            cv2.resize(a, (self.size, self.size), interpolation=cv2.INTER_AREA)
+            for a in (self.rgb, self.cov, alpha)
+        )
         return np.clip(np.round(_extend(rgb, cov)), 0, 255).astype(np.uint8), np.clip(alpha, 0, 1)
 
 
@@ -362,290 +430,640 @@ class _Figure:
         self.hair, self.body = str(hair or drawn_hair), str(body or drawn_body)
         self.rng, self.hair_rng = np.random.default_rng([seed, 2]), np.random.default_rng([seed, 3])
         light = np.array([rng.choice([-1, 1]) * rng.uniform(0.25, 0.65), -rng.uniform(0.3, 0.6), 0.75])
-        self.light = light / np.linalg.norm(light)
-        self.canvas = _Canvas(size, ss, self.light)
-        low, high = {"head": (0.6, 0.74), "half": (0.245, 0.31), "full": (0.118, 0.127)}[self.body]
+        self.canvas = _Canvas(size, ss, light / np.linalg.norm(light))
+        low, high = {"head": (0.6, 0.74), "half": (0.255, 0.31), "full": (0.118, 0.127)}[self.body]
         self.unit = rng.uniform(low, high)
-        top = {"head": 0.09, "half": rng.uniform(0.08, 0.13), "full": rng.uniform(0.07, 0.09)}[self.body]
+        top = {"head": 0.1, "half": rng.uniform(0.08, 0.13), "full": rng.uniform(0.07, 0.09)}[self.body]
         self.head = np.array([0.5 + rng.uniform(-0.05, 0.05), top + self.unit * 0.58])
         self.tilt, self.yaw = rng.normal(0, 0.055), float(np.clip(rng.normal(0, 0.4), -0.8, 0.8))
         self.skin_name = str(rng.choice(list(_SKINS)))
-        self.skin = np.array(_SKINS[self.skin_name], float) * rng.uniform(0.95, 1.04, 3)
+        self.skin = np.array(_SKINS[self.skin_name], float) * rng.uniform(0.97, 1.03, 3)
         self.old = bool(rng.random() < 0.22)
         names = ["grey", "white"] if self.old else list(_HAIRS)[: 6 if self.skin.mean() > 150 else 3]
         self.hair_name = str(rng.choice(names))
-        self.hair_color = np.array(_HAIRS[self.hair_name], float) * rng.uniform(0.9, 1.1, 3)
+        self.hair_color = np.array(_HAIRS[self.hair_name], float) * rng.uniform(0.9, 1.1)
         self.jaw, self.cheek = rng.uniform(0.82, 1.1), rng.uniform(0.94, 1.04)
-        self.broad = rng.uniform(0.86, 1.06) if self.jaw > 0.95 else rng.uniform(0.78, 0.92)
-        self.clothing = str(rng.choice(["tshirt", "shirt", "jacket", "dress", "hoodie", "sweater"]))
+        self.soft_face = self.jaw < 0.95
+        self.broad = rng.uniform(0.78, 0.92) if self.soft_face else rng.uniform(0.88, 1.04)
+        garments = "tshirt shirt jacket hoodie sweater dress".split()
+        self.clothing = str(rng.choice(garments[: 6 if self.soft_face else 5]))
         picks = rng.permutation(len(_CLOTHES))[:3]
-        self.cloth, self.accent, self.lower = (np.array(_CLOTHES[i], float) for i in picks)
-        self.fabric = str(rng.choice(["plain", "stripes", "plaid", "dots", "knit"], p=(0.4, 0.2, 0.15, 0.1, 0.15)))
+        self.cloth, self.accent, self.lower = np.array(_CLOTHES, float)[picks]
+        self.fabric = str(
+            rng.choice(["plain", "stripes", "plaid", "dots", "knit"], p=(0.4, 0.2, 0.12, 0.1, 0.18))
+        )
         self.glasses = str(rng.choice(["none", "round", "square"], p=(0.7, 0.15, 0.15)))
-        hats = self.hair in ("straight_long", "wavy", "short", "bob", "braid", "bald", "beard")
-        self.hat = str(rng.choice(["none", "beanie", "brim"], p=(0.84, 0.09, 0.07))) if hats else "none"
+        self.hat = str(rng.choice(["none", "beanie", "brim"], p=(0.84, 0.09, 0.07)))
+        self.hat = "none" if self.hair in ("curly", "coils", "bun") else self.hat
         self.scarf = bool(rng.random() < 0.1)
         poses = ["hanging", "hip", "crossed", "raised", "holding"]
         self.pose = str(rng.choice(poses, p=(0.2, 0.25, 0.15, 0.15, 0.25)))
-        self.held = str(rng.choice(["cup", "phone", "flower", "book"])) if self.pose == "holding" else "none"
-        self.part = rng.uniform(-0.14, 0.14)
-        self.smile = rng.uniform(-0.004, 0.026)
+        self.held = str(rng.choice(list(_HELD)[:4])) if self.pose == "holding" else "none"
+        both = self.pose in ("crossed", "hanging") or (self.pose == "hip" and rng.random() < 0.6)
+        side, free = int(rng.choice([-1, 1])), str(rng.choice(["hanging", "hip"]))
+        self.arm_poses = ((-side, self.pose if both else free), (side, self.pose))
+        self.elbow_shift, self.stance = rng.normal(0, 0.04, (2, 2)), rng.uniform(0.3, 0.42)
+        self.part, self.smile = rng.uniform(-0.14, 0.14), rng.uniform(-0.004, 0.026)
 
     def place(self, points: object) -> Array:
         """Head units to frame units, for the body."""
         return self.head + self.unit * np.asarray(points, np.float64)
 
-    def face(self, points: object, turn: float = 0.0) -> Array:
-        """Head units to frame units, for the tilted head; ``turn`` shares of the yaw move features sideways."""
+    def face(self, points: object, turn: float = 1.0) -> Array:
+        """Head units to frame units on the tilted head, which turns about the chin; yaw moves the middle."""
         p = np.asarray(points, np.float64)
         x = p[..., 0] + turn * self.yaw * 0.1 * np.clip(1 - (p[..., 0] / 0.42) ** 2, 0, 1)
         y = p[..., 1] - 0.5
         c, s = np.cos(self.tilt), np.sin(self.tilt)
-        # The head turns about the chin, where the neck holds it.
         return self.head + self.unit * np.stack([c * x - s * y, s * x + c * y + 0.5], -1)
 
-    def weave(self, kind: str) -> Callable[[Array, Array], Array] | None:
-        """Colour factor of the fabric pattern in frame coordinates."""
+    def weave(self, kind: str) -> Callable[[Array, Array], Array]:
+        """Colour factor of a fabric pattern in frame coordinates."""
         ratio = (self.accent / np.maximum(self.cloth, 20)).clip(0.3, 3).astype(np.float32)
-        ox, oy, k = self.head[0], self.head[1], np.float32(1 / self.unit)
+        (ox, oy), k = self.head.astype(np.float32), np.float32(1 / self.unit)
 
         def tone(x: Array, y: Array) -> Array:
             u, v = (x - ox) * k, (y - oy) * k
-            bend = 0.03 * np.sin(3 * u + 2 * v)
             if kind == "knit":
                 return 1 + 0.07 * np.sin(v * 150 + 2 * np.abs(np.sin(u * 75))) * np.sin(u * 150)
-            if kind == "stripes":
-                a = np.clip(np.sin((v + bend) * 24) * 6, 0, 1)
-            elif kind == "plaid":
-                a = 0.4 * np.clip(np.sin((v + bend) * 18) * 6, 0, 1) + 0.4 * np.clip(np.sin((u + bend) * 18) * 6, 0, 1)
-            elif kind == "dots":
-                a = np.clip((np.sin((v + bend) * 24) * np.sin((u + bend) * 24) - 0.72) * 10, 0, 1)
-            else:
-                return 1 + 0.025 * np.sin(u * 210 + 2 * np.sin(v * 90)) * np.sin(v * 230)
+            if kind not in ("stripes", "plaid", "dots"):
+                return 1 + 0.025 * np.sin(u * 210) * np.sin(v * 230)
+            across, along = np.sin(20 * u + 0.6 * np.sin(2 * v)), np.sin(20 * v + 0.6 * np.sin(3 * u))
+            a = np.clip(along * 6, 0, 1) if kind != "dots" else np.clip((across * along - 0.6) * 8, 0, 1)
+            a = 0.45 * (a + np.clip(across * 6, 0, 1)) if kind == "plaid" else a
             return 1 + a[..., None] * (ratio - 1)
 
         return tone
 
-    def cloth_piece(self, polys: Array | list[Array], folds: list[object] | None = None, **more: object) -> None:
-        """Paint a garment piece given in head units."""
-        options: dict = {"depth": 0.9, "shadow": 0.35, "tone": self.weave(self.fabric), "color": self.cloth} | more
-        polys = polys if isinstance(polys, list) else [polys]
-        creases = [self.place(_spline(f)) for f in folds or []]
-        self.canvas.paint([self.place(p) for p in polys], folds=creases, **options)
+    def cloth_piece(self, polys: list[Array], folds: Sequence[object] = (), **more: Any) -> None:
+        """Paint garment pieces given in head units, with creases."""
+        style = {"depth": 0.85, "shadow": 0.35, "tone": self.weave(self.fabric), "color": self.cloth} | more
+        style["folds"] = [self.place(_spline(f)) for f in folds]
+        self.canvas.paint([self.place(p) for p in polys], **style)
 
-    # ------------------------------------------------------------------ body
+    def script(self, text: str, place: Place, clip: Array | None = None, **names: Color) -> None:
+        """Draw a table of pieces; ``place`` takes head units to the frame and ``names`` adds colours.
 
-    def torso_outline(self, ease: float) -> Array:
-        """Half outline points of the torso in head units, right side, from neck to hips."""
-        b = self.broad
-        waist = 0.66 * b if self.jaw < 0.95 else 0.74 * b
-        side = [(0.2, 0.56), (0.27, 0.67), (0.55 * b, 0.76), (0.86 * b, 0.86), (0.95 * b, 1.03), (0.86 * b, 1.35)]
-        side += [(0.8 * b, 1.6), (waist, 2.1), (0.76 * b, 2.6), (0.84 * b, 3.0), (0.82 * b, 3.4)]
-        return np.array(side) + np.array([1, 0]) * ease
+        "2" after a verb mirrors the piece, "~" before it only tints; a colour is "name*factor" or RGB.
+        """
+        palette = vars(self) | {"white": (238, 235, 228), "straw": (206, 176, 122)} | names
+        palette["petal"] = self.accent * 0.5 + (120, 70, 80)
+        for row in filter(str.strip, text.replace("|", "\n").splitlines()):
+            head, where, paint, *rest = (part.strip() for part in row.split(":"))
+            verb, *widths = head.split()
+            base, _, factor = paint.partition("*")
+            color = np.array(palette[base] if base[0].isalpha() else base.split(), float)
+            color = np.clip(color * [float(v) for v in factor.split() or "1"], 0, 255)
+            opts = {k: float(v) for k, v in (o.split("=") for o in " ".join(rest).split())}
+            opts["soft"] = opts.get("soft", 0) * self.unit / 100
+            fabric = self.fabric if opts.pop("fabric", 0) else "knit" if opts.pop("knit", 0) else ""
+            tone = self.weave(fabric) if fabric else None
+            cut = clip if opts.pop("clip", 0) else None
+            p = _pts(where)
+            p = _ellipse(*p[0], *p[1]) if "oval" in verb or "ring" in verb else p
+            p = np.concatenate([p, p[:2]]) if "ring" in verb else _spline(p, 8, True) if "blob" in verb else p
+            if widths:
+                p = _limb(
+                    p, [float(v) / 100 for v in widths * 2][: max(len(widths), 2)], 6 if len(p) < 20 else 2
+                )
+            for s in (1, -1) if "2" in verb else (1,):
+                self.canvas.paint(place(p * (s, 1)), color, tone=tone, clip=cut, solid=verb[0] != "~", **opts)
 
     def legs(self) -> None:
-        """Trousers or bare legs with a skirt, and shoes."""
-        bare = self.clothing == "dress"
-        stance = self.rng.uniform(0.3, 0.42)
+        """Trousers or bare legs, and shoes."""
+        a, paint = 100 * self.stance, self.canvas.paint
+        shoe = f"{a - 6} 612, {a + 16} 612, {a + 21} 630, {a + 38} 642, {a + 40} 652, {a - 10} 652"
+        self.script(f"blob2: {shoe}: accent*.45: depth=.9", self.place)
+        self.script(f"tube2 3: {a - 10} 652, {a + 40} 652: white", self.place)
         for s in (-1, 1):
-            spine = _mirror([(0.38, 2.9), (0.4, 3.7), (stance + 0.02, 4.75), (stance + 0.03, 5.5), (stance + 0.04, 6.25)], s)
-            shoe = _spline(_mirror(np.array([(-0.1, 6.12), (0.12, 6.12), (0.17, 6.3), (0.34, 6.42), (0.36, 6.52),
-                                             (-0.14, 6.52)]) + (stance + 0.04, 0), s), 6, True)
-            self.canvas.paint(self.place(shoe), self.accent * 0.4 + 25, depth=0.9)
-            sole = _limb(_mirror([(stance - 0.1, 6.52), (stance + 0.4, 6.52)], s), (0.03, 0.03))
-            self.canvas.paint(self.place(sole), (226, 222, 214))
-            if bare:
-                self.canvas.paint(self.place(_limb(spine, (0.34, 0.3, 0.2, 0.19, 0.1))), self.skin, depth=0.9)
+            spine = _mirror(_pts(f"38 290, 40 370, {a + 2} 475, {a + 3} 550, {a + 4} 625"), s)
+            if self.clothing == "dress":
+                paint(self.place(_limb(spine, (0.34, 0.3, 0.2, 0.19, 0.1))), self.skin, depth=0.9)
                 continue
-            folds = [_mirror([(0.2, 3.5), (0.42, 3.65)], s), _mirror([(0.2, 4.7), (0.5, 4.85)], s),
-                     _mirror([(0.22, 4.95), (0.48, 4.85)], s), _mirror([(0.25, 6.0), (0.5, 6.1)], s)]
-            leg = _limb(spine, (0.42, 0.38, 0.27, 0.235, 0.2))
+            folds = [_mirror(_pts(f), s) for f in ("20 350, 42 365", "20 470, 50 485", "25 600, 50 610")]
+            leg = [_limb(spine, (0.42, 0.38, 0.27, 0.235, 0.2))]
             self.cloth_piece(leg, folds, color=self.lower, tone=self.weave("denim"), shadow=0.25)
 
     def torso(self) -> None:
-        """Neck, chest and garment with collar, buttons, lapels, hood or pocket."""
+        """Neck, chest and garment."""
         rng, b, kind = self.rng, self.broad, self.clothing
         paint, place = self.canvas.paint, self.place
-        if self.body == "full":
-            self.legs()
-        if kind == "hoodie":
-            self.cloth_piece(_spline([(-0.42, 0.35), (0.42, 0.35), (0.62, 0.72), (0.4, 1.0), (-0.4, 1.0), (-0.62, 0.72)], 8, True))
         neck = 0.205 + 0.04 * (self.jaw - 0.8)
-        throat = _spline([(-neck, 0.1), (neck, 0.1), (neck, 0.55), (0.34, 0.74), (0.6 * b, 0.86), (0.55, 1.15), (0.0, 1.5),
-                          (-0.55, 1.15), (-0.6 * b, 0.86), (-0.34, 0.74), (-neck, 0.55)], 8, True)
-        paint(place(throat), self.skin, depth=0.6)
+        side = np.array([(neck, 0.1), (neck, 0.55), (0.34, 0.74), (0.6 * b, 0.83), (0.55, 1.15), (0.0, 1.5)])
+        throat = place(_spline(np.concatenate([side, _mirror(side[-2::-1])]), 8, True))
+        paint(throat, self.skin, depth=0.6)
         chin = _ellipse(0.04 * self.yaw, 0.36, 0.32, 0.34)
-        paint(place(chin), self.skin * (0.55, 0.47, 0.45), soft=0.035 * self.unit, opacity=0.75, clip=place(throat), solid=False)
-        for s in (-1, 1):
-            bone = _limb(_mirror([(0.07, 0.86), (0.25, 0.83), (0.5 * b, 0.8)], s), (0.012, 0.016, 0.005))
-            paint(place(bone), self.skin * 0.72, soft=0.012 * self.unit, opacity=0.7, solid=False)
-        half = self.torso_outline(0.05 if kind in ("hoodie", "sweater", "jacket") else 0.0)
-        depth = {"tshirt": 0.82, "shirt": 0.98, "jacket": 1.0, "dress": 1.12, "hoodie": 0.86, "sweater": 0.74}[kind]
+        shade = self.skin * (0.55, 0.47, 0.45)
+        paint(place(chin), shade, soft=0.035 * self.unit, opacity=0.75, clip=throat, solid=False)
+        self.script("~tube2 1.2 1.6 .5 : 7 89, 25 86, 44 81 : skin*.72 : soft=1.2 opacity=.6", place)
+        ease = 0.05 if kind in ("hoodie", "sweater", "jacket") else 0.0
+        waist = 0.66 * b if self.soft_face else 0.76 * b
+        half = [(0.27, 0.66), (0.55 * b, 0.75), (0.84 * b, 0.84), (0.97 * b, 1.02), (0.9 * b, 1.35)]
+        half += [(0.82 * b, 1.6), (waist, 2.1), (0.77 * b, 2.6), (0.84 * b, 3.0), (0.82 * b, 3.4)]
+        half = np.array(half) + (ease, 0)
+        deep = {"shirt": 0.98, "jacket": 1.0, "dress": 1.24, "sweater": 0.74}.get(kind, 0.84)
+        collar = np.array([(0.0, deep), (0.1, deep - 0.02), (0.2, deep - 0.08)])
         if kind == "dress":
-            half = half[3:] * np.where(np.arange(len(half) - 3) == 0, 0.93, 1.0)[:, None]
-            half = half if self.body != "full" else np.concatenate([half[:-1], [(1.05, 3.6), (1.25, 4.5)]])
-            neckline = np.array([(0.52, 0.9), (0.4, depth + 0.06), (0.18, depth + 0.14)])
-        else:
-            half = half[1:]
-            neckline = np.array([(0.2, depth - 0.08), (0.1, depth - 0.02)])
-        side = np.concatenate([[(0.0, depth + 0.16 if kind == "dress" else depth)], neckline[::-1], half])
-        right = _spline(side, 8)
-        body = np.concatenate([right, _mirror(right[::-1])])
+            half = np.concatenate([[(0.56 * b, 0.86), (0.76 * b, 1.2)], half[4:]])
+            collar = np.array([(0.0, deep), (0.22, deep - 0.04), (0.42 * b, 1.06), (0.48 * b, 0.84)])
+            if self.body == "full":
+                half = np.concatenate([half[:-1], [(1.0, 3.6), (1.2, 4.5)]])
+        right = _spline(np.concatenate([collar, half]), 8)
         folds: list[object] = []
         for s in (-1, 1):
-            for _ in range(3):
-                a = rng.uniform((0.5, 1.3), (0.75, 1.5))
-                folds.append(_mirror([a, a + rng.uniform((-0.35, 0.05), (-0.15, 0.3)), a + rng.uniform((-0.5, 0.2), (-0.3, 0.5))], s))
-            for _ in range(4):
-                a = rng.uniform((0.4, 1.7), (0.72, 2.6))
-                folds.append(_mirror([a, a + rng.uniform((-0.3, -0.15), (-0.15, 0.1)), a + rng.uniform((-0.5, 0), (-0.35, 0.2))], s))
+            for lo, hi, out in (((0.5, 1.3), (0.8, 1.5), 0.2),) * 3 + (((0.4, 1.7), (0.72, 2.6), -0.1),) * 4:
+                a, d = rng.uniform(lo, hi), rng.uniform((-0.35, out - 0.1), (-0.15, out + 0.1))
+                folds.append(_mirror([a, a + d, a + 1.6 * d + (0, 0.12)], s))
         if kind == "dress":
             folds += [[(x, 2.2), (x * 1.2, 2.9), (x * 1.6, 4.4)] for x in rng.uniform(-0.6, 0.6, 7)]
-        self.cloth_piece(body, folds, depth=0.75)
-        rim = _spline(np.concatenate([_mirror(side[:3][::-1]), side[1:3]]), 8)
-        dark = self.cloth * 0.62
-        if kind == "jacket":
-            inner = np.array([(0.0, 2.2), (0.2, 1.35), (0.27, 0.72), (-0.27, 0.72), (-0.2, 1.35)])
-            white = self.accent * 0.25 + 180
-            paint(place(inner), white, depth=0.5)
-            paint(place([(0.0, 1.08), (0.22, 0.7), (-0.22, 0.7)]), self.skin * 0.86, soft=0.01 * self.unit, solid=False)
-            if rng.random() < 0.5:
-                tie = [(-0.07, 0.98), (0.07, 0.98), (0.05, 1.1), (0.11, 2.1), (-0.11, 2.1), (-0.05, 1.1)]
-                paint(place(tie), self.accent * 0.8, depth=0.6, shadow=0.2)
-            for s in (-1, 1):
-                collar = _mirror([(0.19, 0.62), (0.31, 0.74), (0.22, 1.02), (0.02, 1.02)], s)
-                paint(place(collar), white * 1.02, depth=0.25, shadow=0.3)
-                lapel = _mirror([(0.25, 0.64), (0.44, 0.8), (0.54, 1.12), (0.41, 1.16), (0.46, 1.24), (0.0, 2.25), (0.17, 1.3)], s)
-                self.cloth_piece(lapel, depth=0.35, color=self.cloth * 0.92)
-            for y in (2.32, 2.62):
-                paint(place(_ellipse(0.06, y, 0.03, 0.03)), dark * 0.6)
-        elif kind == "shirt":
-            paint(place([(0.0, 1.1), (0.17, 0.72), (-0.17, 0.72)]), self.skin * 0.9, soft=0.01 * self.unit, solid=False)
-            paint(place(_limb([(0.045, 1.1), (0.045, 3.4)], (0.007, 0.007))), dark, opacity=0.6, solid=False)
-            for y in np.arange(1.25, 3.2, 0.3):
-                paint(place(_ellipse(0.0, y, 0.022, 0.022, n=14)), (240, 236, 228), shadow=0.2)
-            for s in (-1, 1):
-                collar = _mirror([(0.17, 0.58), (0.33, 0.74), (0.25, 1.06), (0.0, 1.1), (0.1, 0.85)], s)
-                self.cloth_piece(collar, depth=0.3, color=self.cloth * 1.03)
-        elif kind in ("tshirt", "sweater", "hoodie"):
+        self.cloth_piece([np.concatenate([right, _mirror(right[::-1])])], folds, depth=0.75)
+        if kind in ("tshirt", "sweater", "hoodie"):
             band = 0.035 if kind == "tshirt" else 0.06
-            self.cloth_piece(_limb(rim, (band, band), 2), color=self.cloth * 0.86, depth=0.5, shadow=0.2)
-        if kind == "hoodie":
-            for s in (-1, 1):
-                self.cloth_piece(_limb(_mirror([(0.36, 0.45), (0.46, 0.72), (0.24, 0.98), (0.03, 1.1)], s), (0.06, 0.12, 0.11, 0.05)))
-                cord = _limb(_mirror([(0.12, 1.02), (0.15, 1.3), (0.13, 1.6)], s), (0.018, 0.018))
-                paint(place(cord), (236, 232, 224), shadow=0.3)
-            pocket = [(-0.4, 2.2), (0.4, 2.2), (0.58, 2.75), (-0.58, 2.75)]
-            self.cloth_piece(np.array(pocket), depth=0.2)
-        elif kind == "tshirt" and rng.random() < 0.45:
-            logo = _ellipse(0, 1.55, 0.3, 0.3) if rng.random() < 0.5 else _spline([(-0.3, 1.4), (0, 1.3), (0.3, 1.4), (0.2, 1.8), (-0.2, 1.8)], 6, True)
-            paint(place(logo), self.accent, opacity=0.85, solid=False)
-        if kind != "dress" and self.body != "head":
-            hem = _limb([(-0.84 * b, 3.36), (0, 3.42), (0.84 * b, 3.36)], (0.02, 0.02))
-            paint(place(hem), dark, opacity=0.6, solid=False)
+            rim = np.concatenate([_mirror(collar[:0:-1]), collar])
+            self.cloth_piece([_limb(rim, (band, band))], color=self.cloth * 0.86, depth=0.5, shadow=0.2)
+        self.script({"jacket": _JACKET, "shirt": _SHIRT, "hoodie": _HOODIE}.get(kind, ""), place)
 
     def hand(self, wrist: Array, way: Array, side: float, kind: str) -> None:
         """Hand of length 0.45 from the wrist along ``way``: open, relaxed or a grip."""
         way = way / np.linalg.norm(way)
         across = np.array([-way[1], way[0]]) * side
-
-        def at(points: object) -> Array:
-            p = np.asarray(points, np.float64)
-            return self.place(wrist + p[..., :1] * across + p[..., 1:] * way)
-
-        palm = at(_spline([(-0.085, -0.03), (0.085, -0.03), (0.12, 0.12), (0.11, 0.24), (-0.11, 0.24), (-0.11, 0.1)], 6, True))
-        long, spread = {"open": (0.22, 0.07), "relaxed": (0.17, 0.012), "grip": (0.08, 0.0)}[kind]
-        thumb_to = {"open": (-0.27, 0.2), "relaxed": (-0.13, 0.27), "grip": (-0.12, 0.22)}[kind]
-        thumb = at(_limb([(-0.08, 0.05), (-0.15 if kind != "relaxed" else -0.12, 0.12), thumb_to], (0.055, 0.046, 0.035)))
         paint = self.canvas.paint
+
+        def at(points: Array) -> Array:
+            return self.place(wrist + points[..., :1] * across + points[..., 1:] * way)
+
+        long, spread = {"open": (0.22, 0.07), "relaxed": (0.17, 0.012), "grip": (0.08, 0.0)}[kind]
+        tip = {"open": (-0.27, 0.2), "relaxed": (-0.13, 0.27), "grip": (-0.12, 0.22)}[kind]
+        thumb = at(_limb([(-0.08, 0.05), (-0.14, 0.12), tip], (0.055, 0.046, 0.035)))
         if kind != "grip":
             paint(thumb, self.skin, depth=0.5)
         for i, reach in enumerate((0.9, 1.05, 1.0, 0.78)):
-            x = -0.082 + 0.055 * i
-            tip = (x + spread * (i - 1.4), 0.22 + long * reach)
-            finger = at(_limb([(x, 0.18), ((x + tip[0]) / 2 + 0.008, 0.2 + long * reach * 0.5), tip], (0.034, 0.031, 0.024)))
-            paint(finger, self.skin * (0.98 - 0.015 * i), depth=0.5, shadow=0.2)
-            nail = at(_ellipse(tip[0], tip[1] - 0.0, 0.016, 0.022, n=12))
-            if kind == "relaxed" and self.unit > 0.2:
-                paint(nail, self.skin * 0.55 + (110, 92, 90), opacity=0.5, solid=False)
-        paint(palm, self.skin, depth=0.35)
+            x, end = -0.082 + 0.055 * i, 0.22 + long * reach
+            bend = spread * (i - 1.4)
+            finger = _limb(
+                [(x, 0.18), (x + bend / 2 + 0.008, 0.1 + end / 2), (x + bend, end)], (0.034, 0.031, 0.024)
+            )
+            paint(at(finger), self.skin * (0.98 - 0.015 * i), depth=0.5, shadow=0.2)
+        palm = _spline(_pts("-8.5 -3, 8.5 -3, 12 12, 11 24, -11 24, -11 10"), 6, True)
+        paint(at(palm), self.skin, depth=0.35)
         if kind == "grip":
             paint(thumb, self.skin * 1.02, depth=0.5, shadow=0.3)
 
-    def arm(self, side: float, pose: str) -> None:
-        """One arm with its sleeve; ``side`` is -1 for the viewer's left."""
-        rng, b = self.rng, self.broad
-        x = 0.79 * b
-        table = {
+    def arm(self, side: int, pose: str, front: bool) -> None:
+        """One arm with its sleeve; with ``front`` only what is nearer than the chest. -1 is the left side."""
+        b = self.broad
+        x = 0.77 * b
+        elbow, wrist, way = {
             "hanging": ((x + 0.2, 2.1), (x + 0.22, 3.1), (0.0, 1.0)),
             "hip": ((x + 0.72, 1.95), (0.86 * b, 2.62), (-0.75, 0.5)),
-            "crossed": ((x + 0.1, 2.1), (-0.36, 1.82), (-1.0, -0.12)),
-            "raised": ((x + 0.62, 1.45), (x + 0.42, 0.5), (0.0, -1.0)),
+            "crossed": ((x + 0.1, 2.1), (-0.36, 1.85), (-1.0, -0.12)),
+            "raised": ((x + 0.62, 1.45), (x + 0.5, 0.5), (0.0, -1.0)),
             "holding": ((x + 0.17, 2.12), (0.42, 1.75), (-0.35, -1.0)),
-        }
-        elbow, wrist, way = (np.array(v) for v in table[pose])
-        elbow, wrist = elbow + rng.normal(0, 0.04, 2), wrist + rng.normal(0, 0.03, 2)
-        start = np.array([x, 1.02])
-        bend = 0.12 * (elbow - start) + 0.12 * (wrist - elbow)
-        spine = np.array([start, (start + elbow) / 2, elbow - bend * 0.2, (elbow + wrist) / 2, wrist]) * (side, 1)
+        }[pose]
+        joints = np.array([(x, 1.03), elbow, wrist]) + np.array([(0, 0), *self.elbow_shift * (1, 0.5)])
+        start, elbow, wrist = joints * (side, 1)
+        way = np.array(way) * (side, 1)
+        lean = elbow - 0.03 * (elbow - start) - 0.03 * (wrist - elbow)
+        spine = np.array([start, (start + elbow) / 2, lean, (lean + wrist) / 2, wrist])
         wide = np.array([0.2, 0.19, 0.155, 0.15, 0.095]) * (0.85 + 0.3 * (b - 0.8))
-        bare = {"tshirt": 2, "dress": 0}.get(self.clothing, 5)
-        if pose == "holding":
-            self.hold(wrist * (side, 1))
-        if bare < 5:
+        sleeve = {"tshirt": 1, "dress": 0}.get(self.clothing, 4)
+        spine, wide = (spine[2:], wide[2:]) if front else (spine, wide)
+        if front and pose == "holding":
+            offset = wrist + (-side * 0.09, -0.24)
+            self.script(_HELD[self.held], lambda p: self.place(p + offset))
+        if sleeve < 4:
             self.canvas.paint(self.place(_limb(spine, wide, 12)), self.skin, depth=0.75, shadow=0.3)
-        self.hand(wrist * (side, 1), way * (side, 1), side, {"hanging": "relaxed", "raised": "open", "holding": "grip"}.get(pose, "relaxed"))
-        ease = 1.3 if bare < 5 else 1.18
-        sleeve = spine[: bare + 1] if bare < 5 else spine
-        if bare == 0:
-            return
-        if bare == 2:
-            sleeve = spine[:2] + np.array([[0.0], [0.12]]) * (spine[2] - spine[1])
-            piece = _limb(sleeve, (0.2 * ease * 0.92, 0.19 * ease * 1.05), 12, cap=False)
-            piece = [piece, _ellipse(*sleeve[0], 0.22, 0.22)]
-            folds = [sleeve + (0.05, 0.0)]
-        else:
-            piece = [_limb(spine, wide * ease + (0, 0, 0.01, 0.01, 0.025), 12)]
-            e, f = spine[2], (spine[3] - spine[2]) * 0.3
+        if front or pose in ("hanging", "raised"):
+            self.hand(wrist, way, side, {"raised": "open", "holding": "grip"}.get(pose, "relaxed"))
+        if sleeve == 1 and not front:
+            end = elbow - (elbow - start) * 0.38
+            tube = _limb([start, (start + end) / 2, end], (0.215, 0.225, 0.235), cap=False)
+            self.cloth_piece([tube, _ellipse(*start, 0.215, 0.215)], [[start + (0.1, 0.3), end + (-0.1, 0)]])
+        elif sleeve == 4:
+            e, f = lean, (wrist - lean) * 0.3
             n = np.array([-f[1], f[0]]) / np.linalg.norm(f) * 0.17
-            folds = [[e - n, e + n * 0.6 + f * 0.4], [e - n + f, e + n * 0.5 + f * 0.8], [e - n - f * 0.6, e + n * 0.8]]
-            folds += [[spine[1] - (0.12, 0.05), spine[1] + (0.1, 0.1)], [spine[3] - n * 0.8, spine[3] + n * 0.5 + f]]
-        self.cloth_piece(piece, folds, depth=0.85)
-        if bare == 5:
-            d = (spine[4] - spine[3]) / np.linalg.norm(spine[4] - spine[3])
-            cuff = _limb([spine[4] - d * 0.04, spine[4] + d * 0.05], (0.135, 0.13), cap=False)
-            self.cloth_piece(cuff, color=self.cloth * (0.8 if self.clothing != "jacket" else 1.0), depth=0.4, shadow=0.2)
+            folds = [[e - n, e + n * 0.6 + f * 0.4], [e - n + f, e + n * 0.5 + f * 0.8]]
+            folds += [[e - n - f * 0.6, e + n * 0.8], [e + 2 * f - n, e + 2.2 * f + n]]
+            folds += [] if front else [[start + (-0.12, 0.4), start + (0.1, 0.55)]]
+            self.cloth_piece([_limb(spine, wide * 1.18 + 0.02, 12)], folds)
+            d = (wrist - lean) / np.linalg.norm(wrist - lean)
+            cuff = _limb([wrist - d * 0.05, wrist + d * 0.05], (0.135, 0.13), cap=False)
+            if front or pose in ("hanging", "raised"):
+                self.cloth_piece([cuff], color=self.cloth * 0.82, depth=0.4, shadow=0.2)
 
-    def hold(self, at: Array) -> None:
-        """The held object, just above the wrist at ``at`` (head units)."""
-        rng, paint = self.rng, self.canvas.paint
-        x, y = at + np.array([-np.sign(at[0]) * 0.09, -0.24])
-        if self.held == "cup":
-            handle = _limb(_spline([(x + 0.15, y - 0.2), (x + 0.3, y - 0.15), (x + 0.28, y + 0.05), (x + 0.13, y + 0.08)], 6), (0.03, 0.03), 2)
-            paint(self.place(handle), self.accent * 0.9, depth=0.8, shadow=0.2)
-            paint(self.place([(x - 0.2, y - 0.32), (x + 0.2, y - 0.32), (x + 0.15, y + 0.2), (x - 0.15, y + 0.2)]), self.accent, depth=0.9, shadow=0.4)
-            paint(self.place(_ellipse(x, y - 0.32, 0.2, 0.045)), (92, 60, 40), shadow=0.1)
-        elif self.held == "phone":
-            p = _spline([(x - 0.15, y - 0.4), (x + 0.15, y - 0.4), (x + 0.15, y + 0.24), (x - 0.15, y + 0.24)], 8, True)
-            box = np.array([x, y - 0.08]) + (p - (x, y - 0.08)) * np.array([0.92, 0.97])
-            paint(self.place(p), (32, 34, 40), depth=0.3, shadow=0.4)
-            paint(self.place(box), (58, 62, 72), soft=0.004, solid=False)
-            paint(self.place(_ellipse(x - 0.07, y - 0.3, 0.035, 0.035)), (12, 12, 16), solid=False)
-        elif self.held == "book":
-            paint(self.place(np.array([(x - 0.36, y - 0.52), (x + 0.36, y - 0.5), (x + 0.36, y + 0.34), (x - 0.36, y + 0.34)])), self.lower, depth=0.15, shadow=0.45)
-            paint(self.place(np.array([(x - 0.2, y - 0.36), (x + 0.2, y - 0.36), (x + 0.2, y - 0.2), (x - 0.2, y - 0.2)])), self.accent * 0.5 + 110, solid=False)
-        elif self.held == "flower":
-            paint(self.place(_limb([(x, y + 0.3), (x + 0.03, y - 0.1), (x, y - 0.45)], (0.022, 0.018))), (74, 122, 62), depth=0.6)
-            for a in rng.uniform(-0.2, 0.2) + np.arange(9) * 0.7:
-                petal = _ellipse(x + 0.13 * np.cos(a), y - 0.47 + 0.13 * np.sin(a), 0.12, 0.055, a)
-                paint(self.place(petal), self.accent * 0.5 + (120, 70, 80), depth=0.7, shadow=0.2)
-            paint(self.place(_ellipse(x, y - 0.47, 0.07, 0.07)), (236, 188, 70), depth=0.9, shadow=0.2)
+    def face_light(self) -> Array:
+        """Light on the face, (192, 160) float32 over head units x in [-0.5, 0.5], y in [-0.6, 0.6]."""
+        xs, ys = np.linspace(-0.5, 0.5, 160, dtype=np.float32), np.linspace(-0.6, 0.6, 192, dtype=np.float32)
+        h = 0.4 * np.sqrt(np.clip(1.02 - (ys[:, None] / 0.62) ** 2 - (xs[None] / 0.43) ** 2, 0, 1))
+        # Bumps and hollows: x, y, width, height and rise, in hundredths and thousandths of a head.
+        relief = (
+            "0 -3 4.5 7.5 18, 0 5 4.5 7.5 30, 0 12 4.5 7.5 45, 0 19 5.5 5 60, 5.8 20.5 3 3.2 28, 0 45 9 5 22,"
+        )
+        relief += "15.5 .5 8.5 6 -34, 15 -10 11 4.5 16, 21 14 9 8 20, 0 28.5 7.5 2.2 14, 0 33.5 7 2.5 18,"
+        for x, y, sx, sy, rise in _pts(relief + "0 38.5 8 2.2 -14"):
+            for s in (-1, 1) if x else (1,):
+                cx = s * x + 0.1 * self.yaw * (1 - (x / 0.42) ** 2)
+                h += rise / 10 * np.outer(np.exp(-(((ys - y) / sy) ** 2)), np.exp(-(((xs - cx) / sx) ** 2)))
+        gy, gx = np.gradient(h, ys, xs)
+        norm = np.sqrt(1 + gx**2 + gy**2)
+        lx, ly, lz = light = self.canvas.light
+        lambert = np.clip((lz - lx * gx - ly * gy) / norm, 0, 1)
+        hollow = np.clip(cv2.GaussianBlur(h, (0, 0), 7) - h, 0, None)
+        gloss = np.clip((lz + 1 - lx * gx - ly * gy) / norm / np.linalg.norm(light + (0, 0, 1)), 0, 1) ** 40
+        lit = 0.56 + 0.56 * lambert - 4 * hollow + 0.12 * gloss
+        return cv2.GaussianBlur(lit.astype(np.float32), (0, 0), 1.2)
 
-    def arms(self) -> None:
-        """Both arms in the drawn pose."""
-        free = str(self.rng.choice(["hanging", "hip"]))
-        side = float(self.rng.choice([-1, 1]))
-        both = self.pose in ("crossed", "hanging") or (self.pose == "hip" and self.rng.random() < 0.6)
-        other = self.pose if both else ("hanging" if self.pose == "hip" else free)
-        self.arm(-side, other)
-        self.arm(side, self.pose)
+    def skull(self) -> None:
+        """Ears and the shaded face."""
+        self.script(_SKULL, self.face)
+        light, u = self.face_light(), np.float32(self.unit)
+        c, s = np.float32(np.cos(self.tilt)), np.float32(np.sin(self.tilt))
+        px, py = (self.head + self.unit * np.array([0, 0.5])).astype(np.float32)
+
+        def tone(x: Array, y: Array) -> Array:
+            dx, dy = (x - px) / u, (y - py) / u
+            fx, fy = c * dx + s * dy + np.float32(0.5), c * dy - s * dx + np.float32(1.1)
+            lit = cv2.remap(light, fx * 159, fy * (191 / 1.2), cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
+            return np.stack([np.sqrt(lit) * lit**0.3, lit, lit**1.1], -1)
+
+        j, w = self.jaw, self.cheek
+        right = [(0.2, -0.45), (0.325, -0.3), (0.365 * w, -0.08), (0.36 * w, 0.1), (0.325 * j * w, 0.27)]
+        right += [(0.25 * j, 0.39), (0.13 * j, 0.475)]
+        outline = _spline([(0, -0.49), *right, (0, 0.5), *_mirror(right[::-1])], 8, True)
+        self.canvas.paint(self.face(outline, 0), self.skin, tone=tone, shadow=0.3)
+
+    def features(self) -> None:
+        """Eyes, brows, nose, lips and the marks of age."""
+        rng, skin, lit = self.rng, self.skin, float(np.sign(self.canvas.light[0]))
+        self.script(_FACE, self.face)
+        bridge = f"{-3 * lit} -5, {-4 * lit} 7, {-5.5 * lit} 17"
+        self.script(f"~tube .5 1.4 .3 : {bridge} : skin*.68 : soft=1.4 opacity=.5", self.face)
+        shades = ((92, 60, 36), (62, 42, 30), (84, 112, 132), (96, 118, 84), (120, 88, 50))
+        iris = np.array(shades[rng.integers(5 if skin.mean() > 150 else 2)], float)
+        lid, gaze = rng.uniform(0.9, 1.2), rng.uniform(-1.3, 1.3)
+        thick, lash = (1.9, ".9") if self.soft_face else (2.6, ".6")
+        for s in (-1, 1):
+            table = _EYE.replace("IRIS", f"{15.6 + s * gaze} -.3").replace("LASH", lash)
+            almond = _spline(_pts(_EYE.split(":")[4]), 8, True)
+
+            def eye(p: Array, s: int = s) -> Array:
+                return self.face(p * (s, lid))
+
+            self.script(table, eye, clip=eye(almond), iris=iris)
+            self.script(f"~oval : {15.6 * s + gaze + 1.2 * lit} -1.6, 1 1 : 255 255 255", self.face)
+            if self.soft_face:
+                self.script("~tube .3 .7 .1 : 20.5 -2.2, 23 -.6, 25.2 -2.4 : skin*.22", eye)
+            # Brows are short hairs that lean outwards along an arch.
+            t = rng.random(90)
+            wide = thick * (1 - 0.65 * t) * rng.uniform(-0.6, 0.8, 90)
+            root = np.stack([6 + 20 * t, -8.8 - 3.6 * np.sin(2.1 * t) + wide], -1)
+            tip = root + np.stack([2.4 + 1.2 * t, -2.4 + 3.3 * t], -1) * rng.uniform(0.6, 1.2, (90, 1))
+            hairs = self.face(_mirror(np.stack([root, (root + tip) / 2 + (0.2, -0.3), tip], 1), s) / 100)
+            hairs = np.concatenate([hairs, hairs[:, 1::-1] + (0, 0.006 * self.unit)], 1)
+            for part, k in ((hairs[::2], 0.6), (hairs[1::2], 0.85)):
+                self.canvas.paint(list(part), self.hair_color * k, opacity=0.85, solid=False)
+        k = self.smile
+        red = np.array((190, 78, 78)) if self.soft_face else skin * (0.9, 0.66, 0.62)
+        lips = 0.55 * red + 0.45 * skin * (0.92, 0.68, 0.66)
+
+        def mouth(p: Array) -> Array:
+            rise = k * np.clip(np.abs(p[..., 0]) / 0.118, 0, 1) ** 1.6
+            return self.face(np.stack([p[..., 0] * (1 + 4 * k), p[..., 1] - rise], -1))
+
+        self.script(_LIPS + (_TEETH if k > 0.016 else ""), mouth, lips=lips)
+        self.script(_AGE if self.old else "", self.face)
+
+    def lock(self, guides: object, count: int, **style: Any) -> None:
+        """Draw one sheet of hair: strands between neighbouring ``guides`` (G, P, 2) in head units.
+
+        Of the options in ``_LOCK``, ``wave`` and ``curl`` are amplitudes, ``turns`` their periods a strand,
+        ``clump`` and ``stray`` the wandering of locks and of single hairs, ``cut`` the spread of lengths,
+        ``mass`` the share of the length that is opaque; ``body`` hangs the sheet from the body, not the head.
+        """
+        o = SimpleNamespace(**(_LOCK | style))
+        rng = self.hair_rng
+        span = 24 if o.curl else (16 if o.wave else 10)
+        g = _spline(guides, span)
+        g = g[:, np.linspace(0, g.shape[1] - 1, span + 1).round().astype(int)]
+
+        def sway(u: Array, phase: Array, amount: Array) -> Array:
+            i = np.minimum(u.astype(int), len(g) - 2)
+            f = (u - i)[:, None, None]
+            curve = g[i] * (1 - f) + g[i + 1] * f
+            t = np.linspace(0, 1, span + 1)[None]
+            a, w = amount[:, None] * np.sqrt(t), 2 * np.pi * o.turns * t + phase[:, None]
+            n = _normals(curve)
+            out = curve + n * (np.sin(w) * a * (o.wave + o.curl))[..., None]
+            return out + n[..., ::-1] * (1, -1) * (np.cos(w) * a * o.curl)[..., None]
+
+        place = self.place if o.body else (lambda p: self.face(p, 0))
+        extra = count // 12
+        total, clumps = count + extra, 9 * (len(g) - 1) + 1
+        u = rng.uniform(0, len(g) - 1, total)
+        which = np.round(u / (len(g) - 1) * (clumps - 1)).astype(int)
+        offset = rng.normal(0, o.clump, (clumps, 2))[which] + rng.normal(0, o.stray, (total, 2))
+        offset[count:] *= rng.uniform(1.3, 3, (extra, 1))
+        phases = np.linspace(0, 2.5, clumps) + rng.normal(0, 1.6 if o.curl else 0.5, clumps)
+        curve = sway(u, phases[which] + rng.normal(0, 0.35, total), rng.uniform(0.6, 1.2, total))
+        length = 1 - np.abs(rng.normal(0, o.cut, (total, 1))).clip(0, 0.6)
+        t = np.linspace(0, 1, span + 1)
+        pos = t * length * span
+        i = np.minimum(pos.astype(int), span - 1)
+        f, rows = (pos - i)[..., None], np.arange(total)[:, None]
+        strands = curve[rows, i] * (1 - f) + curve[rows, i + 1] * f + offset[:, None] * t[:, None] ** 1.3
+        ribs = sway(np.linspace(0, len(g) - 1, clumps), phases, np.full(clumps, 0.7))
+        keep = max(int(o.mass * span), 2) + 1
+        solid = [place(np.concatenate([a[:keep], b[:keep][::-1]])) for a, b in pairwise(ribs)]
+        width = 0.00115 * (self.unit / 0.28) ** 0.45
+        self.canvas.hair(rng, place(strands), self.hair_color * o.shade, width, solid, o)
+
+    def sides(self, end: str, count: int, wide: float = 0.0, lift: float = 0.0, **style: float) -> None:
+        """Both sides of parted hair: from the parting over the skull and on through the points ``end``."""
+        tips = _pts(end)
+        for s in (-1, 1):
+            x, w = self.part * s, wide / 2
+            rows = [[(x, -0.33), (0.2, -0.285), (0.325, -0.13), (0.37, 0.06), *(tips - (0.05 + w, 0))]]
+            rows += [[(x, -0.46 - lift), (0.25, -0.4 - lift), (0.4 + w, -0.16), (0.41 + w, 0.1), *tips]]
+            outer = [(x, -0.53 - lift), (0.26 + w, -0.49 - lift), (0.44 + wide, -0.2), (0.46 + wide, 0.1)]
+            self.lock(_mirror([*rows, [*outer, *(tips + (0.05 + w, 0))]], s), count, **style)
+
+    def hair_behind(self) -> None:
+        """The sheet that hangs behind the neck and shoulders."""
+        style = {"wavy": {"wave": 0.035}, "curly": {"curl": 0.05, "turns": 6.0}}.get(self.hair, {})
+        coils = {"curl": 0.028, "clump": 0.03, "stray": 0.012, "cut": 0.12, "mass": 0.9, "shine": 0.15}
+        if self.hair == "coils":
+            a = np.linspace(-0.25 * np.pi, 1.25 * np.pi, 13)
+            ray, reach = np.stack([np.cos(a), -np.sin(a)], -1), 0.6 + abs(self.part)
+            guides = [ray * (0.2, 0.24) - (0, 0.1), ray * reach * 0.6 - (0, 0.13), ray * reach - (0, 0.14)]
+            self.lock(np.stack(guides, 1), 2000, turns=9, shadow=0, **coils)
+        length = {"straight_long": 1.4, "wavy": 1.3, "curly": 0.95, "bob": 0.42}.get(self.hair)
+        if length is None:
+            return
+        w = 0.12 if self.hair == "curly" else 0.02
+        xs = np.linspace(-1, 1, 7)
+        guides = [
+            [(0.3 * x, -0.3), (0.43 * x, 0), ((w + 0.47) * x, 0.4), ((w + 0.5) * x, length)] for x in xs
+        ]
+        self.lock(guides, 900, shade=0.72, shine=0.15, **style)
+
+    def hair_front(self) -> None:
+        """Hair over the skull and around the face."""
+        kind, rng, lock = self.hair, self.hair_rng, self.lock
+        if kind == "straight_long":
+            self.sides("46 50, 50 95, 48 140", 1100, cut=0.1)
+        elif kind == "wavy":
+            style = {"wave": 0.035, "turns": rng.uniform(2.5, 4), "clump": 0.03, "cut": 0.12}
+            self.sides("49 50, 54 90, 50 130", 1000, 0.03, 0.02, **style)
+        elif kind == "curly":
+            style = {"turns": rng.uniform(6, 8), "clump": 0.035, "stray": 0.012, "cut": 0.14, "mass": 0.88}
+            self.sides("53 40, 56 65, 54 95", 900, 0.09, 0.05, curl=0.035, **style)
+        elif kind == "bob":
+            self.sides("44 30, 38 45", 1000, 0.03, 0.01, clump=0.012, cut=0.04)
+            if rng.random() < 0.5:
+                x = np.linspace(-0.31, 0.31, 6)
+                rows = [np.stack([x * k, 0 * x + y], -1) for k, y in ((0.5, -0.5), (0.85, -0.36), (1, -0.12))]
+                lock(np.stack(rows, 1), 500, cut=0.06, clump=0.012)
+        elif kind in ("short", "beard"):
+            self.crop()
+        elif kind != "bald":
+            # Along the hairline: coils grow out of it, a braid or bun is pulled back to a knot on the crown.
+            a = np.linspace(-0.08 * np.pi, 1.08 * np.pi, 11)
+            root = np.stack([0.365 * np.cos(a), -0.31 * np.sin(a)], -1)
+            if kind == "coils":
+                out = [root * (1, 0.98), root * 1.15 - (0, 0.05), root * 1.45 - (0, 0.1)]
+                lock(np.stack(out, 1), 1100, curl=0.026, turns=5, stray=0.01, cut=0.12, mass=0.85, shine=0.15)
+                return
+            over = 0.45 * root + 0.55 * np.stack([0.37 * np.cos(a), -0.1 - 0.4 * np.sin(a)], -1) - (0, 0.06)
+            knot = np.stack([0.1 * np.cos(a), -0.47 - 0.06 * np.sin(a)], -1)
+            lock(np.stack([root, over, knot], 1), 1300, clump=0.006, cut=0.03, mass=1.0)
+            for r, n in ((0.17, 700), (0.1, 350)) if kind == "bun" else ():
+                q, v = np.array([0.02, r * 0.7, r]), np.linspace(0, 2 * np.pi, 14)[:, None] + [0, 0.9, 1.8]
+                ring = np.stack([q * np.cos(v), -0.6 + q * 0.85 * np.sin(v)], -1)
+                lock(ring, n, clump=0.01, stray=0.008, cut=0.06, mass=0.97)
+
+    def crop(self) -> None:
+        """Short hair: sides combed down and a top swept back and up."""
+        rng, lock, xs = self.hair_rng, self.lock, np.linspace(-1, 1, 9)
+        rows = [_pts(p) for p in ("31 -30, 35 -16, 36 2", "31 -42, 40 -20, 39 3", "28 -46, 42 -24, 40.5 0")]
+        for s in (-1, 1):
+            lock(_mirror(rows, s), 450, clump=0.006, cut=0.12, shine=0.2)
+        up, lean = rng.uniform(0.05, 0.17), rng.uniform(-0.12, 0.12)
+        cap = [_pts(f"{36 * x} -30, {37 * x} {3 * x * x - 42}, {30 * x} {6 * x * x - 51}") for x in xs]
+        lock(cap, 300, cut=0.05, mass=1.0)
+        top = "{} {}, {} {}, {} {}"
+        rows = [(32 * x, 7 * x * x - 30, 37 * x + 30 * lean, 6 * x * x - 41 - 40 * up) for x in xs]
+        ends = [(34 * x + 100 * lean, 12 * x * x - 50 - 100 * up) for x in xs]
+        guides = [_pts(top.format(*r, *e)) for r, e in zip(rows, ends, strict=True)]
+        wave = 0.012 if rng.random() < 0.5 else 0.0
+        lock(guides, 1100, wave=wave, turns=1.5, clump=0.024, stray=0.01, cut=0.12, mass=0.88, shadow=0.35)
+
+    def beard(self) -> None:
+        """Beard along the jaw and a moustache."""
+        long, a = self.hair_rng.uniform(0.03, 0.16), np.linspace(-1, 1, 13)
+        x = np.sign(a) * np.abs(a) ** 0.7
+        root = np.stack([0.34 * x * (0.9 + 0.1 * self.jaw), 0.385 - 0.33 * np.abs(a) ** 2.6], -1)
+        away = np.stack([x * 0.055, 0.1 + long * (1 - a**2)], -1)
+        guides = np.stack([root, root + away * (0.7, 0.5), root + away], 1)
+        self.lock(guides, 1500, wave=0.006, clump=0.014, stray=0.01, shine=0.2)
+        rows = [_pts("1 25, 8 25.5, 14 31"), _pts("1 27.2, 7 28.5, 13.5 35")]
+        for s in (-1, 1):
+            self.lock(_mirror(rows, s), 260, clump=0.004, cut=0.1, shine=0.2, mass=0.9, shadow=0.1)
+
+    def braid(self) -> None:
+        """A plait of crossing lobes over one shoulder."""
+        s = 1.0 if self.part >= 0 else -1.0
+        path = _spline(_mirror(_pts("36 10, 44 55, 50 95, 46 150, 44 195"), s), 4)
+        for i in range(len(path) - 1):
+            a, d = path[i], (path[i + 1] - path[i]) * 1.9
+            n = np.array([-d[1], d[0]]) / np.linalg.norm(d) * (0.115 - 0.003 * i) * (1 if i % 2 else -1)
+            b, e = a - n * 0.5 - d * 0.1, a + d - n * 0.25
+            rows = [[b, a + n * k, a + d * 0.6 + n * k * 0.9, e] for k in (-0.1, 0.55, 1.15)]
+            self.lock(rows, 120, clump=0.006, stray=0.007, cut=0.03, body=True, shadow=0.3)
+        a = path[-1]
+        rows = [[a + (x * 0.4, -0.05), a + (x * 1.2, 0.15), a + (x, 0.4)] for x in (-0.07, 0.0, 0.07)]
+        self.canvas.paint(self.place(_ellipse(*a, 0.075, 0.04)), self.accent, depth=0.6, shadow=0.3)
+        self.lock(rows, 160, clump=0.012, body=True, mass=0.8)
+
+    def draw(self) -> Portrait:
+        """Everything from back to front."""
+        self.hair_behind()
+        if self.body == "full":
+            self.legs()
+        if self.clothing == "hoodie":
+            hood = _spline(_pts("-42 35, 42 35, 62 72, 40 100, -40 100, -62 72"), 8, True)
+            self.cloth_piece([hood], color=self.cloth * 0.8)
+        for side, pose in self.arm_poses:
+            self.arm(side, pose, False)
+        self.torso()
+        self.skull()
+        self.features()
+        if self.hair == "beard":
+            self.beard()
+        self.hair_front()
+        if self.glasses != "none":
+            self.script((_ROUND if self.glasses == "round" else _SQUARE) + "\n" + _GLASSES, self.face)
+        self.script({"beanie": _BEANIE, "brim": _BRIM}.get(self.hat, ""), self.face)
+        self.script(_SCARF if self.scarf else "", self.place)
+        if self.hair == "braid":
+            self.braid()
+        for side, pose in self.arm_poses:
+            if pose in ("hip", "crossed", "holding"):
+                self.arm(side, pose, True)
+        names = {"hair": self.hair, "hair_color": self.hair_name, "body": self.body, "skin": self.skin_name}
+        names |= {"age": "old" if self.old else "adult", "clothing": self.clothing, "fabric": self.fabric}
+        names |= {"pose": self.pose, "glasses": self.glasses, "hat": self.hat, "held": self.held}
+        return Portrait(*self.canvas.finish(), names | {"scarf": "yes" if self.scarf else "none"})
+
+
+def _check(seed: int, size: int) -> None:
+    """Raise ValueError for a negative seed or a picture too small to hold a person."""
+    if seed < 0 or size < 16:
+        raise ValueError(f"expected seed >= 0 and size >= 16 pixels, got seed {seed} and size {size}")
+
+
+def render_portrait(
+    seed: int, size: int = 512, *, hair: str | None = None, body: str | None = None, supersample: int = 8
+) -> Portrait:
+    """Render a person with an exact matte.
+
+    Parameters
+    ----------
+    seed : int
+        Non-negative; the same seed gives the same person at every size.
+    size : int
+        Side of the square picture in pixels, at least 16.
+    hair, body : str, optional
+        One of ``HAIR_KINDS`` and ``BODY_KINDS``; drawn from the seed when left out.
+    supersample : int
+        Coverage samples a pixel and side; rounded up to a multiple of eight, and raised for small pictures so
+        that at least 2048 samples span the frame.
+
+    Returns
+    -------
+    Portrait
+        Foreground (size, size, 3) uint8 RGB, alpha (size, size) float32 in [0, 1], and attributes.
+
+    Raises
+    ------
+    ValueError
+        For a negative seed, a size below 16, an unknown name, or a ``supersample`` below one or so high that
+        more than 16384 samples span the frame.
+    """
+    _check(seed, size)
+    for name, value, allowed in (("hair", hair, HAIR_KINDS), ("body", body, BODY_KINDS)):
+        if value is not None and value not in allowed:
+            raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(allowed)}")
+    if supersample < 1 or size * supersample > 16384:
+        raise ValueError(f"supersample must be in [1, {16384 // size}] at size {size}, got {supersample}")
+    ss = 8 * int(np.ceil(max(supersample, 2048 / size) / 8))
+    return _Figure(seed, size, ss, hair, body).draw()
+
+
+def _scene(rng: Rng, size: int, kind: str) -> Array:
+    """Sharp people-free picture (size, size, 3) float32 RGB of one kind."""
+    tint = rng.uniform(60, 200) + rng.uniform(-45, 45, (8, 3)) + rng.uniform(-35, 35, (8, 1))
+    ramp = np.linspace(0, 1, size, dtype=np.float32)[:, None, None].repeat(size, 1)
+    img = np.ascontiguousarray(tint[0] + ramp * (tint[1] - tint[0]), np.float32)
+
+    def fill(points: object, color: Array) -> None:
+        p = np.round(np.asarray(points) * size * 16).astype(np.int32)
+        cv2.fillPoly(img, [p], [float(v) for v in color], cv2.LINE_AA, _SHIFT)
+
+    def box(x: float, y: float, w: float, h: float, color: Array) -> None:
+        fill([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], color)
+
+    if kind == "room":
+        floor, x, y = rng.uniform((0.64, 0, 0.05), (0.8, 0.55, 0.15))
+        img[:] = tint[0] * 0.4 + 120
+        box(0, floor, 1, 1, tint[1] * 0.8)
+        for a in rng.uniform(0, 1, 9):
+            fill([(a, floor), (a + 0.004, floor), (2.2 * a - 0.6, 1), (2.2 * a - 0.61, 1)], tint[1] * 0.6)
+        box(0, floor - 0.03, 1, 0.03, tint[0] * 0.3 + 150)
+        box(x - 0.015, y - 0.015, 0.38, 0.43, np.array((238, 236, 230)))
+        for i in range(4):
+            box(
+                x + 0.18 * (i % 2),
+                y + 0.205 * (i // 2),
+                0.17,
+                0.195,
+                np.array((205, 222, 236)) - 18 * (i // 2),
+            )
+        box(x - 0.1, y - 0.05, 0.09, 0.6, tint[2])
+        box(x + 0.36, y - 0.05, 0.09, 0.6, tint[2])
+        x = (x + 0.5) % 1 - 0.05
+        for y in np.arange(0.22, 0.65, 0.14):
+            box(x, y, 0.36, 0.02, np.array((112, 78, 52)))
+            for k, h in enumerate(rng.uniform(0.04, 0.1, 14)):
+                box(x + 0.012 + 0.024 * k, y - h, 0.02, h, tint[k % 8] * rng.uniform(0.6, 1.1))
+        box(x - 0.5 * rng.random(), floor - 0.14, 0.5, 0.26, tint[3])
+    elif kind == "street":
+        img[:] = img * 0.3 + np.array((150, 165, 185))
+        box(0, 0.8, 1, 0.2, np.array((96, 96, 100)))
+        x = -0.05
+        while x < 1:
+            w, h, color = rng.uniform(0.14, 0.3), rng.uniform(0.35, 0.75), tint[rng.integers(8)]
+            box(x, 0.8 - h, w, h, color)
+            for wy in np.arange(0.83 - h, 0.72, 0.075):
+                for wx in np.arange(x + 0.02, x + w - 0.03, 0.05):
+                    box(
+                        wx,
+                        wy,
+                        0.028,
+                        0.045,
+                        color * 0.45 if rng.random() < 0.7 else np.array((240, 220, 160)),
+                    )
+            box(x + w / 2, 0.9, 0.09, 0.02, np.array((225, 222, 205)))
+            x += w
+    elif kind == "landscape":
+        img[:] = np.array((110, 160, 215)) + ramp * np.array((125, 72, 7))
+        img += np.clip(_noise(rng, size, 3) * 3 - 1.6, 0, 1) * 0.7 * (250 - img)
+        for k in range(4):
+            xs = np.linspace(0, 1, 60)
+            wave = rng.uniform(2, 5) * xs + rng.uniform(0, 6)
+            ys = 0.42 + 0.13 * k + 0.06 * np.sin(wave) + 0.025 * np.sin(3.3 * wave)
+            color = np.array((96, 128, 88)) * (1.25 - 0.2 * k) + (30 - 8 * k) + rng.uniform(-18, 18, 3)
+            fill([(0, 1), *zip(xs, ys, strict=True), (1, 1)], color)
+            for x in rng.uniform(0, 1, 5 + 2 * k):
+                y, r = float(np.interp(x, xs, ys)), 0.015 + 0.013 * k
+                box(x - r * 0.12, y - r, r * 0.24, 1.6 * r, np.array((84, 62, 46)))
+                for p in rng.normal((x, y - 1.8 * r), 0.5 * r, (14, 2)):
+                    fill(_ellipse(*p, 0.55 * r, 0.5 * r, n=12), color * rng.uniform(0.55, 0.9))
+    elif kind == "bokeh":
+        img *= 0.35
+        for x, y, r in rng.uniform((0, 0, 0.015), (1, 1, 0.07), (60, 3)):
+            before = img.copy()
+            fill(_ellipse(x, y, r, r), rng.uniform(90, 255, 3))
+            img += 0.5 * (before - img)
+    elif kind == "texture":
+        grain = _noise(rng, size, int(rng.integers(3, 12)), 6)
+        img += 60 * (grain - 0.5) + 30 * np.sin(grain * rng.uniform(8, 40))
+    else:
+        far = np.hypot(ramp - rng.uniform(0.2, 0.8), ramp.transpose(1, 0, 2) - rng.uniform(0.2, 0.8))
+        img = tint[0] * np.clip(1.25 - far, 0.25, 1.2) + 12 * _noise(rng, size, 5)
+    return img.astype(np.float32)
+
+
+def render_background(seed: int, size: int = 512) -> Array:
+    """Render a people-free scene, (size, size, 3) uint8 RGB; about half of them are out of focus.
+
+    Rooms, streets, landscapes, studio walls, lights and textures. Raises ValueError as `render_portrait` does.
+    """
+    _check(seed, size)
+    rng = np.random.default_rng([seed, 4])
+    kinds = ("room", "street", "landscape", "studio", "bokeh", "texture")
+    img = _scene(rng, size, str(rng.choice(kinds, p=(0.26, 0.2, 0.22, 0.12, 0.1, 0.1))))
+    img = _blur(img, size * rng.uniform(0.004, 0.02)) if rng.random() < 0.5 else img
+    img = img * (0.82 + 0.36 * _noise(rng, size, 2, 1)) + rng.normal(0, rng.uniform(0.5, 5), img.shape)
+    return np.clip(np.round(img), 0, 255).astype(np.uint8)
+
+
+def render_composite(seed: int, size: int = 512) -> tuple[Array, Array, Portrait, Array]:
+    """Image by I = alpha F + (1 - alpha) B, alpha, portrait and background of a seed.
+
+    Image and background are (size, size, 3) uint8 RGB and alpha is (size, size) float32 in [0, 1]. Raises
+    ValueError as `render_portrait` does.
+    """
+    portrait, background = render_portrait(seed, size), render_background(seed, size)
+    a = portrait.alpha[..., None]
+    image = np.round(a * portrait.foreground + (1 - a) * background).astype(np.uint8)
+    return image, portrait.alpha, portrait, background

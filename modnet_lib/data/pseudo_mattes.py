@@ -119,12 +119,13 @@ def _prepare_one(item: CCPItem, folder: Path) -> str:
         return str(error)
     # the alpha goes last: its presence says that the sample is complete
     for name, array in (("foreground.jpg", sample.foreground), ("background.jpg", sample.background)):
-        _write(folder / f"{item.id}_{name}", array)
-    _write(folder / f"{item.id}_alpha.png", sample.alpha)
+        write_picture(folder / f"{item.id}_{name}", array)
+    write_picture(folder / f"{item.id}_alpha.png", sample.alpha)
     return ""
 
 
-def _write(path: Path, array: np.ndarray) -> None:
+def write_picture(path: Path, array: np.ndarray) -> None:
+    """Write an 8-bit picture; a reader never sees half of it."""
     temporary = path.with_name(f".{os.getpid()}_{path.name}")
     Image.fromarray(array).save(temporary, quality=95)
     os.replace(temporary, path)

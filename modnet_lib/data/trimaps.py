@@ -10,10 +10,10 @@ FOREGROUND = 0.9  # alpha from here on is foreground, as the authors disclosed
 
 def dilate(mask: Tensor, size: int) -> Tensor:
     """Grey dilation of (N, C, H, W) with a square of `size` pixels; outside the picture counts as smallest."""
-    before = size // 2
-    return F.max_pool2d(
-        F.pad(mask, (before, size - 1 - before) * 2, value=float("-inf")), kernel_size=size, stride=1
-    )
+    before, after = size // 2, size - 1 - size // 2
+    # a square is a row of columns: two one-dimensional maxima cost 2 * size comparisons instead of size**2
+    mask = F.max_pool2d(F.pad(mask, (before, after, 0, 0), value=float("-inf")), (1, size), stride=1)
+    return F.max_pool2d(F.pad(mask, (0, 0, before, after), value=float("-inf")), (size, 1), stride=1)
 
 
 def erode(mask: Tensor, size: int) -> Tensor:

@@ -35,7 +35,8 @@ class MattingOutput(NamedTuple):
 class SemanticBranch(nn.Module):
     """S: the backbone, e-ASPP on its top map, and the head for s_p (section "Semantic Estimation").
 
-    s_p = sigmoid(conv(up2(S(I)))). The doubling is ours: MobileNetV2 ends at 1/32, Eq. 2 wants 1/16.
+    s_p = sigmoid(conv(up2(S(I)))). The doubling is ours: MobileNetV2 ends at 1/32, Eq. 2 wants 1/16. A 1 x 1
+    convolution and bilinear enlargement commute, so the code enlarges the one channel instead of all.
 
     Parameters
     ----------
@@ -53,13 +54,13 @@ class SemanticBranch(nn.Module):
         self.backbone = backbone
         top = backbone.channels[-1]
         self.context = contexts[context](top)
-        self.head = nn.Conv2d(top, 1, 3, padding=1)
+        self.head = nn.Conv2d(top, 1, 1)
 
     def forward(self, image: Tensor, auxiliary: bool) -> tuple[Tensor, list[Tensor], Tensor | None]:
         """Return S(I) at 1/32, the lower maps of the pyramid, and s_p if `auxiliary`."""
         *low, top = self.backbone(image)
         top = self.context(top)
-        semantic = torch.sigmoid(self.head(upsample(top, 2))) if auxiliary else None
+        semantic = torch.sigmoid(upsample(self.head(top), 2)) if auxiliary else None
         return top, low, semantic
 
 
@@ -91,8 +92,8 @@ class DetailBranch(nn.Module):
             *(ConvBlock(width, width) for _ in range(4)),
             ConvBlock(width, half),
         )
-        self.restore2 = ConvBlock(half + channels[0] + in_channels, half)  # 11
-        self.restore1 = ConvBlock(half + in_channels, self.out_channels)  # 12
+        self.restore2 = ConvBlock(half + channels[0] + in_channels, self.out_channels)  # 11
+        self.restore1 = ConvBlock(self.out_channels + in_channels, self.out_channels)  # 12
         self.head = nn.Conv2d(self.out_channels, 1, 1)
 
     def forward(

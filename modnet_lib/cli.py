@@ -1,0 +1,86 @@
+"""The command line: ``modnet matte``, ``modnet train``, ``modnet evaluate``, ``modnet reproduce``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(help="Trimap-free portrait matting, from data to matte.", no_args_is_help=True)
+console = Console()
+
+
+@app.command()
+def matte(
+    images: Annotated[list[Path], typer.Argument(help="Pictures to cut out.")],
+    folder: Annotated[Path, typer.Option(help="Where the cut-outs go.")] = Path("mattes"),
+    checkpoint: Annotated[Path | None, typer.Option(help="Another checkpoint than the shipped one.")] = None,
+    alpha_only: Annotated[bool, typer.Option("--alpha", help="Write the matte in the place of the cut-out.")] = False,
+) -> None:
+    """Cut people out of pictures: a PNG with transparency for each."""
+    from modnet_lib.inference import Matter
+
+    try:
+        matter = Matter.from_pretrained(checkpoint) if checkpoint else Matter.from_pretrained()
+        folder.mkdir(parents=True, exist_ok=True)
+        for image in images:
+            target = folder / f"{image.stem}.png"
+            cutout = matter.cutout(image)
+            (cutout.getchannel("A") if alpha_only else cutout).save(target)
+            console.print(f"{image} → {target}")
+    except (ValueError, FileNotFoundError) as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A profile's name or a recipe file.")],
+    folder: Annotated[Path, typer.Option(help="Where the run lives; an interrupted one goes on.")],
+) -> None:
+    """Train a network as a recipe describes it."""
+    from modnet_lib.profiles import Profile
+    from modnet_lib.training.recipes import supervised
+
+    try:
+        supervised(Profile.load(recipe), folder)
+    except (ValueError, FileNotFoundError) as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path | None, typer.Option(help="Another checkpoint than the shipped one.")] = None,
+    count: Annotated[int, typer.Option(help="Pictures.")] = 100,
+    short_side: Annotated[int, typer.Option(help="Of the network's input.")] = 512,
+    output: Annotated[Path | None, typer.Option(help="Also write every picture's errors as JSON.")] = None,
+) -> None:
+    """Measure a checkpoint on the validation photographs of Clothing-Co-Parsing (pseudo ground truth)."""
+    from modnet_lib.inference import Matter
+    from modnet_lib.training.recipes import measure
+
+    try:
+        matter = (
+            Matter.from_pretrained(checkpoint, short_side=short_side)
+            if checkpoint
+            else Matter.from_pretrained(short_side=short_side)
+        )
+        result = measure(matter, count)
+    except (ValueError, FileNotFoundError) as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from error
+    table = Table("metric", "mean", title=f"{result['data']}, {result['pictures']} pictures")
+    for name, value in result["mean"].items():
+        table.add_row(name, f"{value:.4f}")
+    console.print(table)
+    if output:
+        import json
+
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,152 @@
+"""Matter: a picture of any kind and size in, its matte out."""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from modnet_lib import paths
+from modnet_lib.images import ImageLike, read_image, to_tensor
+from modnet_lib.network import MODNet, load_checkpoint
+
+SHORT_SIDE = 512  # the authors' protocol
+MAX_PIXELS = 2_000_000  # of the network's input
+
+
+class Prediction(NamedTuple):
+    """The three answers of MODNet for one picture, as arrays.
+
+    Attributes
+    ----------
+    image
+        The picture as it was read, (H, W, 3) uint8, upright.
+    semantic
+        s_p, float32 in [0, 1], 1/16 of the network's input.
+    detail
+        d_p, (H, W) float32 in [0, 1].
+    alpha
+        alpha_p, (H, W) float32 in [0, 1].
+    """
+
+    image: np.ndarray
+    semantic: np.ndarray
+    detail: np.ndarray
+    alpha: np.ndarray
+
+
+class Matter:
+    """Cut people out of pictures.
+
+    Parameters
+    ----------
+    network
+        A trained MODNet; it is moved to `device` and set to evaluation mode.
+    short_side
+        Length the picture's short side is brought to before the network sees it.
+    device
+        Where to compute; a GPU if there is one and nothing is given.
+
+    Raises
+    ------
+    ValueError
+        If `short_side` is smaller than 32, or the network wants a trimap.
+    """
+
+    def __init__(
+        self, network: MODNet, *, short_side: int = SHORT_SIDE, device: str | torch.device | None = None
+    ):
+        if short_side < 32:
+            raise ValueError(f"short_side must be at least 32 pixels, got {short_side}")
+        if network.config["trimap_input"]:
+            raise ValueError("this network wants a trimap; Matter serves trimap-free ones")
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.network = network.to(self.device).eval()
+        self.short_side = short_side
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path = paths.PRETRAINED,
+        *,
+        short_side: int = SHORT_SIDE,
+        device: str | torch.device | None = None,
+    ) -> "Matter":
+        """Read a checkpoint: ours (by default the one that ships with the project) or the authors' ``.ckpt``.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is damaged or is no MODNet.
+        """
+        return cls(load_checkpoint(path), short_side=short_side, device=device)
+
+    def alpha(self, image: ImageLike) -> np.ndarray:
+        """The matte of a picture.
+
+        Parameters
+        ----------
+        image
+            Path, PIL image or array; see `modnet_lib.images.read_image`.
+
+        Returns
+        -------
+        (H, W) float32 in [0, 1], the size of the upright picture.
+        """
+        pixels = read_image(image)
+        return self._full_size(self._forward(pixels, auxiliary=False).alpha, pixels)
+
+    def predict(self, image: ImageLike) -> Prediction:
+        """Semantic, detail and matte of a picture; argument as for `alpha`."""
+        pixels = read_image(image)
+        output = self._forward(pixels, auxiliary=True)
+        assert output.semantic is not None and output.detail is not None
+        return Prediction(
+            pixels,
+            output.semantic[0, 0].float().cpu().numpy(),
+            self._full_size(output.detail, pixels),
+            self._full_size(output.alpha, pixels),
+        )
+
+    def cutout(self, image: ImageLike) -> Image.Image:
+        """The person as a PIL RGBA picture of the same size, straight alpha, the picture's own colours."""
+        pixels = read_image(image)
+        alpha = (self.alpha(pixels) * 255).round().astype(np.uint8)
+        return Image.fromarray(np.dstack((pixels, alpha)))
+
+    @torch.inference_mode()
+    def _forward(self, pixels: np.ndarray, auxiliary: bool):
+        height, width = network_size(pixels.shape[0], pixels.shape[1], self.short_side)
+        tensor = to_tensor(pixels).to(self.device)
+        tensor = resize(tensor, height, width)
+        return self.network(tensor, auxiliary=auxiliary)
+
+    @staticmethod
+    def _full_size(matte: Tensor, pixels: np.ndarray) -> np.ndarray:
+        return resize(matte.float(), *pixels.shape[:2])[0, 0].clamp(0, 1).cpu().numpy()
+
+
+def network_size(height: int, width: int, short_side: int = SHORT_SIDE) -> tuple[int, int]:
+    """The network's input for a picture: short side to `short_side`, floor to multiples of 32, at most 2 MP.
+
+    Very long pictures lose proportion rather than being refused: each side is at least 32.
+    """
+    scale = short_side / min(height, width)
+    scale = min(scale, math.sqrt(MAX_PIXELS / (height * width)))
+    height, width = (max(32, int(side * scale + 1e-6) // 32 * 32) for side in (height, width))
+    # a side that was raised to 32 can break the cap again
+    longest = MAX_PIXELS // 32 // 32 * 32
+    return min(height, longest), min(width, longest)
+
+
+def resize(x: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear, with antialiasing when it shrinks; (N, C, H, W) in and out."""
+    if x.shape[-2:] == (height, width):
+        return x
+    return F.interpolate(x, (height, width), mode="bilinear", align_corners=False, antialias=True)

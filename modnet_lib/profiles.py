@@ -1,0 +1,225 @@
+"""How large a run is: profiles and recipes as small YAML files, read into frozen dataclasses."""
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from modnet_lib import paths
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on.
+
+    Attributes
+    ----------
+    real
+        Use the folder in ``MODNET_DATA``, if it is set; the smoke profile does not, so it is the same everywhere.
+    photographs
+        At most so many labelled photographs.
+    portraits
+        Procedural portraits.
+    portrait_size
+        Their side, pixels.
+    scenes
+        Procedural backgrounds.
+    natural, composites
+        Samples per foreground and epoch: crops of the picture as it is, and composites (the paper: 5 and 10).
+    in_memory
+        Keep decoded pictures (about 5 MB a photograph); with workers, each worker keeps its own.
+    """
+
+    real: bool = False
+    photographs: int = 100_000
+    portraits: int = 24
+    portrait_size: int = 256
+    scenes: int = 24
+    natural: int = 5
+    composites: int = 10
+    in_memory: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training at one size.
+
+    Attributes
+    ----------
+    image_size
+        Side of the training images, a multiple of 32.
+    batch_size
+        Images a step.
+    steps
+        Optimiser steps.
+    """
+
+    image_size: int
+    batch_size: int
+    steps: int
+
+    def __post_init__(self) -> None:
+        if self.image_size % 32 or self.image_size < 64:
+            raise ValueError(f"image_size must be a multiple of 32 and at least 64, got {self.image_size}")
+        if min(self.batch_size, self.steps) < 1:
+            raise ValueError(f"batch_size and steps must be positive, got {self.batch_size}, {self.steps}")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How it is trained; the defaults are the paper's.
+
+    Attributes
+    ----------
+    stages
+        One after another; the paper has one, at 512 with batches of 16.
+    objective
+        ``"paper"`` (Eq. 5) or ``"released"``.
+    optimizer
+        ``"sgd"`` with momentum 0.9, or ``"adamw"``.
+    learning_rate
+        At the start.
+    schedule
+        ``"step"``: times 0.1 after every quarter (the paper's 10 of 40 epochs); ``"cosine"``: to zero, after a
+        linear warm-up over the first 2 %.
+    weight_decay
+        On weights, not on norms and biases.
+    backbone_rate
+        Factor on the learning rate of the backbone.
+    gradient_clip
+        Largest norm of the gradient; 0 leaves it alone.
+    mixed_precision
+        ``"no"``, ``"bf16"`` or ``"fp16"``.
+    channels_last
+        Memory order of the network's tensors; faster with bf16 for the paper variant.
+    ema
+        Decay of the averaged weights; 0 keeps none.
+    checkpoint_every, validate_every
+        Steps; 0 is never (a checkpoint is written at the end in any case).
+    workers
+        Processes that read data.
+    """
+
+    stages: tuple[Stage, ...] = (Stage(512, 16, 112_500),)
+    objective: Literal["paper", "released"] = "paper"
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.01
+    schedule: Literal["step", "cosine"] = "step"
+    weight_decay: float = 0.0
+    backbone_rate: float = 1.0
+    gradient_clip: float = 0.0
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    channels_last: bool = False
+    ema: float = 0.0
+    checkpoint_every: int = 500
+    validate_every: int = 0
+    workers: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One size of the whole series, or the recipe of one training run.
+
+    Attributes
+    ----------
+    name
+        ``"smoke"``, ``"laptop"``, ``"full"``, ``"paper"``, or a recipe's own.
+    seed
+        The one seed of the run.
+    variant, backbone
+        What `modnet_lib.network.MODNet` takes.
+    backbone_weights
+        ``None`` (untrained), ``"imagenet"`` (torchvision's, may download), or a file; a relative one is
+        looked for below ``MODNET_DATA``.
+    validation
+        Held-out pictures that are looked at.
+    timing_repeats
+        Forward passes of a timing.
+    data, training
+        See there.
+    """
+
+    name: str
+    seed: int = 0
+    variant: Literal["paper", "released"] = "paper"
+    backbone: str = "mobilenet_v2"
+    backbone_weights: str | None = None
+    validation: int = 8
+    timing_repeats: int = 3
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    @classmethod
+    def load(cls, name: str | Path) -> "Profile":
+        """Read a profile by name, or any recipe by its file name.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such profile.
+        ValueError
+            If a key is unknown or a value has the wrong type; the message names the key and the file.
+        """
+        path = Path(name)
+        if path.suffix not in (".yaml", ".yml"):
+            path = paths.PROFILES / f"{name}.yaml"
+        if not path.is_file():
+            known = ", ".join(sorted(p.stem for p in paths.PROFILES.glob("*.yaml")))
+            raise FileNotFoundError(f"no profile {str(name)!r}: give a YAML file or one of {known}")
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is not valid YAML: {error}") from error
+        return _build(cls, values, str(path))
+
+    def to_yaml(self) -> str:
+        """The whole profile as YAML, defaults included."""
+        values = dataclasses.asdict(self)
+        values["training"]["stages"] = list(values["training"]["stages"])
+        return yaml.safe_dump(values, sort_keys=False)
+
+
+def _build(cls: type, values: Any, where: str) -> Any:
+    """Make a dataclass of a mapping; unknown keys and wrong types are errors."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: expected names and values, got {values!r}")
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ValueError(f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(sorted(hints))}")
+    try:
+        return cls(**{key: _check(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _check(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, where)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        if not isinstance(value, list) or not value:
+            raise ValueError(f"{where}: expected a list, got {value!r}")
+        return tuple(_check(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"{where}: must be one of {', '.join(map(repr, arguments))}, got {value!r}")
+        return value
+    allowed = arguments if origin in (types.UnionType, typing.Union) else (hint,)
+    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    # bool is an int to Python, not to a reader of the file
+    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+        names = " or ".join("none" if a is types.NoneType else a.__name__ for a in allowed)
+        hint_text = " (YAML reads 1e-3 as text: write 1.0e-3)" if float in allowed and isinstance(value, str) else ""
+        raise ValueError(f"{where}: expected {names}, got {value!r}{hint_text}")
+    return value

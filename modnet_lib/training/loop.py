@@ -1,0 +1,255 @@
+"""One training loop for everything: mixed precision, clipping, averaged weights, atomic files, exact resume."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from modnet_lib.data.loaders import CompositionDataset, MattingBatch, assemble, training_loader
+from modnet_lib.network import MODNet
+from modnet_lib.network.checkpoints import write_atomically
+from modnet_lib.objectives import OBJECTIVES
+from modnet_lib.profiles import TrainingConfig
+
+STATE = "state.pt"
+METRICS = "metrics.jsonl"
+
+Validate = Callable[[MODNet, int], dict[str, float]]
+
+
+def train(
+    network: MODNet,
+    dataset: CompositionDataset,
+    config: TrainingConfig,
+    folder: str | Path,
+    *,
+    validate: Validate | None = None,
+    stop_after: int | None = None,
+    cpu: bool = False,
+) -> list[dict[str, Any]]:
+    """Train a network in place; call it again with the same folder to go on where it stopped.
+
+    Parameters
+    ----------
+    network
+        What to train; its weights are replaced by those in `folder` if there are any.
+    dataset
+        Where samples come from.
+    config
+        Schedule, objective, precision.
+    folder
+        Where ``state.pt`` (everything that resuming needs) and ``metrics.jsonl`` (a line a step) go.
+    validate
+        Called with the network that would be kept (the averaged one, if there is one) and the step, every
+        ``validate_every`` steps and at the end; what it returns is written to the metrics.
+    stop_after
+        Stop (with a checkpoint) after this many steps in all, as if the run had been cut there.
+    cpu
+        Stay on the CPU even if there is a GPU.
+
+    Returns
+    -------
+    The metrics of every step so far: ``step``, ``loss``, its terms, ``learning_rate``, ``seconds``, and what
+    `validate` returned.
+
+    Raises
+    ------
+    FloatingPointError
+        If a loss is not finite.
+    ValueError
+        If `folder` holds another run.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=cpu)
+    if config.channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = create_optimizer(network, config)
+    averaged = AveragedWeights(network, config.ema) if config.ema else None
+    step = _resume(folder / STATE, config, network, optimizer, averaged) if (folder / STATE).is_file() else 0
+    history = _read_metrics(folder / METRICS, step)
+    model, optimizer = accelerator.prepare(network, optimizer)
+    if averaged:
+        averaged.network.to(accelerator.device)
+    stages = [(stage.image_size, stage.batch_size, stage.steps) for stage in config.stages]
+    loader = training_loader(dataset, stages, start=step, workers=config.workers)
+    end = min(config.steps, stop_after or config.steps)
+
+    def kept() -> MODNet:
+        return averaged.network if averaged else accelerator.unwrap_model(model)
+
+    bar = tqdm(total=config.steps, initial=step, desc="training", unit="step")
+    batches: Iterable = loader if step < end else ()
+    with (folder / METRICS).open("a", encoding="utf-8") as log:
+        for raw in batches:
+            started = time.perf_counter()
+            for group in optimizer.param_groups:
+                group["lr"] = group["scale"] * learning_rate(config, step)
+            model.train()
+            batch = assemble(raw, accelerator.device)
+            record = _step(accelerator, model, optimizer, batch, config, step)
+            step += 1
+            if averaged:
+                averaged.update(accelerator.unwrap_model(model), step)
+            record |= {"step": step, "learning_rate": learning_rate(config, step - 1)}
+            record["seconds"] = time.perf_counter() - started
+            last = step == end
+            if validate and config.validate_every and (step % config.validate_every == 0 or last):
+                record |= validate(kept().eval(), step)
+            history.append(record)
+            log.write(json.dumps(record) + "\n")
+            log.flush()
+            bar.update()
+            bar.set_postfix({name: f"{record[name]:.3f}" for name in ("semantic", "detail", "matte")})
+            if last or (config.checkpoint_every and step % config.checkpoint_every == 0):
+                _save(folder / STATE, config, accelerator.unwrap_model(model), optimizer, averaged, step)
+            if last:
+                break
+    bar.close()
+    if averaged and step == config.steps:
+        network.load_state_dict(averaged.network.state_dict())
+    network.eval()
+    return history
+
+
+def _step(
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: MattingBatch,
+    config: TrainingConfig,
+    step: int,
+) -> dict[str, Any]:
+    """Forward, Eq. 5, backward, update; the losses as numbers."""
+    image = batch.image
+    if config.channels_last:
+        image = image.contiguous(memory_format=torch.channels_last)
+    with accelerator.autocast():
+        output = model(image, auxiliary=True)
+    losses = OBJECTIVES[config.objective](*(part.float() for part in output), **batch._asdict())
+    record = {name: float(value.detach()) for name, value in losses._asdict().items()}
+    record["loss"] = record.pop("total")
+    if not math.isfinite(record["loss"]):
+        raise FloatingPointError(f"step {step + 1}: the loss is {record['loss']} ({record}); lower the learning rate")
+    accelerator.backward(losses.total)
+    if config.gradient_clip:
+        norm = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
+        record["gradient_norm"] = float(norm) if isinstance(norm, Tensor) else norm
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return record
+
+
+class AveragedWeights:
+    """Exponential moving average of the weights; early on it averages over fewer steps.
+
+    Parameters
+    ----------
+    network
+        What is averaged.
+    decay
+        Share of the old average that a step keeps, in (0, 1).
+    """
+
+    def __init__(self, network: MODNet, decay: float):
+        self.decay = decay
+        self.network = MODNet(**network.config).eval()  # type: ignore[arg-type]
+        self.network.load_state_dict(network.state_dict())
+        self.network.requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take in the weights after `step` steps; counters and batch statistics are averaged likewise."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for mine, theirs in zip(
+            self.network.state_dict().values(), network.state_dict().values(), strict=True
+        ):
+            if mine.is_floating_point():
+                mine.lerp_(theirs.to(mine.device), 1 - decay)
+            else:
+                mine.copy_(theirs)
+
+
+def create_optimizer(network: MODNet, config: TrainingConfig) -> torch.optim.Optimizer:
+    """SGD with momentum 0.9 (the paper) or AdamW; no weight decay on norms and biases."""
+    backbone = {id(p) for p in network.semantic_branch.backbone.parameters()}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for parameter in network.parameters():
+        groups.setdefault((id(parameter) in backbone, parameter.ndim > 1), []).append(parameter)
+    settings = [
+        {
+            "params": parameters,
+            "scale": config.backbone_rate if in_backbone else 1.0,
+            "weight_decay": config.weight_decay if is_weight else 0.0,
+        }
+        for (in_backbone, is_weight), parameters in groups.items()
+    ]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(settings, lr=config.learning_rate)
+    return torch.optim.SGD(settings, lr=config.learning_rate, momentum=0.9)
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """The rate of step `step` (from 0): the paper's steps of 0.1, or a cosine after a short warm-up."""
+    progress = step / config.steps
+    if config.schedule == "step":
+        return config.learning_rate * 0.1 ** int(4 * progress)
+    warm_up = max(1, round(0.02 * config.steps))
+    if step < warm_up:
+        return config.learning_rate * (step + 1) / warm_up
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _save(
+    path: Path,
+    config: TrainingConfig,
+    network: MODNet,
+    optimizer: torch.optim.Optimizer,
+    averaged: AveragedWeights | None,
+    step: int,
+) -> None:
+    state = {
+        "step": step,
+        "config": repr(config.stages) + repr((config.optimizer, config.objective, config.schedule)),
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "averaged": averaged.network.state_dict() if averaged else None,
+        "random": torch.get_rng_state(),
+    }
+    write_atomically(path, lambda temporary: torch.save(state, temporary))
+
+
+def _resume(
+    path: Path,
+    config: TrainingConfig,
+    network: MODNet,
+    optimizer: torch.optim.Optimizer,
+    averaged: AveragedWeights | None,
+) -> int:
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if state["config"] != repr(config.stages) + repr((config.optimizer, config.objective, config.schedule)):
+        raise ValueError(f"{path} belongs to a run with another schedule; give another folder or delete it")
+    network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    if averaged and state["averaged"]:
+        averaged.network.load_state_dict(state["averaged"])
+    torch.set_rng_state(state["random"])
+    return state["step"]
+
+
+def _read_metrics(path: Path, step: int) -> list[dict[str, Any]]:
+    """The lines up to `step`; later ones belong to a run that was cut before its checkpoint and are dropped."""
+    if not path.is_file():
+        return []
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    history = [record for record in map(json.loads, lines) if record["step"] <= step]
+    text = "".join(json.dumps(record) + "\n" for record in history)
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return history
