@@ -22,7 +22,7 @@ Color = Sequence[float]
 Place = Callable[[Array], Array]
 Rng = np.random.Generator
 
-HAIR_KINDS = tuple("straight_long wavy curly coils short bob braid bun bald beard".split())
+HAIR_KINDS = ("straight_long", "wavy", "curly", "coils", "short", "bob", "braid", "bun", "bald", "beard")
 BODY_KINDS = ("head", "half", "full")
 
 _SHIFT = 4  # fractional bits of the coordinates handed to the rasteriser
@@ -445,7 +445,7 @@ class _Figure:
         self.jaw, self.cheek = rng.uniform(0.82, 1.1), rng.uniform(0.94, 1.04)
         self.soft_face = self.jaw < 0.95
         self.broad = rng.uniform(0.78, 0.92) if self.soft_face else rng.uniform(0.88, 1.04)
-        garments = "tshirt shirt jacket hoodie sweater dress".split()
+        garments = ["tshirt", "shirt", "jacket", "hoodie", "sweater", "dress"]
         self.clothing = str(rng.choice(garments[: 6 if self.soft_face else 5]))
         picks = rng.permutation(len(_CLOTHES))[:3]
         self.cloth, self.accent, self.lower = np.array(_CLOTHES, float)[picks]

@@ -1,0 +1,152 @@
+"""Procedural portraits: determinism, exact mattes, straight colour, whole people and helpful errors."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from modnet_lib.data import portraits
+from modnet_lib.data.portraits import HAIR_KINDS, render_background, render_composite, render_portrait
+
+SIZE = 128
+
+
+def fractional(alpha: np.ndarray) -> float:
+    """Share of pixels that are neither background nor person."""
+    return float(((alpha > 0.02) & (alpha < 0.98)).mean())
+
+
+def test_same_seed_same_bits() -> None:
+    a, b, c = render_portrait(3, SIZE), render_portrait(3, SIZE), render_portrait(4, SIZE)
+    np.testing.assert_array_equal(a.foreground, b.foreground)
+    np.testing.assert_array_equal(a.alpha, b.alpha)
+    assert a.attributes == b.attributes
+    assert not np.array_equal(a.alpha, c.alpha)
+
+
+def test_global_random_state_is_neither_read_nor_changed() -> None:
+    np.random.seed(0)
+    before = np.random.get_state()[1].copy()
+    first = render_portrait(5, 64).alpha
+    assert np.array_equal(before, np.random.get_state()[1])
+    np.random.seed(1)
+    np.testing.assert_array_equal(first, render_portrait(5, 64).alpha)
+
+
+@pytest.mark.parametrize("size", [16, 64, 100, 321])
+def test_shapes_types_and_ranges(size: int) -> None:
+    p = render_portrait(7, size)
+    assert p.foreground.shape == (size, size, 3) and p.foreground.dtype == np.uint8
+    assert p.alpha.shape == (size, size) and p.alpha.dtype == np.float32
+    assert p.alpha.min() == 0 and p.alpha.max() == 1
+    assert {"hair", "body", "skin", "clothing", "glasses", "hat", "held"} <= p.attributes.keys()
+    assert all(isinstance(v, str) and v for v in p.attributes.values())
+
+
+def test_a_person_is_the_same_at_every_size() -> None:
+    small, large = render_portrait(9, 64), render_portrait(9, 256)
+    shrunk = cv2.resize(large.alpha, (64, 64), interpolation=cv2.INTER_AREA)
+    assert small.attributes == large.attributes
+    assert np.abs(small.alpha - shrunk).mean() < 0.005
+
+
+@pytest.mark.parametrize("hair", [k for k in HAIR_KINDS if k != "bald"])
+def test_every_hair_kind_has_finer_edges_than_a_bald_head(hair: str) -> None:
+    bald, hairy = (render_portrait(2, 192, hair=k, body="half") for k in ("bald", hair))
+    assert bald.attributes["hair"] == "bald" and hairy.attributes["hair"] == hair
+    assert fractional(hairy.alpha) > 1.05 * fractional(bald.alpha) > 0
+
+
+@pytest.mark.parametrize(("seed", "hair"), [(1, "wavy"), (2, "coils"), (6, "short"), (8, "bald")])
+def test_alpha_agrees_with_64_samples_a_pixel_and_side(seed: int, hair: str) -> None:
+    size, crop = 128, 24
+    usual = render_portrait(seed, size, hair=hair, body="half").alpha
+    exact = render_portrait(seed, size, hair=hair, body="half", supersample=64).alpha
+    rng = np.random.default_rng(seed)
+    ys, xs = np.nonzero((exact > 0.02) & (exact < 0.98))
+    for i in rng.integers(0, len(ys), 20):
+        y, x = max(ys[i] - crop // 2, 0), max(xs[i] - crop // 2, 0)
+        error = np.abs(usual[y : y + crop, x : x + crop] - exact[y : y + crop, x : x + crop])
+        assert error.mean() <= 2 / 255
+
+
+def test_solid_shapes_have_their_geometric_area() -> None:
+    canvas = portraits._Canvas(64, 32, np.array([0.0, 0.0, 1.0]))
+    canvas.paint(portraits._ellipse(0.4, 0.5, 0.21, 0.13, n=200), (200, 100, 50))
+    foreground, alpha = canvas.finish()
+    assert alpha.mean() == pytest.approx(np.pi * 0.21 * 0.13, rel=2e-3)
+    # Colour reaches every pixel, also the ones far away from the shape.
+    assert np.abs(foreground.astype(int) - (200, 100, 50)).max() <= 1
+
+
+def test_two_backgrounds_give_alpha_back() -> None:
+    p = render_portrait(11, SIZE)
+    a, f = p.alpha[..., None], p.foreground.astype(np.float32)
+    one, two = (render_background(s, SIZE).astype(np.float32) for s in (1, 2))
+    gap = one - two
+    image_gap = (a * f + (1 - a) * one) - (a * f + (1 - a) * two)
+    sure = np.abs(gap).sum(-1) > 30
+    solved = 1 - (image_gap * gap).sum(-1) / np.maximum((gap**2).sum(-1), 1)
+    assert sure.mean() > 0.3
+    np.testing.assert_allclose(solved[sure], p.alpha[sure], atol=1e-3)
+
+
+def test_edge_colours_belong_to_the_person() -> None:
+    p = render_portrait(12, 192, hair="straight_long", body="half")
+    thin = (p.alpha > 0.02) & (p.alpha < 0.5)
+    inside = cv2.erode((p.alpha == 1).astype(np.uint8), np.ones((3, 3))) > 0
+    # A colour mixed with an empty canvas would be far darker than every colour inside.
+    assert np.percentile(p.foreground[thin].max(-1), 5) > 0.6 * np.percentile(p.foreground[inside].max(-1), 1)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_person_is_one_piece(seed: int) -> None:
+    alpha = render_portrait(seed, SIZE).alpha
+    _, labels = cv2.connectedComponents((alpha > 0).astype(np.uint8), connectivity=8)
+    mass = np.bincount(labels.ravel(), alpha.ravel())
+    assert mass[1:].max() >= 0.97 * mass.sum()
+
+
+def test_framings_fill_the_frame_as_named() -> None:
+    share = {
+        b: np.mean([render_portrait(s, 64, body=b).alpha.mean() for s in range(3)]) for b in ("head", "full")
+    }
+    assert share["head"] > 0.45
+    assert 0.04 < share["full"] < 0.25
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"size": 15}, "size"),
+        ({"seed": -1}, "seed"),
+        ({"hair": "mohawk"}, "straight_long.*beard"),
+        ({"body": "knee"}, "head, half, full"),
+        ({"supersample": 0}, "supersample"),
+        ({"size": 1024, "supersample": 64}, "supersample"),
+    ],
+)
+def test_bad_arguments_name_what_is_allowed(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        render_portrait(**({"seed": 0} | arguments))
+
+
+def test_backgrounds_differ_and_are_not_flat() -> None:
+    pictures = [render_background(s, 96) for s in range(8)]
+    for i, a in enumerate(pictures):
+        assert a.shape == (96, 96, 3) and a.dtype == np.uint8
+        assert a.std() > 3
+        assert all(np.abs(a.astype(int) - b).mean() > 3 for b in pictures[:i])
+    np.testing.assert_array_equal(pictures[0], render_background(0, 96))
+    with pytest.raises(ValueError, match="size"):
+        render_background(0, 8)
+
+
+def test_composite_follows_equation_one() -> None:
+    image, alpha, portrait, background = render_composite(13, SIZE)
+    a = alpha[..., None]
+    expected = a * portrait.foreground + (1 - a) * background
+    assert image.dtype == np.uint8
+    assert np.abs(image - expected).max() <= 0.5 + 1e-4
+    np.testing.assert_array_equal(background, render_background(13, SIZE))
