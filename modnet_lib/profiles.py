@@ -138,8 +138,8 @@ class Profile:
     variant, backbone
         What `modnet_lib.network.MODNet` takes.
     backbone_weights
-        ``None`` (untrained), ``"imagenet"`` (torchvision's, may download), or a file; a relative one is
-        looked for below ``MODNET_DATA``.
+        ``None`` (untrained), ``"imagenet"`` (a copy below ``MODNET_DATA``, else torchvision's, which may
+        download), or a file; a relative one is looked for below ``MODNET_DATA``.
     validation
         Held-out pictures that are looked at.
     timing_repeats

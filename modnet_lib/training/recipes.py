@@ -13,7 +13,7 @@ from PIL import Image
 from modnet_lib import paths
 from modnet_lib.data.loaders import read_portrait, training_data
 from modnet_lib.data.pseudo_mattes import MattingSample, prepare_ccp, read_prepared
-from modnet_lib.data.sources import ccp_items, training_sources
+from modnet_lib.data.sources import ccp_items, manifest, training_sources
 from modnet_lib.evaluation.benchmark import evaluate, mean_errors
 from modnet_lib.inference import Matter
 from modnet_lib.network import MODNet, load_backbone, load_imagenet_backbone, save_checkpoint
@@ -30,11 +30,10 @@ def build_network(profile: Profile) -> MODNet:
     weights = profile.backbone_weights
     if weights is None:
         return MODNet(profile.variant, profile.backbone)
-    if weights == "imagenet":
+    root = paths.external_data() or Path()
+    file = root / (manifest()["mobilenet_v2"]["file"] if weights == "imagenet" else weights)
+    if weights == "imagenet" and not file.is_file():
         return MODNet(profile.variant, load_imagenet_backbone())
-    file = Path(weights)
-    if not file.is_absolute() and not file.is_file():
-        file = (paths.external_data() or Path()) / weights
     return MODNet(profile.variant, load_backbone(file, profile.backbone))
 
 
