@@ -82,5 +82,23 @@ def evaluate(
         output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
+@app.command()
+def reproduce(
+    profile: Annotated[str, typer.Option(help="smoke, laptop, full or paper.")] = "smoke",
+    only: Annotated[list[str] | None, typer.Option(help="A notebook's number; may be repeated.")] = None,
+    force: Annotated[bool, typer.Option(help="Also run what is unchanged.")] = False,
+) -> None:
+    """Run the notebooks through papermill and write an index of them."""
+    from modnet_lib.reproduce import reproduce as run_series
+
+    try:
+        runs = run_series(profile, only=only or (), force=force, console=console)
+    except (ValueError, FileNotFoundError) as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from error
+    if any(run.status == "failed" for run in runs):
+        raise typer.Exit(1)
+
+
 if __name__ == "__main__":
     app()

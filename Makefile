@@ -1,0 +1,58 @@
+# Everything starts here. `make help` explains the targets; each sets up what it needs by itself.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PROFILE ?= smoke
+
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce test test-slow lint lab notebooks book bench lock clean
+
+help: ## Explain the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
+
+# One stamp file: the environment is made again when the lock file or pyproject.toml changes.
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "Python 3.11, 3.12 or 3.13 is needed; call make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade uv
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+setup: .venv/.ready ## Make the environment in .venv
+
+reproduce: setup ## Run the whole series through papermill (PROFILE=smoke|laptop|full|paper)
+	$(BIN)/modnet reproduce --profile $(PROFILE)
+
+test: setup ## Every test that is not slow, and nbval over the stored notebooks
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope -m "not slow"
+	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout 120 --numprocesses 2 --dist loadscope notebooks/*.ipynb
+
+test-slow: setup ## The slow tests, among them the widgets in a real browser
+	$(BIN)/python -m pytest -m slow
+
+lint: setup ## Formatting, style, spelling, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/codespell
+	$(BIN)/pyright
+
+lab: setup ## Open JupyterLab on notebook 00
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+notebooks: setup ## Build the stored notebooks from notebooks/src
+	$(BIN)/python -m modnet_lib.notebook.build
+
+book: reproduce ## The series as HTML pages: runs/<profile>/index.html
+	@echo "open runs/$(PROFILE)/index.html"
+
+bench: setup ## Side-by-side timings
+	$(BIN)/python benchmarks/network.py
+
+lock: setup ## Resolve requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	  --extra test --extra lint --upgrade pyproject.toml --output-file requirements.lock
+
+clean: ## Remove the environment, runs and caches (not the data you downloaded)
+	rm -rf .venv runs .pytest_cache .ruff_cache data/cache
