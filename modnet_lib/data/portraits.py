@@ -40,7 +40,7 @@ _CLOTHES += ((136, 92, 148), (120, 168, 196), (222, 142, 128), (92, 104, 64), (1
 # Defaults of `_Canvas.paint` and of `_Figure.lock`, which say what they mean.
 _PAINT: dict[str, Any] = dict.fromkeys(("depth", "soft", "shadow"), 0.0)
 _PAINT |= {"opacity": 1.0, "solid": True, "tone": None, "clip": None, "folds": ()}
-_LOCK: dict[str, Any] = {"wave": 0.0, "curl": 0.0, "turns": 3.0, "clump": 0.02, "stray": 0.006, "cut": 0.08}
+_LOCK: dict[str, Any] = {"wave": 0.0, "curl": 0.0, "turns": 3.0, "clump": 0.02, "stray": 0.009, "cut": 0.08}
 _LOCK |= {"mass": 0.94, "shine": 0.4, "shadow": 0.25, "shade": 1.0, "body": False}
 # Drawings are tables of pieces "verb half-widths: points: colour: options", in hundredths of a head.
 # A verb with "2" is mirrored, one with "~" only tints what is there. Colours are "name*factor" or RGB.
@@ -186,7 +186,7 @@ def _spline(points: object, n: int = 8, closed: bool = False) -> Array:
 
 
 def _normals(curve: Array) -> Array:
-    """Unit left normals of (..., M, 2) curves, same shape."""
+    """Return unit left normals of (..., M, 2) curves, same shape."""
     d = np.gradient(curve, axis=-2)
     return d[..., ::-1] * (-1, 1) / np.maximum(np.linalg.norm(d, axis=-1, keepdims=True), 1e-12)
 
@@ -367,35 +367,39 @@ class _Canvas:
         mask = np.zeros((h * ss, w * ss), np.uint8)
         for p in mass:
             self.solid(mask, p, box)
-        # Coverage: short runs of each strand, thinner towards the tip. A run deep inside the mass adds nothing.
+        # Coverage: short runs of each strand, thinner towards the tip. Runs deep inside the mass add nothing.
         count, points = strands.shape[:2]
-        starts = np.arange(0, points - 1, 2)
-        runs = np.stack([strands[:, np.minimum(starts + k, points - 1)] for k in range(3)], 2)
-        fine = width * (1.0 - 0.8 * (starts / (points - 1)) ** 1.5) * rng.uniform(0.7, 1.25, (count, 1))
-        fine, pick = fine * (self.size * ss), rng.random(fine.shape)
+        starts, t = np.arange(0, points - 1, 2), np.linspace(0, 1, points)
+        fine = width * (1 - 0.85 * t**1.5) * rng.uniform(0.7, 1.25, (count, 1)) * (self.size * ss)
+        pick = rng.random((count, len(starts)))
         core = cv2.resize(mask, (w, h), interpolation=cv2.INTER_AREA)
         reach = 2 * max(int(0.012 * self.size), 1) + 1
         core = cv2.erode(core, np.ones((reach, reach), np.uint8), borderValue=255) == 255
+        # As in `solid`, half a sample on each side comes from the outline; below that, leave out some runs.
+        # The ends of a run are pulled in likewise, so that runs touch without overlapping.
+        normal = _normals(strands)
+        pull = normal[..., ::-1] * np.array([0.5, -0.5]) / (self.size * ss)
+        half = normal * (np.maximum(fine - 1, 0) / (2 * self.size * ss))[..., None]
+        left, runs, right = (
+            np.stack([(c + (1 - k) * pull)[:, np.minimum(starts + k, points - 1)] for k in range(3)], 2)
+            for c in (strands + half, strands, strands - half)
+        )
         at = np.clip((runs * self.size - (x0, y0)).astype(int), 0, (w - 1, h - 1))
-        keep = ~core[at[..., 1], at[..., 0]].all(-1)
-        # Lines of thickness 1, 2, 3, 5, 7... cover these widths; dither so that the mean width is right.
-        table = np.array([0, 0.91, 2.99, *range(5, 300, 2)])
-        low = np.clip(np.searchsorted(table, fine, side="right") - 1, 0, len(table) - 2)
-        up = (fine - table[low]) / (table[low + 1] - table[low]) > pick
-        level = np.where(keep, low + up, 0)
-        for k in range(1, int(level.max(initial=0)) + 1):
-            lines = list(self.fixed(runs[level == k], ss, box))
-            cv2.polylines(mask, lines, False, 255, k if k < 3 else 2 * k - 3, cv2.LINE_8, _SHIFT)
+        keep = ~core[at[..., 1], at[..., 0]].all(-1) & (fine[:, starts] > 0.9 * pick)
+        outlines = np.concatenate([left[keep], right[keep][:, ::-1]], 1)
+        inside = (outlines < np.array((x1, y1)) / self.size).all(-1).any(-1) & (outlines > 0).all(-1).any(-1)
+        for outline in self.fixed(outlines[inside], ss, box):
+            cv2.fillPoly(mask, [outline], 255, cv2.LINE_8, _SHIFT)
         whole = self.mask[y0 * ss : y1 * ss, x0 * ss : x1 * ss]
         np.maximum(whole, mask, out=whole)
         cov = cv2.resize(mask, (2 * w, 2 * h), interpolation=cv2.INTER_AREA) * np.float32(1 / 255)
         # Colour: each strand has its own tone, dark at the root and bright in a band across the lock.
-        base, t = np.asarray(color, np.float32), starts / (points - 1)
+        base, t = np.asarray(color, np.float32), t[starts]
         layer = np.empty((2 * h, 2 * w, 3), np.uint8)
         layer[:] = np.clip(base * 0.62, 0, 255)
         glow = np.exp(-(((t - 0.3 - 0.05 * rng.standard_normal((count, 1))) / 0.13) ** 2))
-        own = rng.normal(0.92, 0.17, (count, 1)) * (0.74 + 0.3 * np.sqrt(t))
-        own = own + s.shine * glow * rng.uniform(0.3, 1.3, (count, 1))
+        own = rng.normal(0.92, 0.17, (count, 1)) * (0.8 + 0.22 * t)
+        own = own + s.shine * (1 - base.mean() / 320) * glow * rng.uniform(0.3, 1.3, (count, 1))
         tones = np.clip(np.round(own * 12), 5, 19).astype(int)
         warm, heavy = rng.normal(0, 0.03, 20), max(round(width * 2.4 * self.size), 1)
         for part in np.array_split(np.arange(count), 3):
@@ -560,7 +564,7 @@ class _Figure:
         waist = 0.66 * b if self.soft_face else 0.76 * b
         half = [(0.27, 0.66), (0.55 * b, 0.75), (0.84 * b, 0.84), (0.97 * b, 1.02), (0.9 * b, 1.35)]
         half += [(0.82 * b, 1.6), (waist, 2.1), (0.77 * b, 2.6), (0.84 * b, 3.0), (0.82 * b, 3.4)]
-        half = np.array(half) + (ease, 0)
+        half = np.add(half, (ease, 0))
         deep = {"shirt": 0.98, "jacket": 1.0, "dress": 1.24, "sweater": 0.74}.get(kind, 0.84)
         collar = np.array([(0.0, deep), (0.1, deep - 0.02), (0.2, deep - 0.08)])
         if kind == "dress":
@@ -629,7 +633,7 @@ class _Figure:
         sleeve = {"tshirt": 1, "dress": 0}.get(self.clothing, 4)
         spine, wide = (spine[2:], wide[2:]) if front else (spine, wide)
         if front and pose == "holding":
-            offset = wrist + (-side * 0.09, -0.24)
+            offset = np.add(wrist, (-side * 0.09, -0.24))
             self.script(_HELD[self.held], lambda p: self.place(p + offset))
         if sleeve < 4:
             self.canvas.paint(self.place(_limb(spine, wide, 12)), self.skin, depth=0.75, shadow=0.3)
@@ -638,13 +642,15 @@ class _Figure:
         if sleeve == 1 and not front:
             end = elbow - (elbow - start) * 0.38
             tube = _limb([start, (start + end) / 2, end], (0.215, 0.225, 0.235), cap=False)
-            self.cloth_piece([tube, _ellipse(*start, 0.215, 0.215)], [[start + (0.1, 0.3), end + (-0.1, 0)]])
+            self.cloth_piece(
+                [tube, _ellipse(*start, 0.215, 0.215)], [[np.add(start, (0.1, 0.3)), np.add(end, (-0.1, 0))]]
+            )
         elif sleeve == 4:
             e, f = lean, (wrist - lean) * 0.3
             n = np.array([-f[1], f[0]]) / np.linalg.norm(f) * 0.17
             folds = [[e - n, e + n * 0.6 + f * 0.4], [e - n + f, e + n * 0.5 + f * 0.8]]
             folds += [[e - n - f * 0.6, e + n * 0.8], [e + 2 * f - n, e + 2.2 * f + n]]
-            folds += [] if front else [[start + (-0.12, 0.4), start + (0.1, 0.55)]]
+            folds += [] if front else [[np.add(start, (-0.12, 0.4)), np.add(start, (0.1, 0.55))]]
             self.cloth_piece([_limb(spine, wide * 1.18 + 0.02, 12)], folds)
             d = (wrist - lean) / np.linalg.norm(wrist - lean)
             cuff = _limb([wrist - d * 0.05, wrist + d * 0.05], (0.135, 0.13), cap=False)
@@ -669,7 +675,10 @@ class _Figure:
         lx, ly, lz = light = self.canvas.light
         lambert = np.clip((lz - lx * gx - ly * gy) / norm, 0, 1)
         hollow = np.clip(cv2.GaussianBlur(h, (0, 0), 7) - h, 0, None)
-        gloss = np.clip((lz + 1 - lx * gx - ly * gy) / norm / np.linalg.norm(light + (0, 0, 1)), 0, 1) ** 40
+        gloss = (
+            np.clip((lz + 1 - lx * gx - ly * gy) / norm / np.linalg.norm(np.add(light, (0, 0, 1))), 0, 1)
+            ** 40
+        )
         lit = 0.56 + 0.56 * lambert - 4 * hollow + 0.12 * gloss
         return cv2.GaussianBlur(lit.astype(np.float32), (0, 0), 1.2)
 
@@ -742,7 +751,7 @@ class _Figure:
         """
         o = SimpleNamespace(**(_LOCK | style))
         rng = self.hair_rng
-        span = 24 if o.curl else (16 if o.wave else 10)
+        span = 32 if o.curl else 16
         g = _spline(guides, span)
         g = g[:, np.linspace(0, g.shape[1] - 1, span + 1).round().astype(int)]
 
@@ -757,12 +766,12 @@ class _Figure:
             return out + n[..., ::-1] * (1, -1) * (np.cos(w) * a * o.curl)[..., None]
 
         place = self.place if o.body else (lambda p: self.face(p, 0))
-        extra = count // 12
+        extra = count // 8
         total, clumps = count + extra, 9 * (len(g) - 1) + 1
         u = rng.uniform(0, len(g) - 1, total)
         which = np.round(u / (len(g) - 1) * (clumps - 1)).astype(int)
         offset = rng.normal(0, o.clump, (clumps, 2))[which] + rng.normal(0, o.stray, (total, 2))
-        offset[count:] *= rng.uniform(1.3, 3, (extra, 1))
+        offset[count:] *= rng.uniform(1.5, 4, (extra, 1))
         phases = np.linspace(0, 2.5, clumps) + rng.normal(0, 1.6 if o.curl else 0.5, clumps)
         curve = sway(u, phases[which] + rng.normal(0, 0.35, total), rng.uniform(0.6, 1.2, total))
         length = 1 - np.abs(rng.normal(0, o.cut, (total, 1))).clip(0, 0.6)
@@ -784,18 +793,18 @@ class _Figure:
             x, w = self.part * s, wide / 2
             rows = [[(x, -0.33), (0.2, -0.285), (0.325, -0.13), (0.37, 0.06), *(tips - (0.05 + w, 0))]]
             rows += [[(x, -0.46 - lift), (0.25, -0.4 - lift), (0.4 + w, -0.16), (0.41 + w, 0.1), *tips]]
-            outer = [(x, -0.53 - lift), (0.26 + w, -0.49 - lift), (0.44 + wide, -0.2), (0.46 + wide, 0.1)]
-            self.lock(_mirror([*rows, [*outer, *(tips + (0.05 + w, 0))]], s), count, **style)
+            outer = [(x, -0.565 - lift), (0.27 + w, -0.49 - lift), (0.43 + wide, -0.22), (0.46 + wide, 0.1)]
+            self.lock(_mirror([*rows, [*outer, *np.add(tips, (0.05 + w, 0))]], s), count, **style)
 
     def hair_behind(self) -> None:
-        """The sheet that hangs behind the neck and shoulders."""
+        """Draw the sheet that hangs behind the neck and shoulders."""
         style = {"wavy": {"wave": 0.035}, "curly": {"curl": 0.05, "turns": 6.0}}.get(self.hair, {})
         coils = {"curl": 0.028, "clump": 0.03, "stray": 0.012, "cut": 0.12, "mass": 0.9, "shine": 0.15}
         if self.hair == "coils":
             a = np.linspace(-0.25 * np.pi, 1.25 * np.pi, 13)
             ray, reach = np.stack([np.cos(a), -np.sin(a)], -1), 0.6 + abs(self.part)
             guides = [ray * (0.2, 0.24) - (0, 0.1), ray * reach * 0.6 - (0, 0.13), ray * reach - (0, 0.14)]
-            self.lock(np.stack(guides, 1), 2000, turns=9, shadow=0, **coils)
+            self.lock(np.stack(guides, 1), 1800, turns=5.5, shadow=0, **coils)
         length = {"straight_long": 1.4, "wavy": 1.3, "curly": 0.95, "bob": 0.42}.get(self.hair)
         if length is None:
             return
@@ -831,13 +840,13 @@ class _Figure:
             root = np.stack([0.365 * np.cos(a), -0.31 * np.sin(a)], -1)
             if kind == "coils":
                 out = [root * (1, 0.98), root * 1.15 - (0, 0.05), root * 1.45 - (0, 0.1)]
-                lock(np.stack(out, 1), 1100, curl=0.026, turns=5, stray=0.01, cut=0.12, mass=0.85, shine=0.15)
+                lock(np.stack(out, 1), 1100, curl=0.026, turns=3, stray=0.01, cut=0.12, mass=0.85, shine=0.15)
                 return
             over = 0.45 * root + 0.55 * np.stack([0.37 * np.cos(a), -0.1 - 0.4 * np.sin(a)], -1) - (0, 0.06)
             knot = np.stack([0.1 * np.cos(a), -0.47 - 0.06 * np.sin(a)], -1)
             lock(np.stack([root, over, knot], 1), 1300, clump=0.006, cut=0.03, mass=1.0)
             for r, n in ((0.17, 700), (0.1, 350)) if kind == "bun" else ():
-                q, v = np.array([0.02, r * 0.7, r]), np.linspace(0, 2 * np.pi, 14)[:, None] + [0, 0.9, 1.8]
+                q, v = np.array([0.0, r * 0.7, r]), np.linspace(0, 2 * np.pi, 14)[:, None] + [0, 0.9, 1.8]
                 ring = np.stack([q * np.cos(v), -0.6 + q * 0.85 * np.sin(v)], -1)
                 lock(ring, n, clump=0.01, stray=0.008, cut=0.06, mass=0.97)
 
@@ -870,7 +879,7 @@ class _Figure:
             self.lock(_mirror(rows, s), 260, clump=0.004, cut=0.1, shine=0.2, mass=0.9, shadow=0.1)
 
     def braid(self) -> None:
-        """A plait of crossing lobes over one shoulder."""
+        """Draw a plait of crossing lobes over one shoulder."""
         s = 1.0 if self.part >= 0 else -1.0
         path = _spline(_mirror(_pts("36 10, 44 55, 50 95, 46 150, 44 195"), s), 4)
         for i in range(len(path) - 1):
@@ -880,7 +889,10 @@ class _Figure:
             rows = [[b, a + n * k, a + d * 0.6 + n * k * 0.9, e] for k in (-0.1, 0.55, 1.15)]
             self.lock(rows, 120, clump=0.006, stray=0.007, cut=0.03, body=True, shadow=0.3)
         a = path[-1]
-        rows = [[a + (x * 0.4, -0.05), a + (x * 1.2, 0.15), a + (x, 0.4)] for x in (-0.07, 0.0, 0.07)]
+        rows = [
+            [np.add(a, (x * 0.4, -0.05)), np.add(a, (x * 1.2, 0.15)), np.add(a, (x, 0.4))]
+            for x in (-0.07, 0.0, 0.07)
+        ]
         self.canvas.paint(self.place(_ellipse(*a, 0.075, 0.04)), self.accent, depth=0.6, shadow=0.3)
         self.lock(rows, 160, clump=0.012, body=True, mass=0.8)
 
@@ -936,7 +948,7 @@ def render_portrait(
         One of ``HAIR_KINDS`` and ``BODY_KINDS``; drawn from the seed when left out.
     supersample : int
         Coverage samples a pixel and side; rounded up to a multiple of eight, and raised for small pictures so
-        that at least 2048 samples span the frame.
+        that at least 4096 samples span the frame.
 
     Returns
     -------
@@ -955,7 +967,7 @@ def render_portrait(
             raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(allowed)}")
     if supersample < 1 or size * supersample > 16384:
         raise ValueError(f"supersample must be in [1, {16384 // size}] at size {size}, got {supersample}")
-    ss = 8 * int(np.ceil(max(supersample, 2048 / size) / 8))
+    ss = 8 * int(np.ceil(max(supersample, 4096 / size) / 8))
     return _Figure(seed, size, ss, hair, body).draw()
 
 
@@ -1046,7 +1058,7 @@ def _scene(rng: Rng, size: int, kind: str) -> Array:
 def render_background(seed: int, size: int = 512) -> Array:
     """Render a people-free scene, (size, size, 3) uint8 RGB; about half of them are out of focus.
 
-    Rooms, streets, landscapes, studio walls, lights and textures. Raises ValueError as `render_portrait` does.
+    Rooms, streets, landscapes, studio walls, lights, textures. Raises ValueError as `render_portrait` does.
     """
     _check(seed, size)
     rng = np.random.default_rng([seed, 4])
