@@ -1,0 +1,392 @@
+"""Static figures of the notebooks: rows of pictures, curves, costs, and the paper's Fig. 1 to 3 drawn anew.
+
+Colours are Okabe and Ito's, so that no figure depends on telling red from green. Every function returns a
+figure that pyplot has already let go of: as the last line of a cell it is shown once.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython import get_ipython
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from modnet_lib.inference.matter import Prediction
+from modnet_lib.objectives.supervised import PAPER_WEIGHTS
+
+Picture = np.ndarray | Tensor
+
+BLACK, GREY = "#222222", "#8A8A8A"
+ORANGE, SKY, GREEN, BLUE, RED, PURPLE = "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
+STYLE: dict[str, Any] = {
+    "figure.dpi": 90,
+    "figure.facecolor": "white",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK]),
+    "axes.grid": False,
+    "grid.color": "#DDDDDD",
+    "legend.frameon": False,
+    "image.cmap": "viridis",
+    "svg.hashsalt": "modnet",
+}
+WIDTH = 10.0  # inches; 900 pixels
+
+
+def use_style() -> None:
+    """Give the notebook's own plots the look of these figures, and store all of them small; see `compact_png`.
+
+    Nothing changes before it is called. Outside a notebook it only sets matplotlib's parameters.
+    """
+    plt.rcParams.update(STYLE)
+    shell = get_ipython()
+    if shell is not None:
+        _figure(1, 1)  # wakes the notebook's backend, which would otherwise put its own formatter back later
+        shell.display_formatter.formatters["image/png"].for_type(Figure, compact_png)
+
+
+def compact_png(figure: Figure) -> bytes:
+    """Draw a figure as a PNG of at most 256 colours: a third of the size where there are photographs."""
+    buffer, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=STYLE["figure.dpi"], bbox_inches="tight", pad_inches=0.08)
+    Image.open(buffer).convert("RGB").quantize(256).save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def _figure(width: float, height: float, **kwargs: Any) -> Figure:
+    """Make a figure that the notebook shows only where a cell ends with it."""
+    figure = plt.figure(figsize=(width, height), **kwargs)
+    plt.close(figure)
+    return figure
+
+
+def as_pixels(image: Picture) -> np.ndarray:
+    """Bring a picture to what matplotlib draws.
+
+    Parameters
+    ----------
+    image
+        (H, W), (H, W, 1) or (H, W, 3) array, or (H, W), (C, H, W) or (1, C, H, W) tensor with C = 1 or 3;
+        uint8 in [0, 255], bool, or floating point in [0, 1], which is clipped.
+
+    Returns
+    -------
+    (H, W) or (H, W, 3) float32 in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the shape is another.
+    """
+    shape = tuple(image.shape)
+    if isinstance(image, Tensor):
+        image = image.detach().cpu()
+        image = (image.float() if image.is_floating_point() else image).numpy()
+        if image.ndim == 4 and len(image) == 1:
+            image = image[0]
+        if image.ndim == 3:
+            image = image.transpose(1, 2, 0)
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[..., 0]
+    if not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or 0 in image.shape:
+        raise ValueError(f"a picture is an (H, W[, 1 | 3]) array or a ([1,] 1 | 3, H, W) tensor, got {shape}")
+    scale = np.float32(255 if image.dtype == np.uint8 else 1)
+    return (image.astype(np.float32) / scale).clip(0, 1)
+
+
+def image_row(
+    images: Sequence[Picture],
+    titles: Sequence[str],
+    *,
+    caption: str | None = None,
+    columns: int | None = None,
+    height: float = 2.6,
+) -> Figure:
+    """Show pictures side by side, each under its title.
+
+    Parameters
+    ----------
+    images
+        What `as_pixels` takes; grey maps are drawn with 0 black and 1 white.
+    titles
+        One for each picture; may be empty strings.
+    caption
+        A sentence below: what to look at.
+    columns
+        Pictures in a row, all if ``None``.
+    height
+        Height of a row in inches; less if the row would be wider than the page.
+
+    Raises
+    ------
+    ValueError
+        If there are no pictures, the titles do not match, or a shape is none of a picture's.
+    """
+    pictures = [as_pixels(image) for image in images]
+    if not pictures or len(pictures) != len(titles):
+        raise ValueError(f"need one title for each picture, got {len(pictures)} and {len(titles)}")
+    if columns is not None and columns < 1:
+        raise ValueError(f"columns must be at least 1, got {columns}")
+    columns = min(columns or len(pictures), len(pictures))
+    rows = -(-len(pictures) // columns)
+    aspects = [p.shape[1] / p.shape[0] for p in pictures]
+    widths = [max(aspects[column::columns]) for column in range(columns)]
+    gap, title = (
+        0.12,
+        0.08 + 0.17 * max(text.count("\n") + 1 for text in titles if text) if any(titles) else 0.08,
+    )
+    height = min(height, (WIDTH - gap * (columns - 1)) / sum(widths))
+    foot = 0.32 if caption else 0.02
+    size = (max(sum(widths) * height + gap * (columns - 1), 3.0), rows * (height + title) + foot)
+    with plt.rc_context(STYLE):
+        figure = _figure(*size)
+        left = (size[0] - sum(widths) * height - gap * (columns - 1)) / 2
+        for number, (picture, text) in enumerate(zip(pictures, titles, strict=True)):
+            row, column = divmod(number, columns)
+            x = left + sum(widths[:column]) * height + gap * column
+            y = foot + (rows - 1 - row) * (height + title)
+            axes = figure.add_axes(
+                (x / size[0], y / size[1], widths[column] * height / size[0], height / size[1])
+            )
+            axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
+            axes.set_title(text, pad=3)
+            axes.axis("off")
+        if caption:
+            figure.text(0.5, 0.07 / size[1], caption, ha="center", va="bottom", color="#444444")
+    return figure
+
+
+def over_colour(image: Picture, alpha: Picture, colour: str | Sequence[float] | np.ndarray) -> np.ndarray:
+    """Eq. 1 with F = I: the picture, weighted by its matte, over one colour.
+
+    Parameters
+    ----------
+    image, alpha
+        RGB picture and matte of the same size; see `as_pixels`.
+    colour
+        A name or RGB in [0, 1] that matplotlib knows, or a background of shape (H, W, 3) in [0, 1].
+
+    Returns
+    -------
+    (H, W, 3) uint8.
+
+    Raises
+    ------
+    ValueError
+        If the sizes differ or the colour is unknown.
+    """
+    foreground, weight = as_pixels(image), as_pixels(alpha)
+    if foreground.ndim != 3 or weight.shape != foreground.shape[:2]:
+        raise ValueError(f"the picture is {foreground.shape}, the matte {weight.shape}: sizes must agree")
+    background = colour if isinstance(colour, np.ndarray) else np.array(to_rgb(colour))
+    weight = weight[..., None]
+    return ((weight * foreground + (1 - weight) * background) * 255).round().astype(np.uint8)
+
+
+def checkerboard(image: Picture, alpha: Picture, *, square: int = 16) -> np.ndarray:
+    """Eq. 1 over a grey checkerboard, the usual sign for transparency; see `over_colour`.
+
+    `square` is the side of a square in pixels; the board begins with the lighter grey in the top left corner.
+    """
+    height, width = as_pixels(image).shape[:2]
+    board = (np.arange(height)[:, None] // square + np.arange(width) // square) % 2
+    return over_colour(image, alpha, np.where(board, 0.6, 0.85)[..., None].astype(np.float32))
+
+
+def tint_trimap(image: Picture, trimap: Picture) -> np.ndarray:
+    """Darken the background and paint the unknown band (0.5) orange; (H, W, 3) float in [0, 1]."""
+    picture, regions = as_pixels(image), as_pixels(trimap)
+    if picture.ndim != 3 or regions.shape != picture.shape[:2]:
+        raise ValueError(f"the picture is {picture.shape}, the trimap {regions.shape}: sizes must agree")
+    orange = np.array(to_rgb(ORANGE), dtype=np.float32)
+    unknown = np.abs(regions - 0.5) < 0.25  # 128 / 255 is meant as 0.5
+    tinted = np.where(regions[..., None] < 0.25, 0.3 * picture, picture)
+    return np.where(unknown[..., None], 0.35 * picture + 0.65 * orange, tinted)
+
+
+def trimap_overlay(image: Picture, trimap: Picture) -> Figure:
+    """Show a picture, its trimap, and the trimap laid over the picture."""
+    regions = as_pixels(trimap)
+    shares = [100 * float(part.mean()) for part in (regions > 0.75, np.abs(regions - 0.5) <= 0.25)]
+    return image_row(
+        [image, trimap, tint_trimap(image, trimap)],
+        ["image", f"trimap, {shares[0]:.1f} % foreground", f"{shares[1]:.1f} % unknown (orange)"],
+        caption="White: alpha is 1. Black: alpha is 0. Grey, and orange on the right: alpha has to be estimated.",
+    )
+
+
+def show_prediction(prediction: Prediction) -> Figure:
+    """Show the three answers of MODNet for one picture, and the cut-out that the matte gives.
+
+    Parameters
+    ----------
+    prediction
+        From `modnet_lib.inference.Matter.predict`.
+    """
+    image, semantic, detail, alpha = prediction
+    return image_row(
+        [image, semantic, detail, alpha, checkerboard(image, alpha, square=max(8, image.shape[1] // 32))],
+        [
+            "input $I$\nas it was read",
+            "semantics $s_p$ (1/16)\nthe whole person? holes?",
+            "details $d_p$\nonly the border counts",
+            "matte $\\alpha_p$\nhair, gaps, soft edges",
+            "cut-out over squares\ncolours left from behind?",
+        ],
+    )
+
+
+def training_curves(history: Sequence[Mapping[str, float]], *, smoothing: int | None = None) -> Figure:
+    """Draw losses, learning rate and validation over the steps of a run.
+
+    Parameters
+    ----------
+    history
+        What `modnet_lib.training.loop.train` returns (or the lines of ``metrics.jsonl``): ``step``, the loss
+        and its terms, ``learning_rate``; keys that begin with ``validation_`` where the run validated.
+    smoothing
+        Steps in the moving average of the thick lines; a twentieth of the run if ``None``.
+
+    Raises
+    ------
+    ValueError
+        If there are no steps.
+    """
+    if not history:
+        raise ValueError("history is empty: nothing was trained yet")
+    steps = np.array([record["step"] for record in history])
+    aside = {"step", "learning_rate", "seconds", "gradient_norm"}
+    terms = [key for key in history[0] if key not in aside and not key.startswith("validation_")]
+    checked = sorted({key for record in history for key in record if key.startswith("validation_")})
+    window = smoothing or max(1, len(steps) // 20)
+    with plt.rc_context(STYLE):
+        figure = _figure(WIDTH, 3.6, layout="constrained")
+        grid = figure.add_gridspec(2, 2, width_ratios=(1.7, 1))
+        losses = figure.add_subplot(grid[:, 0])
+        for key in terms:
+            values = np.array([record[key] for record in history])
+            (line,) = losses.plot(steps, values, linewidth=0.6, alpha=0.35)
+            losses.plot(steps, _smooth(values, window), color=line.get_color(), linewidth=2, label=key)
+        losses.set(yscale="log", xlabel="step", ylabel="loss")
+        losses.set_title(
+            f"training losses; thick: mean of {window} steps" if window > 1 else "training losses"
+        )
+        losses.legend(ncols=2)
+        rate = figure.add_subplot(grid[0, 1], sharex=losses)
+        rate.plot(steps, [record["learning_rate"] for record in history], color=BLACK)
+        rate.set(title="learning rate", ylim=(0, None))
+        rate.tick_params(labelbottom=False)
+        checks = figure.add_subplot(grid[1, 1], sharex=losses)
+        for key, marker in zip(checked, "osD^vP" * len(checked), strict=False):
+            points = [(record["step"], record[key]) for record in history if key in record]
+            name = key.removeprefix("validation_")
+            checks.plot(
+                *zip(*points, strict=True), marker=marker, markersize=5, label=f"{name}: {points[-1][1]:.3g}"
+            )
+        checks.set(xlabel="step", ylabel="validation", yscale="log")
+        if checked:
+            checks.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(3, len(checked)), fontsize=8)
+        else:
+            checks.set_yscale("linear")
+            checks.set(yticks=[])
+            checks.text(0.5, 0.5, "not validated", ha="center", va="center", transform=checks.transAxes)
+        for axes in (losses, rate, checks):
+            axes.grid(axis="y")
+    return figure
+
+
+def _smooth(values: np.ndarray, window: int) -> np.ndarray:
+    """Mean of the last `window` values (fewer at the start)."""
+    sums = np.cumsum(np.insert(values.astype(np.float64), 0, 0.0))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(0, ends - window)
+    return (sums[ends] - sums[starts]) / (ends - starts)
+
+
+def cost_bars(
+    formula: Mapping[str, tuple[float, float]], measured: Mapping[str, tuple[float, float]]
+) -> Figure:
+    """Draw weights and FLOPs of several modules on a logarithmic axis, by formula and as measured.
+
+    Parameters
+    ----------
+    formula, measured
+        Name of the module to (parameters, FLOPs); the same names in both. The first is the reference of the
+        percentages.
+
+    Raises
+    ------
+    ValueError
+        If the names differ.
+    """
+    names = list(formula)
+    if not names or names != list(measured):
+        raise ValueError(f"formula and measured must name the same modules, got {names} and {list(measured)}")
+    with plt.rc_context(STYLE):
+        figure = _figure(WIDTH, 0.9 + 0.62 * len(names), layout="constrained")
+        for index, title in enumerate(("weights", "FLOPs of one pass")):
+            axes = figure.add_subplot(1, 2, index + 1)
+            rows = np.arange(len(names))[::-1]
+            kinds = (("closed form", formula, BLUE, 0.17, ""), ("measured", measured, ORANGE, -0.17, "//"))
+            for label, costs, colour, offset, hatch in kinds:
+                values = [costs[name][index] for name in names]
+                axes.barh(
+                    rows + offset, values, 0.32, color=colour, label=label, hatch=hatch, edgecolor="white"
+                )
+                for row, value in zip(rows, values, strict=True):
+                    share = "" if row == rows[0] else f"  ({100 * value / values[0]:.2f} %)"
+                    axes.text(value * 1.15, row + offset, f"{value:,.0f}{share}", va="center", fontsize=8)
+            everything = [cost[name][index] for cost in (formula, measured) for name in names]
+            axes.set(xscale="log", xlim=(min(everything) / 4, max(everything) * 60), title=title)
+            axes.set_yticks(rows, names if index == 0 else [""] * len(names))
+            axes.grid(axis="x")
+            axes.set_axisbelow(True)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def loss_map_figure(
+    alpha: Picture,
+    semantic_target: Picture,
+    transition: Picture,
+    *,
+    weights: tuple[float, float, float] = PAPER_WEIGHTS,
+) -> Figure:
+    """Show what the three losses look at: alpha_g, G(alpha_g), m_d, and how much an error counts where.
+
+    Parameters
+    ----------
+    alpha
+        alpha_g at full size.
+    semantic_target
+        G(alpha_g) of Eq. 2.
+    transition
+        m_d of Eq. 3, the size of `alpha`.
+    weights
+        lambda_s, lambda_d, lambda_alpha of Eq. 5.
+    """
+    region = as_pixels(transition)
+    names = [
+        "matte $\\alpha_g$\ntarget of $\\mathcal{L}_\\alpha$",
+        "$G(\\alpha_g)$, 1/16\ntarget of $\\mathcal{L}_s$",
+    ]
+    names += [f"$m_d$: {100 * region.mean():.1f} % of pixels\nwhere $\\mathcal{{L}}_d$ looks"]
+    names += ["weight of an error of $d_p$ and $\\alpha_p$\n$\\lambda_\\alpha + \\lambda_d\\, m_d$"]
+    figure = image_row([alpha, semantic_target, region, region], names, height=2.1)
+    _, detail, matte = weights
+    axes = figure.axes[-1]
+    with plt.rc_context(STYLE):
+        axes.images[0].remove()
+        shown = axes.imshow(matte + detail * region, cmap="viridis", vmin=0, vmax=matte + detail)
+        box = axes.get_position()
+        bar = figure.colorbar(shown, cax=figure.add_axes((box.x1 + 0.008, box.y0, 0.012, box.height)))
+        bar.set_ticks([0, matte, matte + detail])
+    return figure
