@@ -16,7 +16,9 @@ from modnet_lib.network import MODNet
 from modnet_lib.network.cost import count_flops, count_parameters, measure_latency
 
 
-def training_throughput(network: MODNet, size: int, batch: int, dtype: torch.dtype, channels_last: bool) -> float:
+def training_throughput(
+    network: MODNet, size: int, batch: int, dtype: torch.dtype, channels_last: bool
+) -> float:
     """Images a second of forward, backward and an SGD step; the median of five steps."""
     device = next(network.parameters()).device
     order = torch.channels_last if channels_last else torch.contiguous_format
@@ -58,12 +60,12 @@ def main(
     row(f"forward at {size}, ms", [measure_latency(n, image).median for n in networks.values()], 1)
     for dtype in (torch.float32, torch.bfloat16):
         for channels_last in (False, True):
-            label = f"training at {train_size}, {str(dtype)[6:]}, {'NHWC' if channels_last else 'NCHW'}, images/s"
+            label = (
+                f"training at {train_size}, {str(dtype)[6:]}, {'NHWC' if channels_last else 'NCHW'}, images/s"
+            )
             row(
                 label,
-                [
-                    training_throughput(n, train_size, batch, dtype, channels_last) for n in networks.values()
-                ],
+                [training_throughput(n, train_size, batch, dtype, channels_last) for n in networks.values()],
             )
     Console().print(table)
 

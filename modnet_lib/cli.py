@@ -16,7 +16,9 @@ def matte(
     images: Annotated[list[Path], typer.Argument(help="Pictures to cut out.")],
     folder: Annotated[Path, typer.Option(help="Where the cut-outs go.")] = Path("mattes"),
     checkpoint: Annotated[Path | None, typer.Option(help="Another checkpoint than the shipped one.")] = None,
-    alpha_only: Annotated[bool, typer.Option("--alpha", help="Write the matte in the place of the cut-out.")] = False,
+    alpha_only: Annotated[
+        bool, typer.Option("--alpha", help="Write the matte in the place of the cut-out.")
+    ] = False,
 ) -> None:
     """Cut people out of pictures: a PNG with transparency for each."""
     from modnet_lib.inference import Matter

@@ -51,25 +51,33 @@ def read_image(image: ImageLike) -> np.ndarray:
 
 def _from_pil(image: Image.Image) -> np.ndarray:
     image = ImageOps.exif_transpose(image)
+    if 0 in image.size:
+        raise ValueError(f"the image has no pixels: {image.size}")
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0
+        # what 32-bit values mean only their range can tell; 16-bit ones may well be dark
+        deep = image.mode.startswith("I;16") or values.max() > 255
+        top = 65535.0 if deep else 255.0
         grey = np.clip(values / top * 255, 0, 255).round().astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    if image.mode == "La":  # Pillow has no direct way from premultiplied grey to colour
+        image = image.convert("LA")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
-    array = np.asarray(image.convert("RGB"))
-    return _nonempty(array)
+    return np.asarray(image.convert("RGB"))
 
 
 def _from_array(array: np.ndarray) -> np.ndarray:
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
-        raise ValueError(f"an image array must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {array.shape}")
-    _nonempty(array)
+        raise ValueError(
+            f"an image array must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {array.shape}"
+        )
+    if 0 in array.shape:
+        raise ValueError(f"the image has no pixels: {array.shape}")
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif array.dtype == np.uint16:
@@ -87,12 +95,6 @@ def _from_array(array: np.ndarray) -> np.ndarray:
         alpha = array[..., 3:] / 255.0
         return (array[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
     return np.ascontiguousarray(array)
-
-
-def _nonempty(array: np.ndarray) -> np.ndarray:
-    if 0 in array.shape:
-        raise ValueError(f"the image has no pixels: {array.shape}")
-    return array
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

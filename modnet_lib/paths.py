@@ -29,5 +29,7 @@ def external_data() -> Path | None:
         return None
     folder = Path(value).expanduser().resolve()
     if not folder.is_dir():
-        raise FileNotFoundError(f"MODNET_DATA is {value!r}, which is no folder; unset it or point it to your data")
+        raise FileNotFoundError(
+            f"MODNET_DATA is {value!r}, which is no folder; unset it or point it to your data"
+        )
     return folder

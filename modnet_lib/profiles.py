@@ -196,9 +196,10 @@ def _build(cls: type, values: Any, where: str) -> Any:
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise ValueError(f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(sorted(hints))}")
+    checked = {key: _check(hints[key], value, f"{where}: {key}") for key, value in values.items()}
     try:
-        return cls(**{key: _check(hints[key], value, f"{where}: {key}") for key, value in values.items()})
-    except TypeError as error:
+        return cls(**checked)
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error
 
 
@@ -220,6 +221,8 @@ def _check(hint: Any, value: Any, where: str) -> Any:
     # bool is an int to Python, not to a reader of the file
     if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
         names = " or ".join("none" if a is types.NoneType else a.__name__ for a in allowed)
-        hint_text = " (YAML reads 1e-3 as text: write 1.0e-3)" if float in allowed and isinstance(value, str) else ""
+        hint_text = (
+            " (YAML reads 1e-3 as text: write 1.0e-3)" if float in allowed and isinstance(value, str) else ""
+        )
         raise ValueError(f"{where}: expected {names}, got {value!r}{hint_text}")
     return value

@@ -97,9 +97,7 @@ def reproduce(
     folder = folder or paths.RUNS / profile
     console = console or Console()
     chosen = [
-        path
-        for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb"))
-        if not only or path.stem[:2] in only
+        path for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb")) if not only or path.stem[:2] in only
     ]
     if not chosen:
         raise FileNotFoundError(f"no notebook in {notebooks} matches {list(only) or 'NN_*.ipynb'}")

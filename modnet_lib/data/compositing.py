@@ -43,13 +43,13 @@ def frame_person(alpha: np.ndarray, rng: np.random.Generator) -> Box:
     rows, columns = np.flatnonzero(alpha.max(axis=1) > 127), np.flatnonzero(alpha.max(axis=0) > 127)
     if not len(rows):
         side = int(min(height, width) * rng.uniform(0.5, 1))
-        return Box(
-            int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)), side
-        )
+        return Box(int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)), side)
     top, bottom = int(rows[0]), int(rows[-1]) + 1
     tall = bottom - top
     if tall > 1.7 * (columns[-1] + 1 - columns[0]):
-        low, high = [(0.16, 0.3), (0.35, 0.65), (0.9, 1.1), (0.3, 1.0)][rng.choice(4, p=[0.3, 0.35, 0.25, 0.1])]
+        low, high = [(0.16, 0.3), (0.35, 0.65), (0.9, 1.1), (0.3, 1.0)][
+            rng.choice(4, p=[0.3, 0.35, 0.25, 0.1])
+        ]
     else:
         low, high = [(0.45, 0.8), (0.8, 1.1)][rng.choice(2)]
     visible = tall * rng.uniform(low, high)

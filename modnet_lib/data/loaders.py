@@ -24,7 +24,7 @@ from modnet_lib.data.compositing import (
     natural_crop,
 )
 from modnet_lib.data.portraits import render_background, render_composite
-from modnet_lib.data.pseudo_mattes import MattingSample, write_picture, prepare_ccp, read_prepared
+from modnet_lib.data.pseudo_mattes import MattingSample, prepare_ccp, read_prepared, write_picture
 from modnet_lib.data.sources import background_files, ccp_items, training_sources
 from modnet_lib.data.trimaps import trimap_from_alpha
 from modnet_lib.images import read_image
@@ -207,7 +207,9 @@ def training_loader(
 
 def read_portrait(seed: int, size: int, folder: Path) -> MattingSample:
     """A procedural portrait before its own procedural background, rendered once and kept in `folder`."""
-    names = [folder / f"{size}_{seed:06d}_{part}" for part in ("alpha.png", "foreground.jpg", "background.jpg")]
+    names = [
+        folder / f"{size}_{seed:06d}_{part}" for part in ("alpha.png", "foreground.jpg", "background.jpg")
+    ]
     if not names[0].is_file():
         _, _, portrait, background = render_composite(seed, size)
         folder.mkdir(parents=True, exist_ok=True)
@@ -232,7 +234,8 @@ def training_data(config: DataConfig, seed: int) -> CompositionDataset:
     """
     folder = paths.CACHE / "portraits"
     foregrounds: list[ForegroundReader] = [
-        partial(read_portrait, seed * 100_000 + i, config.portrait_size, folder) for i in range(config.portraits)
+        partial(read_portrait, seed * 100_000 + i, config.portrait_size, folder)
+        for i in range(config.portraits)
     ]
     backgrounds: list[BackgroundReader] = [
         partial(render_background, seed * 100_000 + i, config.portrait_size) for i in range(config.scenes)
@@ -246,5 +249,10 @@ def training_data(config: DataConfig, seed: int) -> CompositionDataset:
     if "backgrounds" in sources:
         backgrounds += [partial(read_image, file) for file in background_files(sources["backgrounds"])]
     return CompositionDataset(
-        foregrounds, backgrounds, seed, natural=config.natural, composites=config.composites, in_memory=config.in_memory
+        foregrounds,
+        backgrounds,
+        seed,
+        natural=config.natural,
+        composites=config.composites,
+        in_memory=config.in_memory,
     )

@@ -96,7 +96,7 @@ def prepare_ccp(
     The ids that are ready, and for every other one the reason why not.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    ready = [item.id for item in items if (folder / f"{item.id}_alpha.png").is_file()]
+    ready = [item.id for item in items if all(file.is_file() for file in _files(item, folder))]
     todo = [item for item in items if item.id not in set(ready)]
     failures: dict[str, str] = {}
     if todo:
@@ -110,6 +110,10 @@ def prepare_ccp(
     return sorted(ready), failures
 
 
+def _files(item: CCPItem, folder: Path) -> list[Path]:
+    return [folder / f"{item.id}_{part}" for part in ("alpha.png", "foreground.jpg", "background.jpg")]
+
+
 def _prepare_one(item: CCPItem, folder: Path) -> str:
     try:
         image = read_image(item.photo)
@@ -117,10 +121,10 @@ def _prepare_one(item: CCPItem, folder: Path) -> str:
         sample = pseudo_matte(image, label.person, label.hair)
     except (ValueError, FileNotFoundError) as error:
         return str(error)
-    # the alpha goes last: its presence says that the sample is complete
-    for name, array in (("foreground.jpg", sample.foreground), ("background.jpg", sample.background)):
-        write_picture(folder / f"{item.id}_{name}", array)
-    write_picture(folder / f"{item.id}_alpha.png", sample.alpha)
+    for file, array in zip(
+        _files(item, folder), (sample.alpha, sample.foreground, sample.background), strict=True
+    ):
+        write_picture(file, array)
     return ""
 
 
@@ -139,8 +143,8 @@ def read_prepared(item: CCPItem, folder: Path) -> MattingSample:
     FileNotFoundError
         If the sample has not been prepared.
     """
-    paths = [folder / f"{item.id}_{part}" for part in ("alpha.png", "foreground.jpg", "background.jpg")]
-    if not paths[0].is_file():
+    paths = _files(item, folder)
+    if not all(path.is_file() for path in paths):
         raise FileNotFoundError(f"no pseudo-matte for {item.id} in {folder}; run prepare_ccp first")
     alpha, foreground, background = (read_image(path) for path in paths)
     return MattingSample(read_image(item.photo), alpha[..., 0], foreground, background)

@@ -106,7 +106,8 @@ class Matter:
         """Semantic, detail and matte of a picture; argument as for `alpha`."""
         pixels = read_image(image)
         output = self._forward(pixels, auxiliary=True)
-        assert output.semantic is not None and output.detail is not None
+        assert output.semantic is not None
+        assert output.detail is not None
         return Prediction(
             pixels,
             output.semantic[0, 0].float().cpu().numpy(),

@@ -114,7 +114,10 @@ def load_checkpoint(path: str | Path) -> MODNet:
         config = _header(path)
     else:
         raise ValueError(f"{path} is neither a MODNet of this library nor one of the authors' checkpoints")
-    network = MODNet(**config)
+    try:
+        network = MODNet(**config)
+    except (TypeError, ValueError) as error:  # a header of another version, or of something else
+        raise ValueError(f"{path} describes a network that cannot be built, {config}: {error}") from error
     try:
         network.load_state_dict({key: value.float() for key, value in state.items()})
     except RuntimeError as error:
@@ -129,7 +132,10 @@ def _header(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} has no MODNet header; a backbone-only file is read with modnet_lib.network.load_backbone"
         )
-    return json.loads(header["modnet"])
+    try:
+        return json.loads(header["modnet"])
+    except ValueError as error:
+        raise ValueError(f"{path} has a damaged MODNet header: {error}") from error
 
 
 def _from_released(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

@@ -1,71 +1,52 @@
-"""Static figures of the notebooks: rows of pictures, curves, costs, and the paper's Fig. 1 to 3 drawn anew.
+"""Static figures of the notebooks: rows of pictures, curves, costs; with those of `drawings` in one place.
 
 Colours are Okabe and Ito's, so that no figure depends on telling red from green. Every function returns a
 figure that pyplot has already let go of: as the last line of a cell it is shown once.
 """
 
-import io
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython import get_ipython
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor
 
 from modnet_lib.inference.matter import Prediction
+from modnet_lib.notebook.drawings import (
+    BLACK,
+    BLUE,
+    ORANGE,
+    STYLE,
+    WIDTH,
+    compact_png,
+    draw_architecture,
+    draw_easpp,
+    draw_fig1,
+    make_figure,
+    use_style,
+)
 from modnet_lib.objectives.supervised import PAPER_WEIGHTS
 
+__all__ = [
+    "as_pixels",
+    "checkerboard",
+    "compact_png",
+    "cost_bars",
+    "draw_architecture",
+    "draw_easpp",
+    "draw_fig1",
+    "image_row",
+    "loss_map_figure",
+    "over_colour",
+    "show_prediction",
+    "tint_trimap",
+    "training_curves",
+    "trimap_overlay",
+    "use_style",
+]
+
 Picture = np.ndarray | Tensor
-
-BLACK, GREY = "#222222", "#8A8A8A"
-ORANGE, SKY, GREEN, BLUE, RED, PURPLE = "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
-STYLE: dict[str, Any] = {
-    "figure.dpi": 90,
-    "figure.facecolor": "white",
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.labelsize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK]),
-    "axes.grid": False,
-    "grid.color": "#DDDDDD",
-    "legend.frameon": False,
-    "image.cmap": "viridis",
-    "svg.hashsalt": "modnet",
-}
-WIDTH = 10.0  # inches; 900 pixels
-
-
-def use_style() -> None:
-    """Give the notebook's own plots the look of these figures, and store all of them small; see `compact_png`.
-
-    Nothing changes before it is called. Outside a notebook it only sets matplotlib's parameters.
-    """
-    plt.rcParams.update(STYLE)
-    shell = get_ipython()
-    if shell is not None:
-        _figure(1, 1)  # wakes the notebook's backend, which would otherwise put its own formatter back later
-        shell.display_formatter.formatters["image/png"].for_type(Figure, compact_png)
-
-
-def compact_png(figure: Figure) -> bytes:
-    """Draw a figure as a PNG of at most 256 colours: a third of the size where there are photographs."""
-    buffer, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=STYLE["figure.dpi"], bbox_inches="tight", pad_inches=0.08)
-    Image.open(buffer).convert("RGB").quantize(256).save(small, format="png", optimize=True)
-    return small.getvalue()
-
-
-def _figure(width: float, height: float, **kwargs: Any) -> Figure:
-    """Make a figure that the notebook shows only where a cell ends with it."""
-    figure = plt.figure(figsize=(width, height), **kwargs)
-    plt.close(figure)
-    return figure
 
 
 def as_pixels(image: Picture) -> np.ndarray:
@@ -147,7 +128,7 @@ def image_row(
     foot = 0.32 if caption else 0.02
     size = (max(sum(widths) * height + gap * (columns - 1), 3.0), rows * (height + title) + foot)
     with plt.rc_context(STYLE):
-        figure = _figure(*size)
+        figure = make_figure(*size)
         left = (size[0] - sum(widths) * height - gap * (columns - 1)) / 2
         for number, (picture, text) in enumerate(zip(pictures, titles, strict=True)):
             row, column = divmod(number, columns)
@@ -158,7 +139,8 @@ def image_row(
             )
             axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
             axes.set_title(text, pad=3)
-            axes.axis("off")
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(visible=True, color="#BBBBBB", linewidth=0.6)
         if caption:
             figure.text(0.5, 0.07 / size[1], caption, ha="center", va="bottom", color="#444444")
     return figure
@@ -219,7 +201,7 @@ def trimap_overlay(image: Picture, trimap: Picture) -> Figure:
     return image_row(
         [image, trimap, tint_trimap(image, trimap)],
         ["image", f"trimap, {shares[0]:.1f} % foreground", f"{shares[1]:.1f} % unknown (orange)"],
-        caption="White: alpha is 1. Black: alpha is 0. Grey, and orange on the right: alpha has to be estimated.",
+        caption="White: alpha is 1. Black: alpha is 0. Grey, and orange on the right: unknown.",
     )
 
 
@@ -268,7 +250,7 @@ def training_curves(history: Sequence[Mapping[str, float]], *, smoothing: int | 
     checked = sorted({key for record in history for key in record if key.startswith("validation_")})
     window = smoothing or max(1, len(steps) // 20)
     with plt.rc_context(STYLE):
-        figure = _figure(WIDTH, 3.6, layout="constrained")
+        figure = make_figure(WIDTH, 3.6, layout="constrained")
         grid = figure.add_gridspec(2, 2, width_ratios=(1.7, 1))
         losses = figure.add_subplot(grid[:, 0])
         for key in terms:
@@ -331,7 +313,7 @@ def cost_bars(
     if not names or names != list(measured):
         raise ValueError(f"formula and measured must name the same modules, got {names} and {list(measured)}")
     with plt.rc_context(STYLE):
-        figure = _figure(WIDTH, 0.9 + 0.62 * len(names), layout="constrained")
+        figure = make_figure(WIDTH, 0.9 + 0.62 * len(names), layout="constrained")
         for index, title in enumerate(("weights", "FLOPs of one pass")):
             axes = figure.add_subplot(1, 2, index + 1)
             rows = np.arange(len(names))[::-1]

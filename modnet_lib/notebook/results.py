@@ -75,7 +75,9 @@ def check_records(stem: str, records: dict[str, float], expected: Path = EXPECTE
         target, tolerance = table[name]["value"], table[name]["rel"]
         # not "abs(...) > ...", which a NaN would pass
         if not abs(value - target) <= tolerance * abs(target):
-            problems.append(f"{stem}: {name} is {value:.6g}, expected {target:.6g} within {tolerance:g} relative")
+            problems.append(
+                f"{stem}: {name} is {value:.6g}, expected {target:.6g} within {tolerance:g} relative"
+            )
     return problems
 
 

@@ -42,7 +42,7 @@ class _WithStaticForm(widgets.VBox):
 
 
 class MatteInspector(_WithStaticForm):
-    """Look at each answer of the network for a picture, closely, over any background, also for your own picture.
+    """Look closely at each answer of the network, over any background, also for your own picture.
 
     Parameters
     ----------
@@ -170,10 +170,10 @@ class MatteInspector(_WithStaticForm):
                 with Image.open(io.BytesIO(bytes(file["content"]))) as opened:
                     opened.load()
                     pixels = read_image(opened)
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
                 self.message.value = (
                     f"<b>{html.escape(str(file['name']))}</b> cannot be read: it is damaged or no picture "
-                    f"that Pillow knows. Try a JPEG, PNG or WebP file. <small>({html.escape(str(error))})</small>"
+                    "that Pillow knows. Try a JPEG, PNG or WebP file."
                 )
                 continue
             name = str(file["name"])
@@ -189,8 +189,8 @@ class MatteInspector(_WithStaticForm):
 class LivePicture(_WithStaticForm):
     """The newest picture of a run, for instance the matte of a validation picture while training goes on.
 
-    Show it before the run starts and call `update` from the run. Readers without a kernel see a strip of up to
-    six pictures from the first to the last, if the notebook shows it once more after the run.
+    Show it before the run starts and call `update` from the run. Show it once more after the run, so that
+    readers without a kernel see a strip of up to six pictures from the first to the last.
     """
 
     def __init__(self) -> None:
@@ -239,7 +239,7 @@ def crop(picture: np.ndarray, zoom: float, x: float, y: float) -> np.ndarray:
     zoom
         The part is 1 / `zoom` of the picture's height and width, at least one pixel.
     x, y
-        Where the part lies, in [0, 1]: 0 at the left or top border, 0.5 centred, 1 at the right or bottom border.
+        Where the part lies: 0 at the left or top border, 0.5 centred, 1 at the right or bottom border.
     """
     height, width = picture.shape[:2]
     rows, columns = max(1, round(height / zoom)), max(1, round(width / zoom))

@@ -67,7 +67,7 @@ def released_semantic_target(alpha: Tensor) -> Tensor:
 
     Its kernel is scipy's Gaussian (sigma 0.8, seven taps) folded back into three by reflection.
     """
-    taps = torch.exp(-torch.arange(4.0) ** 2 / (2 * 0.8**2))
+    taps = torch.exp(-(torch.arange(4.0) ** 2) / (2 * 0.8**2))
     taps = taps / (taps[0] + 2 * taps[1:].sum())
     side = taps[1] + taps[2]
     small = F.interpolate(alpha, scale_factor=1 / SEMANTIC_SCALE, mode="bilinear", align_corners=False)

@@ -137,7 +137,9 @@ def _step(
     record = {name: float(value.detach()) for name, value in losses._asdict().items()}
     record["loss"] = record.pop("total")
     if not math.isfinite(record["loss"]):
-        raise FloatingPointError(f"step {step + 1}: the loss is {record['loss']} ({record}); lower the learning rate")
+        raise FloatingPointError(
+            f"step {step + 1}: the loss is {record['loss']} ({record}); lower the learning rate"
+        )
     accelerator.backward(losses.total)
     if config.gradient_clip:
         norm = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)

@@ -112,8 +112,9 @@ def supervised(profile: Profile, folder: str | Path, *, stop_after: int | None =
     last = profile.training.stages[-1].image_size
     validate = validator(samples, folder, short_side=min(512, last)) if samples else None
     history = train(network, dataset, profile.training, folder, validate=validate, stop_after=stop_after)
-    if len(history) == profile.training.steps:
-        metadata = {"recipe": profile.name, "steps": str(len(history)), "commit": _commit()}
+    steps = profile.training.steps
+    if history and history[-1]["step"] == steps:  # earlier lines of the metrics may be lost
+        metadata = {"recipe": profile.name, "steps": str(steps), "commit": _commit()}
         metadata["final"] = json.dumps({k: v for k, v in history[-1].items() if k.startswith("validation_")})
         save_checkpoint(network, folder / CHECKPOINT, metadata=metadata)
     return network
