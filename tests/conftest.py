@@ -1,0 +1,105 @@
+"""Shared by all tests: small pictures, small networks, and the real data for those who have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from modnet_lib import paths
+from modnet_lib.data.pseudo_mattes import MattingSample
+from modnet_lib.network import MODNet
+
+TINY_BACKBONE = "mobilenetv3_small_050"
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def without_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No data from outside, and a cache of the test's own."""
+    monkeypatch.delenv("MODNET_DATA", raising=False)
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    return tmp_path
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The user's data folder; without one the test is skipped."""
+    folder = paths.external_data()
+    if folder is None:
+        pytest.skip("set MODNET_DATA")
+    return folder
+
+
+def _randomise(module: nn.Module) -> nn.Module:
+    """Give every batch norm statistics and weights as if it had been trained, so that nothing cancels."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.normal_(part.running_mean, 0, 0.2)
+            nn.init.uniform_(part.running_var, 0.5, 2)
+            nn.init.uniform_(part.weight, 0.6, 1.4)
+            nn.init.normal_(part.bias, 0, 0.2)
+    return module
+
+
+@pytest.fixture
+def randomise() -> Callable[[nn.Module], nn.Module]:
+    return _randomise
+
+
+@pytest.fixture(scope="session")
+def paper_network() -> MODNet:
+    """The default network with random weights, in evaluation mode; tests must not change it."""
+    torch.manual_seed(1)
+    return _randomise(MODNet()).eval()
+
+
+@pytest.fixture(scope="session")
+def released_network() -> MODNet:
+    torch.manual_seed(2)
+    return _randomise(MODNet("released")).eval()
+
+
+@pytest.fixture
+def tiny_network() -> MODNet:
+    """A paper variant of 0.3 million parameters, fit to be trained in a test."""
+    torch.manual_seed(3)
+    return MODNet(backbone=TINY_BACKBONE)
+
+
+def _smooth(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A colour gradient between random corners, (H, W, 3) in [0, 1]."""
+    corners = rng.random((2, 2, 3))
+    y = np.linspace(0, 1, height)[:, None, None]
+    x = np.linspace(0, 1, width)[None, :, None]
+    top = corners[0, 0] * (1 - x) + corners[0, 1] * x
+    bottom = corners[1, 0] * (1 - x) + corners[1, 1] * x
+    return top * (1 - y) + bottom * y
+
+
+def _make_sample(seed: int = 0, height: int = 96, width: int = 96) -> MattingSample:
+    """An ellipse with a soft edge before a gradient; I follows from Eq. 1, rounded to bytes."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    cy, cx = rng.uniform(0.4, 0.6, 2) * (height, width)
+    ry, rx = rng.uniform(0.2, 0.35, 2) * (height, width)
+    radius = np.hypot((y - cy) / ry, (x - cx) / rx)
+    alpha = np.clip((1.15 - radius) / 0.3, 0, 1)
+    alpha8 = (alpha * 255).round().astype(np.uint8)
+    foreground, background = ((_smooth(rng, height, width) * 255).round().astype(np.uint8) for _ in range(2))
+    weight = alpha8[..., None] / 255
+    image = (weight * foreground + (1 - weight) * background).round().astype(np.uint8)
+    return MattingSample(image, alpha8, foreground, background)
+
+
+@pytest.fixture
+def make_sample() -> Callable[..., MattingSample]:
+    return _make_sample

@@ -1,0 +1,231 @@
+"""Training samples: a pure function of seed and number, in the paper's proportions, consistent with Eq. 1."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from modnet_lib import paths
+from modnet_lib.data.compositing import colour_jitter, composite
+from modnet_lib.data.loaders import (
+    CompositionDataset,
+    StagedSampler,
+    assemble,
+    collate,
+    read_portrait,
+    training_data,
+    training_loader,
+)
+from modnet_lib.profiles import DataConfig
+
+
+class Counting:
+    """Foregrounds and backgrounds that know how often they were read."""
+
+    def __init__(self, make_sample, foregrounds: int = 3, backgrounds: int = 2):
+        self.read: Counter = Counter()
+        self.samples = [make_sample(i) for i in range(foregrounds)]
+        self.foregrounds = [partial(self.foreground, i) for i in range(foregrounds)]
+        self.backgrounds = [partial(self.background, i) for i in range(backgrounds)]
+
+    def foreground(self, i: int):
+        self.read["foreground", i] += 1
+        return self.samples[i]
+
+    def background(self, i: int):
+        self.read["background", i] += 1
+        return np.full((80, 100, 3), 60 + 100 * i, np.uint8)
+
+
+@pytest.fixture
+def source(make_sample) -> Counting:
+    return Counting(make_sample)
+
+
+@pytest.fixture
+def dataset(source) -> CompositionDataset:
+    return CompositionDataset(source.foregrounds, source.backgrounds, seed=5)
+
+
+def equal(first, second) -> bool:
+    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(first, second, strict=True))
+
+
+def test_a_sample_depends_on_seed_and_number_only(dataset, source) -> None:
+    forward = [dataset[i, 64] for i in range(50)]  # more than an epoch
+    for i in (49, 3, 44, 17, 45, 0):
+        assert equal(dataset[i, 64], forward[i])
+    fresh = CompositionDataset(source.foregrounds, source.backgrounds, seed=5, in_memory=True)
+    assert equal(fresh[33, 64], forward[33])
+    other = CompositionDataset(source.foregrounds, source.backgrounds, seed=6)
+    assert not any(equal(other[i, 64], forward[i]) for i in range(10))
+    assert not any(equal(forward[i], forward[i + 45]) for i in range(5))  # epochs differ
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_an_epoch_has_5_natural_crops_and_10_composites_of_every_foreground(source, epoch) -> None:
+    natural, total = Counter(), Counter()
+    dataset = CompositionDataset(source.foregrounds, source.backgrounds, seed=1)
+    assert len(dataset) == 45
+    for number in range(45 * epoch, 45 * (epoch + 1)):
+        source.read.clear()
+        is_natural = dataset[number, 64][4]
+        ((_, which),) = [key for key in source.read if key[0] == "foreground"]
+        total[which] += 1
+        natural[which] += is_natural
+        assert any(key[0] == "background" for key in source.read) != is_natural
+    assert total == {0: 15, 1: 15, 2: 15}
+    assert natural == {0: 5, 1: 5, 2: 5}
+
+
+def test_other_proportions_can_be_asked_for(source) -> None:
+    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 0, natural=1, composites=3)
+    assert len(dataset) == 12
+    assert sum(dataset[i, 64][4] for i in range(12)) == 3
+
+
+def test_some_composites_are_empty(source) -> None:
+    dataset = CompositionDataset(
+        source.foregrounds, source.backgrounds, 0, natural=5, composites=10, empty=0.5
+    )
+    empty = {True: [], False: []}
+    for i in range(90):
+        sample = dataset[i, 64]
+        empty[sample[4]].append(not sample[1].any())
+    assert not any(empty[True])
+    assert 15 <= sum(empty[False]) <= 45  # of 60; nine standard deviations would be outside
+
+
+def test_in_memory_reads_each_picture_once(source) -> None:
+    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 0, in_memory=True)
+    for i in range(45):
+        dataset[i, 64]
+    assert set(source.read.values()) == {1}
+    assert len(source.read) == 5
+
+
+def test_nothing_to_compose_is_refused(source) -> None:
+    with pytest.raises(ValueError, match="0 foregrounds and 2 backgrounds"):
+        CompositionDataset([], source.backgrounds, 0)
+    with pytest.raises(ValueError, match="3 foregrounds and 0 backgrounds"):
+        CompositionDataset(source.foregrounds, [], 0)
+
+
+def test_sampler_continues_where_it_is_told() -> None:
+    stages = [(64, 3, 4), (96, 2, 3)]
+    whole = list(StagedSampler(stages))
+    assert [n for batch in whole for n, _ in batch] == list(range(3 * 4 + 2 * 3))
+    assert [(len(batch), batch[0][1]) for batch in whole] == [(3, 64)] * 4 + [(2, 96)] * 3
+    for start in range(8):
+        sampler = StagedSampler(stages, start)
+        assert list(sampler) == whole[start:]
+        assert len(sampler) == len(whole) - start
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(dataset) -> None:
+    stages = [(64, 3, 3), (96, 2, 2)]
+    alone = list(training_loader(dataset, stages))
+    two = list(training_loader(dataset, stages, start=1, workers=2))
+    assert len(alone) == 5
+    assert len(two) == 4
+    for first, second in zip(alone[1:], two, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_assembled_batches_are_in_range_and_consistent(dataset) -> None:
+    for raw in training_loader(dataset, [(64, 15, 3)]):
+        batch = assemble(raw)
+        assert batch.image.shape == batch.foreground.shape == batch.background.shape == (15, 3, 64, 64)
+        assert batch.true_alpha.shape == batch.trimap.shape == (15, 1, 64, 64)
+        for part in batch:
+            assert part.dtype == torch.float32
+            assert part.min() >= 0
+            assert part.max() <= 1
+        assert set(batch.trimap.unique().tolist()) == {0, 0.5, 1}
+        soft = (batch.true_alpha > 0) & (batch.true_alpha < 0.9)
+        assert (batch.trimap[soft] == 0.5).all()
+        torch.testing.assert_close(batch.true_alpha[:, 0], raw.alpha.float() / 255)
+        assert raw.natural.any()
+        assert not raw.natural.all()
+
+
+def test_composites_obey_eq_1_and_natural_crops_are_the_photograph(dataset) -> None:
+    raw = collate([dataset[i, 64] for i in range(45)])
+    identity = torch.from_numpy(colour_jitter(np.random.default_rng(0), 0.0))
+    colours = raw.colours.clone()
+    colours[:, 2] = identity  # without the last map nothing is clamped after Eq. 1
+    batch = assemble(raw._replace(colours=colours))
+    composed = composite(batch.foreground, batch.background, batch.true_alpha)
+    made = ~raw.natural
+    torch.testing.assert_close(batch.image[made], composed[made], rtol=0, atol=1e-6)
+    photographs = raw.image[raw.natural].permute(0, 3, 1, 2) / 255
+    torch.testing.assert_close(batch.image[raw.natural], photographs, rtol=0, atol=1e-5)
+    # F and B of natural crops keep their colours too, else Eq. 1 would not give the photograph back
+    assert (composed[raw.natural] - batch.image[raw.natural]).abs().mean() < 0.01
+    assert torch.allclose(raw.colours[raw.natural][:, :2], identity.expand(15, 2, 3, 4), atol=1e-6)
+    assert not torch.allclose(raw.colours[made][:, :2], identity.expand(30, 2, 3, 4), atol=1e-2)
+
+
+def test_each_picture_gets_a_trimap_of_its_own_width(dataset) -> None:
+    from modnet_lib.data.trimaps import trimap_from_alpha
+
+    raw = collate([dataset[i, 64] for i in range(8)])
+    raw = raw._replace(band=torch.tensor([3, 4, 3, 9, 4, 11, 3, 5]))
+    batch = assemble(raw)
+    for i in range(8):
+        expected = trimap_from_alpha(batch.true_alpha[i : i + 1], int(raw.band[i]))
+        assert torch.equal(batch.trimap[i : i + 1], expected)
+
+
+def test_flips_turn_all_parts_together(make_sample) -> None:
+    # a picture whose left half is the person, and whose colours say so
+    from modnet_lib.data.pseudo_mattes import MattingSample
+
+    alpha = np.zeros((96, 96), np.uint8)
+    alpha[:, :48] = 255
+    red, blue = np.full((96, 96, 3), (255, 0, 0), np.uint8), np.full((96, 96, 3), (0, 0, 255), np.uint8)
+    image = np.where(alpha[..., None] > 0, red, blue)
+    dataset = CompositionDataset(
+        [lambda: MattingSample(image, alpha, red, blue)], [lambda: blue], 0, composites=0
+    )
+    sides = set()
+    for i in range(40):
+        crop_image, crop_alpha = dataset[i, 64][:2]
+        agreement = (crop_image[..., 0] > 127) == (crop_alpha > 127)
+        assert agreement.mean() > 0.98
+        if crop_alpha[:, 0].all() != crop_alpha[:, -1].all():
+            sides.add(bool(crop_alpha[:, 0].all()))
+    assert sides == {True, False}
+
+
+def test_portraits_are_rendered_once(tmp_path) -> None:
+    first = read_portrait(7, 64, tmp_path)
+    times = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    second = read_portrait(7, 64, tmp_path)
+    assert equal(first, second)
+    assert times == {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    weight = first.alpha[..., None] / 255
+    composed = weight * first.foreground + (1 - weight) * first.background
+    assert np.abs(composed - first.image).max() <= 0.5 + 1e-6
+
+
+def test_training_data_needs_nothing_from_outside(without_data) -> None:
+    config = DataConfig(real=True, portraits=2, portrait_size=64, scenes=3)
+    dataset = training_data(config, seed=4)
+    assert len(dataset.foregrounds) == 2
+    assert len(dataset.backgrounds) == 3
+    batch = assemble(next(iter(training_loader(dataset, [(64, 4, 1)]))))
+    assert batch.image.shape == (4, 3, 64, 64)
+    assert list(paths.CACHE.rglob("*_alpha.png"))
+
+
+def test_a_data_folder_that_is_missing_is_named(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("MODNET_DATA", str(tmp_path / "gone"))
+    with pytest.raises(FileNotFoundError, match="MODNET_DATA"):
+        training_data(DataConfig(real=True, portraits=1, scenes=1), 0)
+    # a profile that does not want real data does not look
+    assert len(training_data(DataConfig(real=False, portraits=1, scenes=1), 0)) == 15

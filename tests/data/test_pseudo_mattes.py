@@ -1,0 +1,71 @@
+"""From a mask to a matte and colours, on pictures whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from modnet_lib.data.pseudo_mattes import pseudo_matte, write_picture
+
+
+def soft_disc(size: int = 96) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Image, alpha, F and B of a disc whose edge is six pixels wide."""
+    y, x = np.mgrid[:size, :size]
+    radius = np.hypot(y - size / 2, x - size / 2)
+    alpha = np.clip((size / 3.5 + 3 - radius) / 6, 0, 1)
+    ramp = (x / size)[..., None]
+    foreground = np.array([0.85, 0.35, 0.2]) * (0.9 + 0.1 * ramp)
+    background = np.array([0.1, 0.35, 0.65]) * (0.8 + 0.2 * (1 - ramp))
+    image = alpha[..., None] * foreground + (1 - alpha[..., None]) * background
+    return (image * 255).round().astype(np.uint8), alpha, foreground, background
+
+
+def test_a_known_matte_is_recovered() -> None:
+    image, alpha, foreground, background = soft_disc()
+    sample = pseudo_matte(image, alpha > 0.5)
+    assert sample.image is image
+    error = np.abs(sample.alpha / 255 - alpha)
+    assert error.mean() < 0.01
+    assert error.mean() < np.abs((alpha > 0.5) - alpha).mean() / 2  # better than the mask it was made from
+    assert error[(alpha == 0) | (alpha == 1)].max() < 0.1
+    weight = sample.alpha[..., None] / 255
+    composed = weight * sample.foreground + (1 - weight) * sample.background
+    assert np.abs(composed - image).mean() < 1
+    # F where the person is, B where she is not, and both sensible in the soft edge
+    edge = (alpha > 0.2) & (alpha < 0.8)
+    assert np.abs(sample.foreground / 255 - foreground)[alpha > 0.5].mean() < 0.02
+    assert np.abs(sample.background / 255 - background)[alpha < 0.5].mean() < 0.02
+    assert np.abs(sample.foreground / 255 - foreground)[edge].mean() < 0.1
+
+
+def test_a_given_trimap_is_used() -> None:
+    image, alpha, *_ = soft_disc()
+    trimap = np.where(alpha >= 1, 1.0, np.where(alpha <= 0, 0.0, 0.5))
+    trimap[:10, :10] = 1  # certain, whatever the picture says
+    sample = pseudo_matte(image, alpha > 0.5, trimap=trimap)
+    assert sample.alpha[:10, :10].min() == 255
+
+
+def test_masks_without_a_border_and_of_another_size_are_refused() -> None:
+    image, alpha, *_ = soft_disc(32)
+    for mask in (np.zeros((32, 32), bool), np.ones((32, 32), bool)):
+        with pytest.raises(ValueError, match="empty or full"):
+            pseudo_matte(image, mask)
+    with pytest.raises(ValueError, match=r"\(32, 31\).*\(32, 32\)"):
+        pseudo_matte(image, alpha[:, :31] > 0.5)
+
+
+def test_pictures_are_written_whole_or_not_at_all(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "a.png"
+    write_picture(path, np.zeros((4, 4), np.uint8))
+    before = path.read_bytes()
+
+    def fail(self, target, **_options):
+        target.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_picture(path, np.ones((4, 4), np.uint8))
+    assert path.read_bytes() == before

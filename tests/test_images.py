@@ -1,0 +1,225 @@
+"""Pictures of every kind become 8-bit RGB, upright; what is no picture is named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from modnet_lib.images import read_image, to_array, to_tensor
+
+ORIENTATION = 0x0112
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+
+
+def test_path_picture_and_array_are_the_same(pixels, tmp_path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(pixels).save(path)
+    for source in (path, str(path), Image.open(path), Image.fromarray(pixels), pixels):
+        np.testing.assert_array_equal(read_image(source), pixels)
+
+
+def test_files_that_cannot_be_read_are_named(pixels, tmp_path) -> None:
+    Image.fromarray(np.repeat(np.repeat(pixels, 20, 0), 20, 1)).save(tmp_path / "whole.jpg")
+    Image.fromarray(np.repeat(np.repeat(pixels, 20, 0), 20, 1)).save(tmp_path / "whole.png")
+    for suffix in (".jpg", ".png"):
+        content = (tmp_path / f"whole{suffix}").read_bytes()
+        (tmp_path / f"truncated{suffix}").write_bytes(content[: len(content) // 2])
+        with pytest.raises(ValueError, match=rf"truncated\{suffix} is damaged"):
+            read_image(tmp_path / f"truncated{suffix}")
+    (tmp_path / "text.jpg").write_text("this is no picture")
+    with pytest.raises(ValueError, match=r"text\.jpg is damaged or no picture"):
+        read_image(tmp_path / "text.jpg")
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(ValueError, match=r"empty\.png is empty"):
+        read_image(tmp_path / "empty.png")
+    with pytest.raises(FileNotFoundError, match=r"missing\.png"):
+        read_image(tmp_path / "missing.png")
+    with pytest.raises(FileNotFoundError, match="no picture at"):
+        read_image(tmp_path)  # a folder
+
+
+@pytest.mark.parametrize("values", [(0, 257, 32768, 65535), (0, 1, 100, 200)])
+@pytest.mark.parametrize("mode", ["I;16", "I;16B"])
+def test_16_bit_grey_is_scaled_whatever_its_content(values, mode, tmp_path) -> None:
+    array = np.array([values], dtype=np.uint16)
+    picture = Image.frombytes(mode, (4, 1), array.astype(">u2" if mode == "I;16B" else "<u2").tobytes())
+    expected = np.round(array / 65535 * 255).astype(np.uint8)
+    np.testing.assert_array_equal(read_image(picture)[..., 0], expected)
+    np.testing.assert_array_equal(read_image(array)[..., 2], expected)
+    if mode == "I;16":
+        picture.save(tmp_path / "deep.png")
+        assert Image.open(tmp_path / "deep.png").mode == "I;16"
+        np.testing.assert_array_equal(read_image(tmp_path / "deep.png")[..., 1], expected)
+
+
+def test_16_bit_colour_is_scaled(tmp_path) -> None:
+    import cv2
+
+    deep = np.random.default_rng(1).integers(0, 65536, (5, 4, 3), dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / "deep.png"), deep[..., ::-1])
+    got = read_image(tmp_path / "deep.png").astype(int)
+    assert np.abs(got - deep / 257).max() <= 1
+
+
+def test_transparent_pictures_lie_on_white(pixels, tmp_path) -> None:
+    alpha = np.random.default_rng(2).integers(0, 256, (6, 9), dtype=np.uint8)
+    rgba = np.dstack((pixels, alpha))
+    weight = alpha[..., None] / 255
+    over_white = pixels * weight + 255 * (1 - weight)
+    Image.fromarray(rgba).save(tmp_path / "rgba.png")
+    for source in (tmp_path / "rgba.png", Image.fromarray(rgba), rgba, rgba / 255):
+        assert np.abs(read_image(source) - over_white).max() <= 1.01
+    grey = Image.fromarray(pixels[..., 0])
+    la = Image.merge("LA", (grey, Image.fromarray(alpha)))
+    assert (
+        np.abs(read_image(la)[..., 1] - (pixels[..., 0] * weight[..., 0] + 255 * (1 - weight[..., 0]))).max()
+        <= 1.01
+    )
+    premultiplied = Image.fromarray(rgba).convert("RGBa")
+    assert np.abs(read_image(premultiplied) - over_white).max() <= 2.01
+    assert np.abs(read_image(la.convert("La"))[..., 0] - read_image(la)[..., 0].astype(int)).max() <= 2
+
+
+def test_palette_with_a_transparent_entry(tmp_path) -> None:
+    picture = Image.new("P", (3, 1))
+    picture.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    picture.putdata([0, 1, 2])
+    picture.save(tmp_path / "p.png", transparency=1)
+    assert Image.open(tmp_path / "p.png").mode == "P"
+    assert read_image(tmp_path / "p.png").tolist() == [[[255, 0, 0], [255, 255, 255], [0, 0, 255]]]
+    picture.save(tmp_path / "opaque.gif")
+    assert read_image(tmp_path / "opaque.gif").tolist() == [[[255, 0, 0], [0, 255, 0], [0, 0, 255]]]
+
+
+def test_grey_and_rgb_with_a_transparent_colour(tmp_path) -> None:
+    Image.fromarray(np.array([[10, 20]], np.uint8)).save(tmp_path / "l.png", transparency=20)
+    assert read_image(tmp_path / "l.png")[0].tolist() == [[10] * 3, [255] * 3]
+    rgb = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "rgb.png", transparency=(4, 5, 6))
+    assert read_image(tmp_path / "rgb.png")[0].tolist() == [[1, 2, 3], [255] * 3]
+
+
+def test_cmyk_jpeg(tmp_path) -> None:
+    colour = np.full((16, 16, 3), (200, 60, 120), np.uint8)
+    Image.fromarray(colour).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    assert Image.open(tmp_path / "cmyk.jpg").mode == "CMYK"
+    assert np.abs(read_image(tmp_path / "cmyk.jpg").astype(int) - colour).max() <= 4
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "LA", "RGBX"])
+def test_every_mode_gives_rgb(mode, pixels) -> None:
+    picture = Image.fromarray(pixels).convert(mode)
+    got = read_image(picture)
+    assert got.shape == (6, 9, 3)
+    assert got.dtype == np.uint8
+    expected = np.asarray(picture.convert("RGB"))
+    assert np.abs(got.astype(int) - expected).max() <= 1
+
+
+def test_one_bit(tmp_path) -> None:
+    bits = np.array([[True, False, True]])
+    Image.fromarray(bits).save(tmp_path / "bits.png")
+    expected = [[[255] * 3, [0] * 3, [255] * 3]]
+    assert read_image(tmp_path / "bits.png").tolist() == expected
+    assert read_image(bits).tolist() == expected
+
+
+def test_smallest_and_widest(tmp_path) -> None:
+    Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "one.png")
+    assert read_image(tmp_path / "one.png").tolist() == [[[1, 2, 3]]]
+    Image.new("RGB", (12_000, 40), (9, 8, 7)).save(tmp_path / "wide.png")
+    assert read_image(tmp_path / "wide.png").shape == (40, 12_000, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "I;16"])
+def test_pictures_without_pixels_are_refused(mode) -> None:
+    with pytest.raises(ValueError, match="no pixels"):
+        read_image(Image.new(mode, (0, 5)))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation, tmp_path) -> None:
+    upright = np.zeros((16, 24, 3), np.uint8)
+    upright[:8, :8] = (250, 0, 0)
+    upright[:8, 16:] = (0, 250, 0)
+    upright[8:, :8] = (0, 0, 250)
+    stored = {  # how a camera held this way stores the upright picture
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),  # the viewer turns it clockwise
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    picture = Image.fromarray(np.ascontiguousarray(stored[orientation]))
+    picture.save(tmp_path / "photo.jpg", exif=exif, quality=98, subsampling=0)
+    picture.save(tmp_path / "photo.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "photo.png"), upright)
+    np.testing.assert_array_equal(read_image(Image.open(tmp_path / "photo.png")), upright)
+    jpeg = read_image(tmp_path / "photo.jpg")
+    assert jpeg.shape == upright.shape
+    assert np.abs(jpeg.astype(int) - upright).max() < 20
+
+
+def test_arrays(pixels) -> None:
+    np.testing.assert_array_equal(read_image(pixels / 255), pixels)
+    np.testing.assert_array_equal(read_image((pixels / 255).astype(np.float32)), pixels)
+    np.testing.assert_array_equal(read_image(pixels.astype(np.uint16) * 257), pixels)
+    for grey in (pixels[..., 0], pixels[..., :1]):
+        np.testing.assert_array_equal(read_image(grey), np.repeat(pixels[..., :1], 3, 2))
+    view = pixels[::-1, ::-2]
+    got = read_image(view)
+    np.testing.assert_array_equal(got, view)
+    assert got.flags["C_CONTIGUOUS"]
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.full((2, 2, 3), 1.5), r"\[0, 1\], got \[1.5, 1.5\]"),
+        (np.full((2, 2), -0.1), r"\[0, 1\]"),
+        (np.full((2, 2), np.nan), r"\[0, 1\]"),
+        (np.full((2, 2), np.inf), r"\[0, 1\]"),
+        (np.zeros((2, 2), np.int64), "int64"),
+        (np.zeros((2, 2), np.int16), "int16"),
+        (np.zeros((2, 2), complex), "complex"),
+        (np.zeros((2, 2, 2), np.uint8), r"\(2, 2, 2\)"),
+        (np.zeros((2, 2, 5), np.uint8), r"\(2, 2, 5\)"),
+        (np.zeros((1, 3, 8, 8), np.uint8), r"\(1, 3, 8, 8\)"),
+        (np.zeros(7, np.uint8), r"\(7,\)"),
+        (np.zeros((0, 4, 3), np.uint8), "no pixels"),
+        (np.zeros((4, 0), np.float32), "no pixels"),
+    ],
+)
+def test_arrays_that_are_no_pictures_are_refused(array, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_image(array)
+
+
+@pytest.mark.parametrize("thing", [None, 7, b"bytes", [[0, 1]], torch.zeros(3, 4, 4)])
+def test_other_things_are_a_type_error(thing) -> None:
+    with pytest.raises(TypeError, match=type(thing).__name__):
+        read_image(thing)
+
+
+def test_tensors_and_back(pixels) -> None:
+    tensor = to_tensor(pixels)
+    assert tensor.shape == (1, 3, 6, 9)
+    assert tensor.dtype == torch.float32
+    assert float(tensor[0, 1, 2, 3]) == pytest.approx(pixels[2, 3, 1] / 255)
+    np.testing.assert_array_equal(to_array(tensor), pixels)
+    np.testing.assert_array_equal(to_array(tensor[0]), pixels)
+    alpha = np.random.default_rng(3).random((5, 4)).astype(np.float32)
+    np.testing.assert_array_equal(to_tensor(alpha)[0, 0].numpy(), alpha)
+    np.testing.assert_array_equal(to_array(to_tensor(alpha)), np.round(alpha * 255).astype(np.uint8))
+    assert to_array(torch.tensor([[[[-1.0, 2.0]]]])).tolist() == [[0, 255]]
