@@ -23,7 +23,8 @@ from modnet_lib.data.compositing import (
     composite_crop,
     natural_crop,
 )
-from modnet_lib.data.portraits import render_background, render_composite
+from modnet_lib.data.portraits import render_composite
+from modnet_lib.data.scenes import render_background
 from modnet_lib.data.pseudo_mattes import MattingSample, prepare_ccp, read_prepared, write_picture
 from modnet_lib.data.sources import background_files, ccp_items, training_sources
 from modnet_lib.data.trimaps import trimap_from_alpha
@@ -202,6 +203,8 @@ def training_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
+        # a loader draws a seed when it starts; from the global generator, a resumed run would draw one more
+        generator=torch.Generator(),
     )
 
 

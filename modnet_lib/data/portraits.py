@@ -1,4 +1,4 @@
-"""Procedural portraits with exact mattes, and people-free procedural backgrounds.
+"""Procedural portraits with exact mattes.
 
 Every picture is a pure function of an integer seed. Shapes live in two coordinate systems, both with y
 pointing down: *frame* units, where the picture is the unit square, and *head* units, where the origin is the
@@ -16,16 +16,24 @@ from typing import Any
 import cv2
 import numpy as np
 
-Array = np.ndarray
-Box = tuple[int, int, int, int]
-Color = Sequence[float]
-Place = Callable[[Array], Array]
-Rng = np.random.Generator
+from modnet_lib.data.drawing import (
+    Array,
+    Canvas,
+    Color,
+    Place,
+    check_arguments,
+    ellipse,
+    limb,
+    mirror,
+    normals,
+    pts,
+    spline,
+)
+from modnet_lib.data.scenes import render_background
 
 HAIR_KINDS = ("straight_long", "wavy", "curly", "coils", "short", "bob", "braid", "bun", "bald", "beard")
 BODY_KINDS = ("head", "half", "full")
 
-_SHIFT = 4  # fractional bits of the coordinates handed to the rasteriser
 _SKINS = {"porcelain": (247, 217, 196), "fair": (238, 196, 168), "olive": (215, 168, 128)}
 _SKINS |= {"tan": (193, 139, 99), "brown": (150, 99, 67), "dark": (106, 69, 48), "deep": (76, 49, 37)}
 _HAIRS = {"black": (34, 28, 30), "dark brown": (62, 42, 32), "brown": (98, 66, 43), "auburn": (124, 58, 34)}
@@ -37,9 +45,6 @@ _HAIRS |= {
 }
 _CLOTHES = ((196, 62, 58), (44, 74, 120), (238, 234, 224), (52, 56, 62), (226, 170, 60), (70, 122, 92))
 _CLOTHES += ((136, 92, 148), (120, 168, 196), (222, 142, 128), (92, 104, 64), (150, 108, 76), (32, 92, 104))
-# Defaults of `_Canvas.paint` and of `_Figure.lock`, which say what they mean.
-_PAINT: dict[str, Any] = dict.fromkeys(("depth", "soft", "shadow"), 0.0)
-_PAINT |= {"opacity": 1.0, "solid": True, "tone": None, "clip": None, "folds": ()}
 _LOCK: dict[str, Any] = {"wave": 0.0, "curl": 0.0, "turns": 3.0, "clump": 0.02, "stray": 0.009, "cut": 0.08}
 _LOCK |= {"mass": 0.94, "shine": 0.4, "shadow": 0.25, "shade": 1.0, "body": False}
 # Drawings are tables of pieces "verb half-widths: points: colour: options", in hundredths of a head.
@@ -170,261 +175,6 @@ class Portrait:
     attributes: dict[str, str]
 
 
-def _spline(points: object, n: int = 8, closed: bool = False) -> Array:
-    """Catmull-Rom curve through (..., P, 2) points with ``n`` samples a span, shape (..., M, 2)."""
-    p = np.asarray(points, np.float64)
-    if closed:
-        p = np.concatenate([p[..., -1:, :], p, p[..., :2, :]], axis=-2)
-    else:
-        head, tail = 2 * p[..., :1, :] - p[..., 1:2, :], 2 * p[..., -1:, :] - p[..., -2:-1, :]
-        p = np.concatenate([head, p, tail], axis=-2)
-    t = (np.arange(n) / n)[:, None]
-    a, b, c, d = (p[..., i : p.shape[-2] - 3 + i, None, :] for i in range(4))
-    curve = b + 0.5 * ((c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
-    curve = curve.reshape(*curve.shape[:-3], -1, 2)
-    return curve if closed else np.concatenate([curve, p[..., -2:-1, :]], axis=-2)
-
-
-def _normals(curve: Array) -> Array:
-    """Return unit left normals of (..., M, 2) curves, same shape."""
-    d = np.gradient(curve, axis=-2)
-    return d[..., ::-1] * (-1, 1) / np.maximum(np.linalg.norm(d, axis=-1, keepdims=True), 1e-12)
-
-
-def _limb(spine: object, widths: Sequence[float], n: int = 8, cap: bool = True) -> Array:
-    """Outline (M, 2) of a tapered tube: ``widths`` are half-widths spread evenly along the spine."""
-    c = _spline(spine, n)
-    w = np.interp(np.linspace(0, 1, len(c)), np.linspace(0, 1, len(widths)), widths)[:, None]
-    nrm = _normals(c)
-    left, right = c + nrm * w, (c - nrm * w)[::-1]
-    a = np.linspace(0, np.pi, 9)[1:-1, None]
-    ends = []
-    for i, s in ((-1, 1), (0, -1)) if cap else ():
-        ends.append(c[i] + w[i] * s * (nrm[i] * np.cos(a) + nrm[i, ::-1] * (1, -1) * np.sin(a)))
-    return np.concatenate([left, ends[0], right, ends[1]] if cap else [left, right])
-
-
-def _ellipse(x: float, y: float, rx: float, ry: float, n: int = 40) -> Array:
-    """Outline (n, 2) of an ellipse."""
-    a = np.linspace(0, 2 * np.pi, n, endpoint=False)
-    return np.stack([x + rx * np.cos(a), y + ry * np.sin(a)], -1)
-
-
-def _pts(text: str) -> Array:
-    """Points (P, 2) in head units from "x y, x y" in hundredths."""
-    return np.array([[float(v) for v in p.split()] for p in text.split(",")]) / 100
-
-
-def _mirror(points: object, side: float = -1) -> Array:
-    """Points with x multiplied by ``side`` (+1 keeps, -1 mirrors)."""
-    return np.asarray(points, np.float64) * (side, 1)
-
-
-def _noise(rng: Rng, size: int, cells: int, octaves: int = 4) -> Array:
-    """Smooth value noise (size, size, 1) float32 in [0, 1] whose coarsest grid has ``cells`` cells a side."""
-    out = np.zeros((size, size), np.float32)
-    for k in range(octaves):
-        grid = rng.random((cells * 2**k + 2, cells * 2**k + 2), np.float32)
-        out += cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC) * 0.5**k
-    return np.clip(out / (2 - 2 * 0.5**octaves), 0, 1)[..., None]
-
-
-def _blur(img: Array, sigma: float) -> Array:
-    """Gaussian blur, by way of a smaller picture where that makes no visible difference."""
-    if sigma < 4:
-        return cv2.GaussianBlur(img, (0, 0), max(sigma, 0.3))
-    h, w = img.shape[:2]
-    small = cv2.resize(img, (max(w // 2, 1), max(h // 2, 1)), interpolation=cv2.INTER_AREA)
-    return cv2.resize(_blur(small, sigma / 2), (w, h), interpolation=cv2.INTER_LINEAR)
-
-
-def _extend(premultiplied: Array, alpha: Array) -> Array:
-    """Straight colour on every pixel: known where alpha is positive, pulled from coarser scales elsewhere."""
-    h, w = alpha.shape
-    straight = premultiplied / np.maximum(alpha, 1e-6)[..., None]
-    if min(h, w) <= 2:
-        return straight
-    half = ((w + 1) // 2, (h + 1) // 2)
-    small = [cv2.resize(a, half, interpolation=cv2.INTER_AREA) for a in (premultiplied, alpha)]
-    known = np.clip(alpha * 25, 0, 1)[..., None]
-    return known * straight + (1 - known) * cv2.resize(
-        _extend(*small), (w, h), interpolation=cv2.INTER_LINEAR
-    )
-
-
-class _Canvas:
-    """Binary coverage at ``ss`` samples a pixel and side, and premultiplied colour at two.
-
-    Colour varies little inside a pixel; coverage is what the matte is made of, so it is sampled finely.
-    """
-
-    def __init__(self, size: int, ss: int, light: Array) -> None:
-        self.size, self.ss, self.light = size, ss, light
-        self.mask = np.zeros((size * ss, size * ss), np.uint8)
-        self.rgb = np.zeros((2 * size, 2 * size, 3), np.float32)
-        self.cov = np.zeros((2 * size, 2 * size), np.float32)
-
-    def window(self, points: Array, pad: float) -> Box:
-        """Whole-pixel box (x0, y0, x1, y1) around frame points; it is empty out of the frame."""
-        lo = np.clip(np.floor((points.min(0) - pad) * self.size).astype(int) - 1, 0, self.size)
-        hi = np.clip(np.ceil((points.max(0) + pad) * self.size).astype(int) + 1, 0, self.size)
-        return int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])
-
-    def fixed(self, points: Array, scale: int, box: Box) -> Array:
-        """Fixed-point sample coordinates of frame points at ``scale`` samples a pixel."""
-        return np.round(((points * self.size - box[:2]) * scale - 0.5) * 2**_SHIFT).astype(np.int32)
-
-    def solid(self, mask: Array, poly: Array, box: Box = (0, 0, 0, 0)) -> None:
-        """Fill a polygon into a coverage mask."""
-        # The rasteriser also sets the samples its outline runs through: pull the outline in by half a sample.
-        ring = np.concatenate([poly[-1:], poly, poly[:1]])
-        d = ring[2:] - ring[:-2]
-        n = d[:, ::-1] * (-1, 1) / np.maximum(np.hypot(d[:, 0], d[:, 1]), 1e-12)[:, None]
-        turn = np.sign(ring[:-1, 0] @ ring[1:, 1] - ring[:-1, 1] @ ring[1:, 0])
-        inset = poly + n * turn * 0.5 / (self.size * self.ss)
-        cv2.fillPoly(mask, [self.fixed(inset, self.ss, box)], 255, cv2.LINE_8, _SHIFT)
-
-    def relief(self, cov: Array, depth: float) -> Array:
-        """Light (h, w) float32, about 0.5 to 1.2, on a piece blown up like a cushion."""
-        h, w = cov.shape
-        small = (cv2.resize(cov, (w // 2, h // 2), interpolation=cv2.INTER_AREA) > 0.5).astype(np.uint8)
-        d = cv2.distanceTransform(cv2.copyMakeBorder(small, 1, 1, 1, 1, cv2.BORDER_REPLICATE), cv2.DIST_L2, 3)
-        r = max(float(d[d < 1e4].max(initial=1.0)), 1.0)
-        height = np.sqrt(np.clip(1 - (1 - np.clip(d / r, 0, 1)) ** 2, 0, 1)) * (r * depth)
-        height = _blur(height, max(0.22 * r, 0.6))
-        gx, gy = (cv2.Sobel(height, cv2.CV_32F, i, 1 - i, scale=0.125) for i in (1, 0))
-        lx, ly, lz = (float(v) for v in self.light)
-        lambert = np.clip((lz - lx * gx - ly * gy) / np.sqrt(1 + gx**2 + gy**2), 0, 1)[1:-1, 1:-1]
-        return cv2.resize(0.52 + 0.66 * lambert, (w, h), interpolation=cv2.INTER_LINEAR)
-
-    def paint(self, polys: Array | list[Array], color: Color, **style: Any) -> None:
-        """Paint polygons (frame units) with the options of ``_PAINT``.
-
-        ``depth`` is the strength of the cushion shading, ``tone(x, y)`` a colour factor from frame
-        coordinates, ``folds`` are creases, ``clip`` cuts the piece, ``soft`` blurs its edge (frame units) and
-        ``shadow`` darkens what lies behind. Pieces that are not ``solid`` only tint what is already there.
-        """
-        s = SimpleNamespace(**(_PAINT | style))
-        polys = polys if isinstance(polys, list) else [polys]
-        box = x0, y0, x1, y1 = self.window(np.concatenate(polys), 2.5 * s.soft + 0.05 * bool(s.shadow))
-        if x1 <= x0 or y1 <= y0:
-            return
-        view = np.s_[2 * y0 : 2 * y1, 2 * x0 : 2 * x1]
-        raw = np.zeros((2 * (y1 - y0), 2 * (x1 - x0)), np.uint8)
-        for p in polys:
-            cv2.fillPoly(raw, [self.fixed(p, 2, box)], 255, cv2.LINE_AA, _SHIFT)
-            if s.solid:
-                self.solid(self.mask, p)
-        cov = raw * np.float32(1 / 255)
-        if s.clip is not None:
-            raw[:] = 0
-            cv2.fillPoly(raw, [self.fixed(s.clip, 2, box)], 255, cv2.LINE_AA, _SHIFT)
-            cov *= raw * np.float32(1 / 255)
-        cov = _blur(cov, s.soft * 2 * self.size) if s.soft else cov
-        layer = np.asarray(color, np.float32)
-        if s.depth:
-            light = self.relief(cov, s.depth)
-            for crease in s.folds:
-                self.crease(light, crease, box)
-            layer = layer * np.stack([np.sqrt(light) * light**0.35, light, light**1.08], -1)
-        if s.tone is not None:
-            ys, xs = np.ogrid[2 * y0 : 2 * y1, 2 * x0 : 2 * x1]
-            factor = s.tone(*(np.float32(v / (2 * self.size)) for v in (xs, ys)))
-            layer = layer * (factor if factor.ndim == 3 else factor[..., None])
-        if s.shadow:
-            k = max(int(0.035 * self.size), 1) | 1
-            self.rgb[view] *= (1 - s.shadow * cv2.blur(cv2.blur(cov, (k, k)), (k, k)) * (1 - cov))[..., None]
-        self.blend(view, cov * np.float32(s.opacity), layer, s.solid)
-
-    def crease(self, light: Array, line: Array, box: Box) -> None:
-        """Press a fold into ``light``: dark on one side of the line and bright on the other."""
-        x0, y0, x1, y1 = (max(v - o, 0) for v, o in zip(self.window(line, 0.05), box[:2] * 2, strict=True))
-        part = light[2 * y0 : 2 * y1, 2 * x0 : 2 * x1]
-        if part.size == 0:
-            return
-        img = np.zeros(part.shape, np.float32)
-        where = self.fixed(line, 2, (x0 + box[0], y0 + box[1], 0, 0))
-        cv2.polylines(img, [where], False, 0.8, max(int(0.024 * self.size), 1), cv2.LINE_AA, _SHIFT)
-        img = _blur(img, 0.014 * self.size)
-        shift = np.array([[1, 0, -0.024 * self.size * self.light[0]], [0, 1, 0.024 * self.size]], np.float32)
-        part *= 1 - 0.26 * (img - cv2.warpAffine(img, shift, img.shape[::-1]))
-
-    def blend(self, view: tuple[slice, slice], cov: Array, layer: Array, solid: bool) -> None:
-        """Put a layer of straight colour over the canvas; without ``solid`` coverage stays as it is."""
-        target, c = self.rgb[view], cov[..., None]
-        if solid:
-            target += c * (layer - target)
-            self.cov[view] += cov * (1 - self.cov[view])
-        else:
-            target += c * (layer * self.cov[view][..., None] - target)
-
-    def hair(self, rng: Rng, strands: Array, color: Color, width: float, mass: list[Array], s: Any) -> None:
-        """Draw strands (N, M, 2) in frame units, ``width`` wide at the root, over an opaque ``mass``."""
-        box = x0, y0, x1, y1 = self.window(np.concatenate([strands.reshape(-1, 2), *mass]), 0.03)
-        if x1 <= x0 or y1 <= y0:
-            return
-        h, w, ss = y1 - y0, x1 - x0, self.ss
-        mask = np.zeros((h * ss, w * ss), np.uint8)
-        for p in mass:
-            self.solid(mask, p, box)
-        # Coverage: short runs of each strand, thinner towards the tip. Runs deep inside the mass add nothing.
-        count, points = strands.shape[:2]
-        starts, t = np.arange(0, points - 1, 2), np.linspace(0, 1, points)
-        fine = width * (1 - 0.85 * t**1.5) * rng.uniform(0.7, 1.25, (count, 1)) * (self.size * ss)
-        pick = rng.random((count, len(starts)))
-        core = cv2.resize(mask, (w, h), interpolation=cv2.INTER_AREA)
-        reach = 2 * max(int(0.012 * self.size), 1) + 1
-        core = cv2.erode(core, np.ones((reach, reach), np.uint8), borderValue=255) == 255
-        # As in `solid`, half a sample on each side comes from the outline; below that, leave out some runs.
-        # The ends of a run are pulled in likewise, so that runs touch without overlapping.
-        normal = _normals(strands)
-        pull = normal[..., ::-1] * np.array([0.5, -0.5]) / (self.size * ss)
-        half = normal * (np.maximum(fine - 1, 0) / (2 * self.size * ss))[..., None]
-        left, runs, right = (
-            np.stack([(c + (1 - k) * pull)[:, np.minimum(starts + k, points - 1)] for k in range(3)], 2)
-            for c in (strands + half, strands, strands - half)
-        )
-        at = np.clip((runs * self.size - (x0, y0)).astype(int), 0, (w - 1, h - 1))
-        keep = ~core[at[..., 1], at[..., 0]].all(-1) & (fine[:, starts] > 0.9 * pick)
-        outlines = np.concatenate([left[keep], right[keep][:, ::-1]], 1)
-        inside = (outlines < np.array((x1, y1)) / self.size).all(-1).any(-1) & (outlines > 0).all(-1).any(-1)
-        for outline in self.fixed(outlines[inside], ss, box):
-            cv2.fillPoly(mask, [outline], 255, cv2.LINE_8, _SHIFT)
-        whole = self.mask[y0 * ss : y1 * ss, x0 * ss : x1 * ss]
-        np.maximum(whole, mask, out=whole)
-        cov = cv2.resize(mask, (2 * w, 2 * h), interpolation=cv2.INTER_AREA) * np.float32(1 / 255)
-        # Colour: each strand has its own tone, dark at the root and bright in a band across the lock.
-        base, t = np.asarray(color, np.float32), t[starts]
-        layer = np.empty((2 * h, 2 * w, 3), np.uint8)
-        layer[:] = np.clip(base * 0.62, 0, 255)
-        glow = np.exp(-(((t - 0.3 - 0.05 * rng.standard_normal((count, 1))) / 0.13) ** 2))
-        own = rng.normal(0.92, 0.17, (count, 1)) * (0.8 + 0.22 * t)
-        own = own + s.shine * (1 - base.mean() / 320) * glow * rng.uniform(0.3, 1.3, (count, 1))
-        tones = np.clip(np.round(own * 12), 5, 19).astype(int)
-        warm, heavy = rng.normal(0, 0.03, 20), max(round(width * 2.4 * self.size), 1)
-        for part in np.array_split(np.arange(count), 3):
-            for k in range(5, 20):
-                lines = list(self.fixed(runs[part][tones[part] == k], 2, box))
-                tint = base * (k / 12) * (1 + warm[k], 1, 1 - warm[k]) + max(k - 12, 0) * 3.0
-                cv2.polylines(layer, lines, False, np.clip(tint, 0, 255).tolist(), heavy, cv2.LINE_AA, _SHIFT)
-        view = np.s_[2 * y0 : 2 * y1, 2 * x0 : 2 * x1]
-        if s.shadow:
-            k = max(int(0.04 * self.size), 1) | 1
-            self.rgb[view] *= (1 - s.shadow * cv2.blur(cv2.blur(cov, (k, k)), (k, k)))[..., None]
-        self.blend(view, cov, layer.astype(np.float32), True)
-
-    def finish(self) -> tuple[Array, Array]:
-        """Foreground (size, size, 3) uint8 and alpha (size, size) float32."""
-        # Averages of 8 x 8 binary samples survive eight bits: 64 steps fit in 255, so they can be recovered.
-        eighth = cv2.resize(self.mask, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA)
-        alpha = np.round(eighth.astype(np.float32) * (64 / 255)) / 64
-        rgb, cov, alpha = (
-            cv2.resize(a, (self.size, self.size), interpolation=cv2.INTER_AREA)
-            for a in (self.rgb, self.cov, alpha)
-        )
-        return np.clip(np.round(_extend(rgb, cov)), 0, 255).astype(np.uint8), np.clip(alpha, 0, 1)
-
-
 class _Figure:
     """One person: where the head and body are, what they look like, and how each part is drawn."""
 
@@ -434,7 +184,7 @@ class _Figure:
         self.hair, self.body = str(hair or drawn_hair), str(body or drawn_body)
         self.rng, self.hair_rng = np.random.default_rng([seed, 2]), np.random.default_rng([seed, 3])
         light = np.array([rng.choice([-1, 1]) * rng.uniform(0.25, 0.65), -rng.uniform(0.3, 0.6), 0.75])
-        self.canvas = _Canvas(size, ss, light / np.linalg.norm(light))
+        self.canvas = Canvas(size, ss, light / np.linalg.norm(light))
         low, high = {"head": (0.6, 0.74), "half": (0.255, 0.31), "full": (0.118, 0.127)}[self.body]
         self.unit = rng.uniform(low, high)
         top = {"head": 0.1, "half": rng.uniform(0.08, 0.13), "full": rng.uniform(0.07, 0.09)}[self.body]
@@ -502,7 +252,7 @@ class _Figure:
     def cloth_piece(self, polys: list[Array], folds: Sequence[object] = (), **more: Any) -> None:
         """Paint garment pieces given in head units, with creases."""
         style = {"depth": 0.85, "shadow": 0.35, "tone": self.weave(self.fabric), "color": self.cloth} | more
-        style["folds"] = [self.place(_spline(f)) for f in folds]
+        style["folds"] = [self.place(spline(f)) for f in folds]
         self.canvas.paint([self.place(p) for p in polys], **style)
 
     def script(self, text: str, place: Place, clip: Array | None = None, **names: Color) -> None:
@@ -523,11 +273,11 @@ class _Figure:
             fabric = self.fabric if opts.pop("fabric", 0) else "knit" if opts.pop("knit", 0) else ""
             tone = self.weave(fabric) if fabric else None
             cut = clip if opts.pop("clip", 0) else None
-            p = _pts(where)
-            p = _ellipse(*p[0], *p[1]) if "oval" in verb or "ring" in verb else p
-            p = np.concatenate([p, p[:2]]) if "ring" in verb else _spline(p, 8, True) if "blob" in verb else p
+            p = pts(where)
+            p = ellipse(*p[0], *p[1]) if "oval" in verb or "ring" in verb else p
+            p = np.concatenate([p, p[:2]]) if "ring" in verb else spline(p, 8, True) if "blob" in verb else p
             if widths:
-                p = _limb(
+                p = limb(
                     p, [float(v) / 100 for v in widths * 2][: max(len(widths), 2)], 6 if len(p) < 20 else 2
                 )
             for s in (1, -1) if "2" in verb else (1,):
@@ -540,12 +290,12 @@ class _Figure:
         self.script(f"blob2: {shoe}: accent*.45: depth=.9", self.place)
         self.script(f"tube2 3: {a - 10} 652, {a + 40} 652: white", self.place)
         for s in (-1, 1):
-            spine = _mirror(_pts(f"38 290, 40 370, {a + 2} 475, {a + 3} 550, {a + 4} 625"), s)
+            spine = mirror(pts(f"38 290, 40 370, {a + 2} 475, {a + 3} 550, {a + 4} 625"), s)
             if self.clothing == "dress":
-                paint(self.place(_limb(spine, (0.34, 0.3, 0.2, 0.19, 0.1))), self.skin, depth=0.9)
+                paint(self.place(limb(spine, (0.34, 0.3, 0.2, 0.19, 0.1))), self.skin, depth=0.9)
                 continue
-            folds = [_mirror(_pts(f), s) for f in ("20 350, 42 365", "20 470, 50 485", "25 600, 50 610")]
-            leg = [_limb(spine, (0.42, 0.38, 0.27, 0.235, 0.2))]
+            folds = [mirror(pts(f), s) for f in ("20 350, 42 365", "20 470, 50 485", "25 600, 50 610")]
+            leg = [limb(spine, (0.42, 0.38, 0.27, 0.235, 0.2))]
             self.cloth_piece(leg, folds, color=self.lower, tone=self.weave("denim"), shadow=0.25)
 
     def torso(self) -> None:
@@ -554,9 +304,9 @@ class _Figure:
         paint, place = self.canvas.paint, self.place
         neck = 0.205 + 0.04 * (self.jaw - 0.8)
         side = np.array([(neck, 0.1), (neck, 0.55), (0.34, 0.74), (0.6 * b, 0.83), (0.55, 1.15), (0.0, 1.5)])
-        throat = place(_spline(np.concatenate([side, _mirror(side[-2::-1])]), 8, True))
+        throat = place(spline(np.concatenate([side, mirror(side[-2::-1])]), 8, True))
         paint(throat, self.skin, depth=0.6)
-        chin = _ellipse(0.04 * self.yaw, 0.36, 0.32, 0.34)
+        chin = ellipse(0.04 * self.yaw, 0.36, 0.32, 0.34)
         shade = self.skin * (0.55, 0.47, 0.45)
         paint(place(chin), shade, soft=0.035 * self.unit, opacity=0.75, clip=throat, solid=False)
         self.script("~tube2 1.2 1.6 .5 : 7 89, 25 86, 44 81 : skin*.72 : soft=1.2 opacity=.6", place)
@@ -572,19 +322,19 @@ class _Figure:
             collar = np.array([(0.0, deep), (0.22, deep - 0.04), (0.42 * b, 1.06), (0.48 * b, 0.84)])
             if self.body == "full":
                 half = np.concatenate([half[:-1], [(1.0, 3.6), (1.2, 4.5)]])
-        right = _spline(np.concatenate([collar, half]), 8)
+        right = spline(np.concatenate([collar, half]), 8)
         folds: list[object] = []
         for s in (-1, 1):
             for lo, hi, out in (((0.5, 1.3), (0.8, 1.5), 0.2),) * 3 + (((0.4, 1.7), (0.72, 2.6), -0.1),) * 4:
                 a, d = rng.uniform(lo, hi), rng.uniform((-0.35, out - 0.1), (-0.15, out + 0.1))
-                folds.append(_mirror([a, a + d, a + 1.6 * d + (0, 0.12)], s))
+                folds.append(mirror([a, a + d, a + 1.6 * d + (0, 0.12)], s))
         if kind == "dress":
             folds += [[(x, 2.2), (x * 1.2, 2.9), (x * 1.6, 4.4)] for x in rng.uniform(-0.6, 0.6, 7)]
-        self.cloth_piece([np.concatenate([right, _mirror(right[::-1])])], folds, depth=0.75)
+        self.cloth_piece([np.concatenate([right, mirror(right[::-1])])], folds, depth=0.75)
         if kind in ("tshirt", "sweater", "hoodie"):
             band = 0.035 if kind == "tshirt" else 0.06
-            rim = np.concatenate([_mirror(collar[:0:-1]), collar])
-            self.cloth_piece([_limb(rim, (band, band))], color=self.cloth * 0.86, depth=0.5, shadow=0.2)
+            rim = np.concatenate([mirror(collar[:0:-1]), collar])
+            self.cloth_piece([limb(rim, (band, band))], color=self.cloth * 0.86, depth=0.5, shadow=0.2)
         self.script({"jacket": _JACKET, "shirt": _SHIRT, "hoodie": _HOODIE}.get(kind, ""), place)
 
     def hand(self, wrist: Array, way: Array, side: float, kind: str) -> None:
@@ -598,17 +348,17 @@ class _Figure:
 
         long, spread = {"open": (0.22, 0.07), "relaxed": (0.17, 0.012), "grip": (0.08, 0.0)}[kind]
         tip = {"open": (-0.27, 0.2), "relaxed": (-0.13, 0.27), "grip": (-0.12, 0.22)}[kind]
-        thumb = at(_limb([(-0.08, 0.05), (-0.14, 0.12), tip], (0.055, 0.046, 0.035)))
+        thumb = at(limb([(-0.08, 0.05), (-0.14, 0.12), tip], (0.055, 0.046, 0.035)))
         if kind != "grip":
             paint(thumb, self.skin, depth=0.5)
         for i, reach in enumerate((0.9, 1.05, 1.0, 0.78)):
             x, end = -0.082 + 0.055 * i, 0.22 + long * reach
             bend = spread * (i - 1.4)
-            finger = _limb(
+            finger = limb(
                 [(x, 0.18), (x + bend / 2 + 0.008, 0.1 + end / 2), (x + bend, end)], (0.034, 0.031, 0.024)
             )
             paint(at(finger), self.skin * (0.98 - 0.015 * i), depth=0.5, shadow=0.2)
-        palm = _spline(_pts("-8.5 -3, 8.5 -3, 12 12, 11 24, -11 24, -11 10"), 6, True)
+        palm = spline(pts("-8.5 -3, 8.5 -3, 12 12, 11 24, -11 24, -11 10"), 6, True)
         paint(at(palm), self.skin, depth=0.35)
         if kind == "grip":
             paint(thumb, self.skin * 1.02, depth=0.5, shadow=0.3)
@@ -636,14 +386,14 @@ class _Figure:
             offset = np.add(wrist, (-side * 0.09, -0.24))
             self.script(_HELD[self.held], lambda p: self.place(p + offset))
         if sleeve < 4:
-            self.canvas.paint(self.place(_limb(spine, wide, 12)), self.skin, depth=0.75, shadow=0.3)
+            self.canvas.paint(self.place(limb(spine, wide, 12)), self.skin, depth=0.75, shadow=0.3)
         if front or pose in ("hanging", "raised"):
             self.hand(wrist, way, side, {"raised": "open", "holding": "grip"}.get(pose, "relaxed"))
         if sleeve == 1 and not front:
             end = elbow - (elbow - start) * 0.38
-            tube = _limb([start, (start + end) / 2, end], (0.215, 0.225, 0.235), cap=False)
+            tube = limb([start, (start + end) / 2, end], (0.215, 0.225, 0.235), cap=False)
             self.cloth_piece(
-                [tube, _ellipse(*start, 0.215, 0.215)], [[np.add(start, (0.1, 0.3)), np.add(end, (-0.1, 0))]]
+                [tube, ellipse(*start, 0.215, 0.215)], [[np.add(start, (0.1, 0.3)), np.add(end, (-0.1, 0))]]
             )
         elif sleeve == 4:
             e, f = lean, (wrist - lean) * 0.3
@@ -651,9 +401,9 @@ class _Figure:
             folds = [[e - n, e + n * 0.6 + f * 0.4], [e - n + f, e + n * 0.5 + f * 0.8]]
             folds += [[e - n - f * 0.6, e + n * 0.8], [e + 2 * f - n, e + 2.2 * f + n]]
             folds += [] if front else [[np.add(start, (-0.12, 0.4)), np.add(start, (0.1, 0.55))]]
-            self.cloth_piece([_limb(spine, wide * 1.18 + 0.02, 12)], folds)
+            self.cloth_piece([limb(spine, wide * 1.18 + 0.02, 12)], folds)
             d = (wrist - lean) / np.linalg.norm(wrist - lean)
-            cuff = _limb([wrist - d * 0.05, wrist + d * 0.05], (0.135, 0.13), cap=False)
+            cuff = limb([wrist - d * 0.05, wrist + d * 0.05], (0.135, 0.13), cap=False)
             if front or pose in ("hanging", "raised"):
                 self.cloth_piece([cuff], color=self.cloth * 0.82, depth=0.4, shadow=0.2)
 
@@ -666,7 +416,7 @@ class _Figure:
             "0 -3 4.5 7.5 18, 0 5 4.5 7.5 30, 0 12 4.5 7.5 45, 0 19 5.5 5 60, 5.8 20.5 3 3.2 28, 0 45 9 5 22,"
         )
         relief += "15.5 .5 8.5 6 -34, 15 -10 11 4.5 16, 21 14 9 8 20, 0 28.5 7.5 2.2 14, 0 33.5 7 2.5 18,"
-        for x, y, sx, sy, rise in _pts(relief + "0 38.5 8 2.2 -14"):
+        for x, y, sx, sy, rise in pts(relief + "0 38.5 8 2.2 -14"):
             for s in (-1, 1) if x else (1,):
                 cx = s * x + 0.1 * self.yaw * (1 - (x / 0.42) ** 2)
                 h += rise / 10 * np.outer(np.exp(-(((ys - y) / sy) ** 2)), np.exp(-(((xs - cx) / sx) ** 2)))
@@ -698,7 +448,7 @@ class _Figure:
         j, w = self.jaw, self.cheek
         right = [(0.2, -0.45), (0.325, -0.3), (0.365 * w, -0.08), (0.36 * w, 0.1), (0.325 * j * w, 0.27)]
         right += [(0.25 * j, 0.39), (0.13 * j, 0.475)]
-        outline = _spline([(0, -0.49), *right, (0, 0.5), *_mirror(right[::-1])], 8, True)
+        outline = spline([(0, -0.49), *right, (0, 0.5), *mirror(right[::-1])], 8, True)
         self.canvas.paint(self.face(outline, 0), self.skin, tone=tone, shadow=0.3)
 
     def features(self) -> None:
@@ -713,7 +463,7 @@ class _Figure:
         thick, lash = (1.9, ".9") if self.soft_face else (2.6, ".6")
         for s in (-1, 1):
             table = _EYE.replace("IRIS", f"{15.6 + s * gaze} -.3").replace("LASH", lash)
-            almond = _spline(_pts(_EYE.split(":")[4]), 8, True)
+            almond = spline(pts(_EYE.split(":")[4]), 8, True)
 
             def eye(p: Array, s: int = s) -> Array:
                 return self.face(p * (s, lid))
@@ -727,7 +477,7 @@ class _Figure:
             wide = thick * (1 - 0.65 * t) * rng.uniform(-0.6, 0.8, 90)
             root = np.stack([6 + 20 * t, -8.8 - 3.6 * np.sin(2.1 * t) + wide], -1)
             tip = root + np.stack([2.4 + 1.2 * t, -2.4 + 3.3 * t], -1) * rng.uniform(0.6, 1.2, (90, 1))
-            hairs = self.face(_mirror(np.stack([root, (root + tip) / 2 + (0.2, -0.3), tip], 1), s) / 100)
+            hairs = self.face(mirror(np.stack([root, (root + tip) / 2 + (0.2, -0.3), tip], 1), s) / 100)
             hairs = np.concatenate([hairs, hairs[:, 1::-1] + (0, 0.006 * self.unit)], 1)
             for part, k in ((hairs[::2], 0.6), (hairs[1::2], 0.85)):
                 self.canvas.paint(list(part), self.hair_color * k, opacity=0.85, solid=False)
@@ -752,7 +502,7 @@ class _Figure:
         o = SimpleNamespace(**(_LOCK | style))
         rng = self.hair_rng
         span = 32 if o.curl else 16
-        g = _spline(guides, span)
+        g = spline(guides, span)
         g = g[:, np.linspace(0, g.shape[1] - 1, span + 1).round().astype(int)]
 
         def sway(u: Array, phase: Array, amount: Array) -> Array:
@@ -761,7 +511,7 @@ class _Figure:
             curve = g[i] * (1 - f) + g[i + 1] * f
             t = np.linspace(0, 1, span + 1)[None]
             a, w = amount[:, None] * np.sqrt(t), 2 * np.pi * o.turns * t + phase[:, None]
-            n = _normals(curve)
+            n = normals(curve)
             out = curve + n * (np.sin(w) * a * (o.wave + o.curl))[..., None]
             return out + n[..., ::-1] * (1, -1) * (np.cos(w) * a * o.curl)[..., None]
 
@@ -788,13 +538,13 @@ class _Figure:
 
     def sides(self, end: str, count: int, wide: float = 0.0, lift: float = 0.0, **style: float) -> None:
         """Both sides of parted hair: from the parting over the skull and on through the points ``end``."""
-        tips = _pts(end)
+        tips = pts(end)
         for s in (-1, 1):
             x, w = self.part * s, wide / 2
             rows = [[(x, -0.33), (0.2, -0.285), (0.325, -0.13), (0.37, 0.06), *(tips - (0.05 + w, 0))]]
             rows += [[(x, -0.46 - lift), (0.25, -0.4 - lift), (0.4 + w, -0.16), (0.41 + w, 0.1), *tips]]
             outer = [(x, -0.565 - lift), (0.27 + w, -0.49 - lift), (0.43 + wide, -0.22), (0.46 + wide, 0.1)]
-            self.lock(_mirror([*rows, [*outer, *np.add(tips, (0.05 + w, 0))]], s), count, **style)
+            self.lock(mirror([*rows, [*outer, *np.add(tips, (0.05 + w, 0))]], s), count, **style)
 
     def hair_behind(self) -> None:
         """Draw the sheet that hangs behind the neck and shoulders."""
@@ -853,16 +603,16 @@ class _Figure:
     def crop(self) -> None:
         """Short hair: sides combed down and a top swept back and up."""
         rng, lock, xs = self.hair_rng, self.lock, np.linspace(-1, 1, 9)
-        rows = [_pts(p) for p in ("31 -30, 35 -16, 36 2", "31 -42, 40 -20, 39 3", "28 -46, 42 -24, 40.5 0")]
+        rows = [pts(p) for p in ("31 -30, 35 -16, 36 2", "31 -42, 40 -20, 39 3", "28 -46, 42 -24, 40.5 0")]
         for s in (-1, 1):
-            lock(_mirror(rows, s), 450, clump=0.006, cut=0.12, shine=0.2)
+            lock(mirror(rows, s), 450, clump=0.006, cut=0.12, shine=0.2)
         up, lean = rng.uniform(0.05, 0.17), rng.uniform(-0.12, 0.12)
-        cap = [_pts(f"{36 * x} -30, {37 * x} {3 * x * x - 42}, {30 * x} {6 * x * x - 51}") for x in xs]
+        cap = [pts(f"{36 * x} -30, {37 * x} {3 * x * x - 42}, {30 * x} {6 * x * x - 51}") for x in xs]
         lock(cap, 300, cut=0.05, mass=1.0)
         top = "{} {}, {} {}, {} {}"
         rows = [(32 * x, 7 * x * x - 30, 37 * x + 30 * lean, 6 * x * x - 41 - 40 * up) for x in xs]
         ends = [(34 * x + 100 * lean, 12 * x * x - 50 - 100 * up) for x in xs]
-        guides = [_pts(top.format(*r, *e)) for r, e in zip(rows, ends, strict=True)]
+        guides = [pts(top.format(*r, *e)) for r, e in zip(rows, ends, strict=True)]
         wave = 0.012 if rng.random() < 0.5 else 0.0
         lock(guides, 1100, wave=wave, turns=1.5, clump=0.024, stray=0.01, cut=0.12, mass=0.88, shadow=0.35)
 
@@ -874,14 +624,14 @@ class _Figure:
         away = np.stack([x * 0.055, 0.1 + long * (1 - a**2)], -1)
         guides = np.stack([root, root + away * (0.7, 0.5), root + away], 1)
         self.lock(guides, 1500, wave=0.006, clump=0.014, stray=0.01, shine=0.2)
-        rows = [_pts("1 25, 8 25.5, 14 31"), _pts("1 27.2, 7 28.5, 13.5 35")]
+        rows = [pts("1 25, 8 25.5, 14 31"), pts("1 27.2, 7 28.5, 13.5 35")]
         for s in (-1, 1):
-            self.lock(_mirror(rows, s), 260, clump=0.004, cut=0.1, shine=0.2, mass=0.9, shadow=0.1)
+            self.lock(mirror(rows, s), 260, clump=0.004, cut=0.1, shine=0.2, mass=0.9, shadow=0.1)
 
     def braid(self) -> None:
         """Draw a plait of crossing lobes over one shoulder."""
         s = 1.0 if self.part >= 0 else -1.0
-        path = _spline(_mirror(_pts("36 10, 44 55, 50 95, 46 150, 44 195"), s), 4)
+        path = spline(mirror(pts("36 10, 44 55, 50 95, 46 150, 44 195"), s), 4)
         for i in range(len(path) - 1):
             a, d = path[i], (path[i + 1] - path[i]) * 1.9
             n = np.array([-d[1], d[0]]) / np.linalg.norm(d) * (0.115 - 0.003 * i) * (1 if i % 2 else -1)
@@ -893,7 +643,7 @@ class _Figure:
             [np.add(a, (x * 0.4, -0.05)), np.add(a, (x * 1.2, 0.15)), np.add(a, (x, 0.4))]
             for x in (-0.07, 0.0, 0.07)
         ]
-        self.canvas.paint(self.place(_ellipse(*a, 0.075, 0.04)), self.accent, depth=0.6, shadow=0.3)
+        self.canvas.paint(self.place(ellipse(*a, 0.075, 0.04)), self.accent, depth=0.6, shadow=0.3)
         self.lock(rows, 160, clump=0.012, body=True, mass=0.8)
 
     def draw(self) -> Portrait:
@@ -902,7 +652,7 @@ class _Figure:
         if self.body == "full":
             self.legs()
         if self.clothing == "hoodie":
-            hood = _spline(_pts("-42 35, 42 35, 62 72, 40 100, -40 100, -62 72"), 8, True)
+            hood = spline(pts("-42 35, 42 35, 62 72, 40 100, -40 100, -62 72"), 8, True)
             self.cloth_piece([hood], color=self.cloth * 0.8)
         for side, pose in self.arm_poses:
             self.arm(side, pose, False)
@@ -925,12 +675,6 @@ class _Figure:
         names |= {"age": "old" if self.old else "adult", "clothing": self.clothing, "fabric": self.fabric}
         names |= {"pose": self.pose, "glasses": self.glasses, "hat": self.hat, "held": self.held}
         return Portrait(*self.canvas.finish(), names | {"scarf": "yes" if self.scarf else "none"})
-
-
-def _check(seed: int, size: int) -> None:
-    """Raise ValueError for a negative seed or a picture too small to hold a person."""
-    if seed < 0 or size < 16:
-        raise ValueError(f"expected seed >= 0 and size >= 16 pixels, got seed {seed} and size {size}")
 
 
 def render_portrait(
@@ -961,7 +705,7 @@ def render_portrait(
         For a negative seed, a size below 16, an unknown name, or a ``supersample`` below one or so high that
         more than 16384 samples span the frame.
     """
-    _check(seed, size)
+    check_arguments(seed, size)
     for name, value, allowed in (("hair", hair, HAIR_KINDS), ("body", body, BODY_KINDS)):
         if value is not None and value not in allowed:
             raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(allowed)}")
@@ -969,104 +713,6 @@ def render_portrait(
         raise ValueError(f"supersample must be in [1, {16384 // size}] at size {size}, got {supersample}")
     ss = 8 * int(np.ceil(max(supersample, 4096 / size) / 8))
     return _Figure(seed, size, ss, hair, body).draw()
-
-
-def _scene(rng: Rng, size: int, kind: str) -> Array:
-    """Sharp people-free picture (size, size, 3) float32 RGB of one kind."""
-    tint = rng.uniform(60, 200) + rng.uniform(-45, 45, (8, 3)) + rng.uniform(-35, 35, (8, 1))
-    ramp = np.linspace(0, 1, size, dtype=np.float32)[:, None, None].repeat(size, 1)
-    img = np.ascontiguousarray(tint[0] + ramp * (tint[1] - tint[0]), np.float32)
-
-    def fill(points: object, color: Array) -> None:
-        p = np.round(np.asarray(points) * size * 16).astype(np.int32)
-        cv2.fillPoly(img, [p], [float(v) for v in color], cv2.LINE_AA, _SHIFT)
-
-    def box(x: float, y: float, w: float, h: float, color: Array) -> None:
-        fill([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], color)
-
-    if kind == "room":
-        floor, x, y = rng.uniform((0.64, 0, 0.05), (0.8, 0.55, 0.15))
-        img[:] = tint[0] * 0.4 + 120
-        box(0, floor, 1, 1, tint[1] * 0.8)
-        for a in rng.uniform(0, 1, 9):
-            fill([(a, floor), (a + 0.004, floor), (2.2 * a - 0.6, 1), (2.2 * a - 0.61, 1)], tint[1] * 0.6)
-        box(0, floor - 0.03, 1, 0.03, tint[0] * 0.3 + 150)
-        box(x - 0.015, y - 0.015, 0.38, 0.43, np.array((238, 236, 230)))
-        for i in range(4):
-            box(
-                x + 0.18 * (i % 2),
-                y + 0.205 * (i // 2),
-                0.17,
-                0.195,
-                np.array((205, 222, 236)) - 18 * (i // 2),
-            )
-        box(x - 0.1, y - 0.05, 0.09, 0.6, tint[2])
-        box(x + 0.36, y - 0.05, 0.09, 0.6, tint[2])
-        x = (x + 0.5) % 1 - 0.05
-        for y in np.arange(0.22, 0.65, 0.14):
-            box(x, y, 0.36, 0.02, np.array((112, 78, 52)))
-            for k, h in enumerate(rng.uniform(0.04, 0.1, 14)):
-                box(x + 0.012 + 0.024 * k, y - h, 0.02, h, tint[k % 8] * rng.uniform(0.6, 1.1))
-        box(x - 0.5 * rng.random(), floor - 0.14, 0.5, 0.26, tint[3])
-    elif kind == "street":
-        img[:] = img * 0.3 + np.array((150, 165, 185))
-        box(0, 0.8, 1, 0.2, np.array((96, 96, 100)))
-        x = -0.05
-        while x < 1:
-            w, h, color = rng.uniform(0.14, 0.3), rng.uniform(0.35, 0.75), tint[rng.integers(8)]
-            box(x, 0.8 - h, w, h, color)
-            for wy in np.arange(0.83 - h, 0.72, 0.075):
-                for wx in np.arange(x + 0.02, x + w - 0.03, 0.05):
-                    box(
-                        wx,
-                        wy,
-                        0.028,
-                        0.045,
-                        color * 0.45 if rng.random() < 0.7 else np.array((240, 220, 160)),
-                    )
-            box(x + w / 2, 0.9, 0.09, 0.02, np.array((225, 222, 205)))
-            x += w
-    elif kind == "landscape":
-        img[:] = np.array((110, 160, 215)) + ramp * np.array((125, 72, 7))
-        img += np.clip(_noise(rng, size, 3) * 3 - 1.6, 0, 1) * 0.7 * (250 - img)
-        for k in range(4):
-            xs = np.linspace(0, 1, 60)
-            wave = rng.uniform(2, 5) * xs + rng.uniform(0, 6)
-            ys = 0.42 + 0.13 * k + 0.06 * np.sin(wave) + 0.025 * np.sin(3.3 * wave)
-            color = np.array((96, 128, 88)) * (1.25 - 0.2 * k) + (30 - 8 * k) + rng.uniform(-18, 18, 3)
-            fill([(0, 1), *zip(xs, ys, strict=True), (1, 1)], color)
-            for x in rng.uniform(0, 1, 5 + 2 * k):
-                y, r = float(np.interp(x, xs, ys)), 0.015 + 0.013 * k
-                box(x - r * 0.12, y - r, r * 0.24, 1.6 * r, np.array((84, 62, 46)))
-                for p in rng.normal((x, y - 1.8 * r), 0.5 * r, (14, 2)):
-                    fill(_ellipse(*p, 0.55 * r, 0.5 * r, n=12), color * rng.uniform(0.55, 0.9))
-    elif kind == "bokeh":
-        img *= 0.35
-        for x, y, r in rng.uniform((0, 0, 0.015), (1, 1, 0.07), (60, 3)):
-            before = img.copy()
-            fill(_ellipse(x, y, r, r), rng.uniform(90, 255, 3))
-            img += 0.5 * (before - img)
-    elif kind == "texture":
-        grain = _noise(rng, size, int(rng.integers(3, 12)), 6)
-        img += 60 * (grain - 0.5) + 30 * np.sin(grain * rng.uniform(8, 40))
-    else:
-        far = np.hypot(ramp - rng.uniform(0.2, 0.8), ramp.transpose(1, 0, 2) - rng.uniform(0.2, 0.8))
-        img = tint[0] * np.clip(1.25 - far, 0.25, 1.2) + 12 * _noise(rng, size, 5)
-    return img.astype(np.float32)
-
-
-def render_background(seed: int, size: int = 512) -> Array:
-    """Render a people-free scene, (size, size, 3) uint8 RGB; about half of them are out of focus.
-
-    Rooms, streets, landscapes, studio walls, lights, textures. Raises ValueError as `render_portrait` does.
-    """
-    _check(seed, size)
-    rng = np.random.default_rng([seed, 4])
-    kinds = ("room", "street", "landscape", "studio", "bokeh", "texture")
-    img = _scene(rng, size, str(rng.choice(kinds, p=(0.26, 0.2, 0.22, 0.12, 0.1, 0.1))))
-    img = _blur(img, size * rng.uniform(0.004, 0.02)) if rng.random() < 0.5 else img
-    img = img * (0.82 + 0.36 * _noise(rng, size, 2, 1)) + rng.normal(0, rng.uniform(0.5, 5), img.shape)
-    return np.clip(np.round(img), 0, 255).astype(np.uint8)
 
 
 def render_composite(seed: int, size: int = 512) -> tuple[Array, Array, Portrait, Array]:

@@ -1,6 +1,7 @@
 """Any CNN as a five-level feature pyramid at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -70,7 +71,7 @@ class TimmBackbone(Backbone):
         if ":" in name:  # timm reads "hf-hub:..." from the network
             raise ValueError(f"backbone {name!r}: a hub address would download; give a plain timm name")
         try:
-            probe = timm.create_model(name, pretrained=False, features_only=True, in_chans=in_channels)
+            probe: Any = timm.create_model(name, pretrained=False, features_only=True, in_chans=in_channels)
         except (RuntimeError, AttributeError, TypeError, AssertionError, ValueError) as error:
             raise ValueError(
                 f"backbone {name!r}: neither 'mobilenet_v2' nor a timm model with features_only ({error})"

@@ -39,7 +39,7 @@ RELEASED_NAMES = {
 }
 
 
-def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it to `path`."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,6 +108,7 @@ def load_checkpoint(path: str | Path) -> MODNet:
     """
     path = Path(path)
     state = read_state(path)
+    config: dict[str, Any]
     if any(key.startswith("lr_branch.") for key in state):
         state, config = _from_released(state, path), {"variant": "released"}
     elif path.suffix == ".safetensors":

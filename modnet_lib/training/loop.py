@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from accelerate.state import AcceleratorState
+from torch import nn
 from tqdm.auto import tqdm
 
 from modnet_lib.data.loaders import CompositionDataset, MattingBatch, assemble, training_loader
@@ -68,6 +69,7 @@ def train(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    AcceleratorState._reset_state()  # else a process could only ever train in one precision
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=cpu)
     if config.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -142,8 +144,8 @@ def _step(
         )
     accelerator.backward(losses.total)
     if config.gradient_clip:
-        norm = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
-        record["gradient_norm"] = float(norm) if isinstance(norm, Tensor) else norm
+        norm: Any = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
+        record["gradient_norm"] = float(norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return record

@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from modnet_lib.data import portraits
+from modnet_lib.data import drawing
 from modnet_lib.data.portraits import (
     HAIR_KINDS,
     Portrait,
-    render_background,
     render_composite,
     render_portrait,
 )
+from modnet_lib.data.scenes import render_background
 
 SIZE = 128
 
@@ -90,8 +90,8 @@ def test_alpha_agrees_with_many_more_samples(size: int, crop: int, more: int, ha
 
 
 def test_solid_shapes_have_their_geometric_area() -> None:
-    canvas = portraits._Canvas(64, 32, np.array([0.0, 0.0, 1.0]))
-    canvas.paint(portraits._ellipse(0.4, 0.5, 0.21, 0.13, n=200), (200, 100, 50))
+    canvas = drawing.Canvas(64, 32, np.array([0.0, 0.0, 1.0]))
+    canvas.paint(drawing.ellipse(0.4, 0.5, 0.21, 0.13, n=200), (200, 100, 50))
     foreground, alpha = canvas.finish()
     assert alpha.mean() == pytest.approx(np.pi * 0.21 * 0.13, rel=2e-3)
     # Colour reaches every pixel, also the ones far away from the shape.
