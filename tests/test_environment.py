@@ -1,0 +1,105 @@
+"""One place declares dependencies; conda's file and the lock file agree with it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from modnet_lib import paths
+
+CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+TOOLS = {"python", "pip", "setuptools"}
+
+
+def pyproject() -> dict:
+    return tomllib.loads((paths.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def by_name(requirements: list[str]) -> dict[str, Requirement]:
+    result = {}
+    for text in requirements:
+        requirement = Requirement(text)
+        name = canonicalize_name(requirement.name)
+        assert name not in result, f"{name} is declared twice"
+        result[name] = requirement
+    return result
+
+
+def declared(*extras: str) -> dict[str, Requirement]:
+    project = pyproject()
+    texts = project["dependencies"] + [t for e in extras for t in project["optional-dependencies"][e]]
+    return by_name(texts)
+
+
+@pytest.fixture(scope="module")
+def conda() -> dict[str, Requirement]:
+    """environment.yml in PyPI's names."""
+    entries = yaml.safe_load((paths.REPOSITORY / "environment.yml").read_text(encoding="utf-8"))[
+        "dependencies"
+    ]
+    pip = [text for entry in entries if isinstance(entry, dict) for text in entry["pip"]]
+    specs = []
+    for entry in entries:
+        if isinstance(entry, str):
+            name, bound = re.fullmatch(r"([A-Za-z0-9_.-]+?)\s*([<>=!~].*)?", entry).groups()
+            bound = re.sub(r"^=(?!=)", "==", bound or "")
+            specs.append(CONDA_NAMES.get(name, name) + bound)
+    assert "pip" in {Requirement(s).name for s in specs} or not pip
+    pip = [text for text in pip if not text.startswith("-")]  # "-e ." installs the project itself
+    return by_name(specs + pip)
+
+
+def test_environment_declares_what_pyproject_declares(conda) -> None:
+    expected = declared("test")
+    assert set(conda) - TOOLS == set(expected)
+    for name, requirement in expected.items():
+        assert conda[name].specifier == requirement.specifier, name
+
+
+def test_environment_has_the_same_python(conda) -> None:
+    assert "python" in conda
+    assert conda["python"].specifier
+    supported = Requirement(f"python{pyproject()['requires-python']}").specifier
+    versions = [f"3.{minor}" for minor in range(8, 20)]
+    for version in versions:
+        if version in conda["python"].specifier:
+            assert version in supported
+
+
+def lock() -> list[str]:
+    lines = (paths.REPOSITORY / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+
+
+def test_lock_pins_every_direct_dependency_within_its_bounds() -> None:
+    pins: dict[str, list[Requirement]] = {}
+    for line in lock():
+        requirement = Requirement(line)
+        pins.setdefault(canonicalize_name(requirement.name), []).append(requirement)
+    for name, requirement in declared("test").items():
+        assert name in pins, f"{name} is not locked"
+        for pin in pins[name]:
+            (specifier,) = pin.specifier
+            assert specifier.operator == "==", str(pin)
+            assert requirement.specifier.contains(specifier.version), str(pin)
+
+
+def test_lock_holds_pins_only() -> None:
+    for line in lock():
+        assert not re.search(r"://|@|^-", line), line
+        requirement = Requirement(line)
+        (specifier,) = requirement.specifier
+        assert specifier.operator == "==", line
+        assert not specifier.version.endswith(".*"), line
+        Version(specifier.version)
+
+
+def test_there_is_one_opencv_and_it_needs_no_display() -> None:
+    names = [canonicalize_name(Requirement(line).name) for line in lock()]
+    assert [name for name in names if "opencv" in name] == ["opencv-python-headless"]
