@@ -158,7 +158,7 @@ def portrait(kind: Thumbnail, side: int = 96) -> np.ndarray:
         return np.where(band, alpha, 0.0)
     if kind == "semantic":
         cells = gaussian_filter(person, side / 24)[side // 24 :: side // 12, side // 24 :: side // 12]
-        return cells.repeat(side // 12, 0).repeat(side // 12, 1)
+        return cells.clip(0, 1).repeat(side // 12, 0).repeat(side // 12, 1)
     colours = np.empty((side, side, 3))
     colours[:] = np.array([0.72, 0.86, 0.96])
     colours[y > 0.18 + 0.05 * np.sin(9 * x)] = (0.55, 0.72, 0.55)

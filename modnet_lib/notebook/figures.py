@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
 from modnet_lib.inference.matter import Prediction
@@ -282,6 +283,12 @@ def training_curves(history: Sequence[Mapping[str, float]], *, smoothing: int | 
             checks.text(0.5, 0.5, "not validated", ha="center", va="center", transform=checks.transAxes)
         for axes in (losses, rate, checks):
             axes.grid(axis="y")
+            if (
+                axes.get_yscale() == "log"
+            ):  # labels at 1 and 3 of each decade, also where there is less than one
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+                axes.yaxis.set_major_formatter("{x:g}")
+                axes.yaxis.set_minor_formatter(NullFormatter())
     return figure
 
 
@@ -364,11 +371,17 @@ def loss_map_figure(
     names += ["weight of an error of $d_p$ and $\\alpha_p$\n$\\lambda_\\alpha + \\lambda_d\\, m_d$"]
     figure = image_row([alpha, semantic_target, region, region], names, height=2.1)
     _, detail, matte = weights
-    axes = figure.axes[-1]
-    with plt.rc_context(STYLE):
-        axes.images[0].remove()
-        shown = axes.imshow(matte + detail * region, cmap="viridis", vmin=0, vmax=matte + detail)
+    wide, high = figure.get_size_inches()
+    figure.set_size_inches(wide + 0.5, high)  # room for the scale
+    for axes in figure.axes:
         box = axes.get_position()
+        axes.set_position((box.x0 * wide / (wide + 0.5), box.y0, box.width * wide / (wide + 0.5), box.height))
+    with plt.rc_context(STYLE):
+        last = figure.axes[-1]
+        last.images[0].remove()
+        shown = last.imshow(matte + detail * region, cmap="viridis", vmin=0, vmax=matte + detail)
+        box = last.get_position()
         bar = figure.colorbar(shown, cax=figure.add_axes((box.x1 + 0.008, box.y0, 0.012, box.height)))
         bar.set_ticks([0, matte, matte + detail])
+        bar.ax.tick_params(labelsize=8)
     return figure

@@ -1,0 +1,412 @@
+"""The figures say what the arrays and the network say, and no text lies on another."""
+
+import itertools
+import re
+from unittest import mock
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from torch import nn
+
+from modnet_lib.inference import Matter
+from modnet_lib.inference.matter import Prediction
+from modnet_lib.network import MODNet
+from modnet_lib.network.cost import aspp_parameters, easpp_parameters
+from modnet_lib.network.layers import EfficientASPP
+from modnet_lib.notebook import drawings, figures
+
+
+@pytest.fixture
+def prediction() -> Prediction:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (96, 64, 3), dtype=np.uint8)
+    small, detail, alpha = (rng.random(shape, dtype=np.float32) for shape in ((6, 4), (96, 64), (96, 64)))
+    return Prediction(image, small, detail, alpha)
+
+
+def written(figure: Figure) -> list[Text]:
+    """The texts that are really drawn (matplotlib keeps labels of ticks outside the axes, but does not draw them)."""
+    drawn: dict[int, Text] = {}
+    original = Text.draw
+
+    def draw(text: Text, renderer: object) -> None:
+        drawn[id(text)] = text
+        original(text, renderer)
+
+    figure.canvas = FigureCanvasAgg(figure)
+    with mock.patch.object(Text, "draw", draw):
+        figure.canvas.draw()
+    return [text for text in drawn.values() if text.get_visible() and text.get_text().strip()]
+
+
+def assert_readable(figure: Figure) -> None:
+    """No text overlaps another or leaves the figure, and none is smaller than 7 points."""
+    texts = written(figure)
+    renderer = figure.canvas.get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in texts]
+    for (first, a), (second, b) in itertools.combinations(zip(texts, boxes, strict=True), 2):
+        overlap = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+        assert min(overlap) <= 0, f"{first.get_text()!r} lies on {second.get_text()!r} by {overlap} pixels"
+    page = figure.bbox
+    for text, box in zip(texts, boxes, strict=True):
+        assert text.get_fontsize() >= 7, text
+        inside = box.x0 >= page.x0 and box.x1 <= page.x1 and box.y0 >= page.y0 and box.y1 <= page.y1
+        assert inside, f"{text.get_text()!r} leaves the figure"
+
+
+def labelled(figure: Figure) -> dict[str, str]:
+    return {text.get_gid(): text.get_text() for text in figure.findobj(Text) if text.get_gid()}
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text))
+
+
+def test_overlap_check_finds_overlaps():
+    figure = drawings.make_figure(4, 2)
+    figure.text(0.5, 0.5, "one")
+    figure.text(0.52, 0.52, "two")
+    with pytest.raises(AssertionError, match="lies on"):
+        assert_readable(figure)
+
+
+def test_import_leaves_global_style_and_use_style_sets_it():
+    with plt.rc_context():
+        plt.rcdefaults()
+        before = plt.rcParams["axes.spines.top"]
+        figures.image_row([np.zeros((4, 4))], ["x"])
+        assert plt.rcParams["axes.spines.top"] is before is True
+        figures.use_style()
+        assert plt.rcParams["axes.spines.top"] is False
+
+
+def test_figures_do_not_stay_open_in_pyplot(prediction: Prediction):
+    figures.show_prediction(prediction)
+    drawings.draw_fig1()
+    assert plt.get_fignums() == []
+
+
+# -- arrays
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.full((2, 3, 3), 51, np.uint8),
+        np.full((2, 3, 3), 0.2),
+        torch.full((3, 2, 3), 0.2),
+        torch.full((1, 3, 2, 3), 51, dtype=torch.uint8),
+        torch.full((3, 2, 3), 0.2, dtype=torch.bfloat16, requires_grad=True),
+    ],
+)
+def test_as_pixels_reads_every_kind(picture):
+    pixels = figures.as_pixels(picture)
+    assert pixels.shape == (2, 3, 3) and pixels.dtype == np.float32
+    np.testing.assert_allclose(
+        pixels, 0.2, atol=2e-3 if getattr(picture, "dtype", 0) == torch.bfloat16 else 1e-6
+    )
+
+
+def test_as_pixels_one_channel_and_clipping():
+    np.testing.assert_array_equal(figures.as_pixels(torch.tensor([[[-1.0, 0.5, 2.0]]])), [[0, 0.5, 1]])
+    assert figures.as_pixels(np.zeros((4, 5, 1))).shape == (4, 5)
+    np.testing.assert_array_equal(figures.as_pixels(np.array([[True, False]])), [[1, 0]])
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 5, 2), (2, 4, 5, 3), (0, 5)])
+def test_as_pixels_refuses_other_shapes(shape):
+    with pytest.raises(ValueError, match=re.escape(str(shape))):
+        figures.as_pixels(np.zeros(shape))
+
+
+def test_checkerboard_is_equation_1():
+    rng = np.random.default_rng(1)
+    image, alpha = rng.random((40, 50, 3)), rng.random((40, 50))
+    board = figures.checkerboard(np.zeros((40, 50, 3)), np.zeros((40, 50)), square=8) / 255
+    composed = figures.checkerboard(image, alpha, square=8) / 255
+    expected = alpha[..., None] * image + (1 - alpha[..., None]) * board
+    assert np.abs(composed - expected).max() <= 1.01 / 255  # both sides are rounded to 8 bits
+    light, dark = board[0, 0, 0], board[0, 8, 0]
+    assert light > dark
+    for row, column in itertools.product(range(0, 40, 8), range(0, 50, 8)):
+        square = board[row : row + 8, column : column + 8]
+        assert (square == (dark if (row + column) // 8 % 2 else light)).all()
+
+
+def test_checkerboard_keeps_opaque_pixels():
+    image = np.random.default_rng(2).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(figures.checkerboard(image, np.ones((20, 20))), image)
+
+
+def test_over_colour():
+    image = np.zeros((1, 3, 3))
+    composed = figures.over_colour(image, np.array([[0, 0.5, 1]]), "#FF8000")
+    np.testing.assert_array_equal(composed, [[[255, 128, 0], [128, 64, 0], [0, 0, 0]]])
+    with pytest.raises(ValueError, match="sizes must agree"):
+        figures.over_colour(image, np.zeros((2, 3)), "white")
+    with pytest.raises(ValueError, match="nocolour"):
+        figures.over_colour(image, np.zeros((1, 3)), "nocolour")
+
+
+def test_tint_trimap_changes_each_region_as_said():
+    image = np.full((1, 4, 3), 0.4)
+    tinted = figures.tint_trimap(image, np.array([[0, 128, 255, 255]], np.uint8))
+    np.testing.assert_allclose(tinted[0, 2:], 0.4, atol=1e-6)
+    np.testing.assert_allclose(tinted[0, 0], 0.12, atol=1e-6)
+    red, green, blue = tinted[0, 1]
+    assert red > green > blue
+
+
+# -- rows and plots
+
+
+def shown(figure: Figure) -> list[np.ndarray]:
+    return [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
+
+
+def test_image_row_shows_pictures_in_order_on_the_unit_scale():
+    pictures = [np.full((20, 30), 0.2), np.full((3, 3, 3), 0.9), torch.full((1, 8, 8), 0.4)]
+    figure = figures.image_row(pictures, ["a", "b", "c"], columns=2, caption="look here")
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c"]
+    assert [round(float(values.mean()), 3) for values in shown(figure)] == [0.2, 0.9, 0.4]
+    assert figure.axes[0].images[0].get_clim() == (0, 1)
+    boxes = [axes.get_position() for axes in figure.axes]
+    assert boxes[0].y0 == boxes[1].y0 > boxes[2].y1
+    assert boxes[0].x1 < boxes[1].x0
+    assert_readable(figure)
+
+
+@pytest.mark.parametrize("count", [1, 5, 12])
+def test_image_row_stays_on_the_page(count: int):
+    figure = figures.image_row([np.zeros((30, 80))] * count, [f"no. {i}" for i in range(count)], height=5)
+    assert figure.get_figwidth() <= drawings.WIDTH + 1e-9
+    for axes in figure.axes:
+        box = axes.get_window_extent()
+        assert box.width / box.height == pytest.approx(80 / 30, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("images", "titles", "columns"),
+    [([], [], None), ([np.zeros((2, 2))], [], None), ([np.zeros((2, 2))], ["a"], 0)],
+)
+def test_image_row_refuses(images, titles, columns):
+    with pytest.raises(ValueError, match="title|columns"):
+        figures.image_row(images, titles, columns=columns)
+
+
+def test_show_prediction_shows_the_five_pictures(prediction: Prediction):
+    figure = figures.show_prediction(prediction)
+    image, semantic, detail, alpha, cutout = shown(figure)
+    np.testing.assert_allclose(image, prediction.image / 255, atol=1e-6)
+    for values, expected in ((semantic, "semantic"), (detail, "detail"), (alpha, "alpha")):
+        np.testing.assert_array_equal(values, getattr(prediction, expected))
+    opaque = prediction.alpha > 0.999
+    assert opaque.any()
+    np.testing.assert_allclose(cutout[opaque], image[opaque], atol=2 / 255)
+    assert_readable(figure)
+
+
+def test_trimap_overlay_counts_regions():
+    trimap = np.zeros((10, 10))
+    trimap[:2], trimap[2:5] = 1, 0.5
+    figure = figures.trimap_overlay(np.full((10, 10, 3), 0.5), trimap)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert "20.0 % foreground" in titles[1] and "30.0 % unknown" in titles[2]
+    assert_readable(figure)
+
+
+def history(steps: int) -> list[dict[str, float]]:
+    records = []
+    for step in range(1, steps + 1):
+        record = {"semantic": 1 / step, "detail": 2 / step, "matte": 3 / step, "loss": 6 / step, "step": step}
+        record |= {"learning_rate": 0.01 / step, "seconds": 0.1, "gradient_norm": 5.0}
+        if step % 10 == 0:
+            record |= {"validation_mse": 0.1 / step, "validation_mad": 0.3 / step}
+        records.append(record)
+    return records
+
+
+def test_training_curves_draw_the_history():
+    figure = figures.training_curves(history(40), smoothing=4)
+    losses, rate, checks = figure.axes
+    lines = {
+        line.get_label(): line.get_ydata() for line in losses.lines if not line.get_label().startswith("_")
+    }
+    assert set(lines) == {"semantic", "detail", "matte", "loss"}
+    assert lines["detail"][39] == pytest.approx(np.mean([2 / 37, 2 / 38, 2 / 39, 2 / 40]))
+    assert lines["detail"][0] == pytest.approx(2)
+    np.testing.assert_allclose(rate.lines[0].get_ydata(), 0.01 / np.arange(1, 41))
+    marks = {line.get_label().split(":")[0]: line for line in checks.lines}
+    assert set(marks) == {"mse", "mad"}
+    np.testing.assert_array_equal(marks["mse"].get_xdata(), [10, 20, 30, 40])
+    np.testing.assert_allclose(marks["mad"].get_ydata(), 0.3 / np.array([10, 20, 30, 40]))
+    assert_readable(figure)
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_training_curves_of_a_short_run(steps: int):
+    figure = figures.training_curves(history(steps))
+    assert any("not validated" in text.get_text() for text in figure.axes[2].texts)
+    assert_readable(figure)
+
+
+def test_training_curves_refuse_an_empty_history():
+    with pytest.raises(ValueError, match="empty"):
+        figures.training_curves([])
+
+
+def test_cost_bars_are_the_costs():
+    formula = {"ASPP": (aspp_parameters(64), 5e9), "e-ASPP": (easpp_parameters(64), 5e7)}
+    measured = {"ASPP": (aspp_parameters(64) + 1, 6e9), "e-ASPP": (easpp_parameters(64), 5e7)}
+    figure = figures.cost_bars(formula, measured)
+    for index, axes in enumerate(figure.axes[:2]):
+        closed, real = ([bar.get_width() for bar in container] for container in axes.containers)
+        assert closed == [cost[index] for cost in formula.values()]
+        assert real == [cost[index] for cost in measured.values()]
+        assert axes.get_xscale() == "log"
+    assert "(1.00 %)" in figure.axes[1].texts[1].get_text()
+    assert_readable(figure)
+    with pytest.raises(ValueError, match="same modules"):
+        figures.cost_bars(formula, {"ASPP": (1, 1)})
+
+
+def test_loss_map_weighs_the_transition_region():
+    region = np.zeros((32, 32))
+    region[:8] = 1
+    figure = figures.loss_map_figure(np.zeros((32, 32)), np.zeros((2, 2)), region, weights=(1, 10, 1))
+    weight = shown(figure)[3]
+    assert (weight[:8] == 11).all() and (weight[8:] == 1).all()
+    assert "25.0 %" in figure.axes[2].get_title()
+    assert_readable(figure)
+
+
+def test_compact_png_is_a_palette_png():
+    from io import BytesIO
+
+    from PIL import Image
+
+    png = figures.compact_png(figures.image_row([np.random.default_rng(0).random((64, 64, 3))], ["noise"]))
+    picture = Image.open(BytesIO(png))
+    assert picture.format == "PNG" and picture.mode == "P"
+
+
+# -- the paper's drawings
+
+
+def test_drawn_figures_are_readable(paper_network: MODNet):
+    for figure in (
+        drawings.draw_fig1(),
+        drawings.draw_architecture(paper_network),
+        drawings.draw_easpp(1280),
+    ):
+        assert_readable(figure)
+
+
+@pytest.mark.parametrize("scales", [1, 2, 3, 7])
+def test_easpp_is_readable_with_any_number_of_scales(scales: int):
+    assert_readable(drawings.draw_easpp(256, range(1, scales + 1)))
+
+
+@pytest.mark.parametrize(
+    "config", [{}, {"context": "none"}, {"trimap_input": True}, {"backbone": "resnet18"}], ids=str
+)
+def test_architecture_says_the_shapes_of_the_network(config):
+    network = MODNet(**config).eval()
+    texts = labelled(drawings.draw_architecture(network))
+    measured: dict[str, tuple[int, ...]] = {}
+
+    def keep(name: str):
+        return lambda module, inputs, output: measured.__setitem__(name, tuple(output.shape[1:]))
+
+    for name in texts:
+        if "_branch." in name and "backbone" not in name:
+            network.get_submodule(name).register_forward_hook(keep(name))
+    with torch.inference_mode():
+        image = torch.zeros(1, 3, 512, 512)
+        trimap = torch.zeros(1, 1, 512, 512) if config.get("trimap_input") else None
+        output = network(image, auxiliary=True, trimap=trimap)
+        inputs = torch.zeros(1, 4 if config.get("trimap_input") else 3, 512, 512)
+        pyramid = network.semantic_branch.backbone(inputs)
+    for level, features in enumerate(pyramid):
+        measured[f"semantic_branch.backbone.{level}"] = tuple(features.shape[1:])
+    for name, tensor in zip(("s_p", "d_p", "\\alpha_p"), output, strict=True):
+        measured[name] = tuple(tensor.shape[1:])
+    assert set(measured) == set(texts) and len(texts) == 15
+    for name, text in texts.items():
+        assert numbers(text.splitlines()[-1]) == measured[name], name
+
+
+def test_measuring_leaves_the_network_as_it_was():
+    network = MODNet(backbone="mobilenetv3_small_050").train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    shapes = drawings.measure_shapes(network, side=64)
+    assert shapes["semantic_branch.context"] == (network.semantic_branch.backbone.channels[-1], 2, 2)
+    assert network.training
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_architecture_refuses_the_released_variant():
+    with pytest.raises(ValueError, match="released"):
+        drawings.draw_architecture(MODNet(variant="released"))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        EfficientASPP(1280),
+        EfficientASPP(64, dilations=(1, 2, 4), kernel_size=5),
+        EfficientASPP(32, reduction=1),
+    ],
+    ids=["paper", "small", "not reduced"],
+)
+def test_easpp_tuples_are_the_weights(module: EfficientASPP):
+    texts = labelled(drawings.draw_easpp(module))
+    total = 0
+    for name, text in texts.items():
+        block = module.get_submodule(name)
+        if isinstance(block, nn.Identity):
+            assert "(" not in text
+            continue
+        convolution = block[0]
+        out_channels, in_channels, kernel, *groups = numbers(text.splitlines()[-1])
+        count = groups[0] if groups else 1
+        assert (out_channels * count, in_channels, kernel, kernel) == tuple(convolution.weight.shape)
+        assert count == convolution.groups
+        if name.startswith("scales"):
+            assert numbers(text.splitlines()[0]) == convolution.dilation[:1]
+        total += convolution.weight.numel()
+    assert len(texts) == 3 + len(module.scales)
+    everything = " ".join(text.get_text() for text in drawings.draw_easpp(module).findobj(Text))
+    assert f"{total:,} weights in all" in everything
+
+
+def test_easpp_from_a_number_and_its_errors():
+    assert labelled(drawings.draw_easpp(1280)) == labelled(drawings.draw_easpp(EfficientASPP(1280)))
+    with pytest.raises(ValueError, match="divisible"):
+        drawings.draw_easpp(10)
+    with pytest.raises(ValueError, match="its own"):
+        drawings.draw_easpp(EfficientASPP(64), (1, 2))
+
+
+@pytest.mark.parametrize("kind", ["image", "background", "trimap", "semantic", "detail", "alpha"])
+def test_thumbnails_are_what_they_are_called(kind):
+    picture, alpha = drawings.portrait(kind), drawings.portrait("alpha")
+    assert picture.shape[:2] == (96, 96) and picture.min() >= 0 and picture.max() <= 1
+    if kind == "trimap":
+        assert set(np.unique(picture)) == {0, 0.5, 1}
+        assert ((picture == 0.5) | (np.abs(alpha - picture) < 0.01)).all()
+    if kind == "semantic":
+        assert (picture.reshape(12, 8, 12, 8) == picture[::8, None, ::8, None]).all()
+    if kind == "detail":
+        np.testing.assert_array_equal(picture[picture > 0], alpha[picture > 0])
+
+
+def test_prediction_of_a_real_network_can_be_shown(paper_network: MODNet):
+    matter = Matter(paper_network, short_side=64, device="cpu")
+    assert_readable(figures.show_prediction(matter.predict(np.zeros((70, 90, 3), np.uint8))))
