@@ -1,0 +1,193 @@
+"""The loop against plain PyTorch: schedules, groups, steps, averages, errors."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from modnet_lib.data.loaders import CompositionDataset, assemble, training_loader
+from modnet_lib.network import MODNet
+from modnet_lib.objectives import paper_objective
+from modnet_lib.profiles import Stage, TrainingConfig
+from modnet_lib.training import loop
+from modnet_lib.training.loop import AveragedWeights, create_optimizer, learning_rate, train
+
+
+class FixedDataset(CompositionDataset):
+    """The same four samples in every batch."""
+
+    def __getitem__(self, key):
+        return super().__getitem__((key[0] % 4, key[1]))
+
+
+@pytest.fixture
+def dataset(make_sample) -> CompositionDataset:
+    backgrounds = [lambda: make_sample(7).background, lambda: make_sample(8).background]
+    return FixedDataset([lambda: make_sample(0), lambda: make_sample(1)], backgrounds, 0, empty=0)
+
+
+def config(steps: int = 3, **options) -> TrainingConfig:
+    return TrainingConfig(stages=(Stage(64, 4, steps),), **options)
+
+
+def rates(scheduler, optimizer, steps: int) -> list[float]:
+    result = []
+    for _ in range(steps):
+        result.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return result
+
+
+def test_the_papers_schedule_is_a_tenth_after_every_quarter() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.01)
+    expected = rates(torch.optim.lr_scheduler.MultiStepLR(optimizer, [10, 20, 30], 0.1), optimizer, 40)
+    ours = [learning_rate(config(40, learning_rate=0.01), step) for step in range(40)]
+    assert ours == pytest.approx(expected, rel=1e-9)
+    assert TrainingConfig().learning_rate == 0.01
+    assert TrainingConfig().schedule == "step"
+
+
+def test_cosine_schedule_warms_up_and_goes_to_zero() -> None:
+    steps = 200
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
+    expected = rates(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps), optimizer, steps)
+    settings = config(steps, learning_rate=0.3, schedule="cosine")
+    ours = [learning_rate(settings, step) for step in range(steps)]
+    assert ours[:4] == pytest.approx([0.3 / 4, 0.3 / 2, 0.3 * 3 / 4, 0.3])  # two per cent
+    assert ours[4:] == pytest.approx(expected[4:], abs=1e-9)
+    assert ours[-1] < 0.3 * 1e-3
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_parameter_groups(tiny_network, optimizer) -> None:
+    settings = config(optimizer=optimizer, weight_decay=0.03, backbone_rate=0.25)
+    result = create_optimizer(tiny_network, settings)
+    assert type(result) is {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[optimizer]
+    groups = {id(p): group for group in result.param_groups for p in group["params"]}
+    assert sum(len(group["params"]) for group in result.param_groups) == len(list(tiny_network.parameters()))
+    for module_name, module in tiny_network.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            group = groups[id(parameter)]
+            decays = name == "weight" and isinstance(module, (nn.Conv2d, nn.Linear))
+            assert group["weight_decay"] == (0.03 if decays else 0.0), f"{module_name}.{name}"
+            assert group["scale"] == (0.25 if ".backbone." in f".{module_name}." else 1.0)
+            if optimizer == "sgd":
+                assert group["momentum"] == 0.9
+
+
+def test_three_steps_equal_a_plain_loop(tiny_network, dataset, tmp_path) -> None:
+    reference = copy.deepcopy(tiny_network).train()
+    settings = config(4, learning_rate=0.002, weight_decay=0.01, backbone_rate=0.5)
+    history = train(tiny_network, dataset, settings, tmp_path, cpu=True, stop_after=3)
+
+    inside = {id(p) for p in reference.semantic_branch.backbone.parameters()}
+    momenta = [torch.zeros_like(p) for p in reference.parameters()]
+    for raw, record, rate in zip(
+        training_loader(dataset, [(64, 4, 3)]), history, (0.002, 0.0002, 0.00002), strict=True
+    ):
+        batch = assemble(raw)
+        output = reference(batch.image)
+        losses = paper_objective(*output, **batch._asdict())
+        assert record["loss"] == pytest.approx(losses.total.item(), rel=1e-4)
+        for name in ("semantic", "detail", "matte"):
+            assert record[name] == pytest.approx(getattr(losses, name).item(), rel=1e-4)
+        assert record["learning_rate"] == pytest.approx(rate)
+        gradients = torch.autograd.grad(losses.total, list(reference.parameters()))
+        with torch.no_grad():
+            for p, g, m in zip(reference.parameters(), gradients, momenta, strict=True):
+                m.mul_(0.9).add_(g + (0.01 * p if p.ndim > 1 else 0))
+                p.sub_(rate * (0.5 if id(p) in inside else 1.0) * m)
+    expected = reference.state_dict()
+    for key, value in tiny_network.state_dict().items():
+        torch.testing.assert_close(value, expected[key], rtol=1e-4, atol=1e-5, msg=key)
+    assert not tiny_network.training
+
+
+def test_gradients_are_clipped_together(tiny_network, dataset, tmp_path) -> None:
+    before = [p.detach().clone() for p in tiny_network.parameters()]
+    settings = config(1, learning_rate=1.0, gradient_clip=0.01)
+    (record,) = train(tiny_network, dataset, settings, tmp_path, cpu=True)
+    assert record["gradient_norm"] > 0.01  # it is the norm before the cut that tells how training goes
+    moved = sum(float((p - b).square().sum()) for p, b in zip(tiny_network.parameters(), before, strict=True))
+    assert moved**0.5 == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("objective", ["paper", "released"])
+def test_a_small_batch_is_learnt(dataset, tmp_path, tiny_network, objective) -> None:
+    settings = config(30, optimizer="adamw", learning_rate=3e-3, schedule="cosine", objective=objective)
+    history = train(tiny_network, dataset, settings, tmp_path, cpu=True)
+    losses = [record["loss"] for record in history]
+    assert np.mean(losses[-3:]) < 0.5 * np.mean(losses[:3])
+
+
+def test_averaged_weights_equal_a_loop(tiny_network) -> None:
+    averaged = AveragedWeights(tiny_network, 0.7)
+    expected = {k: v.double().numpy() for k, v in copy.deepcopy(tiny_network.state_dict()).items()}
+    for step in range(1, 31):
+        for value in tiny_network.state_dict().values():
+            if value.is_floating_point():
+                value.add_(torch.randn_like(value))
+            else:
+                value.add_(1)
+        averaged.update(tiny_network, step)
+        decay = min(0.7, (1 + step) / (10 + step))
+        for key, value in tiny_network.state_dict().items():
+            if value.is_floating_point():
+                expected[key] = decay * expected[key] + (1 - decay) * value.double().numpy()
+            else:
+                expected[key] = value.numpy()
+    for key, value in averaged.network.state_dict().items():
+        np.testing.assert_allclose(value.numpy(), expected[key], rtol=1e-4, atol=1e-5, err_msg=key)
+    assert not averaged.network.training
+    assert not any(p.requires_grad for p in averaged.network.parameters())
+
+
+def test_validation_sees_the_network_that_is_kept(tiny_network, dataset, tmp_path) -> None:
+    seen = []
+
+    def validate(network: MODNet, step: int) -> dict[str, float]:
+        assert not network.training
+        seen.append((step, copy.deepcopy(network.state_dict())))
+        return {"validation_mad": step / 10}
+
+    settings = config(5, ema=0.5, validate_every=2, learning_rate=0.001)
+    history = train(tiny_network, dataset, settings, tmp_path, validate=validate, cpu=True)
+    assert [step for step, _ in seen] == [2, 4, 5]
+    assert [r.get("validation_mad") for r in history] == [None, 0.2, None, 0.4, 0.5]
+    assert all(torch.equal(v, seen[-1][1][k]) for k, v in tiny_network.state_dict().items())
+    written = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert written == history
+
+
+def test_a_loss_that_is_not_finite_names_its_step(tiny_network, dataset, tmp_path, monkeypatch) -> None:
+    calls = []
+
+    def objective(*args, **kwargs):
+        calls.append(1)
+        losses = paper_objective(*args, **kwargs)
+        return losses._replace(total=losses.total * float("nan")) if len(calls) == 3 else losses
+
+    monkeypatch.setitem(loop.OBJECTIVES, "paper", objective)
+    with pytest.raises(FloatingPointError, match="step 3: the loss is nan"):
+        train(tiny_network, dataset, config(5, learning_rate=0.001), tmp_path, cpu=True)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+    assert all(p.isfinite().all() for p in tiny_network.parameters())  # the bad step was not taken
+
+
+def test_runs_of_different_precision_follow_each_other_in_one_process(dataset, tmp_path) -> None:
+    losses = {}
+    for precision in ("no", "bf16", "no"):
+        torch.manual_seed(0)
+        network = MODNet(backbone="mobilenetv3_small_050")
+        settings = config(1, mixed_precision=precision, channels_last=precision == "bf16")
+        (record,) = train(network, dataset, settings, tmp_path / f"{len(losses)}", cpu=True)
+        losses.setdefault(precision, []).append(record["loss"])
+        assert {p.dtype for p in network.parameters()} == {torch.float32}
+    assert losses["bf16"][0] == pytest.approx(losses["no"][0], rel=0.02)
+    assert losses["bf16"][0] != losses["no"][0] == losses["no"][1]

@@ -1,0 +1,140 @@
+"""A run that was cut, anywhere, ends with the same bits as one that was not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from resume_run import CONFIG, dataset, network
+
+from modnet_lib.profiles import Stage
+from modnet_lib.training.loop import train
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def run(folder: Path, config=CONFIG, **options):
+    trained = network()
+    history = train(trained, dataset(), config, folder, cpu=True, **options)
+    return trained.state_dict(), history
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return (*run(folder), folder)
+
+
+def assert_same(first, second) -> None:
+    """Nested dictionaries, lists and tensors, bit for bit."""
+    assert type(first) is type(second)
+    if isinstance(first, torch.Tensor):
+        assert first.dtype == second.dtype
+        assert torch.equal(first, second)
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_same(first[key], second[key])
+    elif isinstance(first, (list, tuple)):
+        assert len(first) == len(second)
+        for a, b in zip(first, second, strict=True):
+            assert_same(a, b)
+    else:
+        assert first == second
+
+
+def measured(folder: Path) -> list[dict]:
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+
+
+def assert_same_run(folder: Path, state, history, uninterrupted) -> None:
+    expected_state, expected_history, expected_folder = uninterrupted
+    assert_same(dict(state), dict(expected_state))
+    # weights, averaged weights, optimiser, generator
+    files = [torch.load(f / "state.pt", weights_only=True) for f in (folder, expected_folder)]
+    assert_same(*files)
+    assert measured(folder) == measured(expected_folder)
+    assert [r["step"] for r in history] == [r["step"] for r in expected_history] == list(range(1, 13))
+
+
+def test_a_killed_run_resumes_to_the_same_bits(uninterrupted, tmp_path) -> None:
+    lines = random.randint(1, 9)
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("resume_run.py")), str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    metrics, deadline = folder / "metrics.jsonl", time.monotonic() + 600
+    while not metrics.is_file() or metrics.read_bytes().count(b"\n") < lines:
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(random.uniform(0, 0.1))  # anywhere in the next step
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, f"the run was over before it was killed, after line {lines}"
+    process.stderr.close()
+    assert metrics.read_bytes().count(b"\n") < 12
+    state, history = run(folder)
+    assert_same_run(folder, state, history, uninterrupted)
+    # a temporary file of a cut write may remain; nothing reads it
+    assert {p.name for p in folder.iterdir() if not p.name.startswith(".")} == {"state.pt", "metrics.jsonl"}
+
+
+def test_a_stopped_run_resumes_to_the_same_bits(uninterrupted, tmp_path) -> None:
+    _, history = run(tmp_path, stop_after=3)  # between two checkpoints
+    assert [r["step"] for r in history] == [1, 2, 3]
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 3
+    run(tmp_path, stop_after=9)  # in the second stage
+    # what a power cut may leave behind
+    with (tmp_path / "metrics.jsonl").open("a") as log:
+        log.write('{"semantic": 0.1, "step": 10}\n{"semantic": 0.1, "st')
+    state, history = run(tmp_path)
+    assert_same_run(tmp_path, state, history, uninterrupted)
+
+
+def test_a_finished_run_is_only_read(uninterrupted) -> None:
+    state, history, folder = uninterrupted
+    before = (folder / "state.pt").read_bytes()
+    again, same = run(folder)
+    assert_same(dict(again), dict(state))
+    assert same == history
+    assert (folder / "state.pt").read_bytes() == before
+
+
+def test_the_result_is_the_averaged_network(uninterrupted) -> None:
+    state, _, folder = uninterrupted
+    saved = torch.load(folder / "state.pt", weights_only=True)
+    assert_same(dict(state), dict(saved["averaged"]))
+    assert any(not torch.equal(state[k], saved["network"][k]) for k in state)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stages": (Stage(64, 2, 9), Stage(96, 2, 4))},
+        {"optimizer": "sgd"},
+        {"objective": "released"},
+        {"schedule": "step"},
+    ],
+)
+def test_a_folder_of_another_schedule_is_refused(uninterrupted, change) -> None:
+    *_, folder = uninterrupted
+    with pytest.raises(ValueError, match="another schedule"):
+        run(folder, dataclasses.replace(CONFIG, **change))
