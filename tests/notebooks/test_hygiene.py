@@ -1,0 +1,189 @@
+"""The stored notebooks are clean, and the check that says so notices every fault it is meant to notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from modnet_lib import paths
+from modnet_lib.notebook import build
+
+SERIES = [source.stem for source in build.sources()]
+STEM = "00_example"
+Change = Callable[[nbformat.NotebookNode], None]
+
+
+@pytest.mark.parametrize("stem", SERIES)
+def test_stored_notebook_is_clean(stem: str) -> None:
+    assert build.problems(stem) == []
+
+
+def test_every_stored_notebook_has_a_source() -> None:
+    assert {path.stem for path in paths.NOTEBOOKS.glob("*.ipynb")} <= set(SERIES)
+
+
+def percent_script(checked: int = build.MIN_CHECKED) -> str:
+    """A small notebook: title, parameters, and cells whose output is compared."""
+    cells = ["# %% [markdown]\n# # Example\n", '# %% tags=["parameters"]\nPROFILE = "smoke"\n']
+    cells += [f'# %% tags=["{build.CHECKED}"]\nprint({number})\n' for number in range(checked)]
+    return "\n".join(cells)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A series of one notebook, stored as if it had been executed."""
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(build, "SOURCES", tmp_path / "src")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / f"{STEM}.py").write_text(percent_script(), encoding="utf-8")
+    store(tmp_path)
+    return tmp_path
+
+
+def store(folder: Path) -> None:
+    """What `build.build` would write, without a kernel."""
+    notebook = build.read_source(folder / "src" / f"{STEM}.py")
+    for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), start=1):
+        cell.execution_count = count
+        cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=f"{count}\n")]
+    nbformat.write(build.normalise(notebook), folder / f"{STEM}.ipynb")
+
+
+def edit(folder: Path, change: Change) -> list[str]:
+    """Change the stored notebook and return what the check says of it."""
+    path = folder / f"{STEM}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    change(notebook)
+    nbformat.write(notebook, path)
+    return build.problems(STEM)
+
+
+def test_the_example_is_clean(folder: Path) -> None:
+    assert build.problems(STEM) == []
+
+
+def remove_output(notebook: nbformat.NotebookNode) -> None:
+    notebook.cells[-1].outputs = []
+
+
+def remove_count(notebook: nbformat.NotebookNode) -> None:
+    notebook.cells[-1].execution_count = None
+
+
+def inject(notebook: nbformat.NotebookNode) -> None:
+    cell = nbformat.v4.new_code_cell('PROFILE = "full"', metadata={"tags": ["injected-parameters"]})
+    cell.execution_count = 1
+    notebook.cells.insert(2, cell)
+
+
+def fail(notebook: nbformat.NotebookNode) -> None:
+    notebook.cells[-1].outputs = [nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])]
+
+
+def warn(notebook: nbformat.NotebookNode) -> None:
+    notebook.cells[-1].outputs.append(nbformat.v4.new_output("stream", name="stderr", text="careful"))
+
+
+def keep_widget(notebook: nbformat.NotebookNode) -> None:
+    data = {build.WIDGET_VIEW: {"model_id": "1"}, "text/plain": "Box()"}
+    notebook.cells[-1].outputs.append(nbformat.v4.new_output("display_data", data=data))
+
+
+def keep_widget_state(notebook: nbformat.NotebookNode) -> None:
+    notebook.metadata["widgets"] = {"state": {}}
+
+
+def keep_times(notebook: nbformat.NotebookNode) -> None:
+    notebook.cells[-1].metadata["execution"] = {"iopub.execute_input": "2022-02-22T00:00:00Z"}
+
+
+def swell(notebook: nbformat.NotebookNode) -> None:
+    notebook.cells[-1].outputs[0].text = "x" * build.MAX_BYTES
+
+
+def leak(notebook: nbformat.NotebookNode) -> None:
+    notebook.cells[-1].outputs[0].text = f"{paths.REPOSITORY}/data"
+
+
+def other_kernel(notebook: nbformat.NotebookNode) -> None:
+    notebook.metadata.kernelspec.name = "conda-env-modnet-py"
+
+
+def edit_by_hand(notebook: nbformat.NotebookNode) -> None:
+    notebook.cells[0].source += "\nA correction that the source does not have."
+
+
+def drop_tag(notebook: nbformat.NotebookNode) -> None:
+    notebook.cells[-1].metadata = nbformat.NotebookNode()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (remove_output, "is checked but has no output"),
+        (remove_count, "was not executed"),
+        (inject, "was injected by papermill"),
+        (fail, "holds an error"),
+        (warn, "holds text on stderr"),
+        (keep_widget, "holds a live widget's view"),
+        (keep_widget_state, "left-over metadata"),
+        (keep_times, "left-over metadata"),
+        (swell, "bytes, more than"),
+        (leak, "a path of the machine"),
+        (other_kernel, "the kernel must be python3"),
+        (edit_by_hand, "differs from its source"),
+        (drop_tag, "tags differ"),
+    ],
+)
+def test_a_fault_in_the_stored_notebook_is_noticed(folder: Path, change: Change, message: str) -> None:
+    assert any(message in problem for problem in edit(folder, change))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (percent_script(build.MIN_CHECKED - 1), "checked cells, at least"),
+        (percent_script().replace(' tags=["parameters"]', ""), "no cell tagged parameters"),
+        (percent_script() + "\n# %%\n" + "x = 1\n" * (build.MAX_LINES + 1), "is longer than"),
+    ],
+)
+def test_a_fault_in_the_source_is_noticed(folder: Path, source: str, message: str) -> None:
+    (folder / "src" / f"{STEM}.py").write_text(source, encoding="utf-8")
+    store(folder)
+    assert any(message in problem for problem in build.problems(STEM))
+
+
+def test_a_changed_source_is_noticed(folder: Path) -> None:
+    source = folder / "src" / f"{STEM}.py"
+    source.write_text(source.read_text(encoding="utf-8").replace("print(0)", "print(7)"), encoding="utf-8")
+    assert any("differs from its source" in problem for problem in build.problems(STEM))
+
+
+def test_a_notebook_that_was_never_built_is_noticed(folder: Path) -> None:
+    (folder / f"{STEM}.ipynb").unlink()
+    assert any("not built" in problem for problem in build.problems(STEM))
+
+
+def test_normalising_keeps_pictures_and_drops_widgets_and_progress_bars() -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x")])
+    view = {build.WIDGET_VIEW: {"model_id": "1"}}
+    notebook.cells[0].outputs = [
+        nbformat.v4.new_output("display_data", data={**view, "image/png": "AA==", "text/plain": "Box()"}),
+        nbformat.v4.new_output("display_data", data={**view, "text/plain": "Box()"}),
+        nbformat.v4.new_output("stream", name="stderr", text=" 50%|#####     | 1/2"),
+        nbformat.v4.new_output("stream", name="stderr", text="a warning"),
+    ]
+    notebook.metadata["widgets"] = {"state": {}}
+    outputs = build.normalise(notebook).cells[0].outputs
+    assert [sorted(output.get("data", {})) for output in outputs] == [["image/png", "text/plain"], []]
+    assert outputs[1].text == "a warning", "a warning stays, so that the check can complain"
+    assert "widgets" not in notebook.metadata
+
+
+def test_building_twice_gives_the_same_bytes(folder: Path) -> None:
+    first = build.build(folder / "src" / f"{STEM}.py").read_bytes()
+    assert build.problems(STEM) == []
+    assert build.build(folder / "src" / f"{STEM}.py").read_bytes() == first
