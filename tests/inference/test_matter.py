@@ -87,7 +87,7 @@ def test_resize_keeps_constants_and_equals_pillow() -> None:
 @pytest.mark.parametrize("size", [(77, 101), (1, 1), (1, 50), (33, 2), (40, 12_000), (64, 64)])
 def test_mattes_have_the_size_of_the_picture(matter, size) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    alpha = matter.alpha(image)
+    alpha = Matter(matter.network, short_side=32, device="cpu").alpha(image)
     assert alpha.shape == size
     assert alpha.dtype == np.float32
     assert np.isfinite(alpha).all()

@@ -7,9 +7,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torchvision.models import mobilenet_v2
+from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
-from modnet_lib.network import create_backbone, load_backbone
+from modnet_lib.network import create_backbone, load_backbone, load_imagenet_backbone
 from modnet_lib.network.backbones import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -151,3 +151,15 @@ def test_files_that_do_not_fit_are_refused(torchvision_model, tmp_path) -> None:
         load_backbone(tmp_path / "mobilenet.pth", "resnet18")
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
         load_backbone(tmp_path / "nowhere.pth")
+
+
+def test_imagenet_weights_are_torchvisions_rescaled(torchvision_model, tmp_path, monkeypatch) -> None:
+    state = torchvision_model.state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    monkeypatch.setattr(MobileNet_V2_Weights, "get_state_dict", lambda *_args, **_options: state)
+    expected = load_backbone(tmp_path / "w.pth", mean=IMAGENET_MEAN, std=IMAGENET_STD).state_dict()
+    for key, value in load_imagenet_backbone().state_dict().items():
+        assert torch.equal(value, expected[key]), key
+    wide = load_imagenet_backbone(in_channels=4).state_dict()["features.0.0.weight"]
+    assert torch.equal(wide[:, :3], expected["features.0.0.weight"])
+    assert not wide[:, 3].any()

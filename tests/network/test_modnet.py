@@ -190,6 +190,17 @@ def test_a_given_backbone_computes_the_same_until_it_learns_to_use_the_trimap(ra
             torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.xfail(reason="widening makes a plain convolution of timm's own kinds: padding 'same' is lost")
+@torch.no_grad()
+def test_widening_keeps_the_kind_of_convolution() -> None:
+    plain = create_backbone("tf_mobilenetv3_small_minimal_100").eval()
+    wide = copy.deepcopy(plain)
+    widen_first_convolution(wide, 4)
+    image = torch.rand(1, 3, 64, 64)
+    for ours, expected in zip(wide(torch.cat((image, image[:, :1]), 1)), plain(image), strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
 def test_a_given_backbone_keeps_its_weights(randomise) -> None:
     backbone = randomise(create_backbone())
     before = {k: v.clone() for k, v in backbone.state_dict().items()}
