@@ -18,8 +18,9 @@
 # ## Needs
 #
 # Notebooks [01](01_dataset_compositing.ipynb) (the samples) and [02](02_building_modnet.ipynb) (the network and Eq. 2–5).
-# No download and no GPU. The smoke profile takes about RUNTIME seconds on two CPU cores: its network is far from
-# trained. What a long run looks like is shown in section 7, from the record of the checkpoint that comes with the project.
+# No download and no GPU.
+# The smoke profile takes about 35 seconds on two CPU cores; its network is far from trained.
+# What a long run looks like is shown in section 7, from the record of the checkpoint that comes with the project.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -88,10 +89,8 @@ for axis, recipe, title in zip(axes, (paper, shipped), ("the paper: SGD", "ours:
     axis.semilogy(steps, [loop.learning_rate(recipe, int(step)) for step in steps])
     axis.set(title=f"{title}, {recipe.steps:,} steps", xlabel="step", ylim=(1e-6, 2e-2))
 axes[0].set_ylabel("learning rate")
-_ = figure.suptitle(
-    "Look at the scale: two rates of different optimisers cannot be compared by their size.",
-    y=-0.05,
-    fontsize=9,
+_ = figure.supxlabel(
+    "Compare the shapes: rates of different optimisers cannot be compared by size.", y=-0.12, fontsize=9
 )
 
 # %% [markdown]
@@ -118,7 +117,7 @@ image_row(
     [*batch.image[:4], *batch.true_alpha[:4]],
     [""] * 8,
     height=1.15,
-    caption="Four samples, and what the network should answer.",
+    caption="Four samples, and what the network should answer. The fourth shows nobody, on purpose.",
 )
 
 
@@ -212,7 +211,7 @@ axis.set(
     ylabel="loss",
     title="All terms must fall, and the matte below the dotted line",
 )
-_ = axis.legend(ncols=2, fontsize=8)
+_ = axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
 first, last = overfit[0], overfit[-1]
 print("every term has fallen:", all(after < before for before, after in zip(first, last, strict=True)))
 print("the matte's loss is less than half of answering 0.5:", last[2] < 0.5 * float(half.matte))
@@ -337,20 +336,20 @@ if recorded:
 # A held-out drawn portrait; its seed lies far from all training seeds. Above, the network of section 5, which has seen a
 # handful of steps; below, the shipped checkpoint.
 
-# %%
-name, sample = samples[0]
-trained = Matter.from_pretrained(short_side=256)
-show_prediction(Matter(network, short_side=size).predict(sample.image))
-
-# %%
-show_prediction(trained.predict(sample.image))
-
 # %% tags=["nbval-check-output"]
+_, sample = samples[0]
+trained = Matter.from_pretrained(short_side=256)
 errors = {
     "section 5": np.abs(Matter(network, short_side=size).alpha(sample.image) - sample.alpha / 255).mean(),
     "shipped": np.abs(trained.alpha(sample.image) - sample.alpha / 255).mean(),
 }
-print("better:", min(errors, key=errors.get), "| MAD below 0.1:", bool(errors["shipped"] < 0.1))
+print("nearer to the truth:", min(errors, key=errors.get))
+
+# %%
+show_prediction(Matter(network, short_side=size).predict(sample.image))
+
+# %%
+show_prediction(trained.predict(sample.image))
 
 # %% [markdown]
 # With a kernel running, look closer, or load a picture of your own:
@@ -412,12 +411,13 @@ print("eval(): company changes the matte:", not torch.allclose(quiet_alone, quie
 # ## 10. What the paper's run would cost here
 #
 # The cost of a step is close to proportional to the number of pixels: batch × height × width.
-# From the median step of section 5 follows an estimate for 112,500 steps of 16 pictures at 512².
-# It is an estimate: small pictures use a machine less well than large ones.
+# From the fastest step of section 5 follows an estimate for 112,500 steps of 16 pictures at 512².
+# It is rough: small pictures use a machine less well than large ones, and the stored number belongs to whatever machine
+# built this notebook.
 
 # %%
 stage = config.stages[0]
-seconds = float(np.median([line["seconds"] for line in history if line["step"] <= stage.steps]))
+seconds = min(line["seconds"] for line in history if line["step"] <= stage.steps)
 pixels = stage.batch_size * stage.image_size**2
 days = seconds / pixels * 16 * 512**2 * paper.steps / 86_400
 print(
@@ -428,8 +428,15 @@ print(
 # That is why the shipped checkpoint has a smaller recipe, and why its numbers are not the paper's.
 # On a CUDA device the same call runs there, with `mixed_precision: bf16` in the profile; nothing in the code changes.
 #
-# Two things of the paper are missing here. Its backbone was pre-trained on Supervisely Person Segmentation, a data set
-# we do not have; profiles other than smoke begin with ImageNet weights. And its 3,000 foregrounds are private.
+# Two things of the paper are missing here.
+#
+# > We use MobileNetV2 pre-trained on the Supervisely Person Segmentation (SPS) (supervise.ly 2018) dataset as the
+# > backbone of all trimap-free models.
+# >
+# > — section "Results on AMD and PPM-100"
+#
+# We do not have that data set: profiles other than smoke begin with ImageNet weights. And the 3,000 foregrounds are
+# private.
 #
 # In the table below, the validation numbers of a smoke run belong to a network that has hardly begun. They are recorded
 # to notice when the loop breaks, not to be admired.
