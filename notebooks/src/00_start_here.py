@@ -412,4 +412,4 @@ ResultsTable("00_start_here", profile.name)
 # - Photographs: Grace Hopper (sample data of matplotlib), the astronaut Eileen Collins and the cat Chelsea (sample
 #   data of scikit-image).
 #
-# **Next:** [01 · Dataset compositing](01_dataset_compositing.ipynb)
+# **Next:** [01 Dataset compositing](01_dataset_compositing.ipynb)

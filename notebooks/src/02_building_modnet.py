@@ -109,7 +109,7 @@ for name, value in output._asdict().items():
 # > "Semantic masks predicted by MobileNetV2 may have holes in some challenging foregrounds or backgrounds. Many prior
 # > works showed that ASPP was a feasible solution for improving such erroneous semantics." *(Efficient ASPP)*
 #
-# A hole appears when one cell must decide from what lies near it. The middle of a plain coat looks like a plain wall.
+# A hole can appear when a cell decides mostly from what lies near it. The middle of a plain coat looks like a plain wall.
 # Cells further away show the collar and the sleeves. *Atrous spatial pyramid pooling* (ASPP) lets a cell look there:
 # it applies several $3 \times 3$ convolutions with different dilations, so their taps lie 1, 2, 3, … cells apart.
 #
@@ -281,8 +281,10 @@ print("channels that changed:", (fused[0] != fused[1]).any(dim=(2, 3))[0].nonzer
 # %% tags=["nbval-check-output"]
 for width in (64, 256, 1280):
     weights, flops = cost.parameter_ratio(width), cost.flop_ratio(width)
-    print(f"c = {width:4}: {float(weights):.4f}, equal to Eq. 16: {weights == flops},", end=" ")
-    print(f"without compression {float(cost.parameter_ratio(width, reduction=1)):.4f}")
+    uncompressed = float(cost.parameter_ratio(width, reduction=1))
+    print(
+        f"c = {width:4}: {float(weights):.4f} (Eq. 16 the same: {weights == flops}), uncompressed {uncompressed:.4f}"
+    )
 
 # %%
 formula = {
@@ -453,7 +455,8 @@ print("true matte gives zero:", bool(compositional_loss(true_alpha, exact, F, B)
 # > $$\mathcal{L} = \lambda_s \mathcal{L}_s + \lambda_d \mathcal{L}_d + \lambda_\alpha \mathcal{L}_\alpha \quad (5)$$
 # > "We set $\lambda_s = \lambda_\alpha = 1$ and $\lambda_d = 10$."
 #
-# Why ten? $\mathcal{L}_d$ is averaged over the whole picture but is zero outside the band, so it starts out small.
+# The paper gives no reason for ten. One is plausible: $\mathcal{L}_d$ is averaged over the whole picture, but it is zero
+# outside the band.
 
 # %% tags=["nbval-check-output"]
 truth = {"true_alpha": true_alpha, "trimap": trimap, "image": exact, "foreground": F, "background": B}
@@ -522,10 +525,10 @@ for name, row in norms.items():
 released = MODNet(variant="released").eval()
 network.eval()
 for name, net in (("paper", network), ("released", released)):
-    print(f"{name:9}{cost.count_parameters(net):>10,} parameters,", end=" ")
-    print(f"{cost.count_flops(net, picture) / 1e9:.2f} GFLOPs at 512 x 512")
-    record(f"{name}_parameters", cost.count_parameters(net))
-    record(f"{name}_gflops", cost.count_flops(net, picture) / 1e9, unit="GFLOPs")
+    weights, gflops = cost.count_parameters(net), cost.count_flops(net, picture) / 1e9
+    print(f"{name:9}{weights:>10,} parameters, {gflops:.2f} GFLOPs at 512 x 512")
+    record(f"{name}_parameters", weights)
+    record(f"{name}_gflops", gflops, unit="GFLOPs")
 
 other = MODNet(backbone="resnet18")  # any timm model with maps at 1/2 to 1/32, untrained, no download
 print(other.semantic_branch.backbone.channels, f"{cost.count_parameters(other):,} parameters")
@@ -614,4 +617,4 @@ ResultsTable("02_building_modnet", profile.name)
 #   Connected CRFs.* PAMI 40(4), 2017.
 # - N. Xu et al. *Deep Image Matting.* CVPR 2017 (the compositional loss).
 #
-# **Next:** [03 · Training](03_training.ipynb)
+# **Next:** [03 Training](03_training.ipynb)
