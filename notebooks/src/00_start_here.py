@@ -209,7 +209,7 @@ image_row(
     [p.image, over_colour(p.image, p.alpha, "#00B140"), over_colour(p.image, p.alpha, new_scene)],
     ["photograph", "over green", "before a drawn landscape or room"],
     caption="Look along the outline: a rim in the colour of the old background is the fringe explained below.",
-    height=3.0,
+    height=2.2,
 )
 
 # %% [markdown]
@@ -225,6 +225,7 @@ image_row(
     ],
     ["exact matte, colours of $I$", "exact matte, true $F$"],
     caption="Left: strands carry the old sky. Right: the same matte with the person's own colours.",
+    height=2.0,
 )
 
 # %% [markdown]
