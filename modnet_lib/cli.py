@@ -23,11 +23,17 @@ def matte(
     """Cut people out of pictures: a PNG with transparency for each."""
     from modnet_lib.inference import Matter
 
+    targets = [folder / f"{image.stem}.png" for image in images]
+    twice = sorted({target.name for target in targets if targets.count(target) > 1})
+    if twice:
+        console.print(
+            f"[red]several pictures would be written to {', '.join(twice)}; cut them out separately[/red]"
+        )
+        raise typer.Exit(1)
     try:
         matter = Matter.from_pretrained(checkpoint) if checkpoint else Matter.from_pretrained()
         folder.mkdir(parents=True, exist_ok=True)
-        for image in images:
-            target = folder / f"{image.stem}.png"
+        for image, target in zip(images, targets, strict=True):
             cutout = matter.cutout(image)
             (cutout.getchannel("A") if alpha_only else cutout).save(target)
             console.print(f"{image} → {target}")
@@ -47,7 +53,7 @@ def train(
 
     try:
         supervised(Profile.load(recipe), folder)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from error
 

@@ -30,6 +30,8 @@ class DataConfig:
         Procedural backgrounds.
     natural, composites
         Samples per foreground and epoch: crops of the picture as it is, and composites (the paper: 5 and 10).
+    textiles
+        Share of composites with flags or curtains behind the person.
     in_memory
         Keep decoded pictures (about 5 MB a photograph); with workers, each worker keeps its own.
     """
@@ -41,6 +43,7 @@ class DataConfig:
     scenes: int = 24
     natural: int = 5
     composites: int = 10
+    textiles: float = 0.0
     in_memory: bool = False
 
 
@@ -140,6 +143,8 @@ class Profile:
     backbone_weights
         ``None`` (untrained), ``"imagenet"`` (a copy below ``MODNET_DATA``, else torchvision's, which may
         download), or a file; a relative one is looked for below ``MODNET_DATA``.
+    initial
+        A checkpoint to start from in the place of an untrained network, e.g. another run's.
     validation
         Held-out pictures that are looked at.
     timing_repeats
@@ -153,6 +158,7 @@ class Profile:
     variant: Literal["paper", "released"] = "paper"
     backbone: str = "mobilenet_v2"
     backbone_weights: str | None = None
+    initial: str | None = None
     validation: int = 8
     timing_repeats: int = 3
     data: DataConfig = field(default_factory=DataConfig)

@@ -120,9 +120,9 @@ def _run_one(path: Path, folder: Path, profile: str, force: bool, expected: Path
     output, note = folder / path.name, folder / f"{path.stem}.json"
     fingerprint = _fingerprint(path, profile)
     previous = _previous(note)
-    if not force and previous and previous.fingerprint == fingerprint and output.is_file():
-        if previous.status != "failed":
-            return Run(path.stem, "unchanged", 0.0, fingerprint, records=previous.records)
+    usable = previous is not None and previous.status != "failed" and output.is_file()
+    if not force and previous and usable and previous.fingerprint == fingerprint:
+        return Run(path.stem, "unchanged", 0.0, fingerprint, records=previous.records)
     started = time.perf_counter()
     problems = _execute(path, output, profile)
     records = read_records(output) if output.is_file() else {}

@@ -108,3 +108,10 @@ def test_train_and_evaluate(call, without_data, tmp_path) -> None:
     result = json.loads(report.read_text())
     assert result["pictures"] == 1
     assert f"{result['mean']['mad']:.4f}" in output
+
+
+def test_pictures_of_the_same_name_do_not_overwrite_each_other(call, checkpoint, tmp_path) -> None:
+    code, text = call("matte", "a/x.jpg", "b/x.png", "--folder", tmp_path / "out", "--checkpoint", checkpoint)
+    assert code == 1
+    assert "x.png" in text
+    assert not (tmp_path / "out").exists()

@@ -100,16 +100,24 @@ def natural_crop(sample: MattingSample, size: int, rng: np.random.Generator) -> 
 
 
 def composite_crop(
-    sample: MattingSample, background: np.ndarray, size: int, rng: np.random.Generator
+    sample: MattingSample,
+    background: np.ndarray,
+    size: int,
+    rng: np.random.Generator,
+    *,
+    textiles: float = 0.0,
 ) -> MattingSample:
     """The person before another background (10 of the paper's 15 samples); `image` is left zero.
 
-    Eq. 1 itself is computed on the device, batched; see `modnet_lib.data.loaders.assemble`.
+    Eq. 1 itself is computed on the device, batched; see `modnet_lib.data.loaders.assemble`. A share of
+    `textiles` gets flags or curtains behind the person.
     """
     box = frame_person(sample.alpha, rng)
     foreground = crop(sample.foreground, box, size, cv2.BORDER_REPLICATE)
     alpha = crop(sample.alpha, box, size, cv2.BORDER_CONSTANT)
     scene = background_crop(background, size, rng)
+    if rng.random() < textiles:
+        scene = hang_textile(scene, rng)
     return MattingSample(np.zeros_like(scene), alpha, foreground, scene)
 
 
@@ -123,6 +131,51 @@ def background_crop(background: np.ndarray, size: int, rng: np.random.Generator)
     if rng.random() < 0.35:
         scene = cv2.GaussianBlur(scene, (0, 0), sigmaX=float(rng.uniform(0.5, 6) * size / 512))
     return scene
+
+
+def hang_textile(scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Hang one or two folded, patterned pieces of cloth into a background; (size, size, 3) uint8.
+
+    Flags and curtains look like clothes to a network that has seen cloth on people only.
+    """
+    size = len(scene)
+    y, x = np.mgrid[:size, :size].astype(np.float32) / size
+    result = scene.astype(np.float32)
+    for _ in range(rng.integers(1, 3)):
+        width, phase, folds = rng.uniform(0.15, 0.6), rng.uniform(0, 2 * np.pi), rng.uniform(2, 7)
+        left = rng.choice([0.0, 1.0 - width, rng.uniform(-0.1, 1.0 - width / 2)])
+        lean = rng.normal(0, 0.2)
+        u = (x - left - lean * (y - 0.5)) / width
+        fold = 2 * np.pi * folds * u + phase + 1.5 * np.sin(3 * y + phase)
+        v = y + rng.uniform(0, 0.04) * np.sin(fold)
+        cloth = _pattern(u + 0.03 * np.cos(fold), v, rng) * (1 + 0.3 * np.sin(fold))[..., None]
+        top, bottom = rng.choice([-0.1, rng.uniform(0, 0.3)]), rng.choice([1.1, rng.uniform(0.5, 1)])
+        inside = (u > 0) & (u < 1) & (v > top) & (v < bottom)
+        mask = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), max(0.6, size / 500))[..., None]
+        result = mask * cloth + (1 - mask) * result
+    return result.clip(0, 255).astype(np.uint8)
+
+
+def _pattern(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Stripes, checks or plain cloth with a field of stars or dots, (H, W, 3) in [0, 255]."""
+    first, second, third = rng.uniform(0, 255, (3, 3)) * rng.uniform(0.4, 1, (3, 1))
+    number = rng.uniform(3, 12)
+    kind = rng.choice(["stripes", "slanted", "checks", "plain"], p=[0.4, 0.25, 0.15, 0.2])
+    along = v + (rng.normal(0, 0.6) * u if kind == "slanted" else 0)
+    odd = (number * along).astype(int) % 2 == 1
+    if kind == "checks":
+        odd ^= (number * u).astype(int) % 2 == 1
+    if kind == "plain":
+        odd[:] = False
+    cloth = np.where(odd[..., None], first, second)
+    field = (u < rng.uniform(0.3, 1.1)) & (v < rng.uniform(0.3, 1.1))
+    if rng.random() < 0.6:
+        cells = rng.uniform(4, 10)
+        a, b = (cells * u) % 1 - 0.5, (cells * v) % 1 - 0.5
+        radius = 0.3 * (0.7 + 0.3 * np.cos(5 * np.arctan2(a, b)))  # five points
+        stars = np.hypot(a, b) < radius
+        cloth = np.where(field[..., None], np.where(stars[..., None], 245.0, third), cloth)
+    return cloth.astype(np.float32)
 
 
 def colour_jitter(rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:

@@ -24,8 +24,8 @@ from modnet_lib.data.compositing import (
     natural_crop,
 )
 from modnet_lib.data.portraits import render_composite
-from modnet_lib.data.scenes import render_background
 from modnet_lib.data.pseudo_mattes import MattingSample, prepare_ccp, read_prepared, write_picture
+from modnet_lib.data.scenes import render_background
 from modnet_lib.data.sources import background_files, ccp_items, training_sources
 from modnet_lib.data.trimaps import trimap_from_alpha
 from modnet_lib.images import read_image
@@ -80,6 +80,8 @@ class CompositionDataset(Dataset):
         Samples of either kind per foreground and epoch.
     empty
         Share of composites without a person, so that the network learns to answer "nobody".
+    textiles
+        Share of composites with flags or curtains behind the person.
     in_memory
         Keep every picture once it is decoded (about 5 MB a photograph of Clothing-Co-Parsing).
     """
@@ -93,6 +95,7 @@ class CompositionDataset(Dataset):
         natural: int = 5,
         composites: int = 10,
         empty: float = 0.02,
+        textiles: float = 0.0,
         in_memory: bool = False,
     ):
         if not foregrounds or not backgrounds:
@@ -101,7 +104,7 @@ class CompositionDataset(Dataset):
         self.foregrounds = [keep(reader) for reader in foregrounds]
         self.backgrounds = [keep(reader) for reader in backgrounds]
         self.seed, self.natural, self.per_foreground = seed, natural, natural + composites
-        self.empty = empty
+        self.empty, self.textiles = empty, textiles
 
     def __len__(self) -> int:
         """Samples an epoch."""
@@ -120,7 +123,7 @@ class CompositionDataset(Dataset):
             parts = natural_crop(sample, size, rng)
         else:
             scene = self.backgrounds[rng.integers(len(self.backgrounds))]()
-            parts = composite_crop(sample, scene, size, rng)
+            parts = composite_crop(sample, scene, size, rng, textiles=self.textiles)
             if rng.random() < self.empty:
                 parts = parts._replace(alpha=np.zeros_like(parts.alpha))
         if rng.random() < 0.5:
@@ -257,5 +260,6 @@ def training_data(config: DataConfig, seed: int) -> CompositionDataset:
         seed,
         natural=config.natural,
         composites=config.composites,
+        textiles=config.textiles,
         in_memory=config.in_memory,
     )

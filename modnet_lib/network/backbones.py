@@ -122,22 +122,11 @@ def widen_first_convolution(module: nn.Module, in_channels: int) -> None:
 
     With zero weights a pre-trained backbone still computes what it did before it learns to use them.
     """
-    name, old = first_convolution(module)
-    new = nn.Conv2d(
-        in_channels,
-        old.out_channels,
-        old.kernel_size,  # type: ignore[arg-type]
-        old.stride,  # type: ignore[arg-type]
-        old.padding,  # type: ignore[arg-type]
-        bias=old.bias is not None,
-    )
-    with torch.no_grad():
-        new.weight.zero_()
-        new.weight[:, : old.in_channels] = old.weight
-        if old.bias is not None and new.bias is not None:
-            new.bias.copy_(old.bias)
-    parent, _, leaf = name.rpartition(".")
-    setattr(module.get_submodule(parent), leaf, new)
+    _, conv = first_convolution(module)
+    # the module stays: timm's own kinds of convolution pad or standardise in their own ways
+    weight = torch.zeros(conv.out_channels, in_channels, *conv.kernel_size)
+    weight[:, : conv.in_channels] = conv.weight.detach()
+    conv.weight, conv.in_channels = nn.Parameter(weight), in_channels
 
 
 def rescale_first_convolution(backbone: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:

@@ -1,5 +1,6 @@
 """One training loop for everything: mixed precision, clipping, averaged weights, atomic files, exact resume."""
 
+import dataclasses
 import json
 import math
 import time
@@ -103,7 +104,11 @@ def train(
             record |= {"step": step, "learning_rate": learning_rate(config, step - 1)}
             record["seconds"] = time.perf_counter() - started
             last = step == end
-            if validate and config.validate_every and (step % config.validate_every == 0 or last):
+            if (
+                validate
+                and config.validate_every
+                and (step % config.validate_every == 0 or step == config.steps)
+            ):
                 record |= validate(kept().eval(), step)
             history.append(record)
             log.write(json.dumps(record) + "\n")
@@ -211,6 +216,11 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def _identity(config: TrainingConfig) -> str:
+    """Every setting that changes the weights; how often files are written and who reads data do not."""
+    return repr(dataclasses.replace(config, checkpoint_every=0, validate_every=0, workers=0))
+
+
 def _save(
     path: Path,
     config: TrainingConfig,
@@ -221,7 +231,7 @@ def _save(
 ) -> None:
     state = {
         "step": step,
-        "config": repr(config.stages) + repr((config.optimizer, config.objective, config.schedule)),
+        "config": _identity(config),
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
         "averaged": averaged.network.state_dict() if averaged else None,
@@ -237,9 +247,12 @@ def _resume(
     optimizer: torch.optim.Optimizer,
     averaged: AveragedWeights | None,
 ) -> int:
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["config"] != repr(config.stages) + repr((config.optimizer, config.objective, config.schedule)):
-        raise ValueError(f"{path} belongs to a run with another schedule; give another folder or delete it")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files raise half a dozen unrelated types
+        raise ValueError(f"{path} is damaged ({error}); delete it to start again") from error
+    if state["config"] != _identity(config):
+        raise ValueError(f"{path} belongs to a run with other settings; give another folder or delete it")
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     if averaged and state["averaged"]:

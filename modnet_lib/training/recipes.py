@@ -16,7 +16,7 @@ from modnet_lib.data.pseudo_mattes import MattingSample, prepare_ccp, read_prepa
 from modnet_lib.data.sources import ccp_items, manifest, training_sources
 from modnet_lib.evaluation.benchmark import evaluate, mean_errors
 from modnet_lib.inference import Matter
-from modnet_lib.network import MODNet, load_backbone, load_imagenet_backbone, save_checkpoint
+from modnet_lib.network import MODNet, load_backbone, load_checkpoint, load_imagenet_backbone, save_checkpoint
 from modnet_lib.profiles import DataConfig, Profile
 from modnet_lib.training.loop import Validate, train
 
@@ -27,6 +27,8 @@ VALIDATION_SEED = 9_000_000  # of procedural validation portraits; training seed
 def build_network(profile: Profile) -> MODNet:
     """The untrained network of a profile, its backbone pre-trained if the profile says so."""
     torch.manual_seed(profile.seed)
+    if profile.initial is not None:
+        return load_checkpoint(profile.initial)
     weights = profile.backbone_weights
     if weights is None:
         return MODNet(profile.variant, profile.backbone)

@@ -16,6 +16,7 @@ from modnet_lib.data.compositing import (
     composite_crop,
     crop,
     frame_person,
+    hang_textile,
     natural_crop,
 )
 
@@ -204,3 +205,25 @@ def test_background_crops_come_from_inside(shape) -> None:
         assert scene.dtype == np.uint8
         assert scene.min() >= 60
         assert scene.max() <= 119
+
+
+def test_textiles_hang_in_front_of_the_scene_only() -> None:
+    scene = np.full((96, 96, 3), 128, np.uint8)
+    shares = []
+    for seed in range(20):
+        hung = hang_textile(scene, np.random.default_rng(seed))
+        assert (hung.shape, hung.dtype) == (scene.shape, np.uint8)
+        np.testing.assert_array_equal(hung, hang_textile(scene, np.random.default_rng(seed)))
+        shares.append((hung != scene).any(axis=2).mean())
+    assert (scene == 128).all()
+    assert min(shares) > 0.03
+    assert np.median(shares) < 0.7  # most of them leave some of the scene to be seen
+
+
+def test_textiles_never_cover_the_person(make_sample) -> None:
+    sample, scene = make_sample(2), np.full((70, 120, 3), (10, 200, 30), np.uint8)
+    plain = composite_crop(sample, scene, 64, np.random.default_rng(1))
+    hung = composite_crop(sample, scene, 64, np.random.default_rng(1), textiles=1.0)
+    np.testing.assert_array_equal(hung.alpha, plain.alpha)
+    np.testing.assert_array_equal(hung.foreground, plain.foreground)
+    assert (hung.background != plain.background).any()

@@ -190,7 +190,6 @@ def test_a_given_backbone_computes_the_same_until_it_learns_to_use_the_trimap(ra
             torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.xfail(reason="widening makes a plain convolution of timm's own kinds: padding 'same' is lost")
 @torch.no_grad()
 def test_widening_keeps_the_kind_of_convolution() -> None:
     plain = create_backbone("tf_mobilenetv3_small_minimal_100").eval()

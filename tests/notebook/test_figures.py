@@ -195,7 +195,7 @@ def test_image_row_stays_on_the_page(count: int):
     [([], [], None), ([np.zeros((2, 2))], [], None), ([np.zeros((2, 2))], ["a"], 0)],
 )
 def test_image_row_refuses(images, titles, columns):
-    with pytest.raises(ValueError, match="title|columns"):
+    with pytest.raises(ValueError, match=r"title|columns"):
         figures.image_row(images, titles, columns=columns)
 
 

@@ -191,3 +191,35 @@ def test_runs_of_different_precision_follow_each_other_in_one_process(dataset, t
         assert {p.dtype for p in network.parameters()} == {torch.float32}
     assert losses["bf16"][0] == pytest.approx(losses["no"][0], rel=0.02)
     assert losses["bf16"][0] != losses["no"][0] == losses["no"][1]
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 0.02}, {"ema": 0.9}, {"gradient_clip": 1.0}])
+def test_a_run_is_not_resumed_with_other_settings(tiny_network, dataset, tmp_path, change) -> None:
+    train(tiny_network, dataset, config(2), tmp_path, stop_after=1, cpu=True)
+    with pytest.raises(ValueError, match=r"state\.pt belongs to a run with other settings"):
+        train(tiny_network, dataset, config(2, **change), tmp_path, cpu=True)
+    # how often files are written does not change the weights
+    train(tiny_network, dataset, config(2, checkpoint_every=1, validate_every=1), tmp_path, cpu=True)
+
+
+def test_a_damaged_state_is_named(tiny_network, dataset, tmp_path) -> None:
+    train(tiny_network, dataset, config(2), tmp_path, stop_after=1, cpu=True)
+    state = tmp_path / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"state\.pt is damaged"):
+        train(tiny_network, dataset, config(2), tmp_path, cpu=True)
+
+
+def test_stopping_adds_no_validation(tiny_network, dataset, tmp_path) -> None:
+    settings = config(4, validate_every=3)
+    for stop in (2, None):
+        history = train(
+            tiny_network,
+            dataset,
+            settings,
+            tmp_path,
+            validate=lambda *_: {"seen": 1.0},
+            stop_after=stop,
+            cpu=True,
+        )
+    assert [record.get("seen") for record in history] == [None, None, 1.0, 1.0]

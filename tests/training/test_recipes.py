@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from modnet_lib.inference import Matter
-from modnet_lib.network import create_backbone, load_checkpoint
+from modnet_lib.network import create_backbone, load_checkpoint, save_checkpoint
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
 from modnet_lib.training.recipes import build_network, measure, supervised, validation_data
 
@@ -83,6 +83,13 @@ def test_backbone_weights_come_from_a_file(tmp_path, monkeypatch) -> None:
         assert same(backbone.state_dict(), network.semantic_branch.backbone.state_dict())
     with pytest.raises(FileNotFoundError, match=r"gone\.pth"):
         build_network(dataclasses.replace(PROFILE, backbone_weights="gone.pth"))
+
+
+def test_a_recipe_can_start_from_a_checkpoint(tmp_path) -> None:
+    first = build_network(dataclasses.replace(PROFILE, seed=4))
+    save_checkpoint(first, tmp_path / "first.safetensors")
+    again = build_network(dataclasses.replace(PROFILE, initial=str(tmp_path / "first.safetensors")))
+    assert same(first.state_dict(), again.state_dict())
 
 
 def test_measuring_without_data_uses_procedural_portraits(without_data, tiny_network) -> None:

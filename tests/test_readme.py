@@ -1,0 +1,43 @@
+"""The README's map of the paper: every notebook section, function and test it names exists."""
+
+import importlib
+import re
+
+import pytest
+
+from modnet_lib import paths
+
+ROW = re.compile(
+    r"^\| (?P<part>[^|]+) \| \[(?P<label>[^\]]+)\]\((?P<link>[^)]+)\) \| `(?P<thing>[^`]+)` \| `(?P<test>[^`]+)` \|$"
+)
+ROWS = [
+    match
+    for line in (paths.REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()
+    if (match := ROW.match(line))
+]
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub and Jupyter give a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip()).lower().replace(" ", "-")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row["part"] for row in ROWS])
+def test_notebook_function_and_test_exist(row):
+    notebook, _, anchor = row["link"].partition("#")
+    source = paths.NOTEBOOKS / "src" / (paths.REPOSITORY / notebook).with_suffix(".py").name
+    headings = re.findall(r"^# #+ (.+)$", source.read_text(encoding="utf-8"), re.MULTILINE)
+    assert anchor in {slug(heading) for heading in headings}
+    assert (paths.REPOSITORY / notebook).is_file()
+    module, _, name = row["thing"].rpartition(".")
+    assert hasattr(importlib.import_module(f"modnet_lib.{module}"), name)
+    file, _, function = row["test"].partition("::")
+    assert re.search(
+        rf"^def {function}\(", (paths.REPOSITORY / file).read_text(encoding="utf-8"), re.MULTILINE
+    )
+
+
+def test_every_equation_built_so_far_has_a_row():
+    parts = {row["part"] for row in ROWS}
+    assert {f"Eq. {n}" for n in (1, 2, 3, 4, 5, *range(9, 17))} <= parts
+    assert {"Fig. 1", "Fig. 2", "Fig. 3"} <= parts
