@@ -458,6 +458,7 @@ image_row(
 # %% tags=["nbval-check-output"]
 jitters = [torch.from_numpy(colour_jitter(np.random.default_rng(seed)))[None] for seed in (0, 2, 3, 4)]
 jitter = jitters[-1]
+shifted = [apply_colour(part, jitter) for part in (image, foreground, background)]
 matrix, offset = jitter[:, :, :3], jitter[:, :, 3, None, None]
 
 
@@ -475,14 +476,13 @@ print("gamma 2, largest error > 10/255:", bool(squared.abs().max() > 10 / 255))
 # `apply_colour` cuts. How many pixels does that move, for this picture and a strong jitter (number 4 below)?
 
 # %%
-shifted = [apply_colour(part, jitter) for part in (image, foreground, background)]
 cut = (shifted[0] - composite(*shifted[1:], alpha)).abs().amax(1) > 1 / 255
 print(f"pixels off by more than 1/255: {100 * float(cut.float().mean()):.1f} %")
 image_row(
     [apply_colour(image, jitter) for jitter in jitters],
     [f"jitter {number}" for number in (1, 2, 3, 4)],
     height=1.4,
-    caption="Four affine colour maps of one picture; all keep Eq. 1.",
+    caption="Four affine colour maps of one picture; all keep Eq. 1 where no colour is cut off.",
 )
 
 # %% [markdown]
