@@ -62,7 +62,9 @@ def train(
 def evaluate(
     checkpoint: Annotated[Path | None, typer.Option(help="Another checkpoint than the shipped one.")] = None,
     count: Annotated[int, typer.Option(help="Pictures.")] = 100,
-    short_side: Annotated[int, typer.Option(help="Of the network's input.")] = 512,
+    short_side: Annotated[
+        int | None, typer.Option(help="Of the network's input; the checkpoint's own.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Also write every picture's errors as JSON.")] = None,
 ) -> None:
     """Measure a checkpoint on the validation photographs of Clothing-Co-Parsing (pseudo ground truth)."""

@@ -32,6 +32,8 @@ class DataConfig:
         Samples per foreground and epoch: crops of the picture as it is, and composites (the paper: 5 and 10).
     textiles
         Share of composites with flags or curtains behind the person.
+    caps
+        Share of composites in which a standing person wears a drawn cap.
     in_memory
         Keep decoded pictures (about 5 MB a photograph); with workers, each worker keeps its own.
     """
@@ -44,6 +46,7 @@ class DataConfig:
     natural: int = 5
     composites: int = 10
     textiles: float = 0.0
+    caps: float = 0.0
     in_memory: bool = False
 
 

@@ -82,6 +82,8 @@ class CompositionDataset(Dataset):
         Share of composites without a person, so that the network learns to answer "nobody".
     textiles
         Share of composites with flags or curtains behind the person.
+    caps
+        Share of composites in which a standing person wears a drawn cap.
     in_memory
         Keep every picture once it is decoded (about 5 MB a photograph of Clothing-Co-Parsing).
     """
@@ -96,6 +98,7 @@ class CompositionDataset(Dataset):
         composites: int = 10,
         empty: float = 0.02,
         textiles: float = 0.0,
+        caps: float = 0.0,
         in_memory: bool = False,
     ):
         if not foregrounds or not backgrounds:
@@ -104,7 +107,7 @@ class CompositionDataset(Dataset):
         self.foregrounds = [keep(reader) for reader in foregrounds]
         self.backgrounds = [keep(reader) for reader in backgrounds]
         self.seed, self.natural, self.per_foreground = seed, natural, natural + composites
-        self.empty, self.textiles = empty, textiles
+        self.empty, self.textiles, self.caps = empty, textiles, caps
 
     def __len__(self) -> int:
         """Samples an epoch."""
@@ -123,7 +126,7 @@ class CompositionDataset(Dataset):
             parts = natural_crop(sample, size, rng)
         else:
             scene = self.backgrounds[rng.integers(len(self.backgrounds))]()
-            parts = composite_crop(sample, scene, size, rng, textiles=self.textiles)
+            parts = composite_crop(sample, scene, size, rng, textiles=self.textiles, caps=self.caps)
             if rng.random() < self.empty:
                 parts = parts._replace(alpha=np.zeros_like(parts.alpha))
         if rng.random() < 0.5:
@@ -261,5 +264,6 @@ def training_data(config: DataConfig, seed: int) -> CompositionDataset:
         natural=config.natural,
         composites=config.composites,
         textiles=config.textiles,
+        caps=config.caps,
         in_memory=config.in_memory,
     )

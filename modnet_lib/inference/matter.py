@@ -47,7 +47,8 @@ class Matter:
     network
         A trained MODNet; it is moved to `device` and set to evaluation mode.
     short_side
-        Length the picture's short side is brought to before the network sees it.
+        Length the picture's short side is brought to before the network sees it; ``None`` takes what the
+        checkpoint names (the size it was trained up to), or else the authors' 512.
     device
         Where to compute; a GPU if there is one and nothing is given.
 
@@ -58,8 +59,10 @@ class Matter:
     """
 
     def __init__(
-        self, network: MODNet, *, short_side: int = SHORT_SIDE, device: str | torch.device | None = None
+        self, network: MODNet, *, short_side: int | None = None, device: str | torch.device | None = None
     ):
+        if short_side is None:
+            short_side = int(network.metadata.get("short_side", SHORT_SIDE))
         if short_side < 32:
             raise ValueError(f"short_side must be at least 32 pixels, got {short_side}")
         if network.config["trimap_input"]:
@@ -73,7 +76,7 @@ class Matter:
         cls,
         path: str | Path = paths.PRETRAINED,
         *,
-        short_side: int = SHORT_SIDE,
+        short_side: int | None = None,
         device: str | torch.device | None = None,
     ) -> "Matter":
         """Read a checkpoint: ours (by default the one that ships with the project) or the authors' ``.ckpt``.

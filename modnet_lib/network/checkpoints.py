@@ -73,7 +73,7 @@ def save_checkpoint(
     dtype
         Store floating-point tensors in this type, e.g. ``torch.float16``; ``None`` keeps theirs.
     metadata
-        More names and values for the header.
+        Names and values for the header, beside the network's own ``metadata``.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def save_checkpoint(
         key: (value.to(dtype) if dtype and value.is_floating_point() else value).contiguous()
         for key, value in network.state_dict().items()
     }
-    header = {**(metadata or {}), "modnet": json.dumps(network.config)}
+    header = {**network.metadata, **(metadata or {}), "modnet": json.dumps(network.config)}
     write_atomically(path, lambda temporary: save_file(state, temporary, header))
 
 
@@ -109,10 +109,11 @@ def load_checkpoint(path: str | Path) -> MODNet:
     path = Path(path)
     state = read_state(path)
     config: dict[str, Any]
+    metadata: dict[str, str] = {}
     if any(key.startswith("lr_branch.") for key in state):
         state, config = _from_released(state, path), {"variant": "released"}
     elif path.suffix == ".safetensors":
-        config = _header(path)
+        config, metadata = _header(path)
     else:
         raise ValueError(f"{path} is neither a MODNet of this library nor one of the authors' checkpoints")
     try:
@@ -123,18 +124,20 @@ def load_checkpoint(path: str | Path) -> MODNet:
         network.load_state_dict({key: value.float() for key, value in state.items()})
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit MODNet({config}): {error}") from error
+    network.metadata = metadata
     return network.eval()
 
 
-def _header(path: Path) -> dict[str, Any]:
+def _header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """How to build the network, and what else the file says of it."""
     with safe_open(path, "pt") as file:
-        header = file.metadata() or {}
+        header = dict(file.metadata() or {})
     if "modnet" not in header:
         raise ValueError(
             f"{path} has no MODNet header; a backbone-only file is read with modnet_lib.network.load_backbone"
         )
     try:
-        return json.loads(header["modnet"])
+        return json.loads(header.pop("modnet")), header
     except ValueError as error:
         raise ValueError(f"{path} has a damaged MODNet header: {error}") from error
 

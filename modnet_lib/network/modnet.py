@@ -153,6 +153,13 @@ class MODNet(nn.Module):
     context
         The paper variant's module on the top map, for the ablation; see `SemanticBranch`.
 
+    Attributes
+    ----------
+    config
+        The arguments that build the same network again.
+    metadata
+        What its checkpoint says of it, e.g. ``short_side``, the size of picture it works best at.
+
     Raises
     ------
     ValueError
@@ -174,6 +181,7 @@ class MODNet(nn.Module):
         base = backbone if isinstance(backbone, Backbone) else create_backbone(backbone, in_channels)
         if given and trimap_input:
             widen_first_convolution(base, in_channels)
+        self.metadata: dict[str, str] = {}
         self.config = {
             "variant": variant,
             "backbone": base.name,

@@ -84,10 +84,10 @@ class MatteInspector(_WithStaticForm):
         self.picture = widgets.Dropdown(
             options=list(self._images), description="picture", layout=wide, style=name
         )
-        self.upload = widgets.FileUpload(accept="image/*", description="your own picture")
-        self.stage = widgets.ToggleButtons(
-            options=STAGES, value="alpha", description="stage", style=name | {"button_width": "90px"}
+        self.upload = widgets.FileUpload(
+            accept="image/*", description="your own picture", layout=widgets.Layout(width="190px")
         )
+        self.stage = widgets.ToggleButtons(options=STAGES, value="alpha", style={"button_width": "90px"})
         self.background = widgets.Dropdown(
             options=BACKGROUNDS, description="background", layout=wide, style=name, disabled=True
         )

@@ -116,7 +116,12 @@ def supervised(profile: Profile, folder: str | Path, *, stop_after: int | None =
     history = train(network, dataset, profile.training, folder, validate=validate, stop_after=stop_after)
     steps = profile.training.steps
     if history and history[-1]["step"] == steps:  # earlier lines of the metrics may be lost
-        metadata = {"recipe": profile.name, "steps": str(steps), "commit": _commit()}
+        metadata = {
+            "short_side": str(min(512, last)),
+            "recipe": profile.name,
+            "steps": str(steps),
+            "commit": _commit(),
+        }
         metadata["final"] = json.dumps({k: v for k, v in history[-1].items() if k.startswith("validation_")})
         save_checkpoint(network, folder / CHECKPOINT, metadata=metadata)
     return network

@@ -18,7 +18,9 @@ from modnet_lib.data.compositing import (
     frame_person,
     hang_textile,
     natural_crop,
+    wear_cap,
 )
+from modnet_lib.data.pseudo_mattes import MattingSample
 
 
 def test_composite_is_eq_1_pixel_by_pixel() -> None:
@@ -227,3 +229,30 @@ def test_textiles_never_cover_the_person(make_sample) -> None:
     np.testing.assert_array_equal(hung.alpha, plain.alpha)
     np.testing.assert_array_equal(hung.foreground, plain.foreground)
     assert (hung.background != plain.background).any()
+
+
+def test_a_cap_sits_on_the_head_of_a_standing_person() -> None:
+    height, width = 330, 160
+    alpha = np.zeros((height, width), np.uint8)
+    cv2.rectangle(alpha, (50, 70), (110, 319), 255, -1)
+    cv2.ellipse(alpha, (80, 60), (14, 20), 0, 0, 360, 255, -1)
+    grey = np.full((height, width, 3), 90, np.uint8)
+    sample = MattingSample(grey, alpha, grey, grey)
+    for seed in range(12):
+        capped = wear_cap(sample, np.random.default_rng(seed))
+        new = (capped.alpha > alpha) | (capped.foreground != sample.foreground).any(axis=2)
+        rows, columns = np.nonzero(new)
+        assert len(rows) > 100
+        assert rows.max() < 90  # nothing below the head
+        assert abs(columns.mean() - 80) < 3
+        assert (capped.alpha >= alpha).all()
+        np.testing.assert_array_equal(capped.background, sample.background)
+    assert not (alpha[:38] > 0).any()
+    assert (sample.foreground == 90).all()
+
+
+def test_pictures_without_a_whole_body_get_no_cap(make_sample) -> None:
+    sample = make_sample(2)
+    wide = sample._replace(alpha=np.full_like(sample.alpha, 255))
+    for picture in (wide, sample._replace(alpha=np.zeros_like(sample.alpha))):
+        assert wear_cap(picture, np.random.default_rng(0)) is picture

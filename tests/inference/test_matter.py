@@ -176,3 +176,12 @@ def test_bad_pictures_are_refused_before_the_network_runs(matter, tmp_path) -> N
         matter.alpha(tmp_path / "gone.jpg")
     with pytest.raises(ValueError, match="no pixels"):
         matter.cutout(np.zeros((0, 3, 3), np.uint8))
+
+
+def test_a_checkpoint_can_name_its_own_size(tiny_network, tmp_path) -> None:
+    file = tmp_path / "n.safetensors"
+    save_checkpoint(tiny_network, file, metadata={"short_side": "96"})
+    assert Matter.from_pretrained(file).short_side == 96
+    assert Matter.from_pretrained(file, short_side=64).short_side == 64
+    save_checkpoint(tiny_network, file)
+    assert Matter.from_pretrained(file).short_side == 512

@@ -168,3 +168,12 @@ def test_our_own_files_are_read_strictly(tiny_network, tmp_path) -> None:
         save_file(state, tmp_path / f"{label}.safetensors", {"modnet": text})
         with pytest.raises(ValueError, match=rf"{label}\.safetensors"):
             load_checkpoint(tmp_path / f"{label}.safetensors")
+
+
+def test_metadata_travels_with_the_network(tiny_network, tmp_path) -> None:
+    save_checkpoint(tiny_network, tmp_path / "n.safetensors", metadata={"short_side": "384", "steps": "7"})
+    loaded = load_checkpoint(tmp_path / "n.safetensors")
+    assert loaded.metadata == {"short_side": "384", "steps": "7"}
+    save_checkpoint(loaded, tmp_path / "again.safetensors", metadata={"steps": "8"})
+    assert load_checkpoint(tmp_path / "again.safetensors").metadata == {"short_side": "384", "steps": "8"}
+    assert tiny_network.metadata == {}
