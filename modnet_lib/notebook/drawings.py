@@ -385,7 +385,7 @@ def draw_architecture(network: MODNet) -> Figure:
             size = [side * (2 if gid.startswith("semantic") else 1) for side in shapes[gid][1:]]
             sheet.text(92.8, y, f"${symbol}$\n1×{size[0]}×{size[1]}", 7.4, ha="left", gid=symbol)
             sheet.thumbnail(out, y - 8.5 * below, shown, side=5, edge=RED)
-            sheet.text(92.8, y - 8.5 * below, f"${target}$", 8, ha="left", color=RED)
+            sheet.text(92.8, y - 8.5 * below, f"${target}$", 9, ha="left", color=RED)
             middle = y - 4.25 * below
             sheet.arrow((out, middle - 1.7), (out, middle + 1.7), colour=RED, head="<|-|>")
             sheet.text(92.8, middle, f"$\\mathcal{{L}}_{loss}$", 9.5, ha="left", color=RED)
