@@ -14,7 +14,7 @@ import numpy as np
 
 Array = np.ndarray
 Box = tuple[int, int, int, int]
-Color = Sequence[float]
+Color = Sequence[float] | Array
 Place = Callable[[Array], Array]
 Rng = np.random.Generator
 
@@ -51,7 +51,7 @@ def normals(curve: Array) -> Array:
     return d[..., ::-1] * (-1, 1) / np.maximum(np.linalg.norm(d, axis=-1, keepdims=True), 1e-12)
 
 
-def limb(spine: object, widths: Sequence[float], n: int = 8, cap: bool = True) -> Array:
+def limb(spine: object, widths: Color, n: int = 8, cap: bool = True) -> Array:
     """Outline (M, 2) of a tapered tube: ``widths`` are half-widths spread evenly along the spine."""
     c = spline(spine, n)
     w = np.interp(np.linspace(0, 1, len(c)), np.linspace(0, 1, len(widths)), widths)[:, None]

@@ -393,7 +393,8 @@ class _Figure:
             end = elbow - (elbow - start) * 0.38
             tube = limb([start, (start + end) / 2, end], (0.215, 0.225, 0.235), cap=False)
             self.cloth_piece(
-                [tube, ellipse(*start, 0.215, 0.215)], [[np.add(start, (0.1, 0.3)), np.add(end, (-0.1, 0))]]
+                [tube, ellipse(start[0], start[1], 0.215, 0.215)],
+                [[np.add(start, (0.1, 0.3)), np.add(end, (-0.1, 0))]],
             )
         elif sleeve == 4:
             e, f = lean, (wrist - lean) * 0.3
@@ -643,7 +644,7 @@ class _Figure:
             [np.add(a, (x * 0.4, -0.05)), np.add(a, (x * 1.2, 0.15)), np.add(a, (x, 0.4))]
             for x in (-0.07, 0.0, 0.07)
         ]
-        self.canvas.paint(self.place(ellipse(*a, 0.075, 0.04)), self.accent, depth=0.6, shadow=0.3)
+        self.canvas.paint(self.place(ellipse(a[0], a[1], 0.075, 0.04)), self.accent, depth=0.6, shadow=0.3)
         self.lock(rows, 160, clump=0.012, body=True, mass=0.8)
 
     def draw(self) -> Portrait:

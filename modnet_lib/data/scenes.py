@@ -84,7 +84,7 @@ def _scene(rng: Rng, size: int, kind: str) -> Array:
                 y, r = float(np.interp(x, xs, ys)), 0.015 + 0.013 * k
                 box(x - r * 0.12, y - r, r * 0.24, 1.6 * r, np.array((84, 62, 46)))
                 for p in rng.normal((x, y - 1.8 * r), 0.5 * r, (14, 2)):
-                    fill(ellipse(*p, 0.55 * r, 0.5 * r, n=12), color * rng.uniform(0.55, 0.9))
+                    fill(ellipse(p[0], p[1], 0.55 * r, 0.5 * r, n=12), color * rng.uniform(0.55, 0.9))
     elif kind == "bokeh":
         img *= 0.35
         for x, y, r in rng.uniform((0, 0, 0.015), (1, 1, 0.07), (60, 3)):

@@ -70,8 +70,8 @@ def as_pixels(image: Picture) -> np.ndarray:
     """
     shape = tuple(image.shape)
     if isinstance(image, Tensor):
-        image = image.detach().cpu()
-        image = (image.float() if image.is_floating_point() else image).numpy()
+        tensor = image.detach().cpu()
+        image = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
         if image.ndim == 4 and len(image) == 1:
             image = image[0]
         if image.ndim == 3:
@@ -338,7 +338,7 @@ def cost_bars(
             axes.set_yticks(rows, names if index == 0 else [""] * len(names))
             axes.grid(axis="x")
             axes.set_axisbelow(True)
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        figure.legend(*figure.axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

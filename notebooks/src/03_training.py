@@ -259,7 +259,7 @@ training_curves(history)
 # Read them in this order.
 #
 # 1. **The scale.** Compare with section 2. In the smoke profile the losses stay near the values of knowing nothing:
-#    twelve steps of four small pictures are no training, only a test that everything is connected.
+#    a few dozen steps of four small pictures are no training, only a test that everything is connected.
 # 2. **The noise.** Each step sees other people. A curve of single steps goes up and down even if the network improves,
 #    so look at averages and at validation.
 # 3. **Validation.** `mad` is the mean absolute error over whole held-out pictures, `iou` the overlap of the mattes cut
@@ -297,8 +297,9 @@ print("bit for bit the same weights:", identical)
 # half a step schedule from another is neither:
 
 # %% tags=["nbval-check-output"]
+other = "step" if short.schedule == "cosine" else "cosine"
 try:
-    loop.train(build_network(profile), dataset, replace(short, schedule="cosine"), RUN / "cut")
+    loop.train(build_network(profile), dataset, replace(short, schedule=other), RUN / "cut")
 except ValueError as error:
     print("refused:", "belongs to a run with another schedule" in str(error))
 
@@ -317,9 +318,9 @@ if recorded:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 2.8), layout="constrained")
     for name in ("semantic", "detail", "matte", "loss"):
         left.semilogy(curve["step"], curve[name], label=name, linewidth=1)
-    for end in np.cumsum([stage.steps for stage in shipped.stages])[:-1]:
+    for end in recorded["stage_ends"]:
         _ = [axis.axvline(end, color="grey", linestyle=":") for axis in (left, right)]
-    left.set(title="training losses; dotted: pictures get larger", xlabel="step")
+    left.set(title="training losses; dotted: the data change", xlabel="step")
     right.plot(curve["validation_step"], curve["validation_mad"], "o-", label="MAD (lower is better)")
     right.plot(curve["validation_step"], 1 - curve["validation_iou"], "s--", label="1 − IoU")
     right.set(title="held-out pictures", xlabel="step", ylim=(0, None))
