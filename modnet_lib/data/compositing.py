@@ -48,7 +48,7 @@ def frame_person(alpha: np.ndarray, rng: np.random.Generator) -> Box:
     tall = bottom - top
     if tall > 1.7 * (columns[-1] + 1 - columns[0]):
         low, high = [(0.16, 0.3), (0.35, 0.65), (0.9, 1.1), (0.3, 1.0)][
-            rng.choice(4, p=[0.35, 0.4, 0.15, 0.1])
+            rng.choice(4, p=[0.3, 0.35, 0.25, 0.1])
         ]
     else:
         low, high = [(0.45, 0.8), (0.8, 1.1)][rng.choice(2)]

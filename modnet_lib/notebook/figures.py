@@ -71,17 +71,19 @@ def as_pixels(image: Picture) -> np.ndarray:
     shape = tuple(image.shape)
     if isinstance(image, Tensor):
         tensor = image.detach().cpu()
-        image = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-        if image.ndim == 4 and len(image) == 1:
-            image = image[0]
-        if image.ndim == 3:
-            image = image.transpose(1, 2, 0)
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[..., 0]
-    if not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or 0 in image.shape:
+        pixels = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        if pixels.ndim == 4 and len(pixels) == 1:
+            pixels = pixels[0]
+        if pixels.ndim == 3:
+            pixels = pixels.transpose(1, 2, 0)
+    else:
+        pixels = np.asarray(image)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)) or 0 in pixels.shape:
         raise ValueError(f"a picture is an (H, W[, 1 | 3]) array or a ([1,] 1 | 3, H, W) tensor, got {shape}")
-    scale = np.float32(255 if image.dtype == np.uint8 else 1)
-    return (image.astype(np.float32) / scale).clip(0, 1)
+    scale = np.float32(255 if pixels.dtype == np.uint8 else 1)
+    return (pixels.astype(np.float32) / scale).clip(0, 1)
 
 
 def image_row(

@@ -339,7 +339,7 @@ if recorded:
 
 # %% tags=["nbval-check-output"]
 _, sample = samples[0]
-trained = Matter.from_pretrained(short_side=256)
+trained = Matter.from_pretrained()
 errors = {
     "section 5": np.abs(Matter(network, short_side=size).alpha(sample.image) - sample.alpha / 255).mean(),
     "shipped": np.abs(trained.alpha(sample.image) - sample.alpha / 255).mean(),
