@@ -1,6 +1,9 @@
 # Everything starts here. `make help` explains the targets; each sets up what it needs by itself.
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+# The first Python that runs, has the right version and can make environments (a pyenv shim may do none of these).
+PYTHON ?= $(shell for p in python3.12 python3.11 python3 python3.13; do \
+  $$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 \
+  && echo $$p && break; done)
 BIN := .venv/bin
 PROFILE ?= smoke
 
@@ -12,8 +15,7 @@ help: ## Explain the targets
 
 # One stamp file: the environment is made again when the lock file or pyproject.toml changes.
 .venv/.ready: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
-	  || { echo "Python 3.11, 3.12 or 3.13 is needed; call make PYTHON=/path/to/python3.12"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; call make PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --requirement requirements.lock
