@@ -11,7 +11,7 @@ PROFILE ?= smoke
 .PHONY: help setup reproduce test test-slow lint lab notebooks book bench lock clean
 
 help: ## Explain the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-11s %s\n", $$1, $$2 }'
 
 # One stamp file: the environment is made again when the lock file or pyproject.toml changes.
 .venv/.ready: requirements.lock pyproject.toml

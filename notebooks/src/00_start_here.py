@@ -134,6 +134,7 @@ for name, photo in photos.items():
 # The network halves its input five times, so both sides must be multiples of $2^5 = 32$. The authors bring the
 # short side to 512 and round each side down. By hand for Grace Hopper: the short side is 512 already, and
 # $\lfloor 600 / 32 \rfloor \cdot 32 = 576$. The astronaut is $512 \times 512$ and stays.
+# The checkpoint that ships was trained at up to 384 pixels and says so in its header, so `Matter` takes 384 for it.
 
 # %% tags=["nbval-check-output"]
 for name, photo in photos.items():
@@ -192,6 +193,11 @@ for name, prediction in predictions.items():
 # %% [markdown]
 # A good matte of one person has one piece, only the holes that the person has, and few mixed pixels. Many mixed
 # pixels mean that the network is unsure over whole areas.
+#
+# In the stored run the astronaut comes out whole and without a hole; the helmet in her arm is left out, and a scrap
+# of the flag at the lower left stays. Of Grace
+# Hopper the top of the cap and a corner of the uniform are missing. The network has seen street photographs, where
+# such caps and such close views are rare. [Its card](../data/checkpoints/README.md) says what else it lacks.
 #
 # ## 3. New backgrounds
 #
