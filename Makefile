@@ -27,6 +27,8 @@ setup: .venv/.ready ## Make the environment in .venv
 reproduce: setup ## Run the whole series through papermill (PROFILE=smoke|laptop|full|paper)
 	$(BIN)/modnet reproduce --profile $(PROFILE)
 
+# One thread for each of the two workers: more threads than cores wait for each other, and everything crawls.
+test: export OMP_NUM_THREADS = 1
 test: setup ## Every test that is not slow, and nbval over the stored notebooks
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope -m "not slow"
 	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout 120 --numprocesses 2 --dist loadscope notebooks/*.ipynb
