@@ -252,7 +252,9 @@ def _resume(
     except Exception as error:  # damaged files raise half a dozen unrelated types
         raise ValueError(f"{path} is damaged ({error}); delete it to start again") from error
     if state["config"] != _identity(config):
-        raise ValueError(f"{path} belongs to a run with other settings; give another folder or delete it")
+        raise ValueError(
+            f"{path} belongs to a run with another schedule or other settings; give another folder or delete it"
+        )
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     if averaged and state["averaged"]:

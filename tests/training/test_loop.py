@@ -189,14 +189,15 @@ def test_runs_of_different_precision_follow_each_other_in_one_process(dataset, t
         (record,) = train(network, dataset, settings, tmp_path / f"{len(losses)}", cpu=True)
         losses.setdefault(precision, []).append(record["loss"])
         assert {p.dtype for p in network.parameters()} == {torch.float32}
-    assert losses["bf16"][0] == pytest.approx(losses["no"][0], rel=0.02)
+    # eight bits of mantissa through batch norm over four small pictures: a few per cent
+    assert losses["bf16"][0] == pytest.approx(losses["no"][0], rel=0.05)
     assert losses["bf16"][0] != losses["no"][0] == losses["no"][1]
 
 
 @pytest.mark.parametrize("change", [{"learning_rate": 0.02}, {"ema": 0.9}, {"gradient_clip": 1.0}])
 def test_a_run_is_not_resumed_with_other_settings(tiny_network, dataset, tmp_path, change) -> None:
     train(tiny_network, dataset, config(2), tmp_path, stop_after=1, cpu=True)
-    with pytest.raises(ValueError, match=r"state\.pt belongs to a run with other settings"):
+    with pytest.raises(ValueError, match=r"state\.pt belongs to a run with another schedule"):
         train(tiny_network, dataset, config(2, **change), tmp_path, cpu=True)
     # how often files are written does not change the weights
     train(tiny_network, dataset, config(2, checkpoint_every=1, validate_every=1), tmp_path, cpu=True)
