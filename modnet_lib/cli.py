@@ -7,15 +7,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from modnet_lib import paths
+
 app = typer.Typer(help="Trimap-free portrait matting, from data to matte.", no_args_is_help=True)
 console = Console()
+Checkpoint = Annotated[
+    Path, typer.Option(help="Another checkpoint than the shipped one.", show_default="the shipped one")
+]
 
 
 @app.command()
 def matte(
     images: Annotated[list[Path], typer.Argument(help="Pictures to cut out.")],
     folder: Annotated[Path, typer.Option(help="Where the cut-outs go.")] = Path("mattes"),
-    checkpoint: Annotated[Path | None, typer.Option(help="Another checkpoint than the shipped one.")] = None,
+    checkpoint: Checkpoint = paths.PRETRAINED,
     alpha_only: Annotated[
         bool, typer.Option("--alpha", help="Write the matte in the place of the cut-out.")
     ] = False,
@@ -31,7 +36,7 @@ def matte(
         )
         raise typer.Exit(1)
     try:
-        matter = Matter.from_pretrained(checkpoint) if checkpoint else Matter.from_pretrained()
+        matter = Matter.from_pretrained(checkpoint)
         folder.mkdir(parents=True, exist_ok=True)
         for image, target in zip(images, targets, strict=True):
             cutout = matter.cutout(image)
@@ -60,7 +65,7 @@ def train(
 
 @app.command()
 def evaluate(
-    checkpoint: Annotated[Path | None, typer.Option(help="Another checkpoint than the shipped one.")] = None,
+    checkpoint: Checkpoint = paths.PRETRAINED,
     count: Annotated[int, typer.Option(help="Pictures.")] = 100,
     short_side: Annotated[
         int | None, typer.Option(help="Of the network's input; the checkpoint's own.")
@@ -72,11 +77,7 @@ def evaluate(
     from modnet_lib.training.recipes import measure
 
     try:
-        matter = (
-            Matter.from_pretrained(checkpoint, short_side=short_side)
-            if checkpoint
-            else Matter.from_pretrained(short_side=short_side)
-        )
+        matter = Matter.from_pretrained(checkpoint, short_side=short_side)
         result = measure(matter, count)
     except (ValueError, FileNotFoundError) as error:
         console.print(f"[red]{error}[/red]")

@@ -1,7 +1,6 @@
 """Pictures in and out: any file, PIL image or array becomes 8-bit RGB, upright."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -109,8 +108,3 @@ def to_array(tensor: Tensor) -> np.ndarray:
     tensor = tensor[0] if tensor.ndim == 4 else tensor
     array = tensor.detach().float().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
     return array[..., 0] if array.shape[2] == 1 else array
-
-
-def show_size(image: Any) -> str:
-    """``"width x height"`` of an array, for messages."""
-    return f"{image.shape[1]} x {image.shape[0]}"

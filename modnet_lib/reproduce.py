@@ -20,7 +20,7 @@ from rich.table import Table
 
 from modnet_lib import paths
 from modnet_lib.network.checkpoints import write_atomically
-from modnet_lib.notebook.results import check_records, read_records
+from modnet_lib.notebook.results import EXPECTED, check_records, read_records
 from modnet_lib.profiles import Profile
 
 CELL_TIMEOUT = 3600  # seconds; a dead kernel would otherwise wait for ever
@@ -118,7 +118,7 @@ def reproduce(
 
 def _run_one(path: Path, folder: Path, profile: str, force: bool, expected: Path | None) -> Run:
     output, note = folder / path.name, folder / f"{path.stem}.json"
-    fingerprint = _fingerprint(path, profile)
+    fingerprint = _fingerprint(path, profile, expected or EXPECTED)
     previous = _previous(note)
     usable = previous is not None and previous.status != "failed" and output.is_file()
     if not force and previous and usable and previous.fingerprint == fingerprint:
@@ -127,7 +127,7 @@ def _run_one(path: Path, folder: Path, profile: str, force: bool, expected: Path
     problems = _execute(path, output, profile)
     records = read_records(output) if output.is_file() else {}
     if profile == "smoke" and not problems:
-        problems = check_records(path.stem, records, *([expected] if expected else []))
+        problems = check_records(path.stem, records, expected or EXPECTED)
     run = Run(
         path.stem,
         "failed" if problems else "passed",
@@ -175,13 +175,13 @@ def _previous(note: Path) -> Run | None:
         return None
 
 
-def _fingerprint(path: Path, profile: str) -> str:
-    """Hash of the notebook's cells, the library, the profile, the shipped checkpoint and the place of data."""
+def _fingerprint(path: Path, profile: str, expected: Path) -> str:
+    """Hash of all that decides the outcome: cells, library, profile, checkpoint, expectations, data folder."""
     notebook = nbformat.read(path, as_version=4)
     digest = hashlib.sha256(json.dumps([cell.source for cell in notebook.cells]).encode())
     files = sorted((paths.REPOSITORY / "modnet_lib").rglob("*.py"))
     files += sorted(paths.PROFILES.glob(f"{profile}.yaml")) + sorted(paths.CHECKPOINTS.glob("*.safetensors"))
-    for file in [*files, *sorted(paths.RESULTS.glob("*.json"))]:
+    for file in [*files, *sorted(paths.RESULTS.glob("*.json")), expected]:
         digest.update(file.name.encode() + file.read_bytes())
     digest.update(os.environ.get("MODNET_DATA", "").encode())
     return digest.hexdigest()

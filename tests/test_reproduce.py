@@ -65,6 +65,13 @@ def test_runs_in_order_checks_numbers_and_resumes(series) -> None:
     runs, _ = run()
     assert [r.status for r in runs] == ["passed", "unchanged"]
 
+    # a changed expectation is checked again
+    expected = out.parent / "expected.toml"
+    expected.write_text(expected.read_text().replace("42.0", "41.0"))
+    runs, _ = run(only=["01"])
+    assert [r.status for r in runs] == ["failed"]
+    expected.write_text(expected.read_text().replace("41.0", "42.0"))
+
     # a result that was lost is made again
     (out / "01_second.ipynb").unlink()
     runs, _ = run(only=["01"])

@@ -40,7 +40,7 @@ def frame_person(alpha: np.ndarray, rng: np.random.Generator) -> Box:
         Where the choice comes from.
     """
     height, width = alpha.shape
-    rows, columns = np.flatnonzero(alpha.max(axis=1) > 127), np.flatnonzero(alpha.max(axis=0) > 127)
+    rows, columns = _occupied(alpha)
     if not len(rows):
         side = int(min(height, width) * rng.uniform(0.5, 1))
         return Box(int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)), side)
@@ -65,6 +65,11 @@ def frame_person(alpha: np.ndarray, rng: np.random.Generator) -> Box:
     centre = np.average(np.arange(width), weights=weight) if weight.any() else width / 2
     left = centre - side / 2 + side * rng.normal(0, 0.12)
     return Box(int(start), int(left), side)
+
+
+def _occupied(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns in which a matte of (H, W) uint8 is more foreground than not."""
+    return np.flatnonzero(alpha.max(axis=1) > 127), np.flatnonzero(alpha.max(axis=0) > 127)
 
 
 def crop(picture: np.ndarray, box: Box, size: int, border: int) -> np.ndarray:
@@ -142,10 +147,7 @@ def wear_cap(sample: MattingSample, rng: np.random.Generator) -> MattingSample:
     Caps and helmets are rare in street photographs, so a network takes them for background. Where the head is
     follows from the proportions of a whole body; other pictures come back unchanged.
     """
-    rows, columns = (
-        np.flatnonzero(sample.alpha.max(axis=1) > 127),
-        np.flatnonzero(sample.alpha.max(axis=0) > 127),
-    )
+    rows, columns = _occupied(sample.alpha)
     if not len(rows) or rows[-1] - rows[0] < 1.7 * (columns[-1] - columns[0]):
         return sample
     head = (rows[-1] - rows[0]) / 7.3

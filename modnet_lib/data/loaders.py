@@ -26,7 +26,7 @@ from modnet_lib.data.compositing import (
 from modnet_lib.data.portraits import render_composite
 from modnet_lib.data.pseudo_mattes import MattingSample, prepare_ccp, read_prepared, write_picture
 from modnet_lib.data.scenes import render_background
-from modnet_lib.data.sources import background_files, ccp_items, training_sources
+from modnet_lib.data.sources import Split, background_files, ccp_items, training_sources
 from modnet_lib.data.trimaps import trimap_from_alpha
 from modnet_lib.images import read_image
 from modnet_lib.profiles import DataConfig
@@ -231,6 +231,16 @@ def read_portrait(seed: int, size: int, folder: Path) -> MattingSample:
     return MattingSample(image, alpha[..., 0], foreground, background)
 
 
+def ccp_readers(root: Path, split: Split, count: int) -> dict[str, ForegroundReader]:
+    """Id and reader of the first `count` photographs of a split, their pseudo-mattes made where missing.
+
+    A photograph whose label is unusable is left out.
+    """
+    items, folder = ccp_items(root, split)[:count], paths.CACHE / "ccp"
+    ready, _ = prepare_ccp(items, folder)
+    return {item.id: partial(read_prepared, item, folder) for item in items if item.id in set(ready)}
+
+
 def training_data(config: DataConfig, seed: int) -> CompositionDataset:
     """The training set that a profile asks for: procedural portraits, and CCP and backgrounds if at hand.
 
@@ -251,10 +261,7 @@ def training_data(config: DataConfig, seed: int) -> CompositionDataset:
     ]
     sources = training_sources() if config.real else {}
     if "ccp" in sources:
-        items = ccp_items(sources["ccp"], "train")[: config.photographs]
-        ready, _ = prepare_ccp(items, paths.CACHE / "ccp")
-        usable = [item for item in items if item.id in set(ready)]
-        foregrounds += [partial(read_prepared, item, paths.CACHE / "ccp") for item in usable]
+        foregrounds += ccp_readers(sources["ccp"], "train", config.photographs).values()
     if "backgrounds" in sources:
         backgrounds += [partial(read_image, file) for file in background_files(sources["backgrounds"])]
     return CompositionDataset(

@@ -3,7 +3,8 @@
 All norms are means (over pixels, images and channels), so a loss does not depend on size or batch.
 """
 
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,26 +23,6 @@ class Losses(NamedTuple):
     detail: Tensor
     matte: Tensor
     total: Tensor
-
-
-class Objective(Protocol):
-    """What training minimises: predictions and ground truth to `Losses`."""
-
-    def __call__(
-        self,
-        semantic: Tensor,
-        detail: Tensor,
-        alpha: Tensor,
-        *,
-        true_alpha: Tensor,
-        trimap: Tensor,
-        image: Tensor,
-        foreground: Tensor,
-        background: Tensor,
-        weights: tuple[float, float, float] | None = None,
-    ) -> Losses:
-        """See `paper_objective`."""
-        ...
 
 
 def semantic_target(alpha: Tensor) -> Tensor:
@@ -176,7 +157,8 @@ def released_objective(
     return _weigh(terms, weights or RELEASED_WEIGHTS)
 
 
-OBJECTIVES: dict[Preset, Objective] = {"paper": paper_objective, "released": released_objective}
+# one signature, that of `paper_objective`
+OBJECTIVES: dict[Preset, Callable[..., Losses]] = {"paper": paper_objective, "released": released_objective}
 
 
 def _weigh(terms: tuple[Tensor, Tensor, Tensor], weights: tuple[float, float, float]) -> Losses:

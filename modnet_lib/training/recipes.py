@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from modnet_lib import paths
-from modnet_lib.data.loaders import read_portrait, training_data
-from modnet_lib.data.pseudo_mattes import MattingSample, prepare_ccp, read_prepared
-from modnet_lib.data.sources import ccp_items, manifest, training_sources
+from modnet_lib.data.loaders import ccp_readers, read_portrait, training_data
+from modnet_lib.data.pseudo_mattes import MattingSample
+from modnet_lib.data.sources import manifest, training_sources
 from modnet_lib.evaluation.benchmark import evaluate, mean_errors
 from modnet_lib.inference import Matter
 from modnet_lib.network import MODNet, load_backbone, load_checkpoint, load_imagenet_backbone, save_checkpoint
@@ -43,9 +43,7 @@ def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSa
     """Held-out samples: CCP's validation photographs if they are at hand, else procedural portraits."""
     sources = training_sources() if config.real else {}
     if "ccp" in sources:
-        items = ccp_items(sources["ccp"], "validation")[:count]
-        prepare_ccp(items, paths.CACHE / "ccp")
-        return [(item.id, read_prepared(item, paths.CACHE / "ccp")) for item in items]
+        return [(name, read()) for name, read in ccp_readers(sources["ccp"], "validation", count).items()]
     folder = paths.CACHE / "portraits"
     read = partial(read_portrait, size=config.portrait_size, folder=folder)
     return [(f"procedural {i}", read(VALIDATION_SEED + i)) for i in range(count)]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from modnet_lib.data.loaders import CompositionDataset, assemble, training_loader
+from modnet_lib.data.loaders import CompositionDataset, assemble, collate, training_loader
 from modnet_lib.network import MODNet
 from modnet_lib.objectives import paper_objective
 from modnet_lib.profiles import Stage, TrainingConfig
@@ -189,9 +189,16 @@ def test_runs_of_different_precision_follow_each_other_in_one_process(dataset, t
         (record,) = train(network, dataset, settings, tmp_path / f"{len(losses)}", cpu=True)
         losses.setdefault(precision, []).append(record["loss"])
         assert {p.dtype for p in network.parameters()} == {torch.float32}
-    # eight bits of mantissa through batch norm over four small pictures: a few per cent
-    assert losses["bf16"][0] == pytest.approx(losses["no"][0], rel=0.05)
     assert losses["bf16"][0] != losses["no"][0] == losses["no"][1]
+
+    # the reference for bf16 is a plain autocast step: against float32 it is a matter of luck how far rounding goes
+    torch.manual_seed(0)
+    network = MODNet(backbone="mobilenetv3_small_050").train().to(memory_format=torch.channels_last)
+    batch = assemble(collate([dataset[(number, 64)] for number in range(4)]))
+    with torch.autocast("cpu", torch.bfloat16):
+        output = network(batch.image.contiguous(memory_format=torch.channels_last))
+    expected = paper_objective(*(part.float() for part in output), **batch._asdict()).total
+    assert losses["bf16"][0] == pytest.approx(float(expected.detach()), rel=1e-6)
 
 
 @pytest.mark.parametrize("change", [{"learning_rate": 0.02}, {"ema": 0.9}, {"gradient_clip": 1.0}])
