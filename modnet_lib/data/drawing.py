@@ -116,9 +116,14 @@ class Canvas:
     Colour varies little inside a pixel; coverage is what the matte is made of, so it is sampled finely.
     """
 
-    def __init__(self, size: int, ss: int, light: Array) -> None:
+    def __init__(self, size: int, ss: int, light: Array, probe: tuple[int, Box] | None = None) -> None:
         self.size, self.ss, self.light = size, ss, light
         self.mask = np.zeros((size * ss, size * ss), np.uint8)
+        # Coverage targets: samples, samples a pixel, box. A probe samples one window more finely.
+        self.targets: list[tuple[Array, int, Box]] = [(self.mask, ss, (0, 0, size, size))]
+        if probe is not None:
+            side = (probe[1][2] - probe[1][0]) * probe[0]
+            self.targets.append((np.zeros((side, side), np.uint8), *probe))
         self.rgb = np.zeros((2 * size, 2 * size, 3), np.float32)
         self.cov = np.zeros((2 * size, 2 * size), np.float32)
 
@@ -132,15 +137,15 @@ class Canvas:
         """Fixed-point sample coordinates of frame points at ``scale`` samples a pixel."""
         return np.round(((points * self.size - box[:2]) * scale - 0.5) * 2**SHIFT).astype(np.int32)
 
-    def solid(self, mask: Array, poly: Array, box: Box = (0, 0, 0, 0)) -> None:
-        """Fill a polygon into a coverage mask."""
+    def solid(self, mask: Array, poly: Array, ss: int, box: Box) -> None:
+        """Fill a polygon into a coverage mask of ``ss`` samples a pixel."""
         # The rasteriser also sets the samples its outline runs through: pull the outline in by half a sample.
         ring = np.concatenate([poly[-1:], poly, poly[:1]])
         d = ring[2:] - ring[:-2]
         n = d[:, ::-1] * (-1, 1) / np.maximum(np.hypot(d[:, 0], d[:, 1]), 1e-12)[:, None]
         turn = np.sign(ring[:-1, 0] @ ring[1:, 1] - ring[:-1, 1] @ ring[1:, 0])
-        inset = poly + n * turn * 0.5 / (self.size * self.ss)
-        cv2.fillPoly(mask, [self.fixed(inset, self.ss, box)], 255, cv2.LINE_8, SHIFT)
+        inset = poly + n * turn * 0.5 / (self.size * ss)
+        cv2.fillPoly(mask, [self.fixed(inset, ss, box)], 255, cv2.LINE_8, SHIFT)
 
     def relief(self, cov: Array, depth: float) -> Array:
         """Light (h, w) float32, about 0.5 to 1.2, on a piece blown up like a cushion."""
@@ -171,8 +176,8 @@ class Canvas:
         raw = np.zeros((2 * (y1 - y0), 2 * (x1 - x0)), np.uint8)
         for p in polys:
             cv2.fillPoly(raw, [self.fixed(p, 2, box)], 255, cv2.LINE_AA, SHIFT)
-            if s.solid:
-                self.solid(self.mask, p)
+            for target in self.targets if s.solid else ():
+                self.solid(target[0], p, *target[1:])
         cov = raw * np.float32(1 / 255)
         if s.clip is not None:
             raw[:] = 0
@@ -224,30 +229,21 @@ class Canvas:
         h, w, ss = y1 - y0, x1 - x0, self.ss
         mask = np.zeros((h * ss, w * ss), np.uint8)
         for p in mass:
-            self.solid(mask, p, box)
+            for target in ((mask, ss, box), *self.targets[1:]):
+                self.solid(target[0], p, *target[1:])
         # Coverage: short runs of each strand, thinner towards the tip. Runs deep inside the mass add nothing.
         count, points = strands.shape[:2]
         starts, t = np.arange(0, points - 1, 2), np.linspace(0, 1, points)
-        fine = width * (1 - 0.85 * t**1.5) * rng.uniform(0.7, 1.25, (count, 1)) * (self.size * ss)
+        wide = width * (1 - 0.85 * t**1.5) * rng.uniform(0.7, 1.25, (count, 1)) * self.size
         pick = rng.random((count, len(starts)))
         core = cv2.resize(mask, (w, h), interpolation=cv2.INTER_AREA)
         reach = 2 * max(int(0.012 * self.size), 1) + 1
         core = cv2.erode(core, np.ones((reach, reach), np.uint8), borderValue=255) == 255
-        # As in `solid`, half a sample on each side comes from the outline; below that, leave out some runs.
-        # The ends of a run are pulled in likewise, so that runs touch without overlapping.
-        normal = normals(strands)
-        pull = normal[..., ::-1] * np.array([0.5, -0.5]) / (self.size * ss)
-        half = normal * (np.maximum(fine - 1, 0) / (2 * self.size * ss))[..., None]
-        left, runs, right = (
-            np.stack([(c + (1 - k) * pull)[:, np.minimum(starts + k, points - 1)] for k in range(3)], 2)
-            for c in (strands + half, strands, strands - half)
-        )
+        runs = strands[:, np.minimum(starts[:, None] + np.arange(3), points - 1)]
         at = np.clip((runs * self.size - (x0, y0)).astype(int), 0, (w - 1, h - 1))
-        keep = ~core[at[..., 1], at[..., 0]].all(-1) & (fine[:, starts] > 0.9 * pick)
-        outlines = np.concatenate([left[keep], right[keep][:, ::-1]], 1)
-        inside = (outlines < np.array((x1, y1)) / self.size).all(-1).any(-1) & (outlines > 0).all(-1).any(-1)
-        for outline in self.fixed(outlines[inside], ss, box):
-            cv2.fillPoly(mask, [outline], 255, cv2.LINE_8, SHIFT)
+        outside = ~core[at[..., 1], at[..., 0]].all(-1)
+        for target in ((mask, ss, box), *self.targets[1:]):
+            self.runs(strands, starts, wide, pick, outside, *target)
         whole = self.mask[y0 * ss : y1 * ss, x0 * ss : x1 * ss]
         np.maximum(whole, mask, out=whole)
         cov = cv2.resize(mask, (2 * w, 2 * h), interpolation=cv2.INTER_AREA) * np.float32(1 / 255)
@@ -271,13 +267,43 @@ class Canvas:
             self.rgb[view] *= (1 - s.shadow * cv2.blur(cv2.blur(cov, (k, k)), (k, k)))[..., None]
         self.blend(view, cov, layer.astype(np.float32), True)
 
-    def finish(self) -> tuple[Array, Array]:
-        """Foreground (size, size, 3) uint8 and alpha (size, size) float32."""
-        # Averages of 8 x 8 binary samples survive eight bits: 64 steps fit in 255, so they can be recovered.
-        eighth = cv2.resize(self.mask, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA)
-        alpha = np.round(eighth.astype(np.float32) * (64 / 255)) / 64
-        rgb, cov, alpha = (
-            cv2.resize(a, (self.size, self.size), interpolation=cv2.INTER_AREA)
-            for a in (self.rgb, self.cov, alpha)
+    def runs(
+        self,
+        strands: Array,
+        starts: Array,
+        wide: Array,
+        pick: Array,
+        keep: Array,
+        mask: Array,
+        ss: int,
+        box: Box,
+    ) -> None:
+        """Fill the runs to ``keep`` of strands that are ``wide`` pixels into a coverage mask."""
+        # As in `solid`, half a sample on each side comes from the outline; below that, leave out some runs.
+        # The ends of a run are pulled in likewise, so that runs touch without overlapping.
+        fine, points = wide * ss, strands.shape[1]
+        normal = normals(strands)
+        pull = normal[..., ::-1] * np.array([0.5, -0.5]) / (self.size * ss)
+        half = normal * (np.maximum(fine - 1, 0) / (2 * self.size * ss))[..., None]
+        left, right = (
+            np.stack([(c + (1 - k) * pull)[:, np.minimum(starts + k, points - 1)] for k in range(3)], 2)
+            for c in (strands + half, strands - half)
         )
-        return np.clip(np.round(extend(rgb, cov)), 0, 255).astype(np.uint8), np.clip(alpha, 0, 1)
+        keep = keep & (fine[:, starts] > 0.9 * pick)
+        outlines = np.concatenate([left[keep], right[keep][:, ::-1]], 1)
+        low, high = np.array(box[:2]) / self.size, np.array(box[2:]) / self.size
+        inside = (outlines < high).all(-1).any(-1) & (outlines > low).all(-1).any(-1)
+        for outline in self.fixed(outlines[inside], ss, box):
+            cv2.fillPoly(mask, [outline], 255, cv2.LINE_8, SHIFT)
+
+    def finish(self) -> tuple[Array, Array]:
+        """Foreground (H, W, 3) uint8 and alpha (H, W) float32, of the probe's window if there is one."""
+        mask, _, (x0, y0, x1, y1) = self.targets[-1]
+        # Averages of 8 x 8 binary samples survive eight bits: 64 steps fit in 255, so they can be recovered.
+        eighth = cv2.resize(mask, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA)
+        alpha = np.round(eighth.astype(np.float32) * (64 / 255)) / 64
+        alpha = cv2.resize(alpha, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+        half = (self.size, self.size)
+        rgb, cov = (cv2.resize(a, half, interpolation=cv2.INTER_AREA) for a in (self.rgb, self.cov))
+        color = extend(rgb, cov)[y0:y1, x0:x1]
+        return np.clip(np.round(color), 0, 255).astype(np.uint8), np.clip(alpha, 0, 1)

@@ -33,6 +33,7 @@ from modnet_lib.data.scenes import render_background
 
 HAIR_KINDS = ("straight_long", "wavy", "curly", "coils", "short", "bob", "braid", "bun", "bald", "beard")
 BODY_KINDS = ("head", "half", "full")
+AGES = ("child", "adult", "old")
 
 _SKINS = {"porcelain": (247, 217, 196), "fair": (238, 196, 168), "olive": (215, 168, 128)}
 _SKINS |= {"tan": (193, 139, 99), "brown": (150, 99, 67), "dark": (106, 69, 48), "deep": (76, 49, 37)}
@@ -154,6 +155,37 @@ oval: 0 -47, 7 7: 236 188 70: depth=.9 shadow=.2
 """,
     "none": "",
 }
+HELD = tuple(_HELD)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How an animated person differs from the person of the seed; the default changes nothing.
+
+    Attributes
+    ----------
+    shift : tuple of float
+        Displacement of the whole person in frame units (x, y).
+    yaw, tilt : float
+        Turn of the head, about -1 to 1, and its lean in radians, added to the person's own.
+    sway : float
+        Sideways swing of loose hair, in head units at its tips.
+    jaw, blink : float
+        How far the mouth is open and the eyes are shut, 0 to 1.
+    stride : float
+        Phase of the steps, -1 to 1; moves arms and legs of a full figure.
+    """
+
+    shift: tuple[float, float] = (0.0, 0.0)
+    yaw: float = 0.0
+    tilt: float = 0.0
+    sway: float = 0.0
+    jaw: float = 0.0
+    blink: float = 0.0
+    stride: float = 0.0
+
+
+NEUTRAL = Pose()
 
 
 @dataclass(frozen=True)
@@ -178,21 +210,30 @@ class Portrait:
 class _Figure:
     """One person: where the head and body are, what they look like, and how each part is drawn."""
 
-    def __init__(self, seed: int, size: int, ss: int, hair: str | None, body: str | None) -> None:
+    def __init__(
+        self, seed: int, size: int, ss: int, pose: Pose, probe: Any, forced: dict[str, str | None]
+    ) -> None:
         rng = np.random.default_rng([seed, 1])
-        drawn_hair, drawn_body = rng.choice(HAIR_KINDS), rng.choice(BODY_KINDS, p=(0.25, 0.6, 0.15))
-        self.hair, self.body = str(hair or drawn_hair), str(body or drawn_body)
+        drawn = {
+            "hair": rng.choice(HAIR_KINDS),
+            "body": rng.choice(BODY_KINDS, p=(0.2, 2 / 3, 2 / 15)),
+            "age": rng.choice(AGES, p=(0.16, 0.64, 0.2)),
+        }
+        self.hair, self.body, self.age = (str(forced[k] or v) for k, v in drawn.items())
+        self.motion = pose
         self.rng, self.hair_rng = np.random.default_rng([seed, 2]), np.random.default_rng([seed, 3])
         light = np.array([rng.choice([-1, 1]) * rng.uniform(0.25, 0.65), -rng.uniform(0.3, 0.6), 0.75])
-        self.canvas = Canvas(size, ss, light / np.linalg.norm(light))
+        self.canvas = Canvas(size, ss, light / np.linalg.norm(light), probe)
         low, high = {"head": (0.6, 0.74), "half": (0.255, 0.31), "full": (0.118, 0.127)}[self.body]
         self.unit = rng.uniform(low, high)
         top = {"head": 0.1, "half": rng.uniform(0.08, 0.13), "full": rng.uniform(0.07, 0.09)}[self.body]
         self.head = np.array([0.5 + rng.uniform(-0.05, 0.05), top + self.unit * 0.58])
-        self.tilt, self.yaw = rng.normal(0, 0.055), float(np.clip(rng.normal(0, 0.4), -0.8, 0.8))
+        self.head = self.head + pose.shift
+        self.tilt = rng.normal(0, 0.055) + pose.tilt
+        self.yaw = float(np.clip(rng.normal(0, 0.4), -0.8, 0.8)) + pose.yaw
         self.skin_name = str(rng.choice(list(_SKINS)))
         self.skin = np.array(_SKINS[self.skin_name], float) * rng.uniform(0.97, 1.03, 3)
-        self.old = bool(rng.random() < 0.22)
+        self.old = self.age == "old"
         names = ["grey", "white"] if self.old else list(_HAIRS)[: 6 if self.skin.mean() > 150 else 3]
         self.hair_name = str(rng.choice(names))
         self.hair_color = np.array(_HAIRS[self.hair_name], float) * rng.uniform(0.9, 1.1)
@@ -211,8 +252,10 @@ class _Figure:
         self.hat = "none" if self.hair in ("curly", "coils", "bun") else self.hat
         self.scarf = bool(rng.random() < 0.1)
         poses = ["hanging", "hip", "crossed", "raised", "holding"]
-        self.pose = str(rng.choice(poses, p=(0.2, 0.25, 0.15, 0.15, 0.25)))
-        self.held = str(rng.choice(list(_HELD)[:4])) if self.pose == "holding" else "none"
+        self.pose, thing = str(rng.choice(poses, p=(0.2, 0.25, 0.15, 0.15, 0.25))), rng.choice(HELD[:-1])
+        # A person who is told to hold something does; one who is told not to keeps the arm where it was.
+        self.pose = "holding" if (forced["held"] or "none") != "none" else self.pose
+        self.held = str(forced["held"] or thing) if self.pose == "holding" else "none"
         both = self.pose in ("crossed", "hanging") or (self.pose == "hip" and rng.random() < 0.6)
         side, free = int(rng.choice([-1, 1])), str(rng.choice(["hanging", "hip"]))
         self.arm_poses = ((-side, self.pose if both else free), (side, self.pose))
@@ -673,13 +716,22 @@ class _Figure:
             if pose in ("hip", "crossed", "holding"):
                 self.arm(side, pose, True)
         names = {"hair": self.hair, "hair_color": self.hair_name, "body": self.body, "skin": self.skin_name}
-        names |= {"age": "old" if self.old else "adult", "clothing": self.clothing, "fabric": self.fabric}
+        names |= {"age": self.age, "clothing": self.clothing, "fabric": self.fabric}
         names |= {"pose": self.pose, "glasses": self.glasses, "hat": self.hat, "held": self.held}
         return Portrait(*self.canvas.finish(), names | {"scarf": "yes" if self.scarf else "none"})
 
 
 def render_portrait(
-    seed: int, size: int = 512, *, hair: str | None = None, body: str | None = None, supersample: int = 8
+    seed: int,
+    size: int = 512,
+    *,
+    hair: str | None = None,
+    body: str | None = None,
+    age: str | None = None,
+    held: str | None = None,
+    supersample: int = 8,
+    pose: Pose = NEUTRAL,
+    window: tuple[int, int, int] | None = None,
 ) -> Portrait:
     """Render a person with an exact matte.
 
@@ -689,40 +741,54 @@ def render_portrait(
         Non-negative; the same seed gives the same person at every size.
     size : int
         Side of the square picture in pixels, at least 16.
-    hair, body : str, optional
-        One of ``HAIR_KINDS`` and ``BODY_KINDS``; drawn from the seed when left out.
+    hair, body, age, held : str, optional
+        One of ``HAIR_KINDS``, ``BODY_KINDS``, ``AGES`` and ``HELD``; drawn from the seed when left out. To ask
+        for a held object, or for "none", changes as little else as possible.
     supersample : int
         Coverage samples a pixel and side; rounded up to a multiple of eight, and raised for small pictures so
         that at least 4096 samples span the frame.
+    pose : Pose
+        Departure of an animated person from the person of the seed.
+    window : tuple of int, optional
+        Left, top and side in pixels of the only part to return. It makes a high ``supersample`` cheap.
 
     Returns
     -------
     Portrait
-        Foreground (size, size, 3) uint8 RGB, alpha (size, size) float32 in [0, 1], and attributes.
+        Foreground (size, size, 3) uint8 RGB, alpha (size, size) float32 in [0, 1], and attributes. With a
+        ``window`` the arrays have its side.
 
     Raises
     ------
     ValueError
-        For a negative seed, a size below 16, an unknown name, or a ``supersample`` below one or so high that
-        more than 16384 samples span the frame.
+        For a negative seed, a size below 16, an unknown name, a window out of the frame, or a ``supersample``
+        below one or so high that more than 16384 samples span the frame or window.
     """
     check_arguments(seed, size)
-    for name, value, allowed in (("hair", hair, HAIR_KINDS), ("body", body, BODY_KINDS)):
+    forced = {"hair": hair, "body": body, "age": age, "held": held}
+    for (name, value), allowed in zip(forced.items(), (HAIR_KINDS, BODY_KINDS, AGES, HELD), strict=True):
         if value is not None and value not in allowed:
             raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(allowed)}")
-    if supersample < 1 or size * supersample > 16384:
-        raise ValueError(f"supersample must be in [1, {16384 // size}] at size {size}, got {supersample}")
-    ss = 8 * int(np.ceil(max(supersample, 4096 / size) / 8))
-    return _Figure(seed, size, ss, hair, body).draw()
+    x, y, side = window or (0, 0, size)
+    if min(x, y, side - 1) < 0 or max(x, y) + side > size:
+        raise ValueError(f"expected a window (x, y, side) inside of {size} pixels, got {window}")
+    if supersample < 1 or side * supersample > 16384:
+        raise ValueError(f"supersample must be in [1, {16384 // side}] at size {side}, got {supersample}")
+    least = 8 * int(np.ceil(4096 / size / 8))
+    ss = max(8 * int(np.ceil(supersample / 8)), least)
+    probe = (ss, (x, y, x + side, y + side)) if window else None
+    return _Figure(seed, size, least if probe else ss, pose, probe, forced).draw()
 
 
-def render_composite(seed: int, size: int = 512) -> tuple[Array, Array, Portrait, Array]:
+def render_composite(
+    seed: int, size: int = 512, *, bokeh: bool | None = None, **options: Any
+) -> tuple[Array, Array, Portrait, Array]:
     """Image by I = alpha F + (1 - alpha) B, alpha, portrait and background of a seed.
 
-    Image and background are (size, size, 3) uint8 RGB and alpha is (size, size) float32 in [0, 1]. Raises
-    ValueError as `render_portrait` does.
+    Image and background are (size, size, 3) uint8 RGB and alpha is (size, size) float32 in [0, 1]. ``bokeh``
+    goes to `render_background` and ``options`` to `render_portrait`. Raises ValueError as they do.
     """
-    portrait, background = render_portrait(seed, size), render_background(seed, size)
+    portrait, background = render_portrait(seed, size, **options), render_background(seed, size, bokeh=bokeh)
     a = portrait.alpha[..., None]
     image = np.round(a * portrait.foreground + (1 - a) * background).astype(np.uint8)
     return image, portrait.alpha, portrait, background

@@ -100,15 +100,17 @@ def _scene(rng: Rng, size: int, kind: str) -> Array:
     return img.astype(np.float32)
 
 
-def render_background(seed: int, size: int = 512) -> Array:
-    """Render a people-free scene, (size, size, 3) uint8 RGB; about half of them are out of focus.
+def render_background(seed: int, size: int = 512, *, bokeh: bool | None = None) -> Array:
+    """Render a people-free scene, (size, size, 3) uint8 RGB.
 
-    Rooms, streets, landscapes, studio walls, lights, textures. Raises ValueError as `render_portrait` does.
+    ``bokeh`` puts it out of focus; left to the seed, about half of the scenes are. Rooms, streets, landscapes,
+    studio walls, lights, textures. Raises ValueError as `render_portrait` does.
     """
     check_arguments(seed, size)
     rng = np.random.default_rng([seed, 4])
     kinds = ("room", "street", "landscape", "studio", "bokeh", "texture")
     img = _scene(rng, size, str(rng.choice(kinds, p=(0.26, 0.2, 0.22, 0.12, 0.1, 0.1))))
-    img = blur(img, size * rng.uniform(0.004, 0.02)) if rng.random() < 0.5 else img
+    amount, drawn = rng.uniform(0.004, 0.02), rng.random() < 0.5
+    img = blur(img, size * amount) if (drawn if bokeh is None else bokeh) else img
     img = img * (0.82 + 0.36 * noise(rng, size, 2, 1)) + rng.normal(0, rng.uniform(0.5, 5), img.shape)
     return np.clip(np.round(img), 0, 255).astype(np.uint8)
