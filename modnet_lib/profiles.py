@@ -30,12 +30,14 @@ class DataConfig:
         Procedural backgrounds.
     natural, composites
         Samples per foreground and epoch: crops of the picture as it is, and composites (the paper: 5 and 10).
-    textiles
-        Share of composites with flags or curtains behind the person.
-    caps
-        Share of composites in which a standing person wears a drawn cap.
-    in_memory
-        Keep decoded pictures (about 5 MB a photograph); with workers, each worker keeps its own.
+    defocus
+        Share of composites whose background is blurred.
+    harmonise
+        Share of composites in which the person's colours are moved towards the scene's.
+    memory
+        GiB of decoded pictures that are kept, over all workers; the others are read again each time.
+    on_device
+        Keep them on the training device, if that is a GPU, and cut them there; then `workers` stay idle.
     """
 
     real: bool = False
@@ -45,9 +47,10 @@ class DataConfig:
     scenes: int = 24
     natural: int = 5
     composites: int = 10
-    textiles: float = 0.0
-    caps: float = 0.0
-    in_memory: bool = False
+    defocus: float = 0.35
+    harmonise: float = 0.0
+    memory: float = 0.0
+    on_device: bool = False
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def test_smoke_needs_nothing_from_outside() -> None:
             variant="released",
             backbone="resnet18",
             backbone_weights="w.pth",
-            data=DataConfig(real=True, in_memory=True, composites=0),
+            data=DataConfig(real=True, memory=2.5, composites=0),
             training=TrainingConfig(
                 stages=(Stage(64, 1, 2), Stage(128, 3, 4)), mixed_precision="no", ema=0.5, learning_rate=1e-5
             ),

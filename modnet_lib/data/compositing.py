@@ -1,21 +1,26 @@
-"""Eq. 1, framing (crops) and colour: how one labelled portrait becomes many training images."""
+"""Eq. 1, framing (crops) and colour: how one labelled portrait becomes many training images.
 
-from typing import NamedTuple
+Pictures are (H, W, C) uint8 tensors on any device; what is cut stays there. Random choices come from NumPy
+generators and never look at pixels, so a GPU need not wait for the processor.
+"""
 
-import cv2
+from typing import Literal, NamedTuple
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from modnet_lib.data.pseudo_mattes import MattingSample
 
 LUMA = np.array([0.299, 0.587, 0.114])
 TO_YIQ = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+Border = Literal["reflect", "edge", "transparent"]
 
 
 def composite(foreground: Tensor, background: Tensor, alpha: Tensor) -> Tensor:
     """Eq. 1: I = alpha F + (1 - alpha) B, with (N, 3, H, W) colours and (N, 1, H, W) alpha in [0, 1]."""
-    return alpha * foreground + (1 - alpha) * background
+    return torch.lerp(background, foreground, alpha)  # B + alpha (F - B), in one pass over memory
 
 
 class Box(NamedTuple):
@@ -26,7 +31,38 @@ class Box(NamedTuple):
     side: int
 
 
-def frame_person(alpha: np.ndarray, rng: np.random.Generator) -> Box:
+class Outline(NamedTuple):
+    """What framing needs to know of a matte.
+
+    Attributes
+    ----------
+    height, width
+        Of the picture, pixels.
+    top, bottom, left, right
+        The person's bounding box; the ends are exclusive. All zero if nobody is there.
+    mass, moment
+        (H,) float64: sum of alpha over each row, and of alpha times the column.
+    """
+
+    height: int
+    width: int
+    top: int
+    bottom: int
+    left: int
+    right: int
+    mass: np.ndarray
+    moment: np.ndarray
+
+
+def outline(alpha: np.ndarray) -> Outline:
+    """The outline of a matte of (H, W) uint8; the person is where alpha exceeds a half."""
+    rows, columns = (np.flatnonzero(alpha.max(axis=axis) > 127) for axis in (1, 0))
+    ends = (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1) if len(rows) else (0, 0, 0, 0)
+    moment = alpha @ np.arange(alpha.shape[1], dtype=np.float64)
+    return Outline(*alpha.shape, *map(int, ends), alpha.sum(axis=1, dtype=np.float64), moment)
+
+
+def frame_person(person: Outline, rng: np.random.Generator) -> Box:
     """Choose a square crop of a portrait: whole body, half body, head, or anything.
 
     Street photographs show whole bodies, users' pictures mostly heads and half bodies; so a tall person is
@@ -34,19 +70,17 @@ def frame_person(alpha: np.ndarray, rng: np.random.Generator) -> Box:
 
     Parameters
     ----------
-    alpha
-        (H, W) uint8.
+    person
+        Where the person is.
     rng
         Where the choice comes from.
     """
-    height, width = alpha.shape
-    rows, columns = _occupied(alpha)
-    if not len(rows):
+    height, width, top, bottom = person[:4]
+    if bottom == top:
         side = int(min(height, width) * rng.uniform(0.5, 1))
         return Box(int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)), side)
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
     tall = bottom - top
-    if tall > 1.7 * (columns[-1] + 1 - columns[0]):
+    if tall > 1.7 * (person.right - person.left):
         low, high = [(0.16, 0.3), (0.35, 0.65), (0.9, 1.1), (0.3, 1.0)][
             rng.choice(4, p=[0.3, 0.35, 0.25, 0.1])
         ]
@@ -60,179 +94,148 @@ def frame_person(alpha: np.ndarray, rng: np.random.Generator) -> Box:
         start = top + (tall - visible) * rng.uniform(0, 0.8)
     if bottom >= height - 2:  # a person cut by the photograph must stay cut by the frame
         start = min(start, height - side)
-    shown = alpha[max(0, int(start)) : max(1, int(start) + side)]
-    weight = shown.sum(axis=0, dtype=np.float64)
-    centre = np.average(np.arange(width), weights=weight) if weight.any() else width / 2
+    shown = slice(max(0, int(start)), max(1, int(start) + side))
+    mass = person.mass[shown].sum()
+    centre = person.moment[shown].sum() / mass if mass else width / 2
     left = centre - side / 2 + side * rng.normal(0, 0.12)
     return Box(int(start), int(left), side)
 
 
-def _occupied(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns in which a matte of (H, W) uint8 is more foreground than not."""
-    return np.flatnonzero(alpha.max(axis=1) > 127), np.flatnonzero(alpha.max(axis=0) > 127)
+def crop(picture: Tensor, box: Box, size: int, border: Border) -> Tensor:
+    """Cut a square out of a picture and bring it to `size`.
+
+    Parameters
+    ----------
+    picture
+        (H, W, C) uint8.
+    box
+        The square.
+    size
+        Side of the result, pixels; shrinking averages (as Pillow's ``BILINEAR`` does).
+    border
+        Outside of the picture it goes on by ``"reflect"``-ion or with its ``"edge"``; ``"transparent"`` is the
+        edge with the last channel, alpha, at zero.
+
+    Returns
+    -------
+    (size, size, C) uint8 on the picture's device.
+    """
+    (height, width), device = picture.shape[:2], picture.device
+    bottom, right = box.top + box.side, box.left + box.side
+    if min(box.top, box.left) >= 0 and bottom <= height and right <= width:
+        return resize(picture[box.top : bottom, box.left : right], size)
+    rows, columns = (torch.arange(a, b, device=device) for a, b in ((box.top, bottom), (box.left, right)))
+    part = picture.index_select(0, _inside(rows, height, border))
+    part = part.index_select(1, _inside(columns, width, border))
+    if border == "transparent":
+        shown = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
+        part[..., -1] *= shown
+    return resize(part, size)
 
 
-def crop(picture: np.ndarray, box: Box, size: int, border: int) -> np.ndarray:
-    """Cut a square and bring it to `size`; `border` is OpenCV's way to continue outside the picture."""
-    height, width = picture.shape[:2]
-    top, left = max(0, box.top), max(0, box.left)
-    bottom, right = min(height, box.top + box.side), min(width, box.left + box.side)
-    inside = picture[top:bottom, left:right]
-    scale = size / box.side
-    shape = (max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale)))
-    small = cv2.resize(inside, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    before = (round((top - box.top) * scale), round((left - box.left) * scale))
-    padded = cv2.copyMakeBorder(
-        small,
-        before[0],
-        max(0, size - before[0] - shape[1]),
-        before[1],
-        max(0, size - before[1] - shape[0]),
-        border,
-    )
-    return padded[:size, :size]
+def _inside(at: Tensor, size: int, border: Border) -> Tensor:
+    """Indices of pixels in place of those that lie outside."""
+    if border == "reflect" and size > 1:
+        at = ((at + size - 1) % (2 * size - 2) - size + 1).abs()
+    return at.clamp(0, size - 1)
 
 
-def natural_crop(sample: MattingSample, size: int, rng: np.random.Generator) -> MattingSample:
+def resize(picture: Tensor, size: int) -> Tensor:
+    """Bring a square (S, S, C) uint8 to (size, size, C) uint8; the resizing of `crop`."""
+    if picture.shape[0] == size:
+        return picture
+    planes = picture.permute(2, 0, 1)[None]
+    planes = planes.float() if planes.is_cuda else planes  # only processors resize bytes
+    planes = F.interpolate(planes, (size, size), mode="bilinear", antialias=True)
+    planes = planes if planes.dtype == torch.uint8 else planes.round_().byte()
+    return planes[0].permute(1, 2, 0)
+
+
+def as_tensor(picture: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """An 8-bit picture as a tensor of the same shape; Pillow's arrays are read-only, which PyTorch dislikes."""
+    return torch.from_numpy(np.require(picture, requirements="W")).to(device)
+
+
+class Foreground(NamedTuple):
+    """A labelled portrait, ready to be cut: uint8 tensors on one device and the person's outline."""
+
+    image: Tensor  # (H, W, 3)
+    cutout: Tensor  # (H, W, 4): F and alpha
+    background: Tensor  # (H, W, 3)
+    person: Outline
+
+    @classmethod
+    def of(cls, sample: MattingSample, device: torch.device | str = "cpu") -> "Foreground":
+        """Put a sample on a device."""
+        cutout = np.dstack((sample.foreground, sample.alpha))
+        parts = (as_tensor(part, device) for part in (sample.image, cutout, sample.background))
+        return cls(*parts, outline(sample.alpha))
+
+
+class Crop(NamedTuple):
+    """One training sample before colour and Eq. 1.
+
+    Attributes
+    ----------
+    image
+        (S, S, 3) uint8, or ``None`` for composites: the device computes them.
+    cutout
+        (S, S, 4) uint8, F and alpha.
+    background
+        (S, S, 3) uint8.
+    extent
+        Visible height of the person, pixels; 0 if nobody is there.
+    """
+
+    image: Tensor | None
+    cutout: Tensor
+    background: Tensor
+    extent: float
+
+
+def natural_crop(foreground: Foreground, size: int, rng: np.random.Generator) -> Crop:
     """A crop of the photograph as it is, with its own estimated F and B (5 of the paper's 15 samples)."""
-    height, width = sample.alpha.shape
-    box = frame_person(sample.alpha, rng)
+    person = foreground.person
+    box = frame_person(person, rng)
     # keep to the photograph where the crop fits in; continue by reflection where it does not
-    left = min(max(box.left, 0), width - box.side) if box.side <= width else (width - box.side) // 2
-    top = min(max(box.top, 0), height - box.side) if box.side <= height else (height - box.side) // 2
+    top, left = (
+        min(max(start, 0), end - box.side) if box.side <= end else (end - box.side) // 2
+        for start, end in ((box.top, person.height), (box.left, person.width))
+    )
     box = Box(top, left, box.side)
-    return MattingSample(*(crop(part, box, size, cv2.BORDER_REFLECT_101) for part in sample))
+    image, cutout, background = (crop(part, box, size, "reflect") for part in foreground[:3])
+    return Crop(image, cutout, background, _extent(person, box, size))
 
 
 def composite_crop(
-    sample: MattingSample,
-    background: np.ndarray,
-    size: int,
-    rng: np.random.Generator,
-    *,
-    textiles: float = 0.0,
-    caps: float = 0.0,
-) -> MattingSample:
-    """The person before another background (10 of the paper's 15 samples); `image` is left zero.
+    foreground: Foreground, scene: Tensor, size: int, rng: np.random.Generator, defocus: float = 0.35
+) -> Crop:
+    """The person before another scene (10 of the paper's 15 samples).
 
-    Eq. 1 itself is computed on the device, batched; see `modnet_lib.data.loaders.assemble`. A share of
-    `textiles` gets flags or curtains behind the person, a share of `caps` a drawn cap.
+    Eq. 1 itself is computed on the device, batched; see `modnet_lib.data.loaders.assemble`. A share `defocus`
+    of the scenes, (H, W, 3) uint8, is blurred.
     """
-    if rng.random() < caps:
-        sample = wear_cap(sample, rng)
-    box = frame_person(sample.alpha, rng)
-    foreground = crop(sample.foreground, box, size, cv2.BORDER_REPLICATE)
-    alpha = crop(sample.alpha, box, size, cv2.BORDER_CONSTANT)
-    scene = background_crop(background, size, rng)
-    if rng.random() < textiles:
-        scene = hang_textile(scene, rng)
-    return MattingSample(np.zeros_like(scene), alpha, foreground, scene)
+    box = frame_person(foreground.person, rng)
+    cutout = crop(foreground.cutout, box, size, "transparent")
+    return Crop(
+        None, cutout, background_crop(scene, size, rng, defocus), _extent(foreground.person, box, size)
+    )
 
 
-def background_crop(background: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A random square of a background, sometimes out of focus; (size, size, 3) uint8."""
-    height, width = background.shape[:2]
-    side = max(16, int(min(height, width) * rng.uniform(0.45, 1)))
-    side = min(side, height, width)
+def _extent(person: Outline, box: Box, size: int) -> float:
+    visible = min(person.bottom, box.top + box.side) - max(person.top, box.top)
+    return max(0, visible) * size / box.side
+
+
+def background_crop(scene: Tensor, size: int, rng: np.random.Generator, defocus: float = 0.35) -> Tensor:
+    """A random square of a scene, with probability `defocus` out of focus; (size, size, 3) uint8."""
+    height, width = scene.shape[:2]
+    side = min(max(16, int(min(height, width) * rng.uniform(0.45, 1))), height, width)
     box = Box(int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)), side)
-    scene = crop(background, box, size, cv2.BORDER_REFLECT_101)
-    if rng.random() < 0.35:
-        scene = cv2.GaussianBlur(scene, (0, 0), sigmaX=float(rng.uniform(0.5, 6) * size / 512))
-    return scene
-
-
-def wear_cap(sample: MattingSample, rng: np.random.Generator) -> MattingSample:
-    """Put a drawn cap on the head of a standing person; it belongs to the foreground.
-
-    Caps and helmets are rare in street photographs, so a network takes them for background. Where the head is
-    follows from the proportions of a whole body; other pictures come back unchanged.
-    """
-    rows, columns = _occupied(sample.alpha)
-    if not len(rows) or rows[-1] - rows[0] < 1.7 * (columns[-1] - columns[0]):
-        return sample
-    head = (rows[-1] - rows[0]) / 7.3
-    top = rows[0]
-    crown = sample.alpha[top : top + int(0.6 * head)].sum(axis=0, dtype=np.float64)
-    middle, half = float(np.average(np.arange(len(crown)), weights=crown)), 0.42 * head
-    wide, high = rng.uniform(1.0, 1.35), rng.uniform(0.05, 0.3)
-    band = top + rng.uniform(0.25, 0.4) * head
-    dome = [
-        (-1, 0),
-        (-1, 0.35),
-        (-wide, 0.6),
-        (-0.7 * wide, 1),
-        (0.7 * wide, 1),
-        (wide, 0.6),
-        (1, 0.35),
-        (1, 0),
-    ]
-    height = band - top + high * head
-    outline = np.array([(middle + half * x, band - height * y) for x, y in dome])
-    colour, trim, badge = rng.uniform(0, 255, (3, 3)) * rng.choice([0.15, 1.0], (3, 1))
-    shapes = [(outline, colour), (outline[[0, 1, -2, -1]], trim)]
-    if rng.random() < 0.7:
-        peak = np.linspace(0, np.pi, 12)
-        curve = np.stack((middle + half * np.cos(peak), band + 0.16 * head * np.sin(peak)), axis=1)
-        shapes.append((curve, trim))
-    if rng.random() < 0.6:
-        turn = np.linspace(0, 2 * np.pi, 11)[:-1]
-        spikes = 0.25 * height * rng.uniform(0.4, 1, 10)
-        centre = (middle, band - 0.5 * height)
-        shapes.append((np.stack((np.cos(turn), np.sin(turn)), axis=1) * spikes[:, None] + centre, badge))
-    alpha, foreground = sample.alpha.copy(), sample.foreground.copy()
-    shade = 0.75 + 0.5 * np.mgrid[: alpha.shape[1]][None, :, None] / alpha.shape[1]
-    for points, paint in shapes:
-        fixed = np.round(points * 16).astype(np.int32)
-        mask = cv2.fillPoly(np.zeros_like(alpha), [fixed], 255, cv2.LINE_AA, shift=4)
-        weight = mask[..., None] / 255.0
-        foreground = (weight * np.clip(paint * shade, 0, 255) + (1 - weight) * foreground).astype(np.uint8)
-        alpha = np.maximum(alpha, mask)
-    return sample._replace(alpha=alpha, foreground=foreground)
-
-
-def hang_textile(scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Hang one or two folded, patterned pieces of cloth into a background; (size, size, 3) uint8.
-
-    Flags and curtains look like clothes to a network that has seen cloth on people only.
-    """
-    size = len(scene)
-    y, x = np.mgrid[:size, :size].astype(np.float32) / size
-    result = scene.astype(np.float32)
-    for _ in range(rng.integers(1, 3)):
-        width, phase, folds = rng.uniform(0.15, 0.6), rng.uniform(0, 2 * np.pi), rng.uniform(2, 7)
-        left = rng.choice([0.0, 1.0 - width, rng.uniform(-0.1, 1.0 - width / 2)])
-        lean = rng.normal(0, 0.2)
-        u = (x - left - lean * (y - 0.5)) / width
-        fold = 2 * np.pi * folds * u + phase + 1.5 * np.sin(3 * y + phase)
-        v = y + rng.uniform(0, 0.04) * np.sin(fold)
-        cloth = _pattern(u + 0.03 * np.cos(fold), v, rng) * (1 + 0.3 * np.sin(fold))[..., None]
-        top, bottom = rng.choice([-0.1, rng.uniform(0, 0.3)]), rng.choice([1.1, rng.uniform(0.5, 1)])
-        inside = (u > 0) & (u < 1) & (v > top) & (v < bottom)
-        mask = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), max(0.6, size / 500))[..., None]
-        result = mask * cloth + (1 - mask) * result
-    return result.clip(0, 255).astype(np.uint8)
-
-
-def _pattern(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Stripes, checks or plain cloth with a field of stars or dots, (H, W, 3) in [0, 255]."""
-    first, second, third = rng.uniform(0, 255, (3, 3)) * rng.uniform(0.4, 1, (3, 1))
-    number = rng.uniform(3, 12)
-    kind = rng.choice(["stripes", "slanted", "checks", "plain"], p=[0.4, 0.25, 0.15, 0.2])
-    along = v + (rng.normal(0, 0.6) * u if kind == "slanted" else 0)
-    odd = (number * along).astype(int) % 2 == 1
-    if kind == "checks":
-        odd ^= (number * u).astype(int) % 2 == 1
-    if kind == "plain":
-        odd[:] = False
-    cloth = np.where(odd[..., None], first, second)
-    field = (u < rng.uniform(0.3, 1.1)) & (v < rng.uniform(0.3, 1.1))
-    if rng.random() < 0.6:
-        cells = rng.uniform(4, 10)
-        a, b = (cells * u) % 1 - 0.5, (cells * v) % 1 - 0.5
-        radius = 0.3 * (0.7 + 0.3 * np.cos(5 * np.arctan2(a, b)))  # five points
-        stars = np.hypot(a, b) < radius
-        cloth = np.where(field[..., None], np.where(stars[..., None], 245.0, third), cloth)
-    return cloth.astype(np.float32)
+    sigma = rng.uniform(0.5, 6) * size / 512 if rng.random() < defocus else 0.0
+    # shrinking by f and enlarging again blurs twice with a triangle of variance f^2 / 6
+    factor = max(1.0, sigma * np.sqrt(3))
+    return resize(crop(scene, box, max(4, round(size / factor)), "reflect"), size)
 
 
 def colour_jitter(rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
@@ -267,7 +270,46 @@ def colour_jitter(rng: np.random.Generator, strength: float = 1.0) -> np.ndarray
     return np.concatenate((matrix, np.full((3, 1), offset)), axis=1).astype(np.float32)
 
 
+def chain(after: Tensor, before: Tensor) -> Tensor:
+    """One affine colour map in place of two, (..., 3, 4) each: `after` of `before`."""
+    matrix = after[..., :3] @ before
+    matrix[..., 3] += after[..., 3]
+    return matrix
+
+
+def harmony(foreground: Tensor, background: Tensor, alpha: Tensor, strength: Tensor) -> Tensor:
+    """Affine colour maps that bring people's colours nearer to their scenes' (mean and spread a channel).
+
+    The colour transfer of Reinhard et al. (2001), in RGB. Real people are lit by the scene they stand in;
+    people pasted into another one are not, and a network may learn to find them by that.
+
+    Parameters
+    ----------
+    foreground, background
+        (N, 3, H, W) in [0, 1].
+    alpha
+        (N, 1, H, W) in [0, 1].
+    strength
+        (N,) in [0, 1]: 0 gives the identity, 1 the scene's own mean and spread.
+
+    Returns
+    -------
+    (N, 3, 4), for `apply_colour` on the foreground.
+    """
+    foreground, background, alpha = (
+        part[..., ::8, ::8].flatten(2) for part in (foreground, background, alpha)
+    )
+    weight = alpha / alpha.sum(2, keepdim=True).clamp(min=1e-3)
+    mean = (foreground * weight).sum(2)
+    spread = ((foreground - mean[..., None]).square() * weight).sum(2).sqrt()
+    goal, width = background.mean(2), background.std(2)
+    share = strength[:, None]
+    gain = ((width + 0.05) / (spread + 0.05)).clamp(0.5, 2) ** share
+    offset = (1 - share) * mean + share * goal - gain * mean
+    return torch.cat((torch.diag_embed(gain), offset[..., None]), dim=2)
+
+
 def apply_colour(images: Tensor, maps: Tensor) -> Tensor:
     """Apply one affine colour map each: (N, 3, H, W) in [0, 1] and (N, 3, 4) to (N, 3, H, W) in [0, 1]."""
-    mixed = torch.einsum("nij,njhw->nihw", maps[:, :, :3], images)
-    return (mixed + maps[:, :, 3, None, None]).clamp(0, 1)
+    mixed = torch.bmm(maps[:, :, :3], images.flatten(2))
+    return mixed.add_(maps[:, :, 3:]).clamp_(0, 1).view_as(images)

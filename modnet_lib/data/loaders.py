@@ -5,22 +5,33 @@ that is what makes resuming exact.
 """
 
 import functools
+import hashlib
+import inspect
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
 
 from modnet_lib import paths
+from modnet_lib.data import drawing, portraits, scenes
 from modnet_lib.data.compositing import (
+    Crop,
+    Foreground,
     apply_colour,
+    as_tensor,
+    chain,
     colour_jitter,
     composite,
     composite_crop,
+    harmony,
     natural_crop,
 )
 from modnet_lib.data.portraits import render_composite
@@ -56,15 +67,15 @@ class MattingBatch(NamedTuple):
 
 
 class RawBatch(NamedTuple):
-    """What the workers hand over: bytes and the parameters of what the device still has to do."""
+    """Crops of one size and the numbers for what is still to be done to them."""
 
-    image: Tensor  # (N, H, W, 3) uint8, zero where it has to be composed
-    alpha: Tensor  # (N, H, W) uint8
-    foreground: Tensor  # (N, H, W, 3) uint8
+    image: Tensor  # (K, H, W, 3) uint8, the natural crops only
+    cutout: Tensor  # (N, H, W, 4) uint8: F and alpha
     background: Tensor  # (N, H, W, 3) uint8
-    natural: Tensor  # (N,) bool
-    colours: Tensor  # (N, 3, 3, 4): colour maps of F, of B, and of the whole
-    band: Tensor  # (N,) side of the trimap's square, pixels
+    natural: Tensor  # (N,) bool, true K times; never on a GPU
+    colours: Tensor  # (N, 2, 3, 4): colour maps of F and of B
+    harmony: Tensor  # (N,) how far F's colours move towards B's, in [0, 1]
+    band: Tensor  # (N,) side of the trimap's square, pixels; never on a GPU
 
 
 class CompositionDataset(Dataset):
@@ -80,12 +91,15 @@ class CompositionDataset(Dataset):
         Samples of either kind per foreground and epoch.
     empty
         Share of composites without a person, so that the network learns to answer "nobody".
-    textiles
-        Share of composites with flags or curtains behind the person.
-    caps
-        Share of composites in which a standing person wears a drawn cap.
-    in_memory
-        Keep every picture once it is decoded (about 5 MB a photograph of Clothing-Co-Parsing).
+    defocus
+        Share of composites whose background is blurred.
+    harmonise
+        Share of composites in which the person's colours are moved towards the scene's; see `harmony`.
+    memory
+        GiB of decoded pictures that are kept (10 bytes a pixel of a photograph), over all workers; others are
+        read again each time.
+    device
+        Where pictures are kept and cut. On a GPU the whole pipeline runs there, and workers are of no use.
     """
 
     def __init__(
@@ -97,46 +111,74 @@ class CompositionDataset(Dataset):
         natural: int = 5,
         composites: int = 10,
         empty: float = 0.02,
-        textiles: float = 0.0,
-        caps: float = 0.0,
-        in_memory: bool = False,
+        defocus: float = 0.35,
+        harmonise: float = 0.0,
+        memory: float = 0.0,
+        device: torch.device | str = "cpu",
     ):
         if not foregrounds or not backgrounds:
             raise ValueError(f"got {len(foregrounds)} foregrounds and {len(backgrounds)} backgrounds")
-        keep = functools.cache if in_memory else lambda reader: reader
-        self.foregrounds = [keep(reader) for reader in foregrounds]
-        self.backgrounds = [keep(reader) for reader in backgrounds]
+        self.foregrounds, self.backgrounds = list(foregrounds), list(backgrounds)
         self.seed, self.natural, self.per_foreground = seed, natural, natural + composites
-        self.empty, self.textiles, self.caps = empty, textiles, caps
+        self.empty, self.defocus, self.harmonise = empty, defocus, harmonise
+        self.memory, self.device = memory * 2**30, torch.device(device)
+        self.kept: dict[tuple[str, int], Any] = {}
+        self.kept_bytes = 0
 
     def __len__(self) -> int:
         """Samples an epoch."""
         return len(self.foregrounds) * self.per_foreground
 
+    def foreground(self, number: int) -> Foreground:
+        """A foreground on the dataset's device, from memory if it is kept."""
+        return self._keep(("F", number), lambda: Foreground.of(self.foregrounds[number](), self.device))
+
+    def background(self, number: int) -> Tensor:
+        """A background, (H, W, 3) uint8 on the dataset's device, from memory if it is kept."""
+        return self._keep(("B", number), lambda: as_tensor(self.backgrounds[number](), self.device))
+
+    def _keep(self, key: tuple[str, int], read: Callable[[], Any]) -> Any:
+        if key in self.kept:
+            return self.kept[key]
+        value = read()
+        size = sum(part.nbytes for part in (value[:3] if key[0] == "F" else (value,)))
+        worker = torch.utils.data.get_worker_info()
+        if self.kept_bytes + size <= self.memory / (worker.num_workers if worker else 1):
+            self.kept[key], self.kept_bytes = value, self.kept_bytes + size
+        return value
+
     def __getitem__(self, key: tuple[int, int]) -> tuple:
         """Sample number `key[0]` (counted over all epochs) at `key[1]` pixels a side."""
         number, size = key
         epoch, position = divmod(number, len(self))
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self))
-        which, kind = divmod(int(order[position]), self.per_foreground)
+        which, kind = divmod(int(_order(self.seed, epoch, len(self))[position]), self.per_foreground)
         rng = np.random.default_rng([self.seed, number, 1])
-        sample = self.foregrounds[which]()
-        natural = kind < self.natural
+        foreground = self.foreground(which)
+        natural, move = kind < self.natural, 0.0
         if natural:
-            parts = natural_crop(sample, size, rng)
+            part = natural_crop(foreground, size, rng)
+            # I, F and B of a photograph change together
+            colours = np.stack([colour_jitter(rng, 0.6)] * 2)
         else:
-            scene = self.backgrounds[rng.integers(len(self.backgrounds))]()
-            parts = composite_crop(sample, scene, size, rng, textiles=self.textiles, caps=self.caps)
+            scene = self.background(int(rng.integers(len(self.backgrounds))))
+            part = composite_crop(foreground, scene, size, rng, self.defocus)
             if rng.random() < self.empty:
-                parts = parts._replace(alpha=np.zeros_like(parts.alpha))
+                part = part._replace(cutout=F.pad(part.cutout[..., :3], (0, 1)), extent=0.0)
+            # F and B were taken by two cameras, what comes out by a third
+            own = [torch.from_numpy(colour_jitter(rng, 0.8)) for _ in range(2)]
+            both = torch.from_numpy(colour_jitter(rng, 0.3))
+            colours = np.stack([chain(both, each).numpy() for each in own])
+            move = rng.uniform(0.3, 1) if rng.random() < self.harmonise else 0.0
         if rng.random() < 0.5:
-            parts = MattingSample(*(np.ascontiguousarray(part[:, ::-1]) for part in parts))
-        own = [colour_jitter(rng, 0.0 if natural else 0.8) for _ in range(2)]
-        colours = np.stack([*own, colour_jitter(rng, 0.6 if natural else 0.3)])
-        rows = np.flatnonzero(parts.alpha.max(axis=1) > 127)
-        extent = len(rows) and int(rows[-1] - rows[0]) + 1
-        band = max(3, round(rng.uniform(20, 40) * (extent or size) / 512))
-        return (*parts, natural, colours, band)
+            image, cutout, background = (None if x is None else x.flip(1) for x in part[:3])
+            part = Crop(image, cutout, background, part.extent)  # type: ignore[arg-type]
+        band = max(3, round(rng.uniform(20, 40) * (part.extent or size) / 512))
+        return (*part[:3], natural, colours, np.float32(move), band)
+
+
+@functools.lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, length: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(length)
 
 
 class StagedSampler:
@@ -168,30 +210,33 @@ class StagedSampler:
 
 def collate(samples: list[tuple]) -> RawBatch:
     """Stack samples of one size."""
-    columns = list(zip(*samples, strict=True))
-    return RawBatch(*(torch.from_numpy(np.stack([np.asarray(x) for x in column])) for column in columns))
+    image, cutout, background, *numbers = zip(*samples, strict=True)
+    shots = [shot for shot in image if shot is not None]
+    photographs = torch.stack(shots) if shots else cutout[0].new_empty((0, *background[0].shape))
+    rest = (torch.from_numpy(np.stack(column)) for column in numbers)
+    return RawBatch(photographs, torch.stack(cutout), torch.stack(background), *rest)
 
 
 def assemble(raw: RawBatch, device: torch.device | str = "cpu") -> MattingBatch:
     """Colour, Eq. 1 and trimap of a batch, on the device."""
-    raw = RawBatch(*(part.to(device, non_blocking=True) for part in raw))
-
-    def unit(pixels: Tensor) -> Tensor:
-        return pixels.permute(0, 3, 1, 2).float().div(255)
-
-    alpha = raw.alpha[:, None].float().div(255)
-    foreground = apply_colour(unit(raw.foreground), raw.colours[:, 0])
-    background = apply_colour(unit(raw.background), raw.colours[:, 1])
-    composed = composite(foreground, background, alpha)
-    image = torch.where(raw.natural[:, None, None, None], unit(raw.image), composed)
-    image, foreground, background = (
-        apply_colour(part, raw.colours[:, 2]) for part in (image, foreground, background)
+    image, cutout, background, _, colours, move, _ = (part.to(device, non_blocking=True) for part in raw)
+    foreground, alpha, background, image = (  # reordering bytes is cheaper than reordering floats
+        part.permute(0, 3, 1, 2).contiguous().float().div_(255)
+        for part in (cutout[..., :3], cutout[..., 3:], background, image)
     )
-    trimap = torch.empty_like(alpha)
-    for band in raw.band.unique().tolist():
-        chosen = raw.band == band
-        trimap[chosen] = trimap_from_alpha(alpha[chosen], int(band))
-    return MattingBatch(image, alpha, trimap, foreground, background)
+    if bool((raw.harmony > 0).any()):
+        maps = chain(colours[:, 0], harmony(foreground, background, alpha, move))
+    else:
+        maps = colours[:, 0]
+    foreground, background = apply_colour(foreground, maps), apply_colour(background, colours[:, 1])
+    composed = composite(foreground, background, alpha)
+    if len(image):
+        where = raw.natural.nonzero()[:, 0].to(device)
+        composed[where] = apply_colour(image, maps[where])
+    trimap = torch.cat(
+        [trimap_from_alpha(a, int(b)) for a, b in zip(alpha.split(1), raw.band.tolist(), strict=True)]
+    )
+    return MattingBatch(composed, alpha, trimap, foreground, background)
 
 
 def training_loader(
@@ -201,21 +246,37 @@ def training_loader(
     start: int = 0,
     workers: int = 0,
 ) -> DataLoader:
-    """A loader of `RawBatch`, from step `start` on; the order does not depend on the number of workers."""
+    """A loader of `RawBatch`, from step `start` on; the order does not depend on the number of workers.
+
+    A dataset on a GPU is read without workers.
+    """
+    workers = workers if dataset.device.type == "cpu" else 0
     return DataLoader(
         dataset,
         batch_sampler=StagedSampler(stages, start),  # type: ignore[arg-type]
         collate_fn=collate,
         num_workers=workers,
         persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=torch.cuda.is_available() and dataset.device.type == "cpu",
         # a loader draws a seed when it starts; from the global generator, a resumed run would draw one more
         generator=torch.Generator(),
     )
 
 
-def read_portrait(seed: int, size: int, folder: Path) -> MattingSample:
-    """A procedural portrait before its own procedural background, rendered once and kept in `folder`."""
+def portrait_folder() -> Path:
+    """Where rendered portraits are kept: another folder for each state of the generator."""
+    return paths.CACHE / "portraits" / _generator()
+
+
+@functools.cache
+def _generator() -> str:
+    sources = [Path(inspect.getfile(module)).read_bytes() for module in (drawing, portraits, scenes)]
+    return hashlib.sha256(b"".join(sources)).hexdigest()[:8]
+
+
+def read_portrait(seed: int, size: int) -> MattingSample:
+    """A procedural portrait before its own procedural background, rendered once and kept."""
+    folder = portrait_folder()
     names = [
         folder / f"{size}_{seed:06d}_{part}" for part in ("alpha.png", "foreground.jpg", "background.jpg")
     ]
@@ -229,6 +290,15 @@ def read_portrait(seed: int, size: int, folder: Path) -> MattingSample:
     weight = alpha[..., :1] / 255.0
     image = (foreground * weight + background * (1 - weight)).round().astype(np.uint8)
     return MattingSample(image, alpha[..., 0], foreground, background)
+
+
+def portrait_readers(seeds: Sequence[int], size: int) -> dict[str, ForegroundReader]:
+    """Name and reader of procedural portraits; many missing ones are rendered in parallel first."""
+    missing = [seed for seed in seeds if not (portrait_folder() / f"{size}_{seed:06d}_alpha.png").is_file()]
+    if len(missing) > 32:
+        with ProcessPoolExecutor() as pool:
+            list(tqdm(pool.map(partial(read_portrait, size=size), missing), "portraits", len(missing)))
+    return {f"procedural {seed}": partial(read_portrait, seed, size) for seed in seeds}
 
 
 def ccp_readers(root: Path, split: Split, count: int) -> dict[str, ForegroundReader]:
@@ -251,11 +321,8 @@ def training_data(config: DataConfig, seed: int) -> CompositionDataset:
     seed
         Decides which portraits, and the dataset's order.
     """
-    folder = paths.CACHE / "portraits"
-    foregrounds: list[ForegroundReader] = [
-        partial(read_portrait, seed * 100_000 + i, config.portrait_size, folder)
-        for i in range(config.portraits)
-    ]
+    numbers = range(seed * 100_000, seed * 100_000 + config.portraits)
+    foregrounds: list[ForegroundReader] = [*portrait_readers(numbers, config.portrait_size).values()]
     backgrounds: list[BackgroundReader] = [
         partial(render_background, seed * 100_000 + i, config.portrait_size) for i in range(config.scenes)
     ]
@@ -270,7 +337,8 @@ def training_data(config: DataConfig, seed: int) -> CompositionDataset:
         seed,
         natural=config.natural,
         composites=config.composites,
-        textiles=config.textiles,
-        caps=config.caps,
-        in_memory=config.in_memory,
+        defocus=config.defocus,
+        harmonise=config.harmonise,
+        memory=config.memory,
+        device="cuda" if config.on_device and torch.cuda.is_available() else "cpu",
     )

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -10,14 +11,21 @@ FOREGROUND = 0.9  # alpha from here on is foreground, as the authors disclosed
 
 def dilate(mask: Tensor, size: int) -> Tensor:
     """Grey dilation of (N, C, H, W) with a square of `size` pixels; outside the picture counts as smallest."""
+    outside = float("-inf") if mask.is_floating_point() else 0
     before, after = size // 2, size - 1 - size // 2
-    # a square is a row of columns: two one-dimensional maxima cost 2 * size comparisons instead of size**2
-    mask = F.max_pool2d(F.pad(mask, (before, after, 0, 0), value=float("-inf")), (1, size), stride=1)
-    return F.max_pool2d(F.pad(mask, (0, 0, before, after), value=float("-inf")), (size, 1), stride=1)
+    for axis, pad in ((-1, (before, after)), (-2, (0, 0, before, after))):
+        mask = F.pad(mask, pad, value=outside)
+        reach = 1
+        while reach < size:  # the maximum over 2 r is the maximum of two maxima over r
+            step = min(reach, size - reach)
+            length = mask.shape[axis] - step
+            mask = torch.maximum(mask.narrow(axis, 0, length), mask.narrow(axis, step, length))
+            reach += step
+    return mask
 
 
 def erode(mask: Tensor, size: int) -> Tensor:
-    """Grey erosion of (N, C, H, W) with a square of `size` pixels; outside the picture counts as largest."""
+    """Grey erosion of floating-point (N, C, H, W) with a square; outside the picture counts as largest."""
     return -dilate(-mask, size)
 
 
@@ -45,9 +53,13 @@ def trimap_from_alpha(alpha: Tensor, size: int, erosion: int | None = None) -> T
     """
     if size < 1 or (erosion is not None and erosion < 1):
         raise ValueError(f"size and erosion must be at least 1 pixel, got {size}, {erosion}")
-    maybe = dilate((alpha > 0).to(alpha.dtype), size)
-    surely = erode((alpha >= FOREGROUND).to(alpha.dtype), erosion or size)
-    return (maybe + surely) / 2
+    # bytes are fast; eroding the foreground is dilating what is not foreground
+    maybe, unsure = (alpha > 0).byte(), (alpha < FOREGROUND).byte()
+    if erosion is None or erosion == size:
+        maybe, unsure = dilate(torch.cat((maybe, unsure), dim=1), size).chunk(2, dim=1)
+    else:
+        maybe, unsure = dilate(maybe, size), dilate(unsure, erosion)
+    return (1 + maybe.to(alpha.dtype) - unsure) / 2
 
 
 def transition_region(alpha: Tensor, size: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from PIL import Image
 
 from modnet_lib import paths
-from modnet_lib.data.loaders import ccp_readers, read_portrait, training_data
+from modnet_lib.data.loaders import ccp_readers, portrait_readers, training_data
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.data.sources import manifest, training_sources
 from modnet_lib.evaluation.benchmark import evaluate, mean_errors
@@ -44,9 +43,8 @@ def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSa
     sources = training_sources() if config.real else {}
     if "ccp" in sources:
         return [(name, read()) for name, read in ccp_readers(sources["ccp"], "validation", count).items()]
-    folder = paths.CACHE / "portraits"
-    read = partial(read_portrait, size=config.portrait_size, folder=folder)
-    return [(f"procedural {i}", read(VALIDATION_SEED + i)) for i in range(count)]
+    numbers = range(VALIDATION_SEED, VALIDATION_SEED + count)
+    return [(name, read()) for name, read in portrait_readers(numbers, config.portrait_size).items()]
 
 
 def validator(samples: list[tuple[str, MattingSample]], folder: Path, short_side: int = 512) -> Validate:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from modnet_lib.data.compositing import (
     Box,
+    Foreground,
     apply_colour,
     background_crop,
+    chain,
     colour_jitter,
     composite,
     composite_crop,
     crop,
     frame_person,
-    hang_textile,
+    harmony,
     natural_crop,
-    wear_cap,
+    outline,
+    resize,
 )
-from modnet_lib.data.pseudo_mattes import MattingSample
 
 
 def test_composite_is_eq_1_pixel_by_pixel() -> None:
@@ -72,57 +74,104 @@ def test_colour_jitter_is_sometimes_grey_and_keeps_greys_grey_up_to_its_tint() -
     assert ranks.count(3) > 150
 
 
+def test_chained_colour_maps_are_one_after_the_other() -> None:
+    images = 0.45 + 0.1 * torch.rand(4, 3, 6, 6)
+    first, second = (
+        torch.from_numpy(np.stack([colour_jitter(np.random.default_rng(i + j), 0.5) for i in range(4)]))
+        for j in (0, 9)
+    )
+    expected = apply_colour(apply_colour(images, first), second)
+    assert 0 < expected.min() < expected.max() < 1
+    torch.testing.assert_close(apply_colour(images, chain(second, first)), expected, rtol=0, atol=1e-5)
+
+
+def test_full_harmony_gives_the_scenes_mean_and_spread() -> None:
+    torch.manual_seed(0)
+    foreground = 0.3 + 0.2 * torch.rand(3, 3, 128, 128)
+    background = 0.45 + 0.25 * torch.rand(3, 3, 128, 128) * torch.tensor([1.0, 0.8, 1.2])[:, None, None]
+    alpha = torch.zeros(3, 1, 128, 128)
+    alpha[:, :, 32:, 16:100] = 1
+    maps = harmony(foreground, background, alpha, torch.tensor([0.0, 0.5, 1.0]))
+    torch.testing.assert_close(maps[0], torch.eye(3, 4), rtol=0, atol=1e-6)
+    moved = apply_colour(foreground, maps)[:, :, 32:, 16:100].flatten(2)
+    was, goal = foreground[:, :, 32:, 16:100].flatten(2).mean(2), background.flatten(2).mean(2)
+    for i, share in enumerate((0.0, 0.5, 1.0)):
+        expected = was[i] + share * (goal[i] - was[i])
+        torch.testing.assert_close(moved[i].mean(1), expected, rtol=0, atol=0.01)
+    spreads = [part.flatten(1).std(1) + 0.05 for part in (foreground[2, :, 32:, 16:100], background[2])]
+    gain = maps[2][:, :3].diagonal()
+    torch.testing.assert_close(gain, spreads[1] / spreads[0], rtol=0.05, atol=0)
+
+
+def test_nobody_is_not_harmonised_to_nonsense() -> None:
+    scene = torch.rand(1, 3, 64, 64)
+    maps = harmony(scene, scene, torch.zeros(1, 1, 64, 64), torch.ones(1))
+    assert torch.isfinite(maps).all()
+
+
 def slow_crop(picture: np.ndarray, box: Box, mode: str) -> np.ndarray:
     """At a scale of one: pixel after pixel, with the three ways to continue outside."""
     height, width = picture.shape[:2]
 
     def inside(i: int, size: int) -> int:
-        if mode == "replicate":
+        if mode != "reflect":
             return min(max(i, 0), size - 1)
         while not 0 <= i < size:
             i = -i if i < 0 else 2 * size - 2 - i
         return i
 
-    out = np.zeros((box.side, box.side, *picture.shape[2:]), picture.dtype)
+    out = np.zeros((box.side, box.side, picture.shape[2]), picture.dtype)
     for y, x in np.ndindex(box.side, box.side):
         v, u = box.top + y, box.left + x
-        if mode == "zero" and not (0 <= v < height and 0 <= u < width):
-            continue
         out[y, x] = picture[inside(v, height), inside(u, width)]
+        if mode == "transparent" and not (0 <= v < height and 0 <= u < width):
+            out[y, x, -1] = 0
     return out
 
 
 @pytest.mark.parametrize(
-    "box", [Box(3, 5, 12), Box(-4, -6, 20), Box(10, 18, 16), Box(-5, -3, 44), Box(0, -8, 20)]
+    "box",
+    [Box(3, 5, 12), Box(-4, -6, 20), Box(10, 18, 16), Box(-5, -3, 44), Box(0, -8, 20), Box(-60, -70, 150)],
 )
-@pytest.mark.parametrize(
-    ("mode", "border"),
-    [("replicate", cv2.BORDER_REPLICATE), ("reflect", cv2.BORDER_REFLECT_101), ("zero", cv2.BORDER_CONSTANT)],
-)
-def test_crops_equal_a_loop_over_pixels(box: Box, mode: str, border: int) -> None:
-    picture = np.random.default_rng(0).integers(1, 256, (24, 30, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(crop(picture, box, box.side, border), slow_crop(picture, box, mode))
-    grey = np.ascontiguousarray(picture[..., 0])
-    np.testing.assert_array_equal(crop(grey, box, box.side, border), slow_crop(grey, box, mode))
+@pytest.mark.parametrize("mode", ["edge", "reflect", "transparent"])
+def test_crops_equal_a_loop_over_pixels(box: Box, mode: str) -> None:
+    picture = np.random.default_rng(0).integers(1, 256, (24, 30, 4), dtype=np.uint8)
+    before = picture.copy()
+    got = crop(torch.from_numpy(picture), box, box.side, mode)
+    np.testing.assert_array_equal(got, slow_crop(picture, box, mode))
+    np.testing.assert_array_equal(picture, before)
 
 
-@pytest.mark.parametrize("box", [Box(2, 4, 20), Box(-10, -4, 40), Box(4, 12, 20)])
-def test_shrinking_crops_are_means_over_areas(box: Box) -> None:
-    picture = np.random.default_rng(1).integers(0, 256, (24, 30), dtype=np.uint8)
-    got = crop(picture, box, box.side // 2, cv2.BORDER_CONSTANT)
-    full = slow_crop(picture, box, "zero").astype(np.float64)
-    expected = full.reshape(box.side // 2, 2, box.side // 2, 2).mean(axis=(1, 3))
-    assert np.abs(got - expected).max() <= 0.5
+@pytest.mark.parametrize("size", [7, 12, 20, 33])
+def test_resizing_equals_pillows(size: int) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    expected = Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR)
+    got = resize(torch.from_numpy(picture), size).numpy()
+    assert np.abs(got.astype(int) - np.asarray(expected)).max() <= 1
 
 
 def test_every_size_and_place_gives_a_full_square() -> None:
     rng = np.random.default_rng(2)
-    picture = rng.integers(0, 256, (50, 37, 3), dtype=np.uint8)
+    picture = torch.from_numpy(rng.integers(0, 256, (50, 37, 3), dtype=np.uint8))
     for _ in range(300):
         side = int(rng.integers(8, 90))
         box = Box(int(rng.integers(-side + 2, 48)), int(rng.integers(-side + 2, 35)), side)
         size = int(rng.integers(8, 64))
-        assert crop(picture, box, size, cv2.BORDER_REFLECT_101).shape == (size, size, 3)
+        got = crop(picture, box, size, "reflect")
+        assert got.shape == (size, size, 3)
+        assert got.dtype == torch.uint8
+
+
+def test_an_outline_sums_up_a_matte() -> None:
+    alpha = np.random.default_rng(3).integers(0, 256, (40, 30), dtype=np.uint8)
+    alpha[:7], alpha[:, :4], alpha[33:], alpha[:, 25:] = 100, 100, 90, 0
+    alpha[7, 10], alpha[32, 11], alpha[20, 4], alpha[21, 24] = 255, 255, 255, 255
+    person = outline(alpha)
+    assert person[:6] == (40, 30, 7, 33, 4, 25)
+    for y in range(40):
+        assert person.mass[y] == alpha[y].astype(int).sum()
+        assert person.moment[y] == sum(x * int(a) for x, a in enumerate(alpha[y]))
+    assert outline(np.full((5, 6), 127, np.uint8))[2:6] == (0, 0, 0, 0)
 
 
 def person(height: int, width: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
@@ -146,8 +195,8 @@ def test_frames_show_the_person(alpha: np.ndarray) -> None:
     tall = rows[-1] + 1 - rows[0]
     shares, sides = [], []
     for seed in range(150):
-        box = frame_person(alpha, np.random.default_rng(seed))
-        assert box == frame_person(alpha, np.random.default_rng(seed))
+        box = frame_person(outline(alpha), np.random.default_rng(seed))
+        assert box == frame_person(outline(alpha), np.random.default_rng(seed))
         assert 32 <= box.side <= max(32, 1.1 * tall * 1.45 + 1)
         shown = alpha[max(0, box.top) : box.top + box.side, max(0, box.left) : max(0, box.left + box.side)]
         shares.append((shown > 0).sum() / box.side**2)
@@ -164,7 +213,9 @@ def test_frames_show_the_person(alpha: np.ndarray) -> None:
 
 
 def test_a_picture_without_a_person_is_cropped_anywhere_inside() -> None:
-    boxes = [frame_person(np.zeros((90, 60), np.uint8), np.random.default_rng(i)) for i in range(100)]
+    boxes = [
+        frame_person(outline(np.zeros((90, 60), np.uint8)), np.random.default_rng(i)) for i in range(100)
+    ]
     for box in boxes:
         assert 0 <= box.top <= 90 - box.side
         assert 0 <= box.left <= 60 - box.side
@@ -174,87 +225,59 @@ def test_a_picture_without_a_person_is_cropped_anywhere_inside() -> None:
 
 @pytest.mark.parametrize("shape", [(96, 96), (140, 80), (60, 130)])
 def test_natural_crops_still_obey_eq_1(make_sample, shape) -> None:
-    sample = make_sample(1, *shape)
+    foreground = Foreground.of(make_sample(1, *shape))
     for seed in range(30):
-        part = natural_crop(sample, 64, np.random.default_rng(seed))
-        assert part.image.shape == part.foreground.shape == part.background.shape == (64, 64, 3)
-        assert part.alpha.shape == (64, 64)
-        alpha = part.alpha[..., None] / 255
-        composed = alpha * part.foreground + (1 - alpha) * part.background
+        part = natural_crop(foreground, 64, np.random.default_rng(seed))
+        assert part.image.shape == part.background.shape == (64, 64, 3)
+        assert part.cutout.shape == (64, 64, 4)
+        alpha = part.cutout[..., 3:] / 255
+        composed = alpha * part.cutout[..., :3] + (1 - alpha) * part.background
         # resampling and Eq. 1 commute up to rounding where colours are smooth
-        assert np.abs(composed - part.image).mean() < 1
-        again = natural_crop(sample, 64, np.random.default_rng(seed))
-        assert all(np.array_equal(a, b) for a, b in zip(part, again, strict=True))
+        assert (composed - part.image).abs().mean() < 1
+        again = natural_crop(foreground, 64, np.random.default_rng(seed))
+        assert all(torch.equal(a, b) for a, b in zip(part[:3], again[:3], strict=True))
 
 
 def test_composite_crops_take_the_person_and_another_scene(make_sample) -> None:
-    sample, scene = make_sample(2), np.full((70, 120, 3), (10, 200, 30), np.uint8)
+    sample, scene = make_sample(2), torch.from_numpy(np.full((70, 120, 3), (10, 200, 30), np.uint8))
+    foreground = Foreground.of(sample)
     for seed in range(20):
-        part = composite_crop(sample, scene, 64, np.random.default_rng(seed))
-        assert (part.background == (10, 200, 30)).all()
-        assert not part.image.any()
-        rng = np.random.default_rng(seed)
-        rng.random()  # whether there is a cap is drawn first
-        box = frame_person(sample.alpha, rng)
-        np.testing.assert_array_equal(part.alpha, crop(sample.alpha, box, 64, cv2.BORDER_CONSTANT))
-        np.testing.assert_array_equal(part.foreground, crop(sample.foreground, box, 64, cv2.BORDER_REPLICATE))
+        part = composite_crop(foreground, scene, 64, np.random.default_rng(seed))
+        assert (part.background == torch.tensor((10, 200, 30))).all()
+        assert part.image is None
+        box = frame_person(outline(sample.alpha), np.random.default_rng(seed))
+        cutout = torch.from_numpy(np.dstack((sample.foreground, sample.alpha)))
+        assert torch.equal(part.cutout, crop(cutout, box, 64, "transparent"))
+        rows = np.flatnonzero(part.cutout[..., 3].numpy().max(axis=1) > 127)
+        assert abs(part.extent - (rows[-1] + 1 - rows[0] if len(rows) else 0)) <= 2
 
 
 @pytest.mark.parametrize("shape", [(40, 90, 3), (200, 16, 3), (8, 8, 3), (64, 64, 3)])
 def test_background_crops_come_from_inside(shape) -> None:
-    background = np.random.default_rng(0).integers(60, 120, shape, dtype=np.uint8)
+    background = torch.from_numpy(np.random.default_rng(0).integers(60, 120, shape, dtype=np.uint8))
     for seed in range(30):
         scene = background_crop(background, 48, np.random.default_rng(seed))
         assert scene.shape == (48, 48, 3)
-        assert scene.dtype == np.uint8
+        assert scene.dtype == torch.uint8
         assert scene.min() >= 60
         assert scene.max() <= 119
 
 
-def test_textiles_hang_in_front_of_the_scene_only() -> None:
-    scene = np.full((96, 96, 3), 128, np.uint8)
-    shares = []
-    for seed in range(20):
-        hung = hang_textile(scene, np.random.default_rng(seed))
-        assert (hung.shape, hung.dtype) == (scene.shape, np.uint8)
-        np.testing.assert_array_equal(hung, hang_textile(scene, np.random.default_rng(seed)))
-        shares.append((hung != scene).any(axis=2).mean())
-    assert (scene == 128).all()
-    assert min(shares) > 0.03
-    assert np.median(shares) < 0.7  # most of them leave some of the scene to be seen
-
-
-def test_textiles_never_cover_the_person(make_sample) -> None:
-    sample, scene = make_sample(2), np.full((70, 120, 3), (10, 200, 30), np.uint8)
-    plain = composite_crop(sample, scene, 64, np.random.default_rng(1))
-    hung = composite_crop(sample, scene, 64, np.random.default_rng(1), textiles=1.0)
-    np.testing.assert_array_equal(hung.alpha, plain.alpha)
-    np.testing.assert_array_equal(hung.foreground, plain.foreground)
-    assert (hung.background != plain.background).any()
-
-
-def test_a_cap_sits_on_the_head_of_a_standing_person() -> None:
-    height, width = 330, 160
-    alpha = np.zeros((height, width), np.uint8)
-    cv2.rectangle(alpha, (50, 70), (110, 319), 255, -1)
-    cv2.ellipse(alpha, (80, 60), (14, 20), 0, 0, 360, 255, -1)
-    grey = np.full((height, width, 3), 90, np.uint8)
-    sample = MattingSample(grey, alpha, grey, grey)
-    for seed in range(12):
-        capped = wear_cap(sample, np.random.default_rng(seed))
-        new = (capped.alpha > alpha) | (capped.foreground != sample.foreground).any(axis=2)
-        rows, columns = np.nonzero(new)
-        assert len(rows) > 100
-        assert rows.max() < 90  # nothing below the head
-        assert abs(columns.mean() - 80) < 3
-        assert (capped.alpha >= alpha).all()
-        np.testing.assert_array_equal(capped.background, sample.background)
-    assert not (alpha[:38] > 0).any()
-    assert (sample.foreground == 90).all()
-
-
-def test_pictures_without_a_whole_body_get_no_cap(make_sample) -> None:
-    sample = make_sample(2)
-    wide = sample._replace(alpha=np.full_like(sample.alpha, 255))
-    for picture in (wide, sample._replace(alpha=np.zeros_like(sample.alpha))):
-        assert wear_cap(picture, np.random.default_rng(0)) is picture
+def test_defocus_blurs_about_as_much_as_a_gaussian_of_its_width() -> None:
+    # a sharp edge becomes an S-curve whose slope tells the standard deviation: peak of its derivative / area
+    scene = torch.zeros(256, 256, 3, dtype=torch.uint8)
+    scene[:, 128:] = 255
+    slopes = []
+    for seed in range(40):
+        part = background_crop(scene, 256, np.random.default_rng(seed), defocus=1.0)
+        profile = part[:, :, 0].float().mean(0).numpy()
+        step = np.diff(profile)
+        if step.sum() < 250:
+            continue
+        centre = (step * np.arange(255)).sum() / step.sum()
+        slopes.append(np.sqrt((step * (np.arange(255) - centre) ** 2).sum() / step.sum()))
+    # sigma is uniform in [0.5, 6] * 256 / 512, plus what enlarging the crop itself adds
+    assert 0.5 < np.median(slopes) < 3.2
+    assert max(slopes) > 2.2
+    sharp = background_crop(scene, 256, np.random.default_rng(1), defocus=0.0)[:, :, 0].float().mean(0)
+    assert sharp.diff().max() > 100

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from modnet_lib import paths
-from modnet_lib.data.compositing import colour_jitter, composite
+from modnet_lib.data.compositing import apply_colour, composite, harmony
 from modnet_lib.data.loaders import (
     CompositionDataset,
     StagedSampler,
@@ -52,14 +52,14 @@ def dataset(source) -> CompositionDataset:
 
 
 def equal(first, second) -> bool:
-    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(first, second, strict=True))
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_a_sample_depends_on_seed_and_number_only(dataset, source) -> None:
     forward = [dataset[i, 64] for i in range(50)]  # more than an epoch
     for i in (49, 3, 44, 17, 45, 0):
         assert equal(dataset[i, 64], forward[i])
-    fresh = CompositionDataset(source.foregrounds, source.backgrounds, seed=5, in_memory=True)
+    fresh = CompositionDataset(source.foregrounds, source.backgrounds, seed=5, memory=1)
     assert equal(fresh[33, 64], forward[33])
     other = CompositionDataset(source.foregrounds, source.backgrounds, seed=6)
     assert not any(equal(other[i, 64], forward[i]) for i in range(10))
@@ -73,7 +73,7 @@ def test_an_epoch_has_5_natural_crops_and_10_composites_of_every_foreground(sour
     assert len(dataset) == 45
     for number in range(45 * epoch, 45 * (epoch + 1)):
         source.read.clear()
-        is_natural = dataset[number, 64][4]
+        is_natural = dataset[number, 64][3]
         ((_, which),) = [key for key in source.read if key[0] == "foreground"]
         total[which] += 1
         natural[which] += is_natural
@@ -85,7 +85,7 @@ def test_an_epoch_has_5_natural_crops_and_10_composites_of_every_foreground(sour
 def test_other_proportions_can_be_asked_for(source) -> None:
     dataset = CompositionDataset(source.foregrounds, source.backgrounds, 0, natural=1, composites=3)
     assert len(dataset) == 12
-    assert sum(dataset[i, 64][4] for i in range(12)) == 3
+    assert sum(dataset[i, 64][3] for i in range(12)) == 3
 
 
 def test_some_composites_are_empty(source) -> None:
@@ -95,17 +95,31 @@ def test_some_composites_are_empty(source) -> None:
     empty = {True: [], False: []}
     for i in range(90):
         sample = dataset[i, 64]
-        empty[sample[4]].append(not sample[1].any())
+        empty[sample[3]].append(not sample[1][..., 3].any())
     assert not any(empty[True])
     assert 15 <= sum(empty[False]) <= 45  # of 60; nine standard deviations would be outside
 
 
-def test_in_memory_reads_each_picture_once(source) -> None:
-    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 0, in_memory=True)
+def test_pictures_that_are_kept_are_read_once(source) -> None:
+    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 0, memory=1)
     for i in range(45):
         dataset[i, 64]
     assert set(source.read.values()) == {1}
     assert len(source.read) == 5
+
+
+def test_no_more_is_kept_than_allowed(source) -> None:
+    one = sum(part.nbytes for part in source.samples[0])
+    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 0, memory=2.5 * one / 2**30)
+    for i in range(45):
+        dataset[i, 64]
+    kept = sum(part.nbytes for value in dataset.kept.values() for part in value if torch.is_tensor(part))
+    assert 0 < dataset.kept_bytes <= 2.5 * one
+    assert kept == dataset.kept_bytes
+    assert max(source.read.values()) > 1  # the rest is read again
+    again = CompositionDataset(source.foregrounds, source.backgrounds, 0)
+    assert equal(dataset[7, 64], again[7, 64])
+    assert not again.kept
 
 
 def test_nothing_to_compose_is_refused(source) -> None:
@@ -148,26 +162,51 @@ def test_assembled_batches_are_in_range_and_consistent(dataset) -> None:
         assert set(batch.trimap.unique().tolist()) == {0, 0.5, 1}
         soft = (batch.true_alpha > 0) & (batch.true_alpha < 0.9)
         assert (batch.trimap[soft] == 0.5).all()
-        torch.testing.assert_close(batch.true_alpha[:, 0], raw.alpha.float() / 255)
+        torch.testing.assert_close(batch.true_alpha[:, 0], raw.cutout[..., 3].float() / 255)
         assert raw.natural.any()
         assert not raw.natural.all()
 
 
 def test_composites_obey_eq_1_and_natural_crops_are_the_photograph(dataset) -> None:
     raw = collate([dataset[i, 64] for i in range(45)])
-    identity = torch.from_numpy(colour_jitter(np.random.default_rng(0), 0.0))
-    colours = raw.colours.clone()
-    colours[:, 2] = identity  # without the last map nothing is clamped after Eq. 1
-    batch = assemble(raw._replace(colours=colours))
+    batch = assemble(raw)
     composed = composite(batch.foreground, batch.background, batch.true_alpha)
     made = ~raw.natural
     torch.testing.assert_close(batch.image[made], composed[made], rtol=0, atol=1e-6)
-    photographs = raw.image[raw.natural].permute(0, 3, 1, 2) / 255
+    photographs = apply_colour(raw.image.permute(0, 3, 1, 2) / 255, raw.colours[raw.natural, 0])
     torch.testing.assert_close(batch.image[raw.natural], photographs, rtol=0, atol=1e-5)
-    # F and B of natural crops keep their colours too, else Eq. 1 would not give the photograph back
-    assert (composed[raw.natural] - batch.image[raw.natural]).abs().mean() < 0.01
-    assert torch.allclose(raw.colours[raw.natural][:, :2], identity.expand(15, 2, 3, 4), atol=1e-6)
-    assert not torch.allclose(raw.colours[made][:, :2], identity.expand(30, 2, 3, 4), atol=1e-2)
+    # F and B of natural crops change as I does, else Eq. 1 would not give the photograph back
+    assert torch.equal(raw.colours[raw.natural, 0], raw.colours[raw.natural, 1])
+    assert (composed[raw.natural] - batch.image[raw.natural]).abs().mean() < 0.02
+    assert not torch.allclose(raw.colours[made, 0], raw.colours[made, 1], atol=1e-2)
+    assert len(raw.image) == 15
+
+
+def test_only_some_composites_are_harmonised_and_eq_1_still_holds(source) -> None:
+    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 3, harmonise=0.5)
+    plain = CompositionDataset(source.foregrounds, source.backgrounds, 3)
+    raw, without = (collate([data[i, 64] for i in range(45)]) for data in (dataset, plain))
+    moved = raw.harmony > 0
+    assert not without.harmony.any()
+    assert not (moved & raw.natural).any()
+    assert 8 <= int(moved.sum()) <= 24  # of 30
+    batch, reference = assemble(raw), assemble(without)
+    composed = composite(batch.foreground, batch.background, batch.true_alpha)
+    torch.testing.assert_close(batch.image[~raw.natural], composed[~raw.natural], rtol=0, atol=1e-6)
+    same = ~moved & (raw.colours == without.colours).flatten(1).all(1)
+    assert same.sum() > 5
+    torch.testing.assert_close(batch.image[same], reference.image[same])
+    first = int(moved.nonzero()[0])
+    foreground, background, alpha = (
+        part[first : first + 1].permute(0, 3, 1, 2) / 255
+        for part in (raw.cutout[..., :3], raw.background, raw.cutout[..., 3:])
+    )
+    maps = harmony(foreground, background, alpha, raw.harmony[first : first + 1])
+    # the jitter comes after: it is the camera that sees both
+    expected = apply_colour(foreground, maps)
+    if expected.min() > 0 and expected.max() < 1:
+        expected = apply_colour(expected, raw.colours[first : first + 1, 0])
+        torch.testing.assert_close(batch.foreground[first : first + 1], expected, rtol=0, atol=1e-4)
 
 
 def test_each_picture_gets_a_trimap_of_its_own_width(dataset) -> None:
@@ -194,20 +233,22 @@ def test_flips_turn_all_parts_together(make_sample) -> None:
     )
     sides = set()
     for i in range(40):
-        crop_image, crop_alpha = dataset[i, 64][:2]
-        agreement = (crop_image[..., 0] > 127) == (crop_alpha > 127)
+        crop_image, cutout = dataset[i, 64][:2]
+        crop_alpha = cutout[..., 3].numpy()
+        agreement = (crop_image[..., 0].numpy() > 127) == (crop_alpha > 127)
         assert agreement.mean() > 0.98
         if crop_alpha[:, 0].all() != crop_alpha[:, -1].all():
             sides.add(bool(crop_alpha[:, 0].all()))
     assert sides == {True, False}
 
 
-def test_portraits_are_rendered_once(tmp_path) -> None:
-    first = read_portrait(7, 64, tmp_path)
-    times = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
-    second = read_portrait(7, 64, tmp_path)
+def test_portraits_are_rendered_once(without_data) -> None:
+    first = read_portrait(7, 64)
+    times = {p.name: p.stat().st_mtime_ns for p in paths.CACHE.rglob("*_*")}
+    assert len(times) == 3
+    second = read_portrait(7, 64)
     assert equal(first, second)
-    assert times == {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    assert times == {p.name: p.stat().st_mtime_ns for p in paths.CACHE.rglob("*_*")}
     weight = first.alpha[..., None] / 255
     composed = weight * first.foreground + (1 - weight) * first.background
     assert np.abs(composed - first.image).max() <= 0.5 + 1e-6
@@ -229,3 +270,16 @@ def test_a_data_folder_that_is_missing_is_named(monkeypatch, tmp_path) -> None:
         training_data(DataConfig(real=True, portraits=1, scenes=1), 0)
     # a profile that does not want real data does not look
     assert len(training_data(DataConfig(real=False, portraits=1, scenes=1), 0)) == 15
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_makes_the_same_samples(source) -> None:
+    both = [
+        CompositionDataset(source.foregrounds, source.backgrounds, 5, harmonise=0.5, memory=1, device=device)
+        for device in ("cpu", "cuda")
+    ]
+    for raw, on_gpu in zip(*(training_loader(d, [(64, 15, 3)], workers=2) for d in both), strict=True):
+        assert on_gpu.cutout.is_cuda
+        for mine, theirs in zip(assemble(raw), assemble(on_gpu, "cuda"), strict=True):
+            assert (mine - theirs.cpu()).abs().mean() < 1 / 255
+            assert (mine - theirs.cpu()).abs().median() < 1e-3
