@@ -18,6 +18,8 @@ Color = Sequence[float] | Array
 Place = Callable[[Array], Array]
 Rng = np.random.Generator
 
+QUADS = np.array([[0, 1, 4, 5], [1, 2, 3, 4], *([k, k + 1, 8 - k, 9 - k] for k in range(4))])
+TILES, STEP = 16, 4  # coverage is counted in tiles, so many a side, with a margin in pixels
 SHIFT = 4  # fractional bits of the coordinates handed to the rasteriser
 # Defaults of `Canvas.paint`, which says what they mean.
 PAINT: dict[str, Any] = dict.fromkeys(("depth", "soft", "shadow"), 0.0)
@@ -110,22 +112,36 @@ def extend(premultiplied: Array, alpha: Array) -> Array:
     return known * straight + (1 - known) * cv2.resize(extend(*small), (w, h), interpolation=cv2.INTER_LINEAR)
 
 
-class Canvas:
-    """Binary coverage at ``ss`` samples a pixel and side, and premultiplied colour at two.
+def solid(poly: Array, sample: float, step: float) -> Array:
+    """Outline of a shape for a rasteriser with samples ``sample`` apart; edges are at most ``step`` long."""
+    # The rasteriser also sets the samples its outline runs through, half a sample to each side along the axis it
+    # steps across: pull the outline in by as much.
+    ring = np.concatenate([poly[-1:], poly, poly[:1]])
+    d = ring[2:] - ring[:-2]
+    n = d[:, ::-1] * (-1, 1) / np.maximum(np.hypot(d[:, 0], d[:, 1]), 1e-12)[:, None]
+    turn = np.sign(poly[:, 0] @ ring[2:, 1] - poly[:, 1] @ ring[2:, 0])
+    inset = poly + n * np.abs(n).max(-1, keepdims=True) * turn * 0.5 * sample
+    ring = np.concatenate([inset, inset[:1]])
+    count = np.ceil(np.abs(np.diff(ring, axis=0)).max(-1) / step).astype(int).clip(1)
+    start = np.repeat(np.arange(len(poly)), count)
+    f = (np.arange(len(start)) - np.repeat(np.cumsum(count) - count, count)) / np.repeat(count, count)
+    return ring[start] + (ring[start + 1] - ring[start]) * f[:, None]
 
-    Colour varies little inside a pixel; coverage is what the matte is made of, so it is sampled finely.
+
+class Canvas:
+    """Premultiplied colour at two samples a pixel and side, and the shapes and strands that cover the picture.
+
+    Colour varies little inside a pixel; coverage is what the matte is made of, so it is sampled finely, at the
+    end, from all shapes at once.
     """
 
-    def __init__(self, size: int, ss: int, light: Array, probe: tuple[int, Box] | None = None) -> None:
-        self.size, self.ss, self.light = size, ss, light
-        self.mask = np.zeros((size * ss, size * ss), np.uint8)
-        # Coverage targets: samples, samples a pixel, box. A probe samples one window more finely.
-        self.targets: list[tuple[Array, int, Box]] = [(self.mask, ss, (0, 0, size, size))]
-        if probe is not None:
-            side = (probe[1][2] - probe[1][0]) * probe[0]
-            self.targets.append((np.zeros((side, side), np.uint8), *probe))
+    def __init__(self, size: int, light: Array) -> None:
+        self.size, self.light = size, light
         self.rgb = np.zeros((2 * size, 2 * size, 3), np.float32)
         self.cov = np.zeros((2 * size, 2 * size), np.float32)
+        self.inside = np.zeros((size, size), bool)  # pixels that a shape covers with all their neighbours
+        self.shapes: list[Array] = []
+        self.strands: list[tuple[Array, Array, Array]] = []
 
     def window(self, points: Array, pad: float) -> Box:
         """Whole-pixel box (x0, y0, x1, y1) around frame points; it is empty out of the frame."""
@@ -137,15 +153,15 @@ class Canvas:
         """Fixed-point sample coordinates of frame points at ``scale`` samples a pixel."""
         return np.round(((points * self.size - box[:2]) * scale - 0.5) * 2**SHIFT).astype(np.int32)
 
-    def solid(self, mask: Array, poly: Array, ss: int, box: Box) -> None:
-        """Fill a polygon into a coverage mask of ``ss`` samples a pixel."""
-        # The rasteriser also sets the samples its outline runs through: pull the outline in by half a sample.
-        ring = np.concatenate([poly[-1:], poly, poly[:1]])
-        d = ring[2:] - ring[:-2]
-        n = d[:, ::-1] * (-1, 1) / np.maximum(np.hypot(d[:, 0], d[:, 1]), 1e-12)[:, None]
-        turn = np.sign(ring[:-1, 0] @ ring[1:, 1] - ring[:-1, 1] @ ring[1:, 0])
-        inset = poly + n * turn * 0.5 / (self.size * ss)
-        cv2.fillPoly(mask, [self.fixed(inset, ss, box)], 255, cv2.LINE_8, SHIFT)
+    def cover(self, polys: list[Array], box: Box, reach: int) -> Array:
+        """Add shapes to the coverage; True (h, w) where they cover a pixel and all within ``reach`` of it."""
+        core = np.zeros((box[3] - box[1], box[2] - box[0]), np.uint8)
+        for p in polys:
+            cv2.fillPoly(core, [self.fixed(p, 1, box)], 1, cv2.LINE_8, SHIFT)
+        core = cv2.erode(core, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0
+        self.inside[box[1] : box[3], box[0] : box[2]] |= core
+        self.shapes += polys
+        return core
 
     def relief(self, cov: Array, depth: float) -> Array:
         """Light (h, w) float32, about 0.5 to 1.2, on a piece blown up like a cushion."""
@@ -176,8 +192,8 @@ class Canvas:
         raw = np.zeros((2 * (y1 - y0), 2 * (x1 - x0)), np.uint8)
         for p in polys:
             cv2.fillPoly(raw, [self.fixed(p, 2, box)], 255, cv2.LINE_AA, SHIFT)
-            for target in self.targets if s.solid else ():
-                self.solid(target[0], p, *target[1:])
+        if s.solid:
+            self.cover(polys, box, 2)
         cov = raw * np.float32(1 / 255)
         if s.clip is not None:
             raw[:] = 0
@@ -215,38 +231,36 @@ class Canvas:
     def blend(self, view: tuple[slice, slice], cov: Array, layer: Array, solid: bool) -> None:
         """Put a layer of straight colour over the canvas; without ``solid`` coverage stays as it is."""
         target, c = self.rgb[view], cov[..., None]
+        step = np.subtract(layer if solid else layer * self.cov[view][..., None], target)
+        step *= c
+        target += step
         if solid:
-            target += c * (layer - target)
             self.cov[view] += cov * (1 - self.cov[view])
-        else:
-            target += c * (layer * self.cov[view][..., None] - target)
 
     def hair(self, rng: Rng, strands: Array, color: Color, width: float, mass: list[Array], s: Any) -> None:
         """Draw strands (N, M, 2) in frame units, ``width`` wide at the root, over an opaque ``mass``."""
         box = x0, y0, x1, y1 = self.window(np.concatenate([strands.reshape(-1, 2), *mass]), 0.03)
         if x1 <= x0 or y1 <= y0:
             return
-        h, w, ss = y1 - y0, x1 - x0, self.ss
-        mask = np.zeros((h * ss, w * ss), np.uint8)
+        h, w = y1 - y0, x1 - x0
+        raw = np.zeros((2 * h, 2 * w), np.uint8)
         for p in mass:
-            for target in ((mask, ss, box), *self.targets[1:]):
-                self.solid(target[0], p, *target[1:])
+            cv2.fillPoly(raw, [self.fixed(p, 2, box)], 255, cv2.LINE_AA, SHIFT)
+        core = self.cover(mass, box, 2)
         # Coverage: short runs of each strand, thinner towards the tip. Runs deep inside the mass add nothing.
         count, points = strands.shape[:2]
-        starts, t = np.arange(0, points - 1, 2), np.linspace(0, 1, points)
+        step = 2 if s.curl or np.ptp(strands[:, :5], 1).max() * TILES > 1 else 4
+        starts, t = np.arange(0, points - 1, step), np.linspace(0, 1, points)
         wide = width * (1 - 0.85 * t**1.5) * rng.uniform(0.7, 1.25, (count, 1)) * self.size
-        pick = rng.random((count, len(starts)))
-        core = cv2.resize(mask, (w, h), interpolation=cv2.INTER_AREA)
-        reach = 2 * max(int(0.012 * self.size), 1) + 1
-        core = cv2.erode(core, np.ones((reach, reach), np.uint8), borderValue=255) == 255
-        runs = strands[:, np.minimum(starts[:, None] + np.arange(3), points - 1)]
+        self.strands.append((strands, wide, rng.random((count, len(starts)))))
+        runs = strands[:, starts[:, None] + np.arange(step + 1)]
         at = np.clip((runs * self.size - (x0, y0)).astype(int), 0, (w - 1, h - 1))
         outside = ~core[at[..., 1], at[..., 0]].all(-1)
-        for target in ((mask, ss, box), *self.targets[1:]):
-            self.runs(strands, starts, wide, pick, outside, *target)
-        whole = self.mask[y0 * ss : y1 * ss, x0 * ss : x1 * ss]
-        np.maximum(whole, mask, out=whole)
-        cov = cv2.resize(mask, (2 * w, 2 * h), interpolation=cv2.INTER_AREA) * np.float32(1 / 255)
+        level = np.ceil(np.clip(wide[:, starts] * 2, 0, 1) * 5)
+        for k in range(1, 6):
+            lines = list(self.fixed(runs[outside & (level == k)], 2, box))
+            cv2.polylines(raw, lines, False, 51 * k, 1, cv2.LINE_AA, SHIFT)
+        cov = raw * np.float32(1 / 255)
         # Colour: each strand has its own tone, dark at the root and bright in a band across the lock.
         base, t = np.asarray(color, np.float32), t[starts]
         layer = np.empty((2 * h, 2 * w, 3), np.uint8)
@@ -267,43 +281,101 @@ class Canvas:
             self.rgb[view] *= (1 - s.shadow * cv2.blur(cv2.blur(cov, (k, k)), (k, k)))[..., None]
         self.blend(view, cov, layer.astype(np.float32), True)
 
-    def runs(
-        self,
-        strands: Array,
-        starts: Array,
-        wide: Array,
-        pick: Array,
-        keep: Array,
-        mask: Array,
-        ss: int,
-        box: Box,
-    ) -> None:
-        """Fill the runs to ``keep`` of strands that are ``wide`` pixels into a coverage mask."""
-        # As in `solid`, half a sample on each side comes from the outline; below that, leave out some runs.
-        # The ends of a run are pulled in likewise, so that runs touch without overlapping.
-        fine, points = wide * ss, strands.shape[1]
-        normal = normals(strands)
-        pull = normal[..., ::-1] * np.array([0.5, -0.5]) / (self.size * ss)
-        half = normal * (np.maximum(fine - 1, 0) / (2 * self.size * ss))[..., None]
-        left, right = (
-            np.stack([(c + (1 - k) * pull)[:, np.minimum(starts + k, points - 1)] for k in range(3)], 2)
-            for c in (strands + half, strands - half)
-        )
-        keep = keep & (fine[:, starts] > 0.9 * pick)
-        outlines = np.concatenate([left[keep], right[keep][:, ::-1]], 1)
-        low, high = np.array(box[:2]) / self.size, np.array(box[2:]) / self.size
-        inside = (outlines < high).all(-1).any(-1) & (outlines > low).all(-1).any(-1)
-        for outline in self.fixed(outlines[inside], ss, box):
-            cv2.fillPoly(mask, [outline], 255, cv2.LINE_8, SHIFT)
+    def runs(self, ss: int) -> Array:
+        """Outlines (N, 10, 2) in frame units of the strands' runs that are not deep inside the person."""
+        found = [np.empty((0, 10, 2))]
+        for strands, wide, pick in self.strands:
+            step = (strands.shape[1] - 1) // pick.shape[1]
+            starts = np.arange(0, strands.shape[1] - 1, step)
+            part = starts[:, None] + np.arange(step + 1)
+            at = np.clip((strands[:, part] * self.size).astype(int), 0, self.size - 1)
+            # As in `solid`, half a sample on each side comes from the outline; below that, leave out some runs.
+            # The ends of a run are pulled in likewise, so that runs touch without overlapping.
+            normal = normals(strands)
+            line, fine = np.abs(normal).max(-1), wide * ss
+            keep = ~self.inside[at[..., 1], at[..., 0]].all(-1) & (fine[:, starts] > line[:, starts] * pick)
+            rows, cols = np.nonzero(keep)
+            part = part[cols]
+            rows = rows[:, None]
+            half = (
+                normal[rows, part]
+                * (np.maximum(fine - line, 0) / (2 * self.size * ss))[rows, part][..., None]
+            )
+            pull = normal[rows, part][..., ::-1] * np.array([0.5, -0.5]) / (self.size * ss)
+            ends = np.zeros((step + 1, 1))
+            ends[0], ends[-1] = 1, -1
+            curve = strands[rows, part] + pull * ends
+            ring = np.concatenate([curve + half, (curve - half)[:, ::-1]], 1)
+            found.append(np.concatenate([ring, ring[:, -1:].repeat(10 - ring.shape[1], 1)], 1))
+        return np.concatenate(found)
 
-    def finish(self) -> tuple[Array, Array]:
-        """Foreground (H, W, 3) uint8 and alpha (H, W) float32, of the probe's window if there is one."""
-        mask, _, (x0, y0, x1, y1) = self.targets[-1]
-        # Averages of 8 x 8 binary samples survive eight bits: 64 steps fit in 255, so they can be recovered.
-        eighth = cv2.resize(mask, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA)
-        alpha = np.round(eighth.astype(np.float32) * (64 / 255)) / 64
-        alpha = cv2.resize(alpha, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
-        half = (self.size, self.size)
-        rgb, cov = (cv2.resize(a, half, interpolation=cv2.INTER_AREA) for a in (self.rgb, self.cov))
-        color = extend(rgb, cov)[y0:y1, x0:x1]
-        return np.clip(np.round(color), 0, 255).astype(np.uint8), np.clip(alpha, 0, 1)
+    def coverage(self, ss: int, box: Box) -> Array:
+        """Share (h, w) float32 of each pixel in ``box`` that the union of all shapes covers."""
+        hidden = [
+            self.inside[y0:y1, x0:x1].all() for x0, y0, x1, y1 in (self.window(p, 0) for p in self.shapes)
+        ]
+        shapes = [p for p, deep in zip(self.shapes, hidden, strict=True) if not deep]
+        inset = [solid(p, 1 / (self.size * ss), STEP / self.size) for p in shapes]
+        bounds = np.array([(*p.min(0), *p.max(0)) for p in inset]).reshape(-1, 2, 2) * self.size
+        runs = self.runs(ss)
+        # The quick fill needs outlines that every row meets at most twice.
+        turns = np.sign(np.diff(runs[..., 1], axis=1, append=runs[:, :1, 1]))
+        for k in range(1, 10):
+            turns[:, k] += (turns[:, k] == 0) * turns[:, k - 1]
+        plain = (turns * np.roll(turns, 1, 1) < 0).sum(1) == 2
+        # Sort runs into tiles.
+        side = -(-self.size // TILES)
+        low, high = (np.floor(f(runs * self.size, 1) / side).astype(int) for f in (np.min, np.max))
+        reach = (high - low).max(0, initial=0) + 1
+        cells = np.stack([low + np.array((i, j)) for i in range(reach[0]) for j in range(reach[1])])
+        names = np.where(
+            ((cells >= 0) & (cells < TILES) & (cells <= high)).all(-1),
+            cells[..., 1] * TILES + cells[..., 0],
+            -1,
+        )
+        order = np.argsort(names, axis=None, kind="stable")
+        edges = np.searchsorted(names.ravel()[order], np.arange(TILES**2 + 1))
+        grid = np.arange(TILES) * side
+        xs, ys = (
+            (bounds[:, 0, i] < grid[:, None] + side) & (bounds[:, 1, i] > grid[:, None]) for i in (0, 1)
+        )
+        touch = ys[:, None] & xs[None]
+        alpha, buffer = self.inside.astype(np.float32), np.empty((side * ss, side * ss + 64), np.uint8)
+        for tile in range(TILES**2):
+            x0, y0 = side * (tile % TILES), side * (tile // TILES)
+            x1, y1 = min(x0 + side, self.size), min(y0 + side, self.size)
+            if min(x1, box[2]) <= max(x0, box[0]) or min(y1, box[3]) <= max(y0, box[1]):
+                continue
+            some = order[edges[tile] : edges[tile + 1]] % len(runs) if len(runs) else order
+            near = np.nonzero(touch[tile // TILES, tile % TILES])[0]
+            if not len(some) + len(near) or self.inside[y0:y1, x0:x1].all():
+                continue
+            mask = buffer[: (y1 - y0) * ss, : (x1 - x0) * ss]
+            mask[:] = 0
+            cut = np.array([(x0 - STEP, y0 - STEP), (x1 + STEP, y1 + STEP)]) / self.size
+            for k in near:
+                # An outline without long edges is cut to the tile by clipping its points.
+                ring = self.fixed(np.clip(inset[k], *cut), ss, (x0, y0, x1, y1))
+                ring = ring[(ring != np.roll(ring, 1, 0)).any(-1)]
+                if len(ring):
+                    cv2.fillPoly(mask, [ring], 1, cv2.LINE_8, SHIFT)
+            for outline, quick in zip(self.fixed(runs[some], ss, (x0, y0, x1, y1)), plain[some], strict=True):
+                if quick:
+                    cv2.fillConvexPoly(mask, outline, 1, cv2.LINE_8, SHIFT)
+                else:
+                    quads = QUADS[:2] if (outline[5] == outline[9]).all() else QUADS[2:]
+                    for quad in quads:
+                        cv2.fillConvexPoly(mask, outline[quad], 1, cv2.LINE_8, SHIFT)
+            # Count samples eight at a time: the product gathers the eight bytes of a word in its top byte.
+            words = mask.view(np.uint64).reshape(y1 - y0, ss // 8, 8, x1 - x0, ss // 8).sum(2)
+            count = ((words * np.uint64(0x0101010101010101)) >> np.uint64(56)).sum((1, 3))
+            alpha[y0:y1, x0:x1] = count / np.float32(ss * ss)
+        return alpha[box[1] : box[3], box[0] : box[2]]
+
+    def finish(self, ss: int, box: Box) -> tuple[Array, Array]:
+        """Foreground (h, w, 3) uint8 and alpha (h, w) float32 of a box, from ``ss`` samples a pixel and side."""
+        rgb, cov = (
+            cv2.resize(a, (self.size, self.size), interpolation=cv2.INTER_AREA) for a in (self.rgb, self.cov)
+        )
+        color = extend(rgb, cov)[box[1] : box[3], box[0] : box[2]]
+        return np.clip(np.round(color), 0, 255).astype(np.uint8), self.coverage(ss, box)

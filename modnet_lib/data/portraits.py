@@ -18,6 +18,7 @@ import numpy as np
 
 from modnet_lib.data.drawing import (
     Array,
+    Box,
     Canvas,
     Color,
     Place,
@@ -31,6 +32,7 @@ from modnet_lib.data.drawing import (
 )
 from modnet_lib.data.scenes import render_background
 
+SAMPLES = 12288  # coverage samples across the frame, at least
 HAIR_KINDS = ("straight_long", "wavy", "curly", "coils", "short", "bob", "braid", "bun", "bald", "beard")
 BODY_KINDS = ("head", "half", "full")
 AGES = ("child", "adult", "old")
@@ -210,9 +212,7 @@ class Portrait:
 class _Figure:
     """One person: where the head and body are, what they look like, and how each part is drawn."""
 
-    def __init__(
-        self, seed: int, size: int, ss: int, pose: Pose, probe: Any, forced: dict[str, str | None]
-    ) -> None:
+    def __init__(self, seed: int, size: int, pose: Pose, forced: dict[str, str | None]) -> None:
         rng = np.random.default_rng([seed, 1])
         drawn = {
             "hair": rng.choice(HAIR_KINDS),
@@ -223,7 +223,7 @@ class _Figure:
         self.motion = pose
         self.rng, self.hair_rng = np.random.default_rng([seed, 2]), np.random.default_rng([seed, 3])
         light = np.array([rng.choice([-1, 1]) * rng.uniform(0.25, 0.65), -rng.uniform(0.3, 0.6), 0.75])
-        self.canvas = Canvas(size, ss, light / np.linalg.norm(light), probe)
+        self.canvas = Canvas(size, light / np.linalg.norm(light))
         low, high = {"head": (0.6, 0.74), "half": (0.255, 0.31), "full": (0.118, 0.127)}[self.body]
         self.unit = rng.uniform(low, high)
         top = {"head": 0.1, "half": rng.uniform(0.08, 0.13), "full": rng.uniform(0.07, 0.09)}[self.body]
@@ -690,7 +690,7 @@ class _Figure:
         self.canvas.paint(self.place(ellipse(a[0], a[1], 0.075, 0.04)), self.accent, depth=0.6, shadow=0.3)
         self.lock(rows, 160, clump=0.012, body=True, mass=0.8)
 
-    def draw(self) -> Portrait:
+    def draw(self, ss: int, box: Box) -> Portrait:
         """Everything from back to front."""
         self.hair_behind()
         if self.body == "full":
@@ -718,7 +718,7 @@ class _Figure:
         names = {"hair": self.hair, "hair_color": self.hair_name, "body": self.body, "skin": self.skin_name}
         names |= {"age": self.age, "clothing": self.clothing, "fabric": self.fabric}
         names |= {"pose": self.pose, "glasses": self.glasses, "hat": self.hat, "held": self.held}
-        return Portrait(*self.canvas.finish(), names | {"scarf": "yes" if self.scarf else "none"})
+        return Portrait(*self.canvas.finish(ss, box), names | {"scarf": "yes" if self.scarf else "none"})
 
 
 def render_portrait(
@@ -746,7 +746,7 @@ def render_portrait(
         for a held object, or for "none", changes as little else as possible.
     supersample : int
         Coverage samples a pixel and side; rounded up to a multiple of eight, and raised for small pictures so
-        that at least 4096 samples span the frame.
+        that at least ``SAMPLES`` samples span the frame.
     pose : Pose
         Departure of an animated person from the person of the seed.
     window : tuple of int, optional
@@ -774,10 +774,8 @@ def render_portrait(
         raise ValueError(f"expected a window (x, y, side) inside of {size} pixels, got {window}")
     if supersample < 1 or side * supersample > 16384:
         raise ValueError(f"supersample must be in [1, {16384 // side}] at size {side}, got {supersample}")
-    least = 8 * int(np.ceil(4096 / size / 8))
-    ss = max(8 * int(np.ceil(supersample / 8)), least)
-    probe = (ss, (x, y, x + side, y + side)) if window else None
-    return _Figure(seed, size, least if probe else ss, pose, probe, forced).draw()
+    ss = 8 * int(np.ceil(max(supersample, SAMPLES / size) / 8))
+    return _Figure(seed, size, pose, forced).draw(ss, (x, y, x + side, y + side))
 
 
 def render_composite(

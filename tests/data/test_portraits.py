@@ -90,9 +90,9 @@ def test_alpha_agrees_with_many_more_samples(size: int, crop: int, more: int, ha
 
 
 def test_solid_shapes_have_their_geometric_area() -> None:
-    canvas = drawing.Canvas(64, 32, np.array([0.0, 0.0, 1.0]))
+    canvas = drawing.Canvas(64, np.array([0.0, 0.0, 1.0]))
     canvas.paint(drawing.ellipse(0.4, 0.5, 0.21, 0.13, n=200), (200, 100, 50))
-    foreground, alpha = canvas.finish()
+    foreground, alpha = canvas.finish(32, (0, 0, 64, 64))
     assert alpha.mean() == pytest.approx(np.pi * 0.21 * 0.13, rel=2e-3)
     # Colour reaches every pixel, also the ones far away from the shape.
     assert np.abs(foreground.astype(int) - (200, 100, 50)).max() <= 1
