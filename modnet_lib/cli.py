@@ -1,19 +1,43 @@
-"""The command line: ``modnet matte``, ``modnet train``, ``modnet evaluate``, ``modnet reproduce``."""
+"""The command line: ``modnet matte``, ``train``, ``evaluate``, ``reproduce`` and ``data``."""
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich import progress
 from rich.console import Console
 from rich.table import Table
 
 from modnet_lib import paths
 
 app = typer.Typer(help="Trimap-free portrait matting, from data to matte.", no_args_is_help=True)
+data = typer.Typer(help="Data sets: what there is, getting it, checking it.", no_args_is_help=True)
+app.add_typer(data, name="data")
 console = Console()
 Checkpoint = Annotated[
     Path, typer.Option(help="Another checkpoint than the shipped one.", show_default="the shipped one")
 ]
+
+Name = Annotated[str, typer.Argument(help="A data set, as `modnet data list` names it.")]
+Root = Annotated[
+    Path | None, typer.Option(help="The data set's folder.", show_default="its place in $MODNET_DATA")
+]
+
+
+def _say(text: object, style: str | None = None) -> None:
+    console.print(str(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _mistakes(*more: type[Exception]) -> Iterator[None]:
+    """Mistakes end with a message and exit code 1."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError, *more) as error:
+        _say(error, "red")
+        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -31,20 +55,15 @@ def matte(
     targets = [folder / f"{image.stem}.png" for image in images]
     twice = sorted({target.name for target in targets if targets.count(target) > 1})
     if twice:
-        console.print(
-            f"[red]several pictures would be written to {', '.join(twice)}; cut them out separately[/red]"
-        )
+        _say(f"several pictures would be written to {', '.join(twice)}; cut them out separately", "red")
         raise typer.Exit(1)
-    try:
+    with _mistakes():
         matter = Matter.from_pretrained(checkpoint)
         folder.mkdir(parents=True, exist_ok=True)
         for image, target in zip(images, targets, strict=True):
             cutout = matter.cutout(image)
             (cutout.getchannel("A") if alpha_only else cutout).save(target)
-            console.print(f"{image} → {target}")
-    except (ValueError, FileNotFoundError) as error:
-        console.print(f"[red]{error}[/red]")
-        raise typer.Exit(1) from error
+            _say(f"{image} → {target}")
 
 
 @app.command()
@@ -56,11 +75,8 @@ def train(
     from modnet_lib.profiles import Profile
     from modnet_lib.training.recipes import supervised
 
-    try:
+    with _mistakes(FloatingPointError):
         supervised(Profile.load(recipe), folder)
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
-        console.print(f"[red]{error}[/red]")
-        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -76,12 +92,9 @@ def evaluate(
     from modnet_lib.inference import Matter
     from modnet_lib.training.recipes import measure
 
-    try:
+    with _mistakes():
         matter = Matter.from_pretrained(checkpoint, short_side=short_side)
         result = measure(matter, count)
-    except (ValueError, FileNotFoundError) as error:
-        console.print(f"[red]{error}[/red]")
-        raise typer.Exit(1) from error
     table = Table("metric", "mean", title=f"{result['data']}, {result['pictures']} pictures")
     for name, value in result["mean"].items():
         table.add_row(name, f"{value:.4f}")
@@ -102,12 +115,111 @@ def reproduce(
     """Run the notebooks through papermill and write an index of them."""
     from modnet_lib.reproduce import reproduce as run_series
 
-    try:
+    with _mistakes():
         runs = run_series(profile, only=only or (), force=force, console=console)
-    except (ValueError, FileNotFoundError) as error:
-        console.print(f"[red]{error}[/red]")
-        raise typer.Exit(1) from error
     if any(run.status == "failed" for run in runs):
+        raise typer.Exit(1)
+
+
+def _bar(title: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
+    return lambda jobs, count: progress.track(jobs, title, count, console=console)
+
+
+@data.command("list")
+def list_sources() -> None:
+    """Show every data set: what it is, how it is to be had, and whether it is at hand."""
+    from modnet_lib.data.sources import sources
+
+    with _mistakes():
+        root = paths.external_data()
+    table = Table("name", "what", "access", "at hand", "published")
+    for source in sources().values():
+        counts = [f"{split} {layout.count:,}" for split, layout in source.splits.items() if layout.count]
+        here = root is not None and (root / source.folder).is_dir()
+        table.add_row(source.name, source.title, source.access, "yes" if here else "no", ", ".join(counts))
+    console.print(table)
+    _say(f"MODNET_DATA is {root or 'not set'}")
+
+
+@data.command("check")
+def check_source(name: Name, root: Root = None) -> None:
+    """Decode every file of a data set; name what is missing, damaged or does not fit."""
+    from modnet_lib.data.sources import check
+
+    with _mistakes():
+        report = check(name, root, _bar("checking"))
+    for problem in report.problems:
+        _say(problem, "red")
+    if report.absent:
+        _say(f"not there: {', '.join(report.absent)}")
+    _say(f"{name}: {report.fine:,} fine, {len(report.problems):,} problems")
+    if report.problems:
+        raise typer.Exit(1)
+
+
+@data.command("fetch")
+def fetch_source(name: Name, root: Root = None) -> None:
+    """Download an open data set; of any other, say where to get it. Then check it."""
+    from modnet_lib.data.downloads import fetch
+    from modnet_lib.data.sources import find_source
+
+    with _mistakes():
+        source = find_source(name)
+        folder = root or source.root()
+        if not source.archives and not folder.is_dir():
+            _say(f"{source.title} cannot be fetched ({source.access}): {source.get}. {source.url}")
+            _say(f"Licence: {source.licence}. Put it into {folder}, then run: modnet data check {name}")
+            raise typer.Exit(1)
+        for archive in source.archives:
+            target = folder / archive.get("into", "")
+            if target.exists():
+                _say(f"{target} is there")
+                continue
+            columns = (*progress.Progress.get_default_columns(), progress.DownloadColumn())
+            with progress.Progress(*columns, console=console) as bar:
+                task = bar.add_task(target.name, total=None)
+                digest = fetch(
+                    archive["url"],
+                    target,
+                    sha256=archive.get("sha256"),
+                    keep=archive.get("keep", ()),
+                    progress=lambda done, total, bar=bar, task=task: bar.update(
+                        task, completed=done, total=total
+                    ),
+                )
+            _say(f"{target} has been fetched, SHA-256 {digest}")
+            if "sha256" not in archive:
+                _say(f"Nothing to compare it with: to pin it, write it into {paths.MANIFEST}")
+    check_source(name, root)
+
+
+@data.command("prepare")
+def prepare_source(
+    name: Name,
+    root: Root = None,
+    split: Annotated[
+        str | None, typer.Option(help="Which split.", show_default="the first with masks")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where results go.", show_default="data/cache/NAME")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.", show_default="one a core")] = None,
+) -> None:
+    """Turn a data set's masks into pseudo-mattes; a second call goes on where the first was cut."""
+    from modnet_lib.data.pseudo_mattes import prepare
+    from modnet_lib.data.sources import find_items, find_source
+
+    with _mistakes():
+        splits = find_source(name).splits
+        masked = [key for key, layout in splits.items() if {"mask", "label"} & layout.files.keys()]
+        if not masked:
+            raise ValueError(f"{name} has no masks to prepare: its mattes are used as they are")
+        items = find_items(name, root, split or masked[0])
+        ready, failures = prepare(items, folder or paths.CACHE / name, workers, _bar("pseudo-mattes"))
+    for key, reason in sorted(failures.items()):
+        _say(f"{key}: {reason}", "red")
+    _say(f"{name}: {len(ready):,} ready, {len(failures):,} failed")
+    if failures:
         raise typer.Exit(1)
 
 

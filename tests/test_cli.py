@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from modnet_lib import cli
 from modnet_lib.cli import app
 from modnet_lib.inference import Matter
 from modnet_lib.network import load_checkpoint, save_checkpoint
@@ -115,3 +116,102 @@ def test_pictures_of_the_same_name_do_not_overwrite_each_other(call, checkpoint,
     assert code == 1
     assert "x.png" in text
     assert not (tmp_path / "out").exists()
+
+
+# --- modnet data --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pairs(tmp_path, monkeypatch):
+    """Two of a user's own pairs below MODNET_DATA."""
+    monkeypatch.setenv("MODNET_DATA", str(tmp_path))
+    for folder in ("image", "alpha"):
+        (tmp_path / "pairs" / folder).mkdir(parents=True)
+        for name in ("a", "[b]"):  # brackets are markup to rich
+            Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / "pairs" / folder / f"{name}.png")
+    return tmp_path / "pairs"
+
+
+def test_data_list_says_what_is_at_hand(call, pairs, monkeypatch) -> None:
+    monkeypatch.setattr(cli.console, "_width", 200)
+    code, text = call("data", "list")
+    assert code == 0
+    rows = {cells[1].strip(): cells for line in text.split("││") if len(cells := ["", *line.split("│")]) > 4}
+    assert "9,421" in text and str(pairs.parent) in text
+    assert "yes" in rows["pairs"][4] and "no" in rows["cutouts"][4]
+    monkeypatch.setenv("MODNET_DATA", str(pairs / "gone"))
+    code, text = call("data", "list")
+    assert code == 1 and "MODNET_DATA" in text
+
+
+def test_data_check_counts_and_fails(call, pairs) -> None:
+    code, text = call("data", "check", "pairs")
+    assert code == 0 and "pairs: 2 fine, 0 problems" in text
+    (pairs / "alpha" / "[b].png").unlink()
+    code, text = call("data", "check", "pairs", "--root", pairs)
+    assert code == 1 and "1 fine, 1 problems" in text
+    assert "alpha/[b].jpg" in text or "alpha/[b]." in text
+    for name, words in (("cutouts", "no copy of Your cut-outs"), ("imagenet", "no source 'imagenet'")):
+        code, text = call("data", "check", name)
+        assert code == 1 and words in text and "Traceback" not in text
+
+
+def test_data_fetch_says_where_to_ask_and_then_checks(call, pairs) -> None:
+    code, text = call("data", "fetch", "amd")
+    assert code == 1
+    assert "bprice@adobe.com" in text and str(pairs.parent / "Combined_Dataset") in text
+    assert not (pairs.parent / "Combined_Dataset").exists()
+    code, text = call("data", "fetch", "pairs")  # there already
+    assert code == 0 and "2 fine" in text
+
+
+def test_data_fetch_downloads_what_is_open_and_missing(call, pairs, monkeypatch) -> None:
+    asked = []
+
+    def fetch(url, target, *, progress, **options):
+        asked.append((url, target, options))
+        progress(5, None)
+        target.mkdir(parents=True)
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(target / "x.png")
+        return "f" * 64
+
+    monkeypatch.setattr("modnet_lib.data.downloads.fetch", fetch)
+    root = pairs.parent / "backgrounds"
+    (root / "office").mkdir(parents=True)
+    code, text = call("data", "fetch", "backgrounds")
+    assert code == 0 and "3 fine, 0 problems" in text
+    assert {target for _, target, _ in asked} == {root / name for name in ("landscape", "home", "city")}
+    assert "f" * 64 in text and "pin it" in text
+    city = next(options for _, target, options in asked if target.name == "city")
+    assert city["keep"] and city["sha256"] is None
+
+    def fail(*_arguments, **_options):
+        raise ValueError("the server answered with a web page")
+
+    monkeypatch.setattr("modnet_lib.data.downloads.fetch", fail)
+    code, text = call("data", "fetch", "ccp")
+    assert code == 1 and "web page" in text and "Traceback" not in text
+
+
+def test_data_prepare_makes_mattes_and_names_failures(call, tmp_path) -> None:
+    root, folder = tmp_path / "sps", tmp_path / "out"
+    square = [[10, 10], [30, 10], [30, 30], [10, 30]]
+    person = {"classTitle": "person_poly", "points": {"exterior": square, "interior": []}}
+    rng = np.random.default_rng(0)
+    for name, objects in (("a", [person]), ("b", [])):
+        for part in ("img", "ann"):
+            (root / "ds1" / part).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(root / f"ds1/img/{name}.png")
+        annotation = {"size": {"height": 40, "width": 40}, "objects": objects}
+        (root / f"ds1/ann/{name}.png.json").write_text(json.dumps(annotation))
+    arguments = ("data", "prepare", "sps", "--root", root, "--folder", folder, "--workers", 1)
+    code, text = call(*arguments)
+    assert code == 1 and "1 ready, 1 failed" in text and "empty: no person in it" in text
+    assert {p.name for p in (folder / "ds1").iterdir()} == {
+        "a_alpha.png", "a_foreground.jpg", "a_background.jpg",
+    }  # fmt: skip
+    (root / "ds1/ann/b.png.json").write_text((root / "ds1/ann/a.png.json").read_text())
+    code, text = call(*arguments)
+    assert code == 0 and "2 ready, 0 failed" in text
+    code, text = call("data", "prepare", "ppm100", "--root", root)
+    assert code == 1 and "no masks" in text

@@ -4,16 +4,19 @@ The result is *pseudo* ground truth: good along bodies, softer than real hair, w
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from modnet_lib.data.sources import CCPItem, read_ccp_label
+from modnet_lib.data.sources import Item, Track, read_item
 from modnet_lib.data.trimaps import trimap_from_mask
 from modnet_lib.images import read_image
 
@@ -77,19 +80,25 @@ def pseudo_matte(
     return MattingSample(image, *to_bytes)
 
 
-def prepare_ccp(
-    items: Sequence[CCPItem], folder: Path, workers: int | None = None
+def _track(jobs: Iterable[Any], count: int) -> Iterable[Any]:
+    return tqdm(jobs, total=count, desc="pseudo-mattes")
+
+
+def prepare(
+    items: Sequence[Item], folder: Path, workers: int | None = None, track: Track = _track
 ) -> tuple[list[str], dict[str, str]]:
     """Make the pseudo-matte of every item that has none yet; a second call goes on where one was cut.
 
     Parameters
     ----------
     items
-        Labelled photographs.
+        Photographs with a label or a mask, of any source.
     folder
         Where the results go: ``<id>_alpha.png``, ``<id>_foreground.jpg``, ``<id>_background.jpg``.
     workers
-        Processes; as many as there are cores if ``None``.
+        Processes of one thread each; as many as there are cores if ``None``.
+    track
+        Shows progress.
 
     Returns
     -------
@@ -100,43 +109,65 @@ def prepare_ccp(
     todo = [item for item in items if item.id not in set(ready)]
     failures: dict[str, str] = {}
     if todo:
-        with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
+        # not forked from here: OpenMP, once used, kills or hangs a forked child
+        context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+        context.set_forkserver_preload([__name__])
+        with ProcessPoolExecutor(workers or os.cpu_count(), context, _use_one_thread) as pool:
             jobs = {pool.submit(_prepare_one, item, folder): item.id for item in todo}
-            for job in tqdm(as_completed(jobs), total=len(jobs), desc="pseudo-mattes"):
-                if error := job.result():
+            for job in track(as_completed(jobs), len(jobs)):
+                try:
+                    error = job.result()
+                except BrokenProcessPool:
+                    error = "a worker process died, perhaps for want of memory; go on with fewer workers"
+                if error:
                     failures[jobs[job]] = error
                 else:
                     ready.append(jobs[job])
     return sorted(ready), failures
 
 
-def _files(item: CCPItem, folder: Path) -> list[Path]:
+prepare_ccp = prepare
+
+
+def _use_one_thread() -> None:
+    import numba  # what pymatting computes with
+
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+
+
+def _files(item: Item, folder: Path) -> list[Path]:
     return [folder / f"{item.id}_{part}" for part in ("alpha.png", "foreground.jpg", "background.jpg")]
 
 
-def _prepare_one(item: CCPItem, folder: Path) -> str:
+def _prepare_one(item: Item, folder: Path) -> str:
     try:
-        image = read_image(item.photo)
-        label = read_ccp_label(item, image.shape[:2])
-        sample = pseudo_matte(image, label.person, label.hair)
-    except (ValueError, FileNotFoundError) as error:
-        return str(error)
-    for file, array in zip(
-        _files(item, folder), (sample.alpha, sample.foreground, sample.background), strict=True
-    ):
-        write_picture(file, array)
+        parts = read_item(item)
+        if "image" not in parts or "mask" not in parts:
+            return f"{item.id} has no mask or no image to make a matte from: {', '.join(parts)}"
+        sample = pseudo_matte(parts["image"], parts["mask"], parts.get("hair"))
+        for file, array in zip(
+            _files(item, folder), (sample.alpha, sample.foreground, sample.background), strict=True
+        ):
+            write_picture(file, array)
+    except Exception as error:  # one picture must not end a run over thousands
+        return str(error) or type(error).__name__
     return ""
 
 
 def write_picture(path: Path, array: np.ndarray) -> None:
     """Write an 8-bit picture; a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}_{path.name}")
-    Image.fromarray(array).save(temporary, quality=95)
-    os.replace(temporary, path)
+    try:
+        Image.fromarray(array).save(temporary, quality=95)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def read_prepared(item: CCPItem, folder: Path) -> MattingSample:
-    """Read what `prepare_ccp` wrote.
+def read_prepared(item: Item, folder: Path) -> MattingSample:
+    """Read what `prepare` wrote.
 
     Raises
     ------
@@ -145,6 +176,6 @@ def read_prepared(item: CCPItem, folder: Path) -> MattingSample:
     """
     paths = _files(item, folder)
     if not all(path.is_file() for path in paths):
-        raise FileNotFoundError(f"no pseudo-matte for {item.id} in {folder}; run prepare_ccp first")
+        raise FileNotFoundError(f"no pseudo-matte for {item.id} in {folder}; run prepare first")
     alpha, foreground, background = (read_image(path) for path in paths)
-    return MattingSample(read_image(item.photo), alpha[..., 0], foreground, background)
+    return MattingSample(read_image(item.files["image"]), alpha[..., 0], foreground, background)

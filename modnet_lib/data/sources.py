@@ -1,32 +1,104 @@
-"""Readers for data sets in their publishers' own layouts, and the splits that training respects."""
+"""Data sets in their publishers' own layouts: what there is, reading it, checking it.
 
+The layouts are a table, ``data/manifest.toml``; its head explains the patterns.
+"""
+
+import base64
 import functools
+import io
+import json
+import os
+import re
 import tomllib
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageOps
 
 from modnet_lib import paths
+from modnet_lib.images import read_image
 
 Split = Literal["train", "validation", "reserved", "unlabelled"]
 HAIR = 19  # Clothing-Co-Parsing's class for hair; 0 is background, everything else is worn, held or skin
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+ROLES = ("image", "cutout", "foreground", "alpha", "mask", "label", "trimap", "background")
+# shows how far a loop is: takes what it goes over and how many there are
+Track = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
-class CCPItem(NamedTuple):
-    """A photograph of Clothing-Co-Parsing; `label` is ``None`` for those that have none."""
+@dataclass(frozen=True)
+class Layout:
+    """Where the files of one split lie: patterns per role, see the head of ``data/manifest.toml``."""
+
+    files: dict[str, list[str]]
+    count: int | None = None
+    list: str | None = None
+    by: str | None = None
+    optional: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set of the manifest; what is not known is empty."""
+
+    name: str
+    title: str
+    folder: str
+    use: str
+    licence: str
+    access: Literal["open", "gated", "request", "own"]
+    get: str
+    splits: dict[str, Layout]
+    url: str = ""
+    note: str = ""
+    archives: list[dict[str, Any]] = field(default_factory=list)
+
+    def root(self) -> Path:
+        """The data set's folder below ``MODNET_DATA``; it need not exist.
+
+        Raises
+        ------
+        FileNotFoundError
+            If ``MODNET_DATA`` is not set.
+        """
+        data = paths.external_data()
+        if data is None:
+            raise FileNotFoundError(
+                f"set MODNET_DATA to the folder that holds {self.folder}, or is to hold it"
+            )
+        return data / self.folder
+
+
+class Item(NamedTuple):
+    """One sample: its id and a file per role. A frame's id is ``clip/frame``."""
 
     id: str
-    photo: Path
-    label: Path | None
+    files: dict[str, Path]
+
+    @property
+    def clip(self) -> str:
+        """The part of the id before the last slash: what frames of one video have in common."""
+        return self.id.rpartition("/")[0]
 
 
-class CCPLabel(NamedTuple):
-    """Person and hair, (H, W) bool each."""
+class Label(NamedTuple):
+    """Person and hair, (H, W) bool each; no hair if the label does not tell it apart."""
 
     person: np.ndarray
-    hair: np.ndarray
+    hair: np.ndarray | None
+
+
+class Report(NamedTuple):
+    """What `check` found: how many items are whole, what is wrong, and the splits that are not there."""
+
+    fine: int
+    problems: list[str]
+    absent: list[str]
 
 
 @functools.cache
@@ -35,54 +107,225 @@ def manifest() -> dict:
     return tomllib.loads(paths.MANIFEST.read_text(encoding="utf-8"))
 
 
-def ccp_items(root: str | Path, split: Split) -> list[CCPItem]:
-    """The photographs of one split of Clothing-Co-Parsing that are present, in order of their ids.
+@functools.cache
+def sources() -> dict[str, Source]:
+    """Every data set of the manifest by its name."""
+    found = {}
+    for name, entry in manifest().items():
+        if "splits" not in entry:  # weights
+            continue
+        splits = {}
+        for split, keys in entry["splits"].items():
+            files = {role: [p] if isinstance(p, str) else p for role, p in keys.items() if role in ROLES}
+            splits[split] = Layout(files, **{key: keys[key] for key in keys if key not in ROLES})
+        known = {key: entry[key] for key in Source.__annotations__ if key in entry}
+        found[name] = Source(**known | {"name": name, "splits": splits})
+    return found
 
-    Validation and reserved ids come from the manifest, so that no copy, partial or whole, lets them into
-    training.
+
+def find_source(name: str) -> Source:
+    """The source of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if name not in sources():
+        raise ValueError(f"there is no source {name!r}; there are {', '.join(sources())}")
+    return sources()[name]
+
+
+def find_items(name: str, root: str | Path | None = None, split: str | None = None) -> list[Item]:
+    """The items of one split that are present, in order of their ids.
+
+    An item of which a file is missing is among them, so that reading it names the file. Ids of
+    Clothing-Co-Parsing that are held out come from the manifest, so that no copy, partial or whole, lets
+    them into training.
 
     Parameters
     ----------
+    name
+        The source.
     root
-        The data set's folder: ``photos/NNNN.jpg``, ``annotations/pixel-level/NNNN.mat``.
+        The data set's folder; the one below ``MODNET_DATA`` if ``None``.
     split
-        ``"train"``, ``"validation"``, ``"reserved"`` (the final test) or ``"unlabelled"``.
+        One of the source's splits; may be left out if it has only one.
 
     Raises
     ------
     FileNotFoundError
-        If the folder is missing or has no photographs.
+        If nothing of the layout is in the folder, or the list that the split is cut down to is missing.
     ValueError
-        For an unknown split.
+        For an unknown source or split.
     """
-    root = Path(root)
-    photos = sorted((root / "photos").glob("[0-9][0-9][0-9][0-9].jpg"))
-    if not photos:
-        raise FileNotFoundError(f"{root} is no copy of Clothing-Co-Parsing: no photos/NNNN.jpg in it")
-    entry = manifest()["ccp"]
-    held_out = {"validation": set(entry["validation_ids"]), "reserved": set(entry["reserved_ids"])}
-    unusable = set(entry["unusable_ids"])
+    source = find_source(name)
+    split = split or (next(iter(source.splits)) if len(source.splits) == 1 else None)
+    if split not in source.splits:
+        raise ValueError(f"split must be one of {', '.join(source.splits)} for {name}, got {split!r}")
+    layout, root = source.splits[split], Path(root) if root else source.root()
+    anchors = [layout.by] if layout.by else [role for role in layout.files if role not in layout.optional]
+    fields: dict[str, dict[str, str]] = {}
+    for pattern in (pattern for role in anchors for pattern in layout.files[role]):
+        for values in _matches(root, pattern):
+            if not fields or values.keys() == next(iter(fields.values())).keys():
+                fields.setdefault("/".join(values.values()), values)
+    if not fields:
+        expected = layout.files[anchors[0]][0]
+        raise FileNotFoundError(f"{root} is no copy of {source.title}: no {expected} in it. {source.get}")
+    if layout.list:
+        listed = _read_list(root / layout.list, source)
+        fields = {key: values for key, values in fields.items() if key.rpartition("/")[2] in listed}
     items = []
-    for photo in photos:
-        label = root / "annotations" / "pixel-level" / f"{photo.stem}.mat"
-        items.append(CCPItem(photo.stem, photo, label if label.is_file() else None))
-    labelled = [item for item in items if item.label and item.id not in unusable]
-    if split == "unlabelled":
-        return [item for item in items if item.label is None]
-    if split == "train":
-        return [item for item in labelled if not any(item.id in ids for ids in held_out.values())]
-    if split in held_out:
-        return [item for item in labelled if item.id in held_out[split]]
-    raise ValueError(f"split must be train, validation, reserved or unlabelled, got {split!r}")
+    for key, values in sorted(fields.items()):
+        files = {role: _locate(root, patterns, values) for role, patterns in layout.files.items()}
+        kept = {r: file for r, file in files.items() if r not in layout.optional or file.is_file()}
+        items.append(Item(key, kept))
+    return [item for item in items if _ccp_split(item) == split] if name == "ccp" else items
 
 
-def read_ccp_label(item: CCPItem, size: tuple[int, int] | None = None) -> CCPLabel:
-    """Person and hair masks of one photograph.
+def _matches(root: Path, pattern: str) -> Iterator[dict[str, str]]:
+    """What the names in braces stand for, for every file that fits."""
+    parts = re.split(r"(\{\w+\}|\.\*$)", pattern)
+    named = {"{path}": "(?P<path>.+)", ".*": rf"(?i:{'|'.join(map(re.escape, PICTURES))})"}
+    regex = "".join(
+        named.get(part) or (f"(?P<{part[1:-1]}>[^/]+)" if part[:1] == "{" else re.escape(part))
+        for part in parts
+    )
+    for file in root.glob(re.sub(r"\{\w+\}", "*", pattern.replace("{path}", "**/*"))):
+        name = file.relative_to(root)
+        if (match := re.fullmatch(regex, name.as_posix())) and not _is_hidden(name) and file.is_file():
+            yield match.groupdict()
+
+
+def _is_hidden(name: Path) -> bool:
+    """Leftovers of a download that was cut, or of another system's file manager."""
+    return any(part.startswith(".") for part in name.parts)
+
+
+def _locate(root: Path, patterns: list[str], values: dict[str, str]) -> Path:
+    """The first file there is; if none, the one that was expected."""
+    candidates = []
+    for pattern in patterns:
+        names = {name: values.get(name) for name in re.findall(r"\{(\w+)\}", pattern)}
+        if None in names.values():
+            continue
+        stem, any_suffix = pattern.removesuffix(".*").format(**names), pattern.endswith(".*")
+        suffixes = [s for suffix in PICTURES for s in (suffix, suffix.upper())] if any_suffix else [""]
+        candidates += [root / f"{stem}{suffix}" for suffix in suffixes]
+    return next((file for file in candidates if file.is_file()), candidates[0])
+
+
+def _read_list(file: Path, source: Source) -> set[str]:
+    """Names without their suffixes."""
+    if not file.is_file():
+        raise FileNotFoundError(f"the list {file} is missing. {source.get}")
+    return {Path(line.strip()).stem for line in file.read_text(encoding="utf-8").splitlines() if line.strip()}
+
+
+def _ccp_split(item: Item) -> str:
+    entry = manifest()["ccp"]
+    for split in ("unusable", "validation", "reserved"):
+        if item.id in entry[f"{split}_ids"] and "label" in item.files:
+            return split
+    return "train" if "label" in item.files else "unlabelled"
+
+
+def ccp_items(root: str | Path, split: Split) -> list[Item]:
+    """The photographs of one split of Clothing-Co-Parsing that are present; see `find_items`."""
+    return find_items("ccp", root, split)
+
+
+def read_item(item: Item) -> dict[str, np.ndarray]:
+    """Read every file of an item.
+
+    Returns
+    -------
+    By role: ``image``, ``foreground``, ``background`` (H, W, 3) uint8 RGB; ``alpha``, ``trimap`` (H, W) uint8;
+    ``mask``, ``hair`` (H, W) bool. A cut-out becomes ``foreground`` and ``alpha``, or ``alpha`` alone if there
+    is an image; a label becomes ``mask`` and, if it knows hair, ``hair``.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Naming the file that is missing or damaged, or the files whose sizes differ.
+    """
+    arrays, errors = _read_parts(item)
+    if errors:
+        raise errors[0]
+    return arrays
+
+
+def _read_parts(item: Item) -> tuple[dict[str, np.ndarray], list[Exception]]:
+    arrays: dict[str, np.ndarray] = {}
+    errors: list[Exception] = []
+    sizes: dict[Path, tuple[int, ...]] = {}
+    for role, file in item.files.items():
+        try:
+            parts = _read_file(role, file)
+        except (ValueError, FileNotFoundError) as error:
+            errors.append(error)
+            continue
+        if role == "cutout" and "image" in item.files:
+            del parts["foreground"]
+        if role != "background":
+            sizes[file] = next(iter(parts.values())).shape[:2]
+        arrays |= parts
+    if len(set(sizes.values())) > 1:
+        stated = ", ".join(f"{file} {size}" for file, size in sizes.items())
+        errors.append(ValueError(f"the files of {item.id} differ in size: {stated}"))
+    return arrays, errors
+
+
+def _read_file(role: str, file: Path) -> dict[str, np.ndarray]:
+    if role in ("alpha", "trimap"):
+        return {role: _read_grey(file)}
+    if role == "mask":
+        grey = _read_grey(file)
+        return {role: grey >= 128 if grey.max() > 1 else grey > 0}
+    if role == "label":
+        label = read_label(file)
+        return {"mask": label.person} | ({} if label.hair is None else {"hair": label.hair})
+    if role == "cutout":
+        with _open(file) as opened:
+            if not ("A" in opened.mode or "transparency" in opened.info):
+                raise ValueError(
+                    f"{file} has no transparency; expected an RGBA cut-out, got mode {opened.mode}"
+                )
+            rgba = np.asarray(opened.convert("RGBA"))
+        return {"foreground": rgba[..., :3].copy(), "alpha": rgba[..., 3].copy()}
+    return {role: read_image(file)}
+
+
+def _open(file: Path) -> Image.Image:
+    """A decoded picture, upright, in its own mode."""
+    if not file.is_file():
+        raise FileNotFoundError(f"no picture at {file}")
+    try:
+        with Image.open(file) as opened:
+            return ImageOps.exif_transpose(opened)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{file} is damaged or no picture: {error}") from error
+
+
+def _read_grey(file: Path) -> np.ndarray:
+    """(H, W) uint8: one channel of any depth, or three that are the same but for JPEG's noise."""
+    opened = _open(file)
+    if opened.mode.startswith("I") or opened.mode == "F":
+        return read_image(opened)[..., 0]  # scales 16 bits
+    rgb = np.asarray(opened.convert("RGB"))
+    if (spread := float(np.ptp(rgb, axis=2).mean())) > 8:
+        raise ValueError(f"{file} is coloured (channels differ by {spread:.0f} of 255 on average), no matte")
+    return np.asarray(opened.convert("RGB").convert("L"))
+
+
+def read_label(file: str | Path, size: tuple[int, int] | None = None) -> Label:
+    """Person (and hair) of a label file.
 
     Parameters
     ----------
-    item
-        An item with a label.
+    file
+        A ``.mat`` of Clothing-Co-Parsing or a ``.json`` of Supervisely.
     size
         (height, width) of the photograph, to be checked against.
 
@@ -93,17 +336,87 @@ def read_ccp_label(item: CCPItem, size: tuple[int, int] | None = None) -> CCPLab
     """
     from scipy.io import loadmat
 
-    if item.label is None:
-        raise ValueError(f"{item.id} has no pixel-level label")
+    file = Path(file)
     try:
-        classes = loadmat(item.label)["groundtruth"]
-    except Exception as error:  # scipy raises many types on damaged files
-        raise ValueError(f"{item.label} is no readable label: {error}") from error
-    if size is not None and classes.shape != tuple(size):
-        raise ValueError(f"the label {item.label} is {classes.shape}, its photograph {tuple(size)}")
-    if not classes.any():
-        raise ValueError(f"the label {item.label} is empty")
-    return CCPLabel(classes > 0, classes == HAIR)
+        if file.suffix == ".json":
+            label = Label(_supervisely_mask(json.loads(file.read_text(encoding="utf-8"))), None)
+        else:
+            classes = loadmat(file)["groundtruth"]
+            label = Label(classes > 0, classes == HAIR)
+    except Exception as error:  # the parsers raise many types on damaged files
+        raise ValueError(f"{file} is no readable label: {type(error).__name__}: {error}") from error
+    if size is not None and label.person.shape != tuple(size):
+        raise ValueError(f"the label {file} is {label.person.shape}, its photograph {tuple(size)}")
+    if not label.person.any():
+        raise ValueError(f"the label {file} is empty: no person in it")
+    return label
+
+
+def _supervisely_mask(annotation: dict) -> np.ndarray:
+    """All objects whose class starts with ``person``: bitmaps (zlib, base64, PNG) and polygons with holes."""
+    height, width = int(annotation["size"]["height"]), int(annotation["size"]["width"])
+    mask = np.zeros((height, width), bool)
+    for shape in annotation["objects"]:
+        if not shape["classTitle"].lower().startswith("person"):
+            continue
+        if bitmap := shape.get("bitmap"):
+            packed = zlib.decompressobj().decompress(base64.b64decode(bitmap["data"]), 1 << 26)
+            picture = Image.open(io.BytesIO(packed))
+            part = np.asarray(
+                picture.convert("RGBA").getchannel("A") if picture.mode in ("RGBA", "P") else picture
+            )
+            x, y = (int(value) for value in bitmap["origin"])
+            if not (0 <= x < width and 0 <= y < height):
+                raise ValueError(f"a bitmap starts at {(x, y)}, outside of {(width, height)}")
+            mask[y : y + part.shape[0], x : x + part.shape[1]] |= part[: height - y, : width - x] > 0
+        else:
+            canvas = Image.new("1", (width, height))
+            draw = ImageDraw.Draw(canvas)
+            points = shape["points"]
+            for outline, fill in ((points["exterior"], 1), *((hole, 0) for hole in points["interior"])):
+                draw.polygon([tuple(point) for point in outline], fill=fill)
+            mask |= np.asarray(canvas)
+    return mask
+
+
+def check(name: str, root: str | Path | None = None, track: Track = lambda jobs, _count: jobs) -> Report:
+    """Decode every file of a source and compare counts and sizes.
+
+    Parameters
+    ----------
+    name, root
+        As for `find_items`.
+    track
+        Shows progress over the items.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no split is there.
+    ValueError
+        For an unknown source.
+    """
+    source, items, problems, absent = find_source(name), {}, [], {}
+    root = Path(root) if root else source.root()
+    for split, layout in source.splits.items():
+        try:
+            found = find_items(name, root, split)
+        except FileNotFoundError as error:
+            absent[split] = error
+            continue
+        if not found:
+            absent[split] = FileNotFoundError(f"nothing of the split {split} is in {root}")
+        elif layout.count not in (None, len(found)):
+            problems.append(f"{split}: {len(found)} items, {layout.count} are published")
+        items |= {tuple(item.files.values()): item for item in found}  # a split may be a part of another
+    if not items:
+        raise next(iter(absent.values()))
+    fine = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for errors in track(pool.map(lambda item: _read_parts(item)[1], items.values()), len(items)):
+            problems += [str(error) for error in errors]
+            fine += not errors
+    return Report(fine, problems, list(absent))
 
 
 def background_files(root: str | Path) -> list[Path]:
@@ -115,6 +428,7 @@ def background_files(root: str | Path) -> list[Path]:
         If the folder is missing or has no pictures.
     """
     files = sorted(path for path in Path(root).rglob("*") if path.suffix.lower() in PICTURES)
+    files = [path for path in files if not _is_hidden(path.relative_to(root))]
     if not files:
         raise FileNotFoundError(f"no pictures below {root}")
     return files
@@ -122,8 +436,7 @@ def background_files(root: str | Path) -> list[Path]:
 
 def training_sources() -> dict[str, Path]:
     """Which sources of real training data are at hand: ``ccp`` and ``backgrounds`` below ``MODNET_DATA``."""
-    root = paths.external_data()
-    if root is None:
+    if paths.external_data() is None:
         return {}
-    folders = {"ccp": root / "clothing-co-parsing", "backgrounds": root / "backgrounds"}
+    folders = {name: find_source(name).root() for name in ("ccp", "backgrounds")}
     return {name: folder for name, folder in folders.items() if folder.is_dir()}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from modnet_lib.data.pseudo_mattes import pseudo_matte, write_picture
+from modnet_lib.data.pseudo_mattes import prepare, pseudo_matte, read_prepared, write_picture
+from modnet_lib.data.sources import Item
 
 
 def soft_disc(size: int = 96) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -69,3 +72,61 @@ def test_pictures_are_written_whole_or_not_at_all(tmp_path, monkeypatch) -> None
     with pytest.raises(OSError, match="disk full"):
         write_picture(path, np.ones((4, 4), np.uint8))
     assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]  # and nothing beside it
+
+
+@pytest.fixture
+def masked(tmp_path) -> list[Item]:
+    """Two photographs with masks, as any source may have them, one of them in a subfolder."""
+    image, alpha, *_ = soft_disc(48)
+    items = []
+    for name in ("one", "sub/two"):
+        files = {"image": tmp_path / "data" / f"{name}.png", "mask": tmp_path / "data" / f"{name}_mask.png"}
+        write_picture(files["image"], image)
+        write_picture(files["mask"], ((alpha > 0.5) * 255).astype(np.uint8))
+        items.append(Item(name, files))
+    return items
+
+
+def test_masks_of_any_source_are_prepared(masked, tmp_path) -> None:
+    seen = []
+
+    def track(jobs, count):
+        for job in jobs:
+            seen.append(count)
+            yield job
+
+    folder = tmp_path / "out"
+    lone = Item("lone", {"image": masked[0].files["image"]})
+    ready, failures = prepare([*masked, lone], folder, workers=1, track=track)
+    assert ready == ["one", "sub/two"]
+    assert list(failures) == ["lone"] and "no mask" in failures["lone"]
+    assert seen == [3, 3, 3]
+    assert len([p for p in folder.rglob("*") if p.is_file()]) == 6
+    _, alpha, *_ = soft_disc(48)
+    assert np.abs(read_prepared(masked[1], folder).alpha / 255 - alpha).mean() < 0.02
+
+
+class Deadly:
+    """What ends the process that unpickles it, as the kernel does for want of memory."""
+
+    def __reduce__(self):
+        return os._exit, (9,)
+
+
+def test_a_worker_that_dies_is_reported_and_a_second_run_goes_on(masked, tmp_path) -> None:
+    folder = tmp_path / "out"
+    pseudo_matte(
+        soft_disc(32)[0], soft_disc(32)[1] > 0.5
+    )  # threads of this process must not hurt the workers
+    ready, failures = prepare([masked[0]], folder, workers=1)
+    assert (ready, failures) == (["one"], {})
+    before = (folder / "one_alpha.png").stat().st_mtime_ns
+    deadly = Item("sub/two", {"image": Deadly()})
+    ready, failures = prepare([masked[0], deadly], folder, workers=1)
+    assert ready == ["one"] and "worker process died" in failures["sub/two"]
+    (folder / "sub").mkdir()
+    (folder / "sub" / "two_alpha.png").write_bytes(b"of a run that was cut between two files")
+    assert prepare(masked, folder, workers=1) == (["one", "sub/two"], {})
+    assert (folder / "one_alpha.png").stat().st_mtime_ns == before
+    assert read_prepared(masked[1], folder).alpha.shape == (48, 48)
