@@ -4,17 +4,21 @@ Pictures are (H, W, C) uint8 tensors on any device; what is cut stays there. Ran
 generators and never look at pixels, so a GPU need not wait for the processor.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from modnet_lib.data.pseudo_mattes import MattingSample
 
 LUMA = np.array([0.299, 0.587, 0.114])
 TO_YIQ = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+FROM_YIQ = np.linalg.inv(TO_YIQ)
+GREY = np.outer(np.ones(3), LUMA)
+Colours = TypeVar("Colours", np.ndarray, Tensor)
 Border = Literal["reflect", "edge", "transparent"]
 
 
@@ -238,6 +242,26 @@ def background_crop(scene: Tensor, size: int, rng: np.random.Generator, defocus:
     return resize(crop(scene, box, max(4, round(size / factor)), "reflect"), size)
 
 
+def paste(sample: MattingSample, scene: np.ndarray) -> np.ndarray:
+    """A labelled person before another scene at full size, as composited benchmarks are made.
+
+    Parameters
+    ----------
+    sample
+        The person.
+    scene
+        (h, w, 3) uint8; its middle is scaled to cover the picture.
+
+    Returns
+    -------
+    (H, W, 3) uint8; its exact matte is the sample's.
+    """
+    height, width = sample.alpha.shape
+    cover = ImageOps.fit(Image.fromarray(scene), (width, height), Image.Resampling.BILINEAR)
+    alpha = sample.alpha[..., None] / np.float32(255)
+    return np.round(alpha * sample.foreground + (1 - alpha) * np.asarray(cover)).astype(np.uint8)
+
+
 def colour_jitter(rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
     """A random affine map of colours: brightness, contrast, saturation, hue, tint, sometimes grey.
 
@@ -261,17 +285,19 @@ def colour_jitter(rng: np.random.Generator, strength: float = 1.0) -> np.ndarray
     if rng.random() < 0.08 * strength:
         saturation = 0.0
     hue = strength * rng.normal(0, 0.12)
-    tint = 1 + strength * rng.uniform(-0.12, 0.12, size=3)
-    rotation = np.array([[1, 0, 0], [0, np.cos(hue), -np.sin(hue)], [0, np.sin(hue), np.cos(hue)]])
-    matrix = np.linalg.inv(TO_YIQ) @ rotation @ TO_YIQ
-    matrix = (saturation * np.eye(3) + (1 - saturation) * np.outer(np.ones(3), LUMA)) @ matrix
-    matrix = contrast * tint[:, None] * matrix
-    offset = 0.5 - contrast * 0.5 + brightness
-    return np.concatenate((matrix, np.full((3, 1), offset)), axis=1).astype(np.float32)
+    tint = 1 + strength * rng.uniform(-0.12, 0.12, size=(3, 1))
+    rotation = TO_YIQ.copy()
+    rotation[1:] = np.array([[np.cos(hue), -np.sin(hue)], [np.sin(hue), np.cos(hue)]]) @ TO_YIQ[1:]
+    # the three rows of GREY are equal, so greying after the rotation of hue is greying before it
+    colour = saturation * (FROM_YIQ @ rotation) + (1 - saturation) * GREY
+    maps = np.empty((3, 4), np.float32)
+    maps[:, :3] = contrast * tint * colour
+    maps[:, 3] = 0.5 - contrast * 0.5 + brightness
+    return maps
 
 
-def chain(after: Tensor, before: Tensor) -> Tensor:
-    """One affine colour map in place of two, (..., 3, 4) each: `after` of `before`."""
+def chain(after: Colours, before: Colours) -> Colours:
+    """One affine colour map in place of two, (..., 3, 4) arrays or tensors each: `after` of `before`."""
     matrix = after[..., :3] @ before
     matrix[..., 3] += after[..., 3]
     return matrix

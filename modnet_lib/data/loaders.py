@@ -165,9 +165,8 @@ class CompositionDataset(Dataset):
             if rng.random() < self.empty:
                 part = part._replace(cutout=F.pad(part.cutout[..., :3], (0, 1)), extent=0.0)
             # F and B were taken by two cameras, what comes out by a third
-            own = [torch.from_numpy(colour_jitter(rng, 0.8)) for _ in range(2)]
-            both = torch.from_numpy(colour_jitter(rng, 0.3))
-            colours = np.stack([chain(both, each).numpy() for each in own])
+            own, both = np.stack([colour_jitter(rng, 0.8) for _ in range(2)]), colour_jitter(rng, 0.3)
+            colours = chain(both, own)
             move = rng.uniform(0.3, 1) if rng.random() < self.harmonise else 0.0
         if rng.random() < 0.5:
             image, cutout, background = (None if x is None else x.flip(1) for x in part[:3])

@@ -6,6 +6,7 @@ figure that pyplot has already let go of: as the last line of a cell it is shown
 
 from collections.abc import Mapping, Sequence
 
+import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -39,6 +40,7 @@ __all__ = [
     "draw_fig1",
     "image_row",
     "loss_map_figure",
+    "motion_colours",
     "over_colour",
     "show_prediction",
     "tint_trimap",
@@ -195,6 +197,15 @@ def tint_trimap(image: Picture, trimap: Picture) -> np.ndarray:
     unknown = np.abs(regions - 0.5) < 0.25  # 128 / 255 is meant as 0.5
     tinted = np.where(regions[..., None] < 0.25, 0.3 * picture, picture)
     return np.where(unknown[..., None], 0.35 * picture + 0.65 * orange, tinted)
+
+
+def motion_colours(motion: np.ndarray) -> np.ndarray:
+    """Motion of (H, W, 2) pixels as colours (H, W, 3) uint8: hue is the direction, brightness the length."""
+    length = np.linalg.norm(motion, axis=2)
+    angle = np.degrees(np.arctan2(motion[..., 1], motion[..., 0])) % 360
+    value = np.clip(length / max(float(np.percentile(length, 99.5)), 1e-6), 0, 1)
+    hsv = np.stack([angle, np.ones_like(value), value], axis=2).astype(np.float32)
+    return (cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255).round().astype(np.uint8)
 
 
 def trimap_overlay(image: Picture, trimap: Picture) -> Figure:

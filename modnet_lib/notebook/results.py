@@ -81,6 +81,15 @@ def check_records(stem: str, records: dict[str, float], expected: Path = EXPECTE
     return problems
 
 
+def recorded_run(stem: str) -> dict[str, Any] | None:
+    """The largest recorded run of a notebook, ``data/results/STEM.json``, if there is one.
+
+    It has ``profile``, ``provenance`` (data, device, commit, date) and ``values`` by name.
+    """
+    file = paths.RESULTS / f"{stem}.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
 class ResultsTable:
     """This notebook's numbers beside the paper's and those of the largest recorded run.
 
@@ -94,8 +103,7 @@ class ResultsTable:
 
     def __init__(self, stem: str, profile: str):
         self.profile = profile
-        file = paths.RESULTS / f"{stem}.json"
-        self.recorded = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        self.recorded = recorded_run(stem)
         self.rows = list(_records.values())
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:

@@ -21,6 +21,7 @@ from modnet_lib.data.compositing import (
     harmony,
     natural_crop,
     outline,
+    paste,
     resize,
 )
 
@@ -250,6 +251,22 @@ def test_composite_crops_take_the_person_and_another_scene(make_sample) -> None:
         assert torch.equal(part.cutout, crop(cutout, box, 64, "transparent"))
         rows = np.flatnonzero(part.cutout[..., 3].numpy().max(axis=1) > 127)
         assert abs(part.extent - (rows[-1] + 1 - rows[0] if len(rows) else 0)) <= 2
+
+
+@pytest.mark.parametrize("scene_shape", [(40, 90), (90, 40), (96, 72)])
+def test_pasting_is_eq_1_over_a_scene_that_covers(make_sample, scene_shape) -> None:
+    sample = make_sample(3, 96, 72)
+    scene = np.random.default_rng(0).integers(0, 256, (*scene_shape, 3), dtype=np.uint8)
+    got = paste(sample, scene)
+    assert (got.shape, got.dtype) == ((96, 72, 3), np.uint8)
+    solid, empty = sample.alpha == 255, sample.alpha == 0
+    np.testing.assert_array_equal(got[solid], sample.foreground[solid])
+    if scene_shape == (96, 72):
+        np.testing.assert_array_equal(got[empty], scene[empty])
+        alpha = sample.alpha[..., None] / 255
+        assert np.abs(alpha * sample.foreground + (1 - alpha) * scene - got).max() <= 0.5 + 1e-4
+    grey = paste(sample, np.full((*scene_shape, 3), 77, np.uint8))
+    assert (grey[empty] == 77).all()  # no border of another colour
 
 
 @pytest.mark.parametrize("shape", [(40, 90, 3), (200, 16, 3), (8, 8, 3), (64, 64, 3)])
