@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -125,6 +126,10 @@ def _bar(title: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
     return lambda jobs, count: progress.track(jobs, title, count, console=console)
 
 
+def _show_bytes(bar: progress.Progress, task: progress.TaskID, done: int, total: int | None) -> None:
+    bar.update(task, completed=done, total=total)
+
+
 @data.command("list")
 def list_sources() -> None:
     """Show every data set: what it is, how it is to be had, and whether it is at hand."""
@@ -152,7 +157,7 @@ def check_source(name: Name, root: Root = None) -> None:
         _say(problem, "red")
     if report.absent:
         _say(f"not there: {', '.join(report.absent)}")
-    _say(f"{name}: {report.fine:,} fine, {len(report.problems):,} problems")
+    _say(f"{name}: {report.fine:,} fine, {len(report.problems):,} wrong")
     if report.problems:
         raise typer.Exit(1)
 
@@ -169,6 +174,7 @@ def fetch_source(name: Name, root: Root = None) -> None:
         if not source.archives and not folder.is_dir():
             _say(f"{source.title} cannot be fetched ({source.access}): {source.get}. {source.url}")
             _say(f"Licence: {source.licence}. Put it into {folder}, then run: modnet data check {name}")
+            _say(f"Note: {source.note}" if source.note else "")
             raise typer.Exit(1)
         for archive in source.archives:
             target = folder / archive.get("into", "")
@@ -177,18 +183,11 @@ def fetch_source(name: Name, root: Root = None) -> None:
                 continue
             columns = (*progress.Progress.get_default_columns(), progress.DownloadColumn())
             with progress.Progress(*columns, console=console) as bar:
-                task = bar.add_task(target.name, total=None)
-                digest = fetch(
-                    archive["url"],
-                    target,
-                    sha256=archive.get("sha256"),
-                    keep=archive.get("keep", ()),
-                    progress=lambda done, total, bar=bar, task=task: bar.update(
-                        task, completed=done, total=total
-                    ),
-                )
+                show = partial(_show_bytes, bar, bar.add_task(target.name, total=None))
+                known, keep = archive.get("sha256"), archive.get("keep", ())
+                digest = fetch(archive["url"], target, sha256=known, keep=keep, progress=show)
             _say(f"{target} has been fetched, SHA-256 {digest}")
-            if "sha256" not in archive:
+            if not known:
                 _say(f"Nothing to compare it with: to pin it, write it into {paths.MANIFEST}")
     check_source(name, root)
 
@@ -200,12 +199,9 @@ def prepare_source(
     split: Annotated[
         str | None, typer.Option(help="Which split.", show_default="the first with masks")
     ] = None,
-    folder: Annotated[
-        Path | None, typer.Option(help="Where results go.", show_default="data/cache/NAME")
-    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes.", show_default="one a core")] = None,
 ) -> None:
-    """Turn a data set's masks into pseudo-mattes; a second call goes on where the first was cut."""
+    """Turn masks into pseudo-mattes in data/cache/NAME; a second call goes on where the first was cut."""
     from modnet_lib.data.pseudo_mattes import prepare
     from modnet_lib.data.sources import find_items, find_source
 
@@ -215,7 +211,7 @@ def prepare_source(
         if not masked:
             raise ValueError(f"{name} has no masks to prepare: its mattes are used as they are")
         items = find_items(name, root, split or masked[0])
-        ready, failures = prepare(items, folder or paths.CACHE / name, workers, _bar("pseudo-mattes"))
+        ready, failures = prepare(items, paths.CACHE / name, workers, _bar("pseudo-mattes"))
     for key, reason in sorted(failures.items()):
         _say(f"{key}: {reason}", "red")
     _say(f"{name}: {len(ready):,} ready, {len(failures):,} failed")

@@ -146,10 +146,10 @@ def test_data_list_says_what_is_at_hand(call, pairs, monkeypatch) -> None:
 
 def test_data_check_counts_and_fails(call, pairs) -> None:
     code, text = call("data", "check", "pairs")
-    assert code == 0 and "pairs: 2 fine, 0 problems" in text
+    assert code == 0 and "pairs: 2 fine, 0 wrong" in text
     (pairs / "alpha" / "[b].png").unlink()
     code, text = call("data", "check", "pairs", "--root", pairs)
-    assert code == 1 and "1 fine, 1 problems" in text
+    assert code == 1 and "1 fine, 1 wrong" in text
     assert "alpha/[b].jpg" in text or "alpha/[b]." in text
     for name, words in (("cutouts", "no copy of Your cut-outs"), ("imagenet", "no source 'imagenet'")):
         code, text = call("data", "check", name)
@@ -179,7 +179,7 @@ def test_data_fetch_downloads_what_is_open_and_missing(call, pairs, monkeypatch)
     root = pairs.parent / "backgrounds"
     (root / "office").mkdir(parents=True)
     code, text = call("data", "fetch", "backgrounds")
-    assert code == 0 and "3 fine, 0 problems" in text
+    assert code == 0 and "3 fine, 0 wrong" in text
     assert {target for _, target, _ in asked} == {root / name for name in ("landscape", "home", "city")}
     assert "f" * 64 in text and "pin it" in text
     city = next(options for _, target, options in asked if target.name == "city")
@@ -193,8 +193,8 @@ def test_data_fetch_downloads_what_is_open_and_missing(call, pairs, monkeypatch)
     assert code == 1 and "web page" in text and "Traceback" not in text
 
 
-def test_data_prepare_makes_mattes_and_names_failures(call, tmp_path) -> None:
-    root, folder = tmp_path / "sps", tmp_path / "out"
+def test_data_prepare_makes_mattes_and_names_failures(call, tmp_path, without_data) -> None:
+    root, folder = tmp_path / "sps", tmp_path / "cache" / "sps"
     square = [[10, 10], [30, 10], [30, 30], [10, 30]]
     person = {"classTitle": "person_poly", "points": {"exterior": square, "interior": []}}
     rng = np.random.default_rng(0)
@@ -204,7 +204,7 @@ def test_data_prepare_makes_mattes_and_names_failures(call, tmp_path) -> None:
         Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(root / f"ds1/img/{name}.png")
         annotation = {"size": {"height": 40, "width": 40}, "objects": objects}
         (root / f"ds1/ann/{name}.png.json").write_text(json.dumps(annotation))
-    arguments = ("data", "prepare", "sps", "--root", root, "--folder", folder, "--workers", 1)
+    arguments = ("data", "prepare", "sps", "--root", root, "--workers", 1)
     code, text = call(*arguments)
     assert code == 1 and "1 ready, 1 failed" in text and "empty: no person in it" in text
     assert {p.name for p in (folder / "ds1").iterdir()} == {

@@ -13,15 +13,16 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, cast
+from typing import IO, Any, NoReturn, cast
 from urllib.parse import urljoin, urlsplit
 
 MAX_BYTES = 8 << 30  # of a download
-MAX_UNPACKED = 32 << 30
 MAX_FILES = 1_000_000
 MAX_RATIO = 100  # unpacked to packed; pictures hardly shrink
 REDIRECTS = 5
-Progress = Callable[[int, int | None], Any]  # bytes so far, bytes in all if the server says so
+Progress = Callable[[int, int | None], Any]
+# what reading archives raises; the last is for encrypted ones and unknown methods
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 
 
 def fetch(
@@ -34,27 +35,24 @@ def fetch(
     keep: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> str:
-    """Download a file, or an archive that becomes a folder.
-
-    Everything happens in a temporary folder beside `target`, which gets its name when all is well.
+    """Download a file, or an archive that becomes a folder; it is there whole or not at all.
 
     Parameters
     ----------
     url
         https, or http.
     target
-        The file or folder to make; must not exist. If an archive holds one folder alone, that folder becomes
-        `target`.
+        The file or folder to make. If an archive holds one folder alone, that one becomes `target`.
     sha256
         Of the download, to be verified.
     max_bytes
-        The most to download. Unpacked it may be four times that.
+        The most to download; unpacked it may be four times that.
     unpack
         Whether it is a zip or tar archive.
     keep
         Patterns of the names in the archive to unpack, e.g. ``"*.png"``; all if empty.
     progress
-        Called after each block.
+        Called after each block with the bytes so far, and those in all if the server says so.
 
     Returns
     -------
@@ -101,7 +99,7 @@ def _download(
         if not response.is_redirect:
             break
         response.close()
-        url = redirected(url, response.headers["Location"])
+        url = _follow(url, response.headers["Location"])
     else:
         raise ValueError(f"more than {REDIRECTS} redirects")
     with response, open(file, "wb") as opened:
@@ -128,14 +126,7 @@ def _download(
         os.fsync(opened.fileno())
 
 
-def redirected(url: str, location: str) -> str:
-    """Where a redirect leads.
-
-    Raises
-    ------
-    ValueError
-        If it leaves http(s), or goes back from https to http.
-    """
+def _follow(url: str, location: str) -> str:
     target = urljoin(url, location)
     schemes = urlsplit(url).scheme, urlsplit(target).scheme
     if schemes[1] != "https" and schemes != ("http", "http"):
@@ -146,24 +137,15 @@ def redirected(url: str, location: str) -> str:
 def unpack_archive(
     archive: Path,
     folder: Path,
-    max_bytes: int = MAX_UNPACKED,
+    max_bytes: int = 4 * MAX_BYTES,
     max_files: int = MAX_FILES,
     keep: Sequence[str] = (),
 ) -> Path:
-    """Unpack a zip or tar into a new folder, without links and without leaving the folder.
-
-    Parameters
-    ----------
-    archive, folder
-        What to unpack, and where to.
-    max_bytes, max_files
-        Caps on what comes out; it must not be more than 100 times the archive, either.
-    keep
-        Patterns of the names to unpack; all if empty.
+    """Unpack a zip or tar into a new folder, without links and without leaving it; see `fetch`.
 
     Returns
     -------
-    `folder`, or the folder in it that holds everything.
+    `folder`, or the one folder in it that holds everything.
 
     Raises
     ------
@@ -194,10 +176,7 @@ def unpack_archive(
             raise ValueError("the archive holds no files that are wanted")
     except BaseException as error:
         shutil.rmtree(folder)
-        damaged = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError)
-        if isinstance(
-            error, (*damaged, RuntimeError, NotImplementedError)
-        ):  # the last two: encrypted, unknown
+        if isinstance(error, DAMAGED):
             raise ValueError(f"the archive cannot be unpacked: {error}") from error
         raise
     return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
@@ -210,13 +189,18 @@ def _members(archive: Path, folder: Path) -> Iterator[tuple[str, Callable[[], IO
     if is_zip:
         with zipfile.ZipFile(archive) as zipped:
             for entry in zipped.infolist():
-                if stat.S_ISLNK(entry.external_attr >> 16):
-                    raise ValueError(f"the archive holds a link, {entry.filename!r}")
-                yield entry.filename, None if entry.is_dir() else partial(zipped.open, entry)
+                is_link = stat.S_ISLNK(entry.external_attr >> 16)
+                read = partial(_refuse_link, entry.filename) if is_link else partial(zipped.open, entry)
+                yield entry.filename, None if entry.is_dir() else read
     else:
         with tarfile.open(archive) as tarred:
             for member in tarred:
                 if member.issym() or member.islnk():
-                    raise ValueError(f"the archive holds a link, {member.name!r}")
+                    yield member.name, partial(_refuse_link, member.name)
+                    continue
                 tarfile.data_filter(member, str(folder))  # no devices either
                 yield member.name, partial(cast(Any, tarred.extractfile), member) if member.isfile() else None
+
+
+def _refuse_link(name: str) -> NoReturn:
+    raise ValueError(f"the archive holds a link, {name!r}")

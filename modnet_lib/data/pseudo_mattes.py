@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import get_all_start_methods, get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -112,7 +113,7 @@ def prepare(
         # not forked from here: OpenMP, once used, kills or hangs a forked child
         context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
         context.set_forkserver_preload([__name__])
-        with ProcessPoolExecutor(workers or os.cpu_count(), context, _use_one_thread) as pool:
+        with ProcessPoolExecutor(workers or os.cpu_count(), context, _start_worker) as pool:
             jobs = {pool.submit(_prepare_one, item, folder): item.id for item in todo}
             for job in track(as_completed(jobs), len(jobs)):
                 try:
@@ -129,11 +130,14 @@ def prepare(
 prepare_ccp = prepare
 
 
-def _use_one_thread() -> None:
+def _start_worker() -> None:
+    """One thread to compute with, and one that ends the worker when its parent is killed."""
     import numba  # what pymatting computes with
 
     torch.set_num_threads(1)
     numba.set_num_threads(1)
+    if parent := parent_process():
+        Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _files(item: Item, folder: Path) -> list[Path]:

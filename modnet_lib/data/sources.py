@@ -59,18 +59,9 @@ class Source:
     archives: list[dict[str, Any]] = field(default_factory=list)
 
     def root(self) -> Path:
-        """The data set's folder below ``MODNET_DATA``; it need not exist.
-
-        Raises
-        ------
-        FileNotFoundError
-            If ``MODNET_DATA`` is not set.
-        """
-        data = paths.external_data()
-        if data is None:
-            raise FileNotFoundError(
-                f"set MODNET_DATA to the folder that holds {self.folder}, or is to hold it"
-            )
+        """The set's folder below ``MODNET_DATA``; a FileNotFoundError if that is not set."""
+        if (data := paths.external_data()) is None:
+            raise FileNotFoundError(f"set MODNET_DATA to the folder that holds, or is to hold, {self.folder}")
         return data / self.folder
 
 
@@ -84,13 +75,6 @@ class Item(NamedTuple):
     def clip(self) -> str:
         """The part of the id before the last slash: what frames of one video have in common."""
         return self.id.rpartition("/")[0]
-
-
-class Label(NamedTuple):
-    """Person and hair, (H, W) bool each; no hair if the label does not tell it apart."""
-
-    person: np.ndarray
-    hair: np.ndarray | None
 
 
 class Report(NamedTuple):
@@ -124,13 +108,7 @@ def sources() -> dict[str, Source]:
 
 
 def find_source(name: str) -> Source:
-    """The source of that name.
-
-    Raises
-    ------
-    ValueError
-        If there is none.
-    """
+    """The source of that name; a ValueError if there is none."""
     if name not in sources():
         raise ValueError(f"there is no source {name!r}; there are {', '.join(sources())}")
     return sources()[name]
@@ -174,7 +152,10 @@ def find_items(name: str, root: str | Path | None = None, split: str | None = No
         expected = layout.files[anchors[0]][0]
         raise FileNotFoundError(f"{root} is no copy of {source.title}: no {expected} in it. {source.get}")
     if layout.list:
-        listed = _read_list(root / layout.list, source)
+        file = root / layout.list
+        if not file.is_file():
+            raise FileNotFoundError(f"the list {file} is missing. {source.get}")
+        listed = {Path(line.strip()).stem for line in file.read_text(encoding="utf-8").splitlines()}
         fields = {key: values for key, values in fields.items() if key.rpartition("/")[2] in listed}
     items = []
     for key, values in sorted(fields.items()):
@@ -188,10 +169,8 @@ def _matches(root: Path, pattern: str) -> Iterator[dict[str, str]]:
     """What the names in braces stand for, for every file that fits."""
     parts = re.split(r"(\{\w+\}|\.\*$)", pattern)
     named = {"{path}": "(?P<path>.+)", ".*": rf"(?i:{'|'.join(map(re.escape, PICTURES))})"}
-    regex = "".join(
-        named.get(part) or (f"(?P<{part[1:-1]}>[^/]+)" if part[:1] == "{" else re.escape(part))
-        for part in parts
-    )
+    any_name = {part: f"(?P<{part[1:-1]}>[^/]+)" for part in parts if part.startswith("{")}
+    regex = "".join((any_name | named).get(part, re.escape(part)) for part in parts)
     for file in root.glob(re.sub(r"\{\w+\}", "*", pattern.replace("{path}", "**/*"))):
         name = file.relative_to(root)
         if (match := re.fullmatch(regex, name.as_posix())) and not _is_hidden(name) and file.is_file():
@@ -214,13 +193,6 @@ def _locate(root: Path, patterns: list[str], values: dict[str, str]) -> Path:
         suffixes = [s for suffix in PICTURES for s in (suffix, suffix.upper())] if any_suffix else [""]
         candidates += [root / f"{stem}{suffix}" for suffix in suffixes]
     return next((file for file in candidates if file.is_file()), candidates[0])
-
-
-def _read_list(file: Path, source: Source) -> set[str]:
-    """Names without their suffixes."""
-    if not file.is_file():
-        raise FileNotFoundError(f"the list {file} is missing. {source.get}")
-    return {Path(line.strip()).stem for line in file.read_text(encoding="utf-8").splitlines() if line.strip()}
 
 
 def _ccp_split(item: Item) -> str:
@@ -284,14 +256,11 @@ def _read_file(role: str, file: Path) -> dict[str, np.ndarray]:
         grey = _read_grey(file)
         return {role: grey >= 128 if grey.max() > 1 else grey > 0}
     if role == "label":
-        label = read_label(file)
-        return {"mask": label.person} | ({} if label.hair is None else {"hair": label.hair})
+        return read_label(file)
     if role == "cutout":
         with _open(file) as opened:
             if not ("A" in opened.mode or "transparency" in opened.info):
-                raise ValueError(
-                    f"{file} has no transparency; expected an RGBA cut-out, got mode {opened.mode}"
-                )
+                raise ValueError(f"{file} has no transparency: expected RGBA, got {opened.mode}")
             rgba = np.asarray(opened.convert("RGBA"))
         return {"foreground": rgba[..., :3].copy(), "alpha": rgba[..., 3].copy()}
     return {role: read_image(file)}
@@ -319,35 +288,31 @@ def _read_grey(file: Path) -> np.ndarray:
     return np.asarray(opened.convert("RGB").convert("L"))
 
 
-def read_label(file: str | Path, size: tuple[int, int] | None = None) -> Label:
-    """Person (and hair) of a label file.
+def read_label(file: str | Path) -> dict[str, np.ndarray]:
+    """Read ``mask`` (the person) and, if the label tells it apart, ``hair``: (H, W) bool.
 
     Parameters
     ----------
     file
         A ``.mat`` of Clothing-Co-Parsing or a ``.json`` of Supervisely.
-    size
-        (height, width) of the photograph, to be checked against.
 
     Raises
     ------
     ValueError
-        If the label is missing, unreadable, empty, or of another size than the photograph.
+        If the label is missing, unreadable or empty.
     """
     from scipy.io import loadmat
 
     file = Path(file)
     try:
         if file.suffix == ".json":
-            label = Label(_supervisely_mask(json.loads(file.read_text(encoding="utf-8"))), None)
+            label = {"mask": _supervisely_mask(json.loads(file.read_text(encoding="utf-8")))}
         else:
             classes = loadmat(file)["groundtruth"]
-            label = Label(classes > 0, classes == HAIR)
+            label = {"mask": classes > 0, "hair": classes == HAIR}
     except Exception as error:  # the parsers raise many types on damaged files
         raise ValueError(f"{file} is no readable label: {type(error).__name__}: {error}") from error
-    if size is not None and label.person.shape != tuple(size):
-        raise ValueError(f"the label {file} is {label.person.shape}, its photograph {tuple(size)}")
-    if not label.person.any():
+    if not label["mask"].any():
         raise ValueError(f"the label {file} is empty: no person in it")
     return label
 
@@ -362,9 +327,8 @@ def _supervisely_mask(annotation: dict) -> np.ndarray:
         if bitmap := shape.get("bitmap"):
             packed = zlib.decompressobj().decompress(base64.b64decode(bitmap["data"]), 1 << 26)
             picture = Image.open(io.BytesIO(packed))
-            part = np.asarray(
-                picture.convert("RGBA").getchannel("A") if picture.mode in ("RGBA", "P") else picture
-            )
+            coded = picture.mode in ("RGBA", "P")  # in the transparency
+            part = np.asarray(picture.convert("RGBA").getchannel("A") if coded else picture)
             x, y = (int(value) for value in bitmap["origin"])
             if not (0 <= x < width and 0 <= y < height):
                 raise ValueError(f"a bitmap starts at {(x, y)}, outside of {(width, height)}")
@@ -427,8 +391,8 @@ def background_files(root: str | Path) -> list[Path]:
     FileNotFoundError
         If the folder is missing or has no pictures.
     """
-    files = sorted(path for path in Path(root).rglob("*") if path.suffix.lower() in PICTURES)
-    files = [path for path in files if not _is_hidden(path.relative_to(root))]
+    found = (path for path in Path(root).rglob("*") if path.suffix.lower() in PICTURES)
+    files = sorted(path for path in found if not _is_hidden(path.relative_to(root)))
     if not files:
         raise FileNotFoundError(f"no pictures below {root}")
     return files

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from modnet_lib.data.downloads import fetch, redirected, unpack_archive
+from modnet_lib.data.downloads import _follow, fetch, unpack_archive
 
 PICTURE = bytes(range(256)) * 40
 
@@ -175,6 +175,10 @@ def test_tars_names_that_are_wanted_and_single_files(server, box, tmp_path) -> N
         assert set(listing(tmp_path / f"{archive.name}_out")) == {"a.txt", "b.txt", "c.txt"}
     fetch(f"{server}/plain/good.zip", box / "set", keep=["*/photos/*.jpg"])
     assert set(listing(box / "set")) == {"photos", "photos/1.jpg"}
+    # links that are not wanted do no harm
+    (tmp_path / "link.zip").write_bytes(zipped(("way", b"/etc", stat.S_IFLNK | 0o777), ("a.png", b"x")))
+    unpack_archive(tmp_path / "link.zip", tmp_path / "unlinked", keep=["*.png"])
+    assert set(listing(tmp_path / "unlinked")) == {"a.png"}
     fetch(f"{server}/plain/good.zip", box / "file.zip", unpack=False)
     assert (box / "file.zip").read_bytes() == GOOD
 
@@ -217,11 +221,11 @@ def test_addresses(box) -> None:
     refused(box, "must start with https", "file:///etc/hostname")
     refused(box, "must start with https", "ftp://example.org/a.zip")
     refused(box, "was not fetched", "http://127.0.0.1:9/a.zip")  # nobody listens
-    assert redirected("https://a.org/x/y", "/z") == "https://a.org/z"
-    assert redirected("http://a.org", "https://b.org/") == "https://b.org/"
+    assert _follow("https://a.org/x/y", "/z") == "https://a.org/z"
+    assert _follow("http://a.org", "https://b.org/") == "https://b.org/"
     for location in ("http://a.org/z", "file:///etc/passwd", "ftp://a.org"):
         with pytest.raises(ValueError, match="not https"):
-            redirected("https://a.org/x", location)
+            _follow("https://a.org/x", location)
 
 
 def test_what_exists_is_not_touched(server, box) -> None:
