@@ -1,10 +1,10 @@
 """Training samples at 512 pixels, ours beside a plain Pillow/NumPy pipeline; and whether training waits for them.
 
-.venv/bin/python benchmarks/compositing.py [--size 512] [--train]
+.venv/bin/python benchmarks/compositing.py [--size 512] [--train full]
 
 Both pipelines crop, flip, jitter colours, compose by Eq. 1 and make a trimap from the same decoded pictures. On a
-processor they have one thread, so the numbers are for each core. `--train` trains MODNet on such batches and says
-which share of the time the training step waited for its data, and how much memory the loader held.
+processor they have one thread, so the numbers are for each core. `--train PROFILE` trains MODNet on that profile's data
+and says which share of the time the training step waited for it, and how much memory the loader held.
 """
 
 import os
@@ -22,11 +22,12 @@ from rich.console import Console
 from rich.table import Table
 
 from modnet_lib.data.compositing import frame_person, outline
-from modnet_lib.data.loaders import CompositionDataset, assemble, collate, training_loader
+from modnet_lib.data.loaders import CompositionDataset, assemble, collate, training_data, training_loader
 from modnet_lib.data.portraits import render_composite
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.network import MODNet
 from modnet_lib.objectives import paper_objective
+from modnet_lib.profiles import Profile
 
 console = Console()
 
@@ -118,7 +119,7 @@ def idle_fraction(dataset: CompositionDataset, size: int, batch: int, steps: int
         asked = done
     console.print(
         f"training at {size}, batch {batch}, on {device}: {batch * counted / (waiting + busy):.1f} images/s, idle "
-        f"{100 * waiting / (waiting + busy):.1f} % of the time; loader holds {most:.2f} GiB beyond the start"
+        f"{100 * waiting / (waiting + busy):.1f} % of the time; loader and network hold {most:.2f} GiB"
     )
 
 
@@ -126,7 +127,7 @@ def main(
     size: Annotated[int, typer.Option(help="Side of the samples, pixels.")] = 512,
     batch: Annotated[int, typer.Option(help="Samples a batch.")] = 16,
     repeats: Annotated[int, typer.Option(help="Batches that are timed.")] = 10,
-    train: Annotated[bool, typer.Option(help="Also train and measure the idle fraction.")] = False,
+    train: Annotated[str, typer.Option(help="Profile to train on, to measure the idle fraction.")] = "",
     steps: Annotated[int, typer.Option(help="Training steps.")] = 200,
     workers: Annotated[int, typer.Option(help="Processes that read, if pictures stay on the processor.")] = 0,
 ) -> None:
@@ -162,7 +163,7 @@ def main(
     console.print(table)
     if train:
         torch.set_num_threads(threads)
-        idle_fraction(dataset, size, batch, steps, workers)
+        idle_fraction(training_data(Profile.load(train).data, 1), size, batch, steps, workers)
 
 
 if __name__ == "__main__":
