@@ -438,6 +438,8 @@ def test_layouts_are_found_read_and_fine(tmp_path, name, split, items) -> None:
             assert np.abs(parts["alpha"].astype(int) - ALPHA).max() < 6
         if "label" in item.files:
             np.testing.assert_array_equal(parts["mask"], MASK)
+        # the colours of a matte file that has a photograph are not a foreground
+        assert not {"image", "foreground"} <= parts.keys()
     if split == "composition-1k":  # the mattes' foregrounds are there as well
         write(tmp_path / "Test_set/Adobe-licensed images/fg/boy-1518482_1920.png", "rgb")
     report = check(name, tmp_path)
