@@ -6,6 +6,7 @@ Coordinates are in frame units (the picture is the unit square), y pointing down
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +24,7 @@ TILES, STEP = 16, 4  # coverage is counted in tiles, so many a side, with a marg
 SHIFT = 4  # fractional bits of the coordinates handed to the rasteriser
 # Defaults of `Canvas.paint`, which says what they mean.
 PAINT: dict[str, Any] = dict.fromkeys(("depth", "soft", "shadow"), 0.0)
-PAINT |= {"opacity": 1.0, "solid": True, "tone": None, "clip": None, "folds": ()}
+PAINT |= {"opacity": 1.0, "solid": True, "tone": None, "clip": None, "mesh": None}
 
 
 def check_arguments(seed: int, size: int) -> None:
@@ -91,6 +92,30 @@ def noise(rng: Rng, size: int, cells: int, octaves: int = 4) -> Array:
     return np.clip(out / (2 - 2 * 0.5**octaves), 0, 1)[..., None]
 
 
+@cache
+def creases() -> Array:
+    """Light (512, 512) float32, about -1 to 1, on creased cloth that is lit from the upper left."""
+    rng = np.random.default_rng(7)
+    ys, xs = np.mgrid[:512, :512].astype(np.float32)
+    a, b, c = (noise(rng, 512, n, 3)[..., 0] for n in (4, 4, 6))
+    folds = cv2.remap(
+        c, xs + 90 * (a - 0.5), 0.55 * ys + 90 * (b - 0.5), cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT
+    )
+    height = blur((1 - np.abs(2 * folds - 1)) ** 3, 2.5)
+    light = height - cv2.warpAffine(height, np.array([[1, 0, 3], [0, 1, 4]], np.float32), (512, 512))
+    return blur(np.clip(light / light[8:, 8:].std() / 2, -1, 1), 1.2)
+
+
+def drape(x: Array, y: Array, origin: Array, axis: Array, unit: float) -> Array:
+    """Light of `creases` at the samples x (1, w) and y (h, 1), on cloth with a given origin, axis and scale."""
+    step, k = float(x[0, 1] - x[0, 0]) if x.size > 1 else 1.0, 110 / unit
+    turn = k * np.array([[axis[1], -axis[0]], [axis[0], axis[1]]])
+    start = turn @ (np.array([x[0, 0], y[0, 0]]) - origin) + 256
+    where = np.concatenate([turn * step, start[:, None]], 1)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(creases(), where, (x.size, y.size), None, flags, cv2.BORDER_REFLECT)
+
+
 def blur(img: Array, sigma: float) -> Array:
     """Gaussian blur, by way of a smaller picture where that makes no visible difference."""
     if sigma < 4:
@@ -132,15 +157,18 @@ class Canvas:
     """Premultiplied colour at two samples a pixel and side, and the shapes and strands that cover the picture.
 
     Colour varies little inside a pixel; coverage is what the matte is made of, so it is sampled finely, at the
-    end, from all shapes at once.
+    end, from all shapes at once. Pieces with depth fall off towards their edges over ``edge`` frame units.
     """
 
-    def __init__(self, size: int, light: Array) -> None:
-        self.size, self.light = size, light
+    def __init__(self, size: int, light: Array, edge: float = 0.1) -> None:
+        self.size, self.light, self.round = size, light, max(edge * size, 1.0)
         self.rgb = np.zeros((2 * size, 2 * size, 3), np.float32)
         self.cov = np.zeros((2 * size, 2 * size), np.float32)
         self.inside = np.zeros((size, size), bool)  # pixels that a shape covers with all their neighbours
         self.shapes: list[Array] = []
+        self.pieces: list[
+            tuple[list[Array], Array | None]
+        ] = []  # what moves: outlines or strands, and their cut
         self.strands: list[tuple[Array, Array, Array]] = []
 
     def window(self, points: Array, pad: float) -> Box:
@@ -168,7 +196,7 @@ class Canvas:
         h, w = cov.shape
         small = (cv2.resize(cov, (w // 2, h // 2), interpolation=cv2.INTER_AREA) > 0.5).astype(np.uint8)
         d = cv2.distanceTransform(cv2.copyMakeBorder(small, 1, 1, 1, 1, cv2.BORDER_REPLICATE), cv2.DIST_L2, 3)
-        r = max(float(d[d < 1e4].max(initial=1.0)), 1.0)
+        r = min(max(float(d[d < 1e4].max(initial=1.0)), 1.0), self.round)
         height = np.sqrt(np.clip(1 - (1 - np.clip(d / r, 0, 1)) ** 2, 0, 1)) * (r * depth)
         height = blur(height, max(0.22 * r, 0.6))
         gx, gy = (cv2.Sobel(height, cv2.CV_32F, i, 1 - i, scale=0.125) for i in (1, 0))
@@ -180,11 +208,16 @@ class Canvas:
         """Paint polygons (frame units) with the options of ``PAINT``.
 
         ``depth`` is the strength of the cushion shading, ``tone(x, y)`` a colour factor from frame
-        coordinates, ``folds`` are creases, ``clip`` cuts the piece, ``soft`` blurs its edge (frame units) and
+        coordinates, ``clip`` cuts the piece, ``mesh`` (N, 4, 2) are parts that
+        move on their own, ``soft`` blurs its edge (frame units) and
         ``shadow`` darkens what lies behind. Pieces that are not ``solid`` only tint what is already there.
         """
         s = SimpleNamespace(**(PAINT | style))
         polys = polys if isinstance(polys, list) else [polys]
+        if s.solid or (s.opacity >= 0.5 and s.soft * self.size < 1):
+            self.pieces.append((polys, s.clip))
+        if s.mesh is not None:
+            self.pieces.append((list(s.mesh), polys[0]))
         box = x0, y0, x1, y1 = self.window(np.concatenate(polys), 2.5 * s.soft + 0.05 * bool(s.shadow))
         if x1 <= x0 or y1 <= y0:
             return
@@ -203,8 +236,6 @@ class Canvas:
         layer = np.asarray(color, np.float32)
         if s.depth:
             light = self.relief(cov, s.depth)
-            for crease in s.folds:
-                self.crease(light, crease, box)
             layer = layer * np.stack([np.sqrt(light) * light**0.35, light, light**1.08], -1)
         if s.tone is not None:
             ys, xs = np.ogrid[2 * y0 : 2 * y1, 2 * x0 : 2 * x1]
@@ -214,19 +245,6 @@ class Canvas:
             k = max(int(0.035 * self.size), 1) | 1
             self.rgb[view] *= (1 - s.shadow * cv2.blur(cv2.blur(cov, (k, k)), (k, k)) * (1 - cov))[..., None]
         self.blend(view, cov * np.float32(s.opacity), layer, s.solid)
-
-    def crease(self, light: Array, line: Array, box: Box) -> None:
-        """Press a fold into ``light``: dark on one side of the line and bright on the other."""
-        x0, y0, x1, y1 = (max(v - o, 0) for v, o in zip(self.window(line, 0.05), box[:2] * 2, strict=True))
-        part = light[2 * y0 : 2 * y1, 2 * x0 : 2 * x1]
-        if part.size == 0:
-            return
-        img = np.zeros(part.shape, np.float32)
-        where = self.fixed(line, 2, (x0 + box[0], y0 + box[1], 0, 0))
-        cv2.polylines(img, [where], False, 0.8, max(int(0.024 * self.size), 1), cv2.LINE_AA, SHIFT)
-        img = blur(img, 0.014 * self.size)
-        shift = np.array([[1, 0, -0.024 * self.size * self.light[0]], [0, 1, 0.024 * self.size]], np.float32)
-        part *= 1 - 0.26 * (img - cv2.warpAffine(img, shift, img.shape[::-1]))
 
     def blend(self, view: tuple[slice, slice], cov: Array, layer: Array, solid: bool) -> None:
         """Put a layer of straight colour over the canvas; without ``solid`` coverage stays as it is."""
@@ -239,6 +257,7 @@ class Canvas:
 
     def hair(self, rng: Rng, strands: Array, color: Color, width: float, mass: list[Array], s: Any) -> None:
         """Draw strands (N, M, 2) in frame units, ``width`` wide at the root, over an opaque ``mass``."""
+        self.pieces += [(mass, None), ([strands], None)]
         box = x0, y0, x1, y1 = self.window(np.concatenate([strands.reshape(-1, 2), *mass]), 0.03)
         if x1 <= x0 or y1 <= y0:
             return

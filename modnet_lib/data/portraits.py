@@ -7,8 +7,8 @@ middle of the head and the distance from chin to crown is one. Colours are RGB i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +22,9 @@ from modnet_lib.data.drawing import (
     Canvas,
     Color,
     Place,
+    blur,
     check_arguments,
+    drape,
     ellipse,
     limb,
     mirror,
@@ -38,7 +40,7 @@ BODY_KINDS = ("head", "half", "full")
 AGES = ("child", "adult", "old")
 
 _SKINS = {"porcelain": (247, 217, 196), "fair": (238, 196, 168), "olive": (215, 168, 128)}
-_SKINS |= {"tan": (193, 139, 99), "brown": (150, 99, 67), "dark": (106, 69, 48), "deep": (76, 49, 37)}
+_SKINS |= {"tan": (193, 139, 99), "brown": (150, 99, 67), "dark": (117, 77, 55), "deep": (92, 60, 45)}
 _HAIRS = {"black": (34, 28, 30), "dark brown": (62, 42, 32), "brown": (98, 66, 43), "auburn": (124, 58, 34)}
 _HAIRS |= {
     "ginger": (178, 92, 42),
@@ -46,8 +48,9 @@ _HAIRS |= {
     "grey": (158, 156, 154),
     "white": (214, 211, 205),
 }
-_CLOTHES = ((196, 62, 58), (44, 74, 120), (238, 234, 224), (52, 56, 62), (226, 170, 60), (70, 122, 92))
-_CLOTHES += ((136, 92, 148), (120, 168, 196), (222, 142, 128), (92, 104, 64), (150, 108, 76), (32, 92, 104))
+_CLOTHES = ((158, 52, 50), (38, 52, 84), (232, 228, 218), (52, 54, 60), (206, 160, 78), (74, 104, 86))
+_CLOTHES += ((112, 84, 122), (128, 158, 182), (200, 138, 124), (98, 102, 74), (138, 104, 78), (46, 90, 98))
+_CLOTHES += ((148, 148, 150), (92, 40, 52), (84, 112, 148), (216, 196, 168), (30, 32, 38), (186, 104, 66))
 _LOCK: dict[str, Any] = {"wave": 0.0, "curl": 0.0, "turns": 3.0, "clump": 0.02, "stray": 0.009, "cut": 0.08}
 _LOCK |= {"mass": 0.94, "shine": 0.4, "shadow": 0.25, "shade": 1.0, "body": False}
 # Drawings are tables of pieces "verb half-widths: points: colour: options", in hundredths of a head.
@@ -92,10 +95,13 @@ _EYE = """
 ~tube .1 .4 .1: 11 -5, 15.5 -6.2, 20 -4.9, 23.5 -2.4: skin*.5: opacity=.7
 ~tube .1 .3 .1: 11 2.5, 15 3.2, 20 2.4: skin*.5: opacity=.6
 """
-_LIPS = """
-~poly: -11.8 30.8, 0 31.3, 11.8 30.8, 6 28.7, 2 27.5, 0 28.1, -2 27.5, -6 28.7: lips*.82: soft=.3
+_GAP = "~blob: -11 30.9, 0 30.6, 11 30.9, 6 33.2, 0 34, -6 33.2: 58 26 28"
+_LOWER = """
 ~poly: -11.8 30.8, 0 31.2, 11.8 30.8, 8 33.5, 4 35.4, 0 35.9, -4 35.4, -8 33.5: lips: soft=.3
 ~oval: 0 33.6, 4 .9: lips*1.35: soft=.8 opacity=.5
+"""
+_LIPS = """
+~poly: -11.8 30.8, 0 31.3, 11.8 30.8, 6 28.7, 2 27.5, 0 28.1, -2 27.5, -6 28.7: lips*.82: soft=.3
 ~tube .15 .6 .15: -11.8 30.8, -5 30.9, 0 31.4, 5 30.9, 11.8 30.8: lips*.32
 """
 _TEETH = """
@@ -130,6 +136,16 @@ blob: -40 -30, -38 -55, -20 -72, 20 -72, 38 -55, 40 -30: straw: depth=.8 knit=1
 tube 5 5: -40 -34, 0 -36, 40 -34: accent*.7: depth=.4
 blob: -80 -20, -45 -33, 0 -36, 45 -33, 80 -20, 45 -20, 0 -22, -45 -20: straw*1.05: depth=.6 shadow=.55 knit=1
 """
+_CAP = """
+blob: -43 -20, -44 -42, -28 -61, 0 -67, 28 -61, 44 -42, 43 -20, 0 -28: accent: depth=.7 shadow=.35
+~tube .4 .4: 0 -66, 0 -30: accent*.7 | ~tube2 .4 .4: 4 -66, 24 -48, 26 -28: accent*.7
+blob: -40 -26, 0 -36, 40 -26, 47 -12, 22 -16, 0 -17, -22 -16, -47 -12: accent*.72: depth=.5 shadow=.55
+"""
+_HELMET = """
+blob: -47 -12, -49 -40, -32 -67, 0 -75, 32 -67, 49 -40, 47 -12, 24 -25, 0 -28, -24 -25: accent: depth=1 shadow=.4
+~tube2 1.4 3 1.6: 13 -70, 17 -54, 17 -36: 30 32 36: soft=.5 | ~tube 1.4 3 1.6: 0 -72, 0 -54, 0 -37: 30 32 36: soft=.5
+~tube2 1.2 2.4 1.4: 27 -65, 33 -50, 34 -34: 30 32 36: soft=.5 | ~tube2 .7 .7: 41 -12, 34 22, 12 46: 44 46 52
+"""
 _SCARF = """
 tube 11 14 11: -36 70, -20 84, 0 88, 20 84, 36 70: lower: depth=.9 shadow=.35 knit=1
 tube 10 12 10: -36 56, -20 70, 0 74, 20 70, 36 56: lower: depth=.9 shadow=.35 knit=1
@@ -155,9 +171,58 @@ oval: 0 -61, 6 12: petal: depth=.7 shadow=.2 | oval: 0 -33, 6 12: petal: depth=.
 oval2: 9 -57, 8 8: petal*.95: depth=.7 shadow=.2 | oval2: 9 -37, 8 8: petal*.95: depth=.7 shadow=.2
 oval: 0 -47, 7 7: 236 188 70: depth=.9 shadow=.2
 """,
+    "bag": """
+tube 1.6 1.6: -20 48, -18 16, 0 2, 18 16, 20 48: lower*.6: depth=.6
+poly: -34 46, 34 46, 40 118, -40 118: lower: depth=.5 shadow=.4 | ~tube .7 .7: -35 60, 35 60: lower*.6
+""",
+    "umbrella": """
+tube 1.8 1.8: 0 -150, 0 20: 60 58 60: depth=.6
+blob: -118 -152, -100 -204, 0 -250, 100 -204, 118 -152, 80 -163, 40 -154, 0 -164, -40 -154, -80 -163: accent: depth=.6
+~tube2 .5 .5: 0 -250, 30 -215, 40 -154: accent*.6 | ~tube2 .5 .5: 0 -250, 68 -212, 80 -163: accent*.6
+---
+tube 2.4 2.4: 0 -14, 0 26, 6 34, 12 28: 60 44 36: depth=.6
+""",
+    "balloon": """
+tube .5 .5: 0 0, 26 -90, 40 -170: 220 220 216 | poly: 36 -176, 44 -176, 40 -184: accent*.8
+blob: 40 -182, 70 -214, 74 -252, 40 -280, 6 -252, 10 -214: accent: depth=1.2
+~oval: 28 -252, 6 9: 255 255 255: soft=3 opacity=.5
+---
+tube .5 .5: 0 0, 2 40: 220 220 216
+""",
+    "ball": """
+oval: -6 -20, 36 36: 200 112 56: depth=1.2 shadow=.45 | ~tube .8 .8: -42 -20, -6 -12, 30 -20: 70 40 28
+~tube .8 .8: -6 -56, 2 -20, -6 16: 70 40 28 | ~tube2 .8 .8: 22 -46, 10 -20, 22 6: 70 40 28: opacity=.6
+""",
+    "plant": """
+tube2 1 7 1: 3 -18, 12 -50, 34 -74: 84 122 74: depth=.7
+tube2 1 6 1: 3 -18, 18 -40, 44 -46: 98 136 82: depth=.7
+tube 1 7 1: 0 -18, -3 -60, 4 -94: 76 112 70: depth=.7 shadow=.2
+poly: -24 -22, 24 -22, 17 26, -17 26: 176 104 74: depth=.8 shadow=.35
+poly: -26 -24, 26 -24, 26 -14, -26 -14: 186 114 82: depth=.5
+""",
+    "guitar": """
+blob: 52 44, 34 74, 0 70, -18 52, -44 48, -56 22, -42 0, -14 2, 8 -2, 40 8: 172 110 60: depth=.7 shadow=.5
+~oval: -14 28, 11 11: 40 26 20 | tube 4.6 4: -26 22, -158 -44: 74 48 34: depth=.6 shadow=.3
+~poly: 14 28, 20 46, 24 44, 18 26: 50 32 24 | poly: -152 -34, -160 -52, -186 -62, -182 -46: 60 40 30: depth=.5
+~tube .3 .3: 16 38, -168 -50: 236 226 206: opacity=.7
+""",
     "none": "",
 }
 HELD = tuple(_HELD)
+# Elbow, wrist and direction of the hand in hundredths of a head for the right arm; the hand; in front of the chest?
+_POSES = {
+    "hanging": ("97 222, 96 316, -5 100", "relaxed", False),
+    "hip": ("150 196, 86 258, -75 50", "relaxed", True),
+    "crossed": ("90 212, -36 185, -100 -12", "relaxed", True),
+    "raised": ("130 186, 146 98, 12 -100", "open", False),
+    "stretch": ("122 24, 96 -76, -15 -100", "open", False),
+    "head": ("150 14, 56 -10, -100 10", "", False),
+    "chin": ("84 206, 38 96, -50 -75", "grip", True),
+    "behind": ("116 206, 40 270, -100 0", "", False),
+    "pocket": ("124 214, 82 292, -30 100", "", True),
+    "holding": ("92 214, 44 176, -35 -100", "grip", True),
+    "carry": ("104 222, 106 312, 0 100", "grip", True),
+}
 
 
 @dataclass(frozen=True)
@@ -209,7 +274,7 @@ class Portrait:
     attributes: dict[str, str]
 
 
-class _Figure:
+class Figure:
     """One person: where the head and body are, what they look like, and how each part is drawn."""
 
     def __init__(self, seed: int, size: int, pose: Pose, forced: dict[str, str | None]) -> None:
@@ -219,83 +284,123 @@ class _Figure:
             "body": rng.choice(BODY_KINDS, p=(0.2, 2 / 3, 2 / 15)),
             "age": rng.choice(AGES, p=(0.16, 0.64, 0.2)),
         }
+        if (forced["age"] or drawn["age"]) == "child":  # children have hair, and no beard
+            drawn["hair"] = {"bald": "short", "beard": "bob"}.get(str(drawn["hair"]), drawn["hair"])
+            drawn["age"] = "adult" if forced["hair"] in ("bald", "beard") else drawn["age"]
         self.hair, self.body, self.age = (str(forced[k] or v) for k, v in drawn.items())
-        self.motion = pose
+        self.motion, self.child, self.old = pose, self.age == "child", self.age == "old"
+        self.small = 0.74 if self.child else 1.0  # size of the body against the head
         self.rng, self.hair_rng = np.random.default_rng([seed, 2]), np.random.default_rng([seed, 3])
         light = np.array([rng.choice([-1, 1]) * rng.uniform(0.25, 0.65), -rng.uniform(0.3, 0.6), 0.75])
-        self.canvas = Canvas(size, light / np.linalg.norm(light))
         low, high = {"head": (0.6, 0.74), "half": (0.255, 0.31), "full": (0.118, 0.127)}[self.body]
-        self.unit = rng.uniform(low, high)
+        self.unit = rng.uniform(low, high) * (1.2 if self.child and self.body == "full" else 1.0)
+        self.canvas = Canvas(size, light / np.linalg.norm(light), 0.2 * self.unit)
         top = {"head": 0.1, "half": rng.uniform(0.08, 0.13), "full": rng.uniform(0.07, 0.09)}[self.body]
         self.head = np.array([0.5 + rng.uniform(-0.05, 0.05), top + self.unit * 0.58])
         self.head = self.head + pose.shift
         self.tilt = rng.normal(0, 0.055) + pose.tilt
-        self.yaw = float(np.clip(rng.normal(0, 0.4), -0.8, 0.8)) + pose.yaw
+        self.yaw = float(np.clip(rng.normal(0, 0.55), -1.2, 1.2)) + pose.yaw
+        # Stance: the chest leans over the hips, one shoulder is higher, the body turns a little.
+        self.lean, self.drop = rng.normal(0, (0.035, 0.05))
+        self.turned = 1 - 0.06 * abs(self.yaw)
         self.skin_name = str(rng.choice(list(_SKINS)))
         self.skin = np.array(_SKINS[self.skin_name], float) * rng.uniform(0.97, 1.03, 3)
-        self.old = self.age == "old"
         names = ["grey", "white"] if self.old else list(_HAIRS)[: 6 if self.skin.mean() > 150 else 3]
         self.hair_name = str(rng.choice(names))
         self.hair_color = np.array(_HAIRS[self.hair_name], float) * rng.uniform(0.9, 1.1)
         self.jaw, self.cheek = rng.uniform(0.82, 1.1), rng.uniform(0.94, 1.04)
-        self.soft_face = self.jaw < 0.95
-        self.broad = rng.uniform(0.78, 0.92) if self.soft_face else rng.uniform(0.88, 1.04)
+        self.soft_face = self.jaw < 0.95 and self.hair != "beard"
+        self.jaw = 0.97 if self.child else self.jaw
+        self.broad = rng.uniform(0.8, 0.9) if self.soft_face else rng.uniform(0.9, 1.04)
         garments = ["tshirt", "shirt", "jacket", "hoodie", "sweater", "dress"]
         self.clothing = str(rng.choice(garments[: 6 if self.soft_face else 5]))
         picks = rng.permutation(len(_CLOTHES))[:3]
         self.cloth, self.accent, self.lower = np.array(_CLOTHES, float)[picks]
         self.fabric = str(
-            rng.choice(["plain", "stripes", "plaid", "dots", "knit"], p=(0.4, 0.2, 0.12, 0.1, 0.18))
+            rng.choice(["plain", "stripes", "plaid", "dots", "knit"], p=(0.5, 0.15, 0.1, 0.07, 0.18))
         )
+        self.fabric = "plain" if self.clothing in ("jacket", "hoodie") else self.fabric
+        self.pitch = rng.uniform(14, 34)
         self.glasses = str(rng.choice(["none", "round", "square"], p=(0.7, 0.15, 0.15)))
-        self.hat = str(rng.choice(["none", "beanie", "brim"], p=(0.84, 0.09, 0.07)))
+        self.hat = str(
+            rng.choice(["none", "beanie", "brim", "cap", "helmet"], p=(0.78, 0.06, 0.05, 0.07, 0.04))
+        )
         self.hat = "none" if self.hair in ("curly", "coils", "bun") else self.hat
-        self.scarf = bool(rng.random() < 0.1)
-        poses = ["hanging", "hip", "crossed", "raised", "holding"]
-        self.pose, thing = str(rng.choice(poses, p=(0.2, 0.25, 0.15, 0.15, 0.25))), rng.choice(HELD[:-1])
+        self.scarf, self.rings = bool(rng.random() < 0.1), bool(self.soft_face and rng.random() < 0.4)
+        chances = (0.12, 0.14, 0.1, 0.08, 0.04, 0.07, 0.09, 0.06, 0.1, 0.2)
+        self.pose, thing = str(rng.choice(list(_POSES)[:-1], p=chances)), str(rng.choice(HELD[:-1]))
         # A person who is told to hold something does; one who is told not to keeps the arm where it was.
-        self.pose = "holding" if (forced["held"] or "none") != "none" else self.pose
-        self.held = str(forced["held"] or thing) if self.pose == "holding" else "none"
-        both = self.pose in ("crossed", "hanging") or (self.pose == "hip" and rng.random() < 0.6)
-        side, free = int(rng.choice([-1, 1])), str(rng.choice(["hanging", "hip"]))
+        wanted = forced["held"] or (thing if self.pose == "holding" else "none")
+        self.held = wanted
+        thing = thing if wanted == "none" else wanted
+        if wanted != "none" or self.pose == "holding":
+            self.pose = "carry" if thing == "bag" else "holding"
+        both = self.pose in ("crossed", "hanging", "behind", "stretch")
+        both |= bool(self.pose in ("hip", "pocket") and rng.random() < 0.5)
+        side, free = int(rng.choice([-1, 1])), str(rng.choice(["hanging", "hip", "pocket"]))
         self.arm_poses = ((-side, self.pose if both else free), (side, self.pose))
-        self.elbow_shift, self.stance = rng.normal(0, 0.04, (2, 2)), rng.uniform(0.3, 0.42)
+        self.elbow_shift, self.stance = rng.normal(0, 0.045, (2, 2)), rng.uniform(0.3, 0.44)
         self.part, self.smile = rng.uniform(-0.14, 0.14), rng.uniform(-0.004, 0.026)
 
     def place(self, points: object) -> Array:
-        """Head units to frame units, for the body."""
-        return self.head + self.unit * np.asarray(points, np.float64)
+        """Head units to frame units, for the body: it scales, leans and turns about the neck."""
+        p = np.asarray(points, np.float64)
+        x, y = p[..., 0] * self.turned, p[..., 1] - 0.6
+        y = y + self.drop * x * np.exp(-(((y - 0.4) / 0.9) ** 2))
+        x = x + self.lean * np.sin(np.clip(y / 5.9, 0, 1) * np.pi) * 3
+        return self.head + self.unit * (np.stack([x, y], -1) * self.small + (0, 0.6))
 
     def face(self, points: object, turn: float = 1.0) -> Array:
-        """Head units to frame units on the tilted head, which turns about the chin; yaw moves the middle."""
+        """Head units to frame units on the tilted head, which leans about the chin; yaw rolls its front."""
         p = np.asarray(points, np.float64)
-        x = p[..., 0] + turn * self.yaw * 0.1 * np.clip(1 - (p[..., 0] / 0.42) ** 2, 0, 1)
+        at, angle = np.clip(p[..., 0] / 0.46, -1, 1), 0.27 * self.yaw
+        # Sine of a sum: the front of the head is a cylinder.
+        x = p[..., 0] + turn * 0.46 * (at * (np.cos(angle) - 1) + np.sqrt(1 - at**2) * np.sin(angle))
         y = p[..., 1] - 0.5
         c, s = np.cos(self.tilt), np.sin(self.tilt)
         return self.head + self.unit * np.stack([c * x - s * y, s * x + c * y + 0.5], -1)
 
-    def weave(self, kind: str) -> Callable[[Array, Array], Array]:
-        """Colour factor of a fabric pattern in frame coordinates."""
-        ratio = (self.accent / np.maximum(self.cloth, 20)).clip(0.3, 3).astype(np.float32)
-        (ox, oy), k = self.head.astype(np.float32), np.float32(1 / self.unit)
+    def feature(self, points: object) -> Array:
+        """As `face`, for eyes, nose and mouth: they sit lower and closer together in a child."""
+        p = np.asarray(points, np.float64)
+        return self.face(p * (0.98, 0.84) + (0, 0.06) if self.child else p)
+
+    def weave(self, kind: str, a: object = (0, 1), b: object = (0, 2), c: object = None) -> Any:
+        """Colour factor of creased cloth along a-b and, beyond b, along b-c (head units)."""
+        ratio = (self.accent / np.maximum(self.cloth, 20)).clip(0.4, 2.2).astype(np.float32)
+        joints = self.place([v for v in (a, b, c) if v is not None])
+        ways = np.diff(joints, axis=0)
+        ways /= np.linalg.norm(ways, axis=1, keepdims=True)
+        k, deep = np.float32(1 / (self.unit * self.small)), 0.1 if kind == "knit" else 0.17
+
+        def local(x: Array, y: Array, i: int) -> tuple[Array, Array]:
+            (ox, oy), (wx, wy) = joints[i].astype(np.float32), ways[i].astype(np.float32) * k
+            return (x - ox) * wy - (y - oy) * wx, (x - ox) * wx + (y - oy) * wy
 
         def tone(x: Array, y: Array) -> Array:
-            u, v = (x - ox) * k, (y - oy) * k
+            light = 1 + deep * drape(x, y, joints[0], ways[0], self.unit * self.small)
+            if c is None:
+                light *= 1 + 0.12 * np.sign(self.canvas.light[0]) * np.clip(local(x, y, 0)[0], -1, 1)
+            if kind in ("plain", "denim"):
+                return light
+            u, v = local(x, y, 0)
+            if c is not None:
+                (mx, my), (u2, v2) = (ways[0] + ways[1]).astype(np.float32), local(x, y, 1)
+                far = (x - np.float32(joints[1, 0])) * mx + (y - np.float32(joints[1, 1])) * my > 0
+                u, v = np.where(far, u2, u), np.where(far, v2, v + np.float32(0.05))
+            f = np.float32(self.pitch)
             if kind == "knit":
-                return 1 + 0.07 * np.sin(v * 150 + 2 * np.abs(np.sin(u * 75))) * np.sin(u * 150)
-            if kind not in ("stripes", "plaid", "dots"):
-                return 1 + 0.025 * np.sin(u * 210) * np.sin(v * 230)
-            across, along = np.sin(20 * u + 0.6 * np.sin(2 * v)), np.sin(20 * v + 0.6 * np.sin(3 * u))
-            a = np.clip(along * 6, 0, 1) if kind != "dots" else np.clip((across * along - 0.6) * 8, 0, 1)
-            a = 0.45 * (a + np.clip(across * 6, 0, 1)) if kind == "plaid" else a
-            return 1 + a[..., None] * (ratio - 1)
+                return light + 0.06 * np.sin(v * 110 + 2 * np.abs(np.sin(u * 55))) * np.sin(u * 110)
+            across, along = np.sin(f * u), np.sin(f * v)
+            hit = np.clip(along * 6, 0, 1) if kind != "dots" else np.clip((across * along - 0.6) * 8, 0, 1)
+            hit = 0.4 * (hit + np.clip(across * 6, 0, 1)) if kind == "plaid" else 0.85 * hit
+            return light[..., None] * (1 + hit[..., None] * (ratio - 1))
 
         return tone
 
-    def cloth_piece(self, polys: list[Array], folds: Sequence[object] = (), **more: Any) -> None:
-        """Paint garment pieces given in head units, with creases."""
-        style = {"depth": 0.85, "shadow": 0.35, "tone": self.weave(self.fabric), "color": self.cloth} | more
-        style["folds"] = [self.place(spline(f)) for f in folds]
+    def cloth_piece(self, *polys: Array, **more: Any) -> None:
+        """Paint garment pieces given in head units."""
+        style = {"depth": 0.7, "shadow": 0.3, "tone": self.weave(self.fabric), "color": self.cloth} | more
         self.canvas.paint([self.place(p) for p in polys], **style)
 
     def script(self, text: str, place: Place, clip: Array | None = None, **names: Color) -> None:
@@ -327,26 +432,34 @@ class _Figure:
                 self.canvas.paint(place(p * (s, 1)), color, tone=tone, clip=cut, solid=verb[0] != "~", **opts)
 
     def legs(self) -> None:
-        """Trousers or bare legs, and shoes."""
-        a, paint = 100 * self.stance, self.canvas.paint
-        shoe = f"{a - 6} 612, {a + 16} 612, {a + 21} 630, {a + 38} 642, {a + 40} 652, {a - 10} 652"
-        self.script(f"blob2: {shoe}: accent*.45: depth=.9", self.place)
-        self.script(f"tube2 3: {a - 10} 652, {a + 40} 652: white", self.place)
+        """Trousers or bare legs, and shoes; a step lifts one foot."""
         for s in (-1, 1):
-            spine = mirror(pts(f"38 290, 40 370, {a + 2} 475, {a + 3} 550, {a + 4} 625"), s)
+            up, a = 22 * max(0.0, s * self.motion.stride), 100 * self.stance + 6 * s * np.sign(self.lean)
+
+            def leg(p: Array, s: int = s) -> Array:
+                return self.place(mirror(p, s))
+
+            def shoe(p: Array, s: int = s, up: float = up) -> Array:
+                return self.place(mirror(p - (0, up / 100), s))
+
+            sole = f"{a - 6} 612, {a + 16} 612, {a + 21} 630, {a + 38} 642, {a + 40} 652, {a - 10} 652"
+            self.script(f"blob: {sole}: accent*.45: depth=.9", shoe)
+            self.script(f"tube 3 3: {a - 10} 652, {a + 40} 652: white", shoe)
+            knee = 475 - 0.6 * up
+            spine = pts(f"36 285, 39 370, {a + 3} {knee}, {a + 3} {550 - up}, {a + 4} {625 - up}")
             if self.clothing == "dress":
-                paint(self.place(limb(spine, (0.34, 0.3, 0.2, 0.19, 0.1))), self.skin, depth=0.9)
+                self.canvas.paint(leg(limb(spine, (0.34, 0.3, 0.19, 0.18, 0.1))), self.skin, depth=0.9)
                 continue
-            folds = [mirror(pts(f), s) for f in ("20 350, 42 365", "20 470, 50 485", "25 600, 50 610")]
-            leg = [limb(spine, (0.42, 0.38, 0.27, 0.235, 0.2))]
-            self.cloth_piece(leg, folds, color=self.lower, tone=self.weave("denim"), shadow=0.25)
+            tone = self.weave("denim", mirror(spine[0], s), mirror(spine[2], s), mirror(spine[4], s))
+            piece = leg(limb(spine, (0.4, 0.35, 0.25, 0.215, 0.19)))
+            self.canvas.paint(piece, self.lower, depth=0.8, shadow=0.25, tone=tone)
 
     def torso(self) -> None:
         """Neck, chest and garment."""
-        rng, b, kind = self.rng, self.broad, self.clothing
+        b, kind = self.broad, self.clothing
         paint, place = self.canvas.paint, self.place
-        neck = 0.205 + 0.04 * (self.jaw - 0.8)
-        side = np.array([(neck, 0.1), (neck, 0.55), (0.34, 0.74), (0.6 * b, 0.83), (0.55, 1.15), (0.0, 1.5)])
+        neck = (0.2 if self.soft_face else 0.225) / self.small ** (0.2 if self.child else 0)
+        side = np.array([(neck, 0.1), (neck, 0.55), (0.32, 0.76), (0.55 * b, 0.87), (0.55, 1.15), (0.0, 1.5)])
         throat = place(spline(np.concatenate([side, mirror(side[-2::-1])]), 8, True))
         paint(throat, self.skin, depth=0.6)
         chin = ellipse(0.04 * self.yaw, 0.36, 0.32, 0.34)
@@ -355,8 +468,9 @@ class _Figure:
         self.script("~tube2 1.2 1.6 .5 : 7 89, 25 86, 44 81 : skin*.72 : soft=1.2 opacity=.6", place)
         ease = 0.05 if kind in ("hoodie", "sweater", "jacket") else 0.0
         waist = 0.66 * b if self.soft_face else 0.76 * b
-        half = [(0.27, 0.66), (0.55 * b, 0.75), (0.84 * b, 0.84), (0.97 * b, 1.02), (0.9 * b, 1.35)]
-        half += [(0.82 * b, 1.6), (waist, 2.1), (0.77 * b, 2.6), (0.84 * b, 3.0), (0.82 * b, 3.4)]
+        half = [(0.25, 0.68), (0.48 * b, 0.8), (0.76 * b, 0.9), (0.94 * b, 1.05), (0.93 * b, 1.3)]
+        half += [(0.84 * b, 1.62), (waist, 2.1), (0.74 * b, 2.6), (0.8 * b, 3.0), (0.78 * b, 3.4)]
+        half[-1] = (0.78 * b, 3.4 if self.body == "full" else 5.0)
         half = np.add(half, (ease, 0))
         deep = {"shirt": 0.98, "jacket": 1.0, "dress": 1.24, "sweater": 0.74}.get(kind, 0.84)
         collar = np.array([(0.0, deep), (0.1, deep - 0.02), (0.2, deep - 0.08)])
@@ -366,18 +480,11 @@ class _Figure:
             if self.body == "full":
                 half = np.concatenate([half[:-1], [(1.0, 3.6), (1.2, 4.5)]])
         right = spline(np.concatenate([collar, half]), 8)
-        folds: list[object] = []
-        for s in (-1, 1):
-            for lo, hi, out in (((0.5, 1.3), (0.8, 1.5), 0.2),) * 3 + (((0.4, 1.7), (0.72, 2.6), -0.1),) * 4:
-                a, d = rng.uniform(lo, hi), rng.uniform((-0.35, out - 0.1), (-0.15, out + 0.1))
-                folds.append(mirror([a, a + d, a + 1.6 * d + (0, 0.12)], s))
-        if kind == "dress":
-            folds += [[(x, 2.2), (x * 1.2, 2.9), (x * 1.6, 4.4)] for x in rng.uniform(-0.6, 0.6, 7)]
-        self.cloth_piece([np.concatenate([right, mirror(right[::-1])])], folds, depth=0.75)
+        self.cloth_piece(np.concatenate([right, mirror(right[::-1])]))
         if kind in ("tshirt", "sweater", "hoodie"):
             band = 0.035 if kind == "tshirt" else 0.06
             rim = np.concatenate([mirror(collar[:0:-1]), collar])
-            self.cloth_piece([limb(rim, (band, band))], color=self.cloth * 0.86, depth=0.5, shadow=0.2)
+            self.cloth_piece(limb(rim, (band, band)), color=self.cloth * 0.86, depth=0.5, shadow=0.2)
         self.script({"jacket": _JACKET, "shirt": _SHIRT, "hoodie": _HOODIE}.get(kind, ""), place)
 
     def hand(self, wrist: Array, way: Array, side: float, kind: str) -> None:
@@ -408,48 +515,41 @@ class _Figure:
 
     def arm(self, side: int, pose: str, front: bool) -> None:
         """One arm with its sleeve; with ``front`` only what is nearer than the chest. -1 is the left side."""
-        b = self.broad
-        x = 0.77 * b
-        elbow, wrist, way = {
-            "hanging": ((x + 0.2, 2.1), (x + 0.22, 3.1), (0.0, 1.0)),
-            "hip": ((x + 0.72, 1.95), (0.86 * b, 2.62), (-0.75, 0.5)),
-            "crossed": ((x + 0.1, 2.1), (-0.36, 1.85), (-1.0, -0.12)),
-            "raised": ((x + 0.62, 1.45), (x + 0.5, 0.5), (0.0, -1.0)),
-            "holding": ((x + 0.17, 2.12), (0.42, 1.75), (-0.35, -1.0)),
-        }[pose]
-        joints = np.array([(x, 1.03), elbow, wrist]) + np.array([(0, 0), *self.elbow_shift * (1, 0.5)])
-        start, elbow, wrist = joints * (side, 1)
-        way = np.array(way) * (side, 1)
-        lean = elbow - 0.03 * (elbow - start) - 0.03 * (wrist - elbow)
-        spine = np.array([start, (start + elbow) / 2, lean, (lean + wrist) / 2, wrist])
-        wide = np.array([0.2, 0.19, 0.155, 0.15, 0.095]) * (0.85 + 0.3 * (b - 0.8))
+        b, (joints, grip, fore) = self.broad, _POSES[pose]
+        start = np.array([0.78 * b, 1.1])
+        elbow, wrist, way = pts(joints) * (b, 1)
+        swing = 0.16 * side * self.motion.stride * (pose == "hanging")
+        elbow, wrist = np.array([elbow, wrist - np.array((0, abs(swing)))]) + self.elbow_shift * (1, 0.5)
+        start, elbow, wrist, way = (v * (side, 1) for v in (start, elbow, wrist, way))
+        bend = elbow - 0.03 * (elbow - start) - 0.03 * (wrist - elbow)
+        spine = np.array([start, start * 0.45 + elbow * 0.55, bend, bend * 0.65 + wrist * 0.35, wrist])
+        wide = np.array([0.185, 0.165, 0.14, 0.145, 0.088]) * (0.85 + 0.4 * (b - 0.8))
         sleeve = {"tshirt": 1, "dress": 0}.get(self.clothing, 4)
         spine, wide = (spine[2:], wide[2:]) if front else (spine, wide)
-        if front and pose == "holding":
-            offset = np.add(wrist, (-side * 0.09, -0.24))
-            self.script(_HELD[self.held], lambda p: self.place(p + offset))
+        tone = self.weave(self.fabric, start, bend, wrist)
+        if front and pose in ("holding", "carry"):
+            self.hold(side, wrist, way, 1)
         if sleeve < 4:
             self.canvas.paint(self.place(limb(spine, wide, 12)), self.skin, depth=0.75, shadow=0.3)
-        if front or pose in ("hanging", "raised"):
-            self.hand(wrist, way, side, {"raised": "open", "holding": "grip"}.get(pose, "relaxed"))
+        if grip and front == fore:
+            self.hand(wrist, way, side, grip)
         if sleeve == 1 and not front:
-            end = elbow - (elbow - start) * 0.38
-            tube = limb([start, (start + end) / 2, end], (0.215, 0.225, 0.235), cap=False)
-            self.cloth_piece(
-                [tube, ellipse(start[0], start[1], 0.215, 0.215)],
-                [[np.add(start, (0.1, 0.3)), np.add(end, (-0.1, 0))]],
-            )
+            end = elbow - (elbow - start) * 0.4
+            tube = limb([start, (start + end) / 2, end], (0.2, 0.21, 0.225), cap=False)
+            self.cloth_piece(tube, ellipse(start[0], start[1], 0.2, 0.2), tone=tone)
         elif sleeve == 4:
-            e, f = lean, (wrist - lean) * 0.3
-            n = np.array([-f[1], f[0]]) / np.linalg.norm(f) * 0.17
-            folds = [[e - n, e + n * 0.6 + f * 0.4], [e - n + f, e + n * 0.5 + f * 0.8]]
-            folds += [[e - n - f * 0.6, e + n * 0.8], [e + 2 * f - n, e + 2.2 * f + n]]
-            folds += [] if front else [[np.add(start, (-0.12, 0.4)), np.add(start, (0.1, 0.55))]]
-            self.cloth_piece([limb(spine, wide * 1.18 + 0.02, 12)], folds)
-            d = (wrist - lean) / np.linalg.norm(wrist - lean)
-            cuff = limb([wrist - d * 0.05, wrist + d * 0.05], (0.135, 0.13), cap=False)
-            if front or pose in ("hanging", "raised"):
-                self.cloth_piece([cuff], color=self.cloth * 0.82, depth=0.4, shadow=0.2)
+            self.cloth_piece(limb(spine, wide * 1.16 + 0.025, 12), tone=tone)
+            d = (wrist - bend) / np.linalg.norm(wrist - bend)
+            cuff = limb([wrist - d * 0.05, wrist + d * 0.05], (0.128, 0.122), cap=False)
+            if grip and front == fore:
+                self.cloth_piece(cuff, color=self.cloth * 0.82, depth=0.4, shadow=0.2, tone=None)
+
+    def hold(self, side: int, wrist: Array, way: Array, part: int) -> None:
+        """Draw what is in the hand: the first part lies behind the person, the last one in front."""
+        grip = wrist + way / np.linalg.norm(way) * 0.24 - (side * 0.04, 0)
+        parts = _HELD[self.held].split("---")
+        if part or len(parts) > 1:
+            self.script(parts[-1 if part else 0], lambda p: self.place(mirror(p, side) + grip))
 
     def face_light(self) -> Array:
         """Light on the face, (192, 160) float32 over head units x in [-0.5, 0.5], y in [-0.6, 0.6]."""
@@ -461,8 +561,9 @@ class _Figure:
         )
         relief += "15.5 .5 8.5 6 -34, 15 -10 11 4.5 16, 21 14 9 8 20, 0 28.5 7.5 2.2 14, 0 33.5 7 2.5 18,"
         for x, y, sx, sy, rise in pts(relief + "0 38.5 8 2.2 -14"):
+            y = 0.06 + 0.84 * y if self.child else y
             for s in (-1, 1) if x else (1,):
-                cx = s * x + 0.1 * self.yaw * (1 - (x / 0.42) ** 2)
+                cx = s * x + 0.124 * self.yaw * (1 - (x / 0.46) ** 2) ** 0.5
                 h += rise / 10 * np.outer(np.exp(-(((ys - y) / sy) ** 2)), np.exp(-(((xs - cx) / sx) ** 2)))
         gy, gx = np.gradient(h, ys, xs)
         norm = np.sqrt(1 + gx**2 + gy**2)
@@ -473,12 +574,18 @@ class _Figure:
             np.clip((lz + 1 - lx * gx - ly * gy) / norm / np.linalg.norm(np.add(light, (0, 0, 1))), 0, 1)
             ** 40
         )
-        lit = 0.56 + 0.56 * lambert - 4 * hollow + 0.12 * gloss
+        lit = 0.57 + 0.55 * lambert - 4 * hollow + 0.1 * (200 / self.skin.mean()) ** 1.3 * gloss
         return cv2.GaussianBlur(lit.astype(np.float32), (0, 0), 1.2)
 
     def skull(self) -> None:
         """Ears and the shaded face."""
-        self.script(_SKULL, self.face)
+
+        def ear(p: Array) -> Array:
+            far = np.maximum(np.sign(p[..., 0]) * self.yaw, -0.3)
+            return self.face(p - np.stack([np.sign(p[..., 0]) * 0.1 * far, 0 * far], -1), 0)
+
+        self.script(_SKULL, ear)
+        self.script("oval2: 39.5 20.5, 1.5 2.2: accent: depth=.9" if self.rings else "", ear)
         light, u = self.face_light(), np.float32(self.unit)
         c, s = np.float32(np.cos(self.tilt)), np.float32(np.sin(self.tilt))
         px, py = (self.head + self.unit * np.array([0, 0.5])).astype(np.float32)
@@ -492,15 +599,23 @@ class _Figure:
         j, w = self.jaw, self.cheek
         right = [(0.2, -0.45), (0.325, -0.3), (0.365 * w, -0.08), (0.36 * w, 0.1), (0.325 * j * w, 0.27)]
         right += [(0.25 * j, 0.39), (0.13 * j, 0.475)]
-        outline = spline([(0, -0.49), *right, (0, 0.5), *mirror(right[::-1])], 8, True)
-        self.canvas.paint(self.face(outline, 0), self.skin, tone=tone, shadow=0.3)
+        full = 1.05 if self.child else 1.0
+        right = [(x * (full if y > 0 else 1), y + 0.05 * self.motion.jaw * (y > 0.35)) for x, y in right]
+        outline = spline(
+            [(0, -0.49), *right, (0, 0.5 + 0.05 * self.motion.jaw), *mirror(right[::-1])], 8, True
+        )
+        outline += np.stack([0.05 * self.yaw * np.clip(outline[:, 1] + 0.1, 0, 0.6), 0 * outline[:, 0]], -1)
+        grid = np.stack(np.meshgrid(np.linspace(-0.46, 0.46, 15), np.linspace(-0.55, 0.6, 15)), -1)
+        grid = self.face(grid)
+        mesh = np.stack([grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]], 2).reshape(-1, 4, 2)
+        self.canvas.paint(self.face(outline, 0), self.skin, tone=tone, shadow=0.3, mesh=mesh)
 
     def features(self) -> None:
         """Eyes, brows, nose, lips and the marks of age."""
         rng, skin, lit = self.rng, self.skin, float(np.sign(self.canvas.light[0]))
-        self.script(_FACE, self.face)
+        self.script(_FACE, self.feature)
         bridge = f"{-3 * lit} -5, {-4 * lit} 7, {-5.5 * lit} 17"
-        self.script(f"~tube .5 1.4 .3 : {bridge} : skin*.68 : soft=1.4 opacity=.5", self.face)
+        self.script(f"~tube .5 1.4 .3 : {bridge} : skin*.68 : soft=1.4 opacity=.5", self.feature)
         shades = ((92, 60, 36), (62, 42, 30), (84, 112, 132), (96, 118, 84), (120, 88, 50))
         iris = np.array(shades[rng.integers(5 if skin.mean() > 150 else 2)], float)
         lid, gaze = rng.uniform(0.9, 1.2), rng.uniform(-1.3, 1.3)
@@ -510,10 +625,12 @@ class _Figure:
             almond = spline(pts(_EYE.split(":")[4]), 8, True)
 
             def eye(p: Array, s: int = s) -> Array:
-                return self.face(p * (s, lid))
+                large = 1.22 if self.child else 1.0
+                open_ = lid * large * (1 - 0.88 * self.motion.blink)
+                return self.feature(((p - (0.155, 0)) * (large, open_) + (0.155, 0)) * (s, 1))
 
             self.script(table, eye, clip=eye(almond), iris=iris)
-            self.script(f"~oval : {15.6 * s + gaze + 1.2 * lit} -1.6, 1 1 : 255 255 255", self.face)
+            self.script(f"~oval : {15.6 * s + gaze + 1.2 * lit} -1.6, 1 1 : 255 255 255", self.feature)
             if self.soft_face:
                 self.script("~tube .3 .7 .1 : 20.5 -2.2, 23 -.6, 25.2 -2.4 : skin*.22", eye)
             # Brows are short hairs that lean outwards along an arch.
@@ -521,7 +638,7 @@ class _Figure:
             wide = thick * (1 - 0.65 * t) * rng.uniform(-0.6, 0.8, 90)
             root = np.stack([6 + 20 * t, -8.8 - 3.6 * np.sin(2.1 * t) + wide], -1)
             tip = root + np.stack([2.4 + 1.2 * t, -2.4 + 3.3 * t], -1) * rng.uniform(0.6, 1.2, (90, 1))
-            hairs = self.face(mirror(np.stack([root, (root + tip) / 2 + (0.2, -0.3), tip], 1), s) / 100)
+            hairs = self.feature(mirror(np.stack([root, (root + tip) / 2 + (0.2, -0.3), tip], 1), s) / 100)
             hairs = np.concatenate([hairs, hairs[:, 1::-1] + (0, 0.006 * self.unit)], 1)
             for part, k in ((hairs[::2], 0.6), (hairs[1::2], 0.85)):
                 self.canvas.paint(list(part), self.hair_color * k, opacity=0.85, solid=False)
@@ -529,11 +646,14 @@ class _Figure:
         red = np.array((190, 78, 78)) if self.soft_face else skin * (0.9, 0.66, 0.62)
         lips = 0.55 * red + 0.45 * skin * (0.92, 0.68, 0.66)
 
-        def mouth(p: Array) -> Array:
+        def mouth(p: Array, top: float = 0.312) -> Array:
             rise = k * np.clip(np.abs(p[..., 0]) / 0.118, 0, 1) ** 1.6
-            return self.face(np.stack([p[..., 0] * (1 + 4 * k), p[..., 1] - rise], -1))
+            fall = 0.06 * self.motion.jaw * np.clip(1 - (p[..., 0] / 0.12) ** 2, 0, 1) * (p[..., 1] > top)
+            return self.feature(np.stack([p[..., 0] * (1 + 4 * k), p[..., 1] - rise + fall], -1))
 
-        self.script(_LIPS + (_TEETH if k > 0.016 else ""), mouth, lips=lips)
+        self.script(_GAP, mouth)
+        self.script(_LOWER, partial(mouth, top=0), lips=lips)
+        self.script(_LIPS + (_TEETH if k > 0.016 else ""), partial(mouth, top=1), lips=lips)
         self.script(_AGE if self.old else "", self.face)
 
     def lock(self, guides: object, count: int, **style: Any) -> None:
@@ -559,7 +679,12 @@ class _Figure:
             out = curve + n * (np.sin(w) * a * (o.wave + o.curl))[..., None]
             return out + n[..., ::-1] * (1, -1) * (np.cos(w) * a * o.curl)[..., None]
 
-        place = self.place if o.body else (lambda p: self.face(p, 0))
+        def place(p: Array) -> Array:
+            swing = self.motion.sway * np.clip((p[..., 1] + 0.2) / 1.3, 0, 1.3) ** 1.5
+            return (self.place if o.body else partial(self.face, turn=0.35))(
+                p + np.stack([swing, 0 * swing], -1)
+            )
+
         extra = count // 8
         total, clumps = count + extra, 9 * (len(g) - 1) + 1
         u = rng.uniform(0, len(g) - 1, total)
@@ -692,12 +817,16 @@ class _Figure:
 
     def draw(self, ss: int, box: Box) -> Portrait:
         """Everything from back to front."""
+        side, pose = self.arm_poses[1]
+        if pose == "holding":
+            _, wrist, way = pts(_POSES[pose][0]) * (self.broad * side, 1)
+            self.hold(side, wrist + self.elbow_shift[1] * (0.5 * side, 0.5), way, 0)
         self.hair_behind()
         if self.body == "full":
             self.legs()
         if self.clothing == "hoodie":
             hood = spline(pts("-42 35, 42 35, 62 72, 40 100, -40 100, -62 72"), 8, True)
-            self.cloth_piece([hood], color=self.cloth * 0.8)
+            self.cloth_piece(hood, color=self.cloth * 0.8)
         for side, pose in self.arm_poses:
             self.arm(side, pose, False)
         self.torso()
@@ -707,13 +836,14 @@ class _Figure:
             self.beard()
         self.hair_front()
         if self.glasses != "none":
-            self.script((_ROUND if self.glasses == "round" else _SQUARE) + "\n" + _GLASSES, self.face)
-        self.script({"beanie": _BEANIE, "brim": _BRIM}.get(self.hat, ""), self.face)
+            self.script((_ROUND if self.glasses == "round" else _SQUARE) + "\n" + _GLASSES, self.feature)
+        hats = {"beanie": _BEANIE, "brim": _BRIM, "cap": _CAP, "helmet": _HELMET}
+        self.script(hats.get(self.hat, ""), partial(self.face, turn=0.4))
         self.script(_SCARF if self.scarf else "", self.place)
         if self.hair == "braid":
             self.braid()
         for side, pose in self.arm_poses:
-            if pose in ("hip", "crossed", "holding"):
+            if _POSES[pose][2]:
                 self.arm(side, pose, True)
         names = {"hair": self.hair, "hair_color": self.hair_name, "body": self.body, "skin": self.skin_name}
         names |= {"age": self.age, "clothing": self.clothing, "fabric": self.fabric}
@@ -764,8 +894,22 @@ def render_portrait(
         For a negative seed, a size below 16, an unknown name, a window out of the frame, or a ``supersample``
         below one or so high that more than 16384 samples span the frame or window.
     """
-    check_arguments(seed, size)
     forced = {"hair": hair, "body": body, "age": age, "held": held}
+    return trace_portrait(seed, size, supersample=supersample, pose=pose, window=window, **forced)[0]
+
+
+def trace_portrait(
+    seed: int,
+    size: int = 512,
+    *,
+    supersample: int = 8,
+    pose: Pose = NEUTRAL,
+    window: tuple[int, int, int] | None = None,
+    **choices: str | None,
+) -> tuple[Portrait, Canvas]:
+    """Portrait as by `render_portrait`, and the canvas that knows what was drawn where."""
+    check_arguments(seed, size)
+    forced = dict.fromkeys(("hair", "body", "age", "held")) | choices
     for (name, value), allowed in zip(forced.items(), (HAIR_KINDS, BODY_KINDS, AGES, HELD), strict=True):
         if value is not None and value not in allowed:
             raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(allowed)}")
@@ -775,7 +919,8 @@ def render_portrait(
     if supersample < 1 or side * supersample > 16384:
         raise ValueError(f"supersample must be in [1, {16384 // side}] at size {side}, got {supersample}")
     ss = 8 * int(np.ceil(max(supersample, SAMPLES / size) / 8))
-    return _Figure(seed, size, pose, forced).draw(ss, (x, y, x + side, y + side))
+    figure = Figure(seed, size, pose, forced)
+    return figure.draw(ss, (x, y, x + side, y + side)), figure.canvas
 
 
 def render_composite(
@@ -787,6 +932,22 @@ def render_composite(
     goes to `render_background` and ``options`` to `render_portrait`. Raises ValueError as they do.
     """
     portrait, background = render_portrait(seed, size, **options), render_background(seed, size, bokeh=bokeh)
+    x, y, side = options.get("window") or (0, 0, size)
+    background = background[y : y + side, x : x + side]
+    portrait = _match(portrait, background)
     a = portrait.alpha[..., None]
     image = np.round(a * portrait.foreground + (1 - a) * background).astype(np.uint8)
     return image, portrait.alpha, portrait, background
+
+
+def _match(portrait: Portrait, background: Array) -> Portrait:
+    """Portrait whose colours take on some of the scene's tint and brightness, and its light at the edges."""
+    scene, front = cv2.resize(background, (32, 32), interpolation=cv2.INTER_AREA), portrait.foreground
+    mean = scene.reshape(-1, 3).mean(0) + 25
+    tint = (mean / mean.mean()) ** 0.3 * np.clip((mean.mean() / 150) ** 0.3, 0.8, 1.1)
+    size = front.shape[1::-1]
+    edge = np.clip(1.15 - blur(portrait.alpha, max(size[0] * 0.012, 0.5)), 0, 1)[..., None] * np.float32(0.22)
+    glow = cv2.resize(cv2.GaussianBlur(scene, (0, 0), 1.5), size, interpolation=cv2.INTER_LINEAR)
+    color = front * tint.astype(np.float32)
+    color += edge * (glow - color)
+    return replace(portrait, foreground=np.clip(np.round(color), 0, 255).astype(np.uint8))

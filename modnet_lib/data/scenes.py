@@ -1,4 +1,4 @@
-"""People-free procedural backgrounds: rooms, streets, landscapes, walls, lights, textures."""
+"""People-free procedural backgrounds: rooms, streets, parks, walls, lights, textures."""
 
 from __future__ import annotations
 
@@ -9,108 +9,157 @@ from modnet_lib.data.drawing import (
     SHIFT,
     Array,
     Rng,
-    blur,
     check_arguments,
     ellipse,
     noise,
 )
 
+KINDS = {
+    "room": 0.22,
+    "street": 0.16,
+    "park": 0.18,
+    "studio": 0.16,
+    "lights": 0.1,
+    "brick": 0.08,
+    "texture": 0.1,
+}
+
 
 def _scene(rng: Rng, size: int, kind: str) -> Array:
     """Sharp people-free picture (size, size, 3) float32 RGB of one kind."""
-    tint = rng.uniform(60, 200) + rng.uniform(-45, 45, (8, 3)) + rng.uniform(-35, 35, (8, 1))
+    # One mood a picture: greys around a common tint, and a few quiet colours.
+    mood = rng.normal(0, 9, 3) + rng.normal(0, 9) * np.array((1, 0, -1))
+    quiet = rng.uniform(75, 175, (8, 1)) + rng.normal(0, 20, (8, 3)) + mood
     ramp = np.linspace(0, 1, size, dtype=np.float32)[:, None, None].repeat(size, 1)
-    img = np.ascontiguousarray(tint[0] + ramp * (tint[1] - tint[0]), np.float32)
+    img = np.ascontiguousarray(quiet[0] * 0.5 + 60 + ramp * (quiet[1] - quiet[0]) * 0.5, np.float32)
 
     def fill(points: object, color: Array) -> None:
         p = np.round(np.asarray(points) * size * 16).astype(np.int32)
         cv2.fillPoly(img, [p], [float(v) for v in color], cv2.LINE_AA, SHIFT)
 
-    def box(x: float, y: float, w: float, h: float, color: Array) -> None:
+    def box(x: float, y: float, w: float, h: float, color: Array, shade: float = 0.0) -> None:
+        if shade:
+            where = tuple(
+                slice(max(int(a * size), 0), max(int(b * size), 0)) for a, b in ((y, y + h), (x, x + w))
+            )
+            img[where] *= 1 - shade
+            return
         fill([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], color)
 
+    def tree(x: float, y: float, r: float, color: Array) -> None:
+        box(x - r * 0.1, y - r, r * 0.2, 2.2 * r, color * 0.45)
+        for px, py, k in rng.normal((x, y - 1.9 * r, 1.0), (0.5 * r, 0.42 * r, 0.1), (60, 3)):
+            fill(ellipse(px, py, 0.24 * r, 0.2 * r, n=9), color * (k - 0.3 * (py - y + 1.9 * r) / r))
+
     if kind == "room":
-        floor, x, y = rng.uniform((0.64, 0, 0.05), (0.8, 0.55, 0.15))
-        img[:] = tint[0] * 0.4 + 120
-        box(0, floor, 1, 1, tint[1] * 0.8)
-        for a in rng.uniform(0, 1, 9):
-            fill([(a, floor), (a + 0.004, floor), (2.2 * a - 0.6, 1), (2.2 * a - 0.61, 1)], tint[1] * 0.6)
-        box(0, floor - 0.03, 1, 0.03, tint[0] * 0.3 + 150)
-        box(x - 0.015, y - 0.015, 0.38, 0.43, np.array((238, 236, 230)))
-        for i in range(4):
-            box(
-                x + 0.18 * (i % 2),
-                y + 0.205 * (i // 2),
-                0.17,
-                0.195,
-                np.array((205, 222, 236)) - 18 * (i // 2),
-            )
-        box(x - 0.1, y - 0.05, 0.09, 0.6, tint[2])
-        box(x + 0.36, y - 0.05, 0.09, 0.6, tint[2])
-        x = (x + 0.5) % 1 - 0.05
-        for y in np.arange(0.22, 0.65, 0.14):
-            box(x, y, 0.36, 0.02, np.array((112, 78, 52)))
-            for k, h in enumerate(rng.uniform(0.04, 0.1, 14)):
-                box(x + 0.012 + 0.024 * k, y - h, 0.02, h, tint[k % 8] * rng.uniform(0.6, 1.1))
-        box(x - 0.5 * rng.random(), floor - 0.14, 0.5, 0.26, tint[3])
+        floor, x, y, wide = rng.uniform((0.68, 0.02, 0.06, 0.26), (0.84, 0.45, 0.14, 0.4))
+        wood = np.array((150, 118, 88)) + rng.uniform(-30, 20) + 0.5 * mood
+        img[:] = (quiet[0] * 0.25 + 150) * (1.05 - 0.25 * ramp)
+        box(0, floor, 1, 1, wood)
+        for a in np.linspace(-0.6, 1.6, 16):
+            fill([(a, floor), (a + 0.002, floor), (2 * a - 0.5, 1), (2 * a - 0.508, 1)], wood * 0.85)
+        box(0, floor - 0.025, 1, 0.025, quiet[0] * 0.2 + 180)
+        box(x - 0.012, y - 0.012, wide + 0.024, 0.474, np.array((232, 230, 224)))
+        for a, b in ((0, 0), (1, 0), (0, 1), (1, 1)):
+            sky = np.array((214, 226, 236)) - b * np.array((50, 34, 52)) + 0.5 * mood
+            box(x + a * wide / 2 + 0.004, y + 0.226 * b + 0.004, wide / 2 - 0.008, 0.218, sky)
+        for a in (x - 0.1, x + wide + 0.015):
+            for k in range(6):
+                box(a + 0.014 * k, y - 0.05, 0.0145, 0.62, (quiet[2] * 0.4 + 110) * (0.9 + 0.1 * (k % 2)))
+        x = (x + wide + 0.14) % 1
+        for y in np.arange(0.24, 0.62, 0.13) if rng.random() < 0.6 else ():
+            for k, h in enumerate(rng.uniform(0.035, 0.08, 13)):
+                box(x + 0.012 + 0.02 * k, y - h, 0.018, h, quiet[k % 8] * rng.uniform(0.5, 1.1))
+            box(x, y, 0.29, 0.014, wood * 0.8)
+            box(x, y + 0.014, 0.29, 0.02, wood, 0.12)
+        box(x - 0.3, floor - 0.16, 0.5, 0.2, quiet[3] * 0.8)
+        box(x - 0.3, floor - 0.02, 0.5, 0.06, quiet[3] * 0.6)
+        if rng.random() < 0.6:
+            tree(float(rng.uniform(0.05, 0.95)), floor + 0.02, 0.09, np.array((82, 110, 74)) + 0.5 * mood)
     elif kind == "street":
-        img[:] = img * 0.3 + np.array((150, 165, 185))
-        box(0, 0.8, 1, 0.2, np.array((96, 96, 100)))
-        x = -0.05
-        while x < 1:
-            w, h, color = rng.uniform(0.14, 0.3), rng.uniform(0.35, 0.75), tint[rng.integers(8)]
-            box(x, 0.8 - h, w, h, color)
-            for wy in np.arange(0.83 - h, 0.72, 0.075):
-                for wx in np.arange(x + 0.02, x + w - 0.03, 0.05):
-                    box(
-                        wx,
-                        wy,
-                        0.028,
-                        0.045,
-                        color * 0.45 if rng.random() < 0.7 else np.array((240, 220, 160)),
-                    )
-            box(x + w / 2, 0.9, 0.09, 0.02, np.array((225, 222, 205)))
-            x += w
-    elif kind == "landscape":
-        img[:] = np.array((110, 160, 215)) + ramp * np.array((125, 72, 7))
-        img += np.clip(noise(rng, size, 3) * 3 - 1.6, 0, 1) * 0.7 * (250 - img)
-        for k in range(4):
-            xs = np.linspace(0, 1, 60)
+        sky = np.array((188, 200, 212)) + 1.5 * mood
+        img[:] = sky * (0.85 + 0.2 * ramp)
+        for depth in (0.55, 0.25, 0.0):  # far rows of houses fade into the sky
+            x = -0.2 * rng.random()
+            while x < 1:
+                w, h = rng.uniform(0.16, 0.3), rng.uniform(0.3, 0.6) + 0.4 * depth
+                wall = quiet[rng.integers(8)] * 0.6 + np.array((62, 54, 48))
+                wall = wall + depth * (sky - wall)
+                box(x, 0.82 - h, w, h, wall)
+                box(x, 0.82 - h, w, 0.012, wall * 0.85)
+                for wy in np.arange(0.85 - h, 0.74, 0.085):
+                    for wx in np.arange(x + 0.025, x + w - 0.04, 0.06):
+                        glass = wall * 0.55 + 0.2 * sky if rng.random() < 0.85 else np.array((226, 206, 166))
+                        box(wx, wy, 0.03, 0.052, glass + depth * 0.6 * (sky - glass))
+                x += w
+        box(0, 0.82, 1, 0.18, np.array((112, 110, 108)) + mood)
+        box(0, 0.82, 1, 0.022, np.array((150, 147, 142)) + mood)
+        for x in rng.uniform(-0.1, 1.1, 3):
+            tree(x, 0.78, rng.uniform(0.07, 0.12), np.array((104, 122, 84)) + 0.6 * mood)
+    elif kind == "park":
+        img[:] = np.array((150, 180, 210)) + ramp * np.array((84, 52, 20)) + mood
+        img += np.clip(noise(rng, size, 3) * 3 - 1.7, 0, 1) * 0.6 * (246 - img)
+        for k in range(5):
+            xs, haze = np.linspace(0, 1, 60), 1 - k / 5
             wave = rng.uniform(2, 5) * xs + rng.uniform(0, 6)
-            ys = 0.42 + 0.13 * k + 0.06 * np.sin(wave) + 0.025 * np.sin(3.3 * wave)
-            color = np.array((96, 128, 88)) * (1.25 - 0.2 * k) + (30 - 8 * k) + rng.uniform(-18, 18, 3)
+            ys = 0.4 + 0.1 * k + 0.05 * np.sin(wave) + 0.02 * np.sin(3.3 * wave)
+            color = np.array((104, 120, 76)) + rng.uniform(-12, 12, 3) + 0.5 * mood
+            color = color + 0.75 * haze**1.5 * (np.array((196, 206, 214)) - color)
             fill([(0, 1), *zip(xs, ys, strict=True), (1, 1)], color)
-            for x in rng.uniform(0, 1, 5 + 2 * k):
-                y, r = float(np.interp(x, xs, ys)), 0.015 + 0.013 * k
-                box(x - r * 0.12, y - r, r * 0.24, 1.6 * r, np.array((84, 62, 46)))
-                for p in rng.normal((x, y - 1.8 * r), 0.5 * r, (14, 2)):
-                    fill(ellipse(p[0], p[1], 0.55 * r, 0.5 * r, n=12), color * rng.uniform(0.55, 0.9))
-    elif kind == "bokeh":
-        img *= 0.35
-        for x, y, r in rng.uniform((0, 0, 0.015), (1, 1, 0.07), (60, 3)):
-            before = img.copy()
-            fill(ellipse(x, y, r, r), rng.uniform(90, 255, 3))
-            img += 0.5 * (before - img)
+            for x in rng.uniform(-0.05, 1.05, 7):
+                tree(x, float(np.interp(x, xs, ys)), (0.02 + 0.02 * k) * rng.uniform(0.7, 1.2), color)
+        img *= 0.86 + 0.28 * noise(rng, size, 24, 4) * np.clip(ramp * 3 - 1.2, 0, 1) + 0.1 * (ramp < 0.4)
+    elif kind == "lights":
+        img *= 0.3 - 0.12 * ramp
+        hues = np.array((255, 206, 140)) + rng.normal(0, 34, (4, 3))
+        for x, y, r in rng.uniform((0, 0.1, 0.012), (1, 0.85, 0.05), (int(rng.integers(20, 55)), 3)):
+            disc = np.zeros((size, size), np.float32)
+            p = np.round(ellipse(x, y, r, r) * size * 16).astype(np.int32)
+            cv2.fillPoly(disc, [p], 1.0, cv2.LINE_AA, SHIFT)
+            top, low = (int(np.clip((y + s * r) * size + 2 * s, 0, size)) for s in (-1, 1))
+            img[top:low] += disc[top:low, :, None] * hues[rng.integers(4)] * rng.uniform(0.15, 0.6)
+    elif kind == "brick":
+        wall = np.array((160, 122, 104)) + rng.uniform(-30, 40) + 0.6 * mood
+        img[:] = wall * 0.5 + 92
+        for row, y in enumerate(np.arange(0, 1, 0.042)):
+            for x in np.arange(-0.06 * (row % 2), 1, 0.12):
+                box(x, y, 0.114, 0.036, wall * rng.uniform(0.8, 1.08) + rng.normal(0, 4, 3))
+        img *= 0.9 + 0.2 * noise(rng, size, 12, 4)
     elif kind == "texture":
-        grain = noise(rng, size, int(rng.integers(3, 12)), 6)
-        img += 60 * (grain - 0.5) + 30 * np.sin(grain * rng.uniform(8, 40))
+        grain = noise(rng, size, int(rng.integers(2, 6)), 6)
+        img += 40 * (grain - 0.5) + rng.uniform(0, 10) * np.sin(grain * rng.uniform(8, 30))
     else:
-        far = np.hypot(ramp - rng.uniform(0.2, 0.8), ramp.transpose(1, 0, 2) - rng.uniform(0.2, 0.8))
-        img = tint[0] * np.clip(1.25 - far, 0.25, 1.2) + 12 * noise(rng, size, 5)
+        x, y = rng.uniform(0.2, 0.8, 2)
+        far = np.hypot(ramp - y, ramp.transpose(1, 0, 2) - x)
+        img = (quiet[0] * rng.uniform(0.6, 1.3)) * np.clip(1.2 - 0.8 * far, 0.25, 1.2) + 10 * noise(
+            rng, size, 3
+        )
     return img.astype(np.float32)
+
+
+def _defocus(img: Array, radius: float) -> Array:
+    """Blur with a disc, in which highlights keep more weight, as out-of-focus lenses do."""
+    k = int(np.ceil(radius)) * 2 + 1
+    d = np.hypot(*np.mgrid[-(k // 2) : k // 2 + 1, -(k // 2) : k // 2 + 1])
+    disc = np.clip(radius + 0.5 - d, 0, 1)
+    weight = np.clip(img, 0, 255) ** 2 + 400
+    kernel = (disc / disc.sum()).astype(np.float32)
+    top, low = (cv2.filter2D(a, -1, kernel, borderType=cv2.BORDER_REFLECT) for a in (img * weight, weight))
+    return top / low
 
 
 def render_background(seed: int, size: int = 512, *, bokeh: bool | None = None) -> Array:
     """Render a people-free scene, (size, size, 3) uint8 RGB.
 
-    ``bokeh`` puts it out of focus; left to the seed, about half of the scenes are. Rooms, streets, landscapes,
-    studio walls, lights, textures. Raises ValueError as `render_portrait` does.
+    ``bokeh`` puts it out of focus; left to the seed, about half of the scenes are. Rooms, streets, parks,
+    studio and brick walls, lights, textures. Raises ValueError as `render_portrait` does.
     """
     check_arguments(seed, size)
     rng = np.random.default_rng([seed, 4])
-    kinds = ("room", "street", "landscape", "studio", "bokeh", "texture")
-    img = _scene(rng, size, str(rng.choice(kinds, p=(0.26, 0.2, 0.22, 0.12, 0.1, 0.1))))
-    amount, drawn = rng.uniform(0.004, 0.02), rng.random() < 0.5
-    img = blur(img, size * amount) if (drawn if bokeh is None else bokeh) else img
-    img = img * (0.82 + 0.36 * noise(rng, size, 2, 1)) + rng.normal(0, rng.uniform(0.5, 5), img.shape)
+    img = _scene(rng, size, str(rng.choice(list(KINDS), p=list(KINDS.values()))))
+    amount, drawn = rng.uniform(0.008, 0.022), rng.random() < 0.5
+    img = _defocus(img, size * amount) if (drawn if bokeh is None else bokeh) else img
+    x, y = np.linspace(-1, 1, size, dtype=np.float32)[None, :, None], np.linspace(-1, 1, size)[:, None, None]
+    img = img * (1.04 - rng.uniform(0.05, 0.2) * (x**2 + y**2)) * (0.88 + 0.24 * noise(rng, size, 2, 1))
+    img = img + rng.normal(0, rng.uniform(0.5, 4), img.shape)
     return np.clip(np.round(img), 0, 255).astype(np.uint8)
