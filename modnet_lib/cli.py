@@ -192,6 +192,43 @@ def fetch_source(name: Name, root: Root = None) -> None:
     check_source(name, root)
 
 
+@data.command("make")
+def make_source(
+    name: Annotated[str, typer.Argument(help="spm100, spm_shift or spm_video.")],
+    root: Root = None,
+    size: Annotated[int | None, typer.Option(help="Side, pixels.", show_default="1024; videos 512")] = None,
+) -> None:
+    """Draw one of the project's own benchmarks, whose mattes are exact; what is there is kept."""
+    from modnet_lib.data import spm
+    from modnet_lib.data.sources import find_source
+
+    with _mistakes():
+        if name not in spm.WRITERS:
+            raise ValueError(f"{name!r} cannot be made: expected one of {', '.join(spm.WRITERS)}")
+        folder = root or find_source(name).root()
+        images = spm.WRITERS[name](folder, **({"size": size} if size else {}))
+    _say(f"{folder}: {len(images)} pictures with mattes")
+
+
+@data.command("screen")
+def screen_folder(
+    folder: Annotated[Path, typer.Argument(help="Pictures that are to serve as backgrounds.")],
+    share: Annotated[float, typer.Option(help="Name pictures of which more than this is somebody.")] = 0.02,
+) -> None:
+    """Name the pictures of a folder that show people, as the shipped network sees it."""
+    from modnet_lib.data.sources import background_files
+    from modnet_lib.inference import Matter
+
+    with _mistakes():
+        matter, files, found = Matter.from_pretrained(short_side=256), background_files(folder), 0
+        for file in _bar("screening")(files, len(files)):
+            people = float((matter.alpha(file) > 0.5).mean())
+            if people > share:
+                found += 1
+                _say(f"{100 * people:5.1f} % {file}")
+    _say(f"{found} of {len(files)} may show people; look at them")
+
+
 @data.command("prepare")
 def prepare_source(
     name: Name,

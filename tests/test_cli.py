@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from modnet_lib import cli
 from modnet_lib.cli import app
+from modnet_lib.data.portraits import render_composite
+from modnet_lib.data.spm import write_spm100
 from modnet_lib.inference import Matter
 from modnet_lib.network import load_checkpoint, save_checkpoint
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
@@ -215,3 +217,30 @@ def test_data_prepare_makes_mattes_and_names_failures(call, tmp_path, without_da
     assert code == 0 and "2 ready, 0 failed" in text
     code, text = call("data", "prepare", "ppm100", "--root", root)
     assert code == 1 and "no masks" in text
+
+
+def test_data_make_draws_a_benchmark_that_is_whole(call, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("modnet_lib.data.spm.COUNT", 3)
+    monkeypatch.setattr(
+        "modnet_lib.data.spm.WRITERS", {"spm100": lambda f, **k: write_spm100(f, count=3, **k)}
+    )
+    code, text = call("data", "make", "spm100", "--root", tmp_path / "a", "--size", 48)
+    assert (code, "3 pictures" in text) == (0, True)
+    assert Image.open(tmp_path / "a" / "image" / "spm_002.jpg").size == (48, 48)
+    code, text = call("data", "make", "ppm100", "--root", tmp_path / "b")
+    assert code == 1
+    assert "spm100" in text
+    assert not (tmp_path / "b").exists()
+
+
+def test_data_screen_names_pictures_with_people(call, tmp_path) -> None:
+    for seed in (3, 11):
+        person, _, _, scene = render_composite(seed, 256, body="half", bokeh=True)
+        Image.fromarray(person).save(tmp_path / f"person_{seed}.png")
+        Image.fromarray(scene).save(tmp_path / f"scene_{seed}.png")
+    code, text = call("data", "screen", tmp_path, "--share", 0.15)
+    assert code == 0
+    assert "person_3.png" in text
+    assert "person_11.png" in text
+    assert "scene_3.png" not in text
+    assert call("data", "screen", tmp_path / "nowhere")[0] == 1

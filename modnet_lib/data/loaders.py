@@ -8,7 +8,6 @@ import functools
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,10 +34,11 @@ from modnet_lib.data.compositing import (
     natural_crop,
 )
 from modnet_lib.data.portraits import render_composite
-from modnet_lib.data.pseudo_mattes import MattingSample, prepare_ccp, read_prepared, write_picture
+from modnet_lib.data.pseudo_mattes import MattingSample, prepare, read_prepared, write_picture
 from modnet_lib.data.scenes import render_background
 from modnet_lib.data.sources import Split, background_files, ccp_items, training_sources
 from modnet_lib.data.trimaps import trimap_from_alpha
+from modnet_lib.data.workers import worker_pool
 from modnet_lib.images import read_image
 from modnet_lib.profiles import DataConfig
 
@@ -295,7 +295,7 @@ def portrait_readers(seeds: Sequence[int], size: int) -> dict[str, ForegroundRea
     """Name and reader of procedural portraits; many missing ones are rendered in parallel first."""
     missing = [seed for seed in seeds if not (portrait_folder() / f"{size}_{seed:06d}_alpha.png").is_file()]
     if len(missing) > 32:
-        with ProcessPoolExecutor() as pool:
+        with worker_pool() as pool:
             list(tqdm(pool.map(partial(read_portrait, size=size), missing), "portraits", len(missing)))
     return {f"procedural {seed}": partial(read_portrait, seed, size) for seed in seeds}
 
@@ -306,7 +306,7 @@ def ccp_readers(root: Path, split: Split, count: int) -> dict[str, ForegroundRea
     A photograph whose label is unusable is left out.
     """
     items, folder = ccp_items(root, split)[:count], paths.CACHE / "ccp"
-    ready, _ = prepare_ccp(items, folder)
+    ready, _ = prepare(items, folder)
     return {item.id: partial(read_prepared, item, folder) for item in items if item.id in set(ready)}
 
 

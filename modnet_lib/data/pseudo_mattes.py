@@ -5,20 +5,18 @@ The result is *pseudo* ground truth: good along bodies, softer than real hair, w
 
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_all_start_methods, get_context, parent_process
 from pathlib import Path
-from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
 from modnet_lib.data.sources import Item, Track, read_item
 from modnet_lib.data.trimaps import trimap_from_mask
+from modnet_lib.data.workers import worker_pool
 from modnet_lib.images import read_image
 
 
@@ -110,10 +108,7 @@ def prepare(
     todo = [item for item in items if item.id not in set(ready)]
     failures: dict[str, str] = {}
     if todo:
-        # not forked from here: OpenMP, once used, kills or hangs a forked child
-        context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
-        context.set_forkserver_preload([__name__])
-        with ProcessPoolExecutor(workers or os.cpu_count(), context, _start_worker) as pool:
+        with worker_pool(workers) as pool:
             jobs = {pool.submit(_prepare_one, item, folder): item.id for item in todo}
             for job in track(as_completed(jobs), len(jobs)):
                 try:
@@ -125,19 +120,6 @@ def prepare(
                 else:
                     ready.append(jobs[job])
     return sorted(ready), failures
-
-
-prepare_ccp = prepare
-
-
-def _start_worker() -> None:
-    """One thread to compute with, and one that ends the worker when its parent is killed."""
-    import numba  # what pymatting computes with
-
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    if parent := parent_process():
-        Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _files(item: Item, folder: Path) -> list[Path]:

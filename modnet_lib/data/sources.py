@@ -51,7 +51,7 @@ class Source:
     folder: str
     use: str
     licence: str
-    access: Literal["open", "gated", "request", "own"]
+    access: Literal["open", "gated", "request", "own", "made"]
     get: str
     splits: dict[str, Layout]
     url: str = ""

@@ -40,7 +40,9 @@ S_FILL, D_FILL, F_FILL = "#E3F1FA", "#FDF1D8", "#DDF2EA"
 
 
 def use_style() -> None:
-    """Give the notebook's own plots the look of these figures, and store figures small; see `compact_png`.
+    """Give the notebook's own plots the look of these figures, and store figures small.
+
+    Photographs become JPEG, drawings PNG with a palette.
 
     Nothing changes before it is called. Outside a notebook it only sets matplotlib's parameters.
     """
@@ -50,15 +52,38 @@ def use_style() -> None:
         make_figure(
             1, 1
         )  # wakes the notebook's backend, which would otherwise put its own formatter back later
-        shell.display_formatter.formatters["image/png"].for_type(Figure, compact_png)
+        for mime, encode in (("image/png", _png_of_drawing), ("image/jpeg", _jpeg_of_photographs)):
+            shell.display_formatter.formatters[mime].for_type(Figure, encode)
 
 
 def compact_png(figure: Figure) -> bytes:
     """Draw a figure as a PNG of at most 256 colours: a third of the size where there are photographs."""
-    buffer, small = io.BytesIO(), io.BytesIO()
+    buffer = io.BytesIO()
+    _draw(figure).quantize(256).save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
+
+
+def _draw(figure: Figure) -> Image.Image:
+    buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=STYLE["figure.dpi"], bbox_inches="tight", pad_inches=0.08)
-    Image.open(buffer).convert("RGB").quantize(256).save(small, format="png", optimize=True)
-    return small.getvalue()
+    return Image.open(buffer).convert("RGB")
+
+
+def _has_colour(figure: Figure) -> bool:
+    return any(np.ndim(image.get_array()) == 3 for axes in figure.axes for image in axes.images)
+
+
+def _png_of_drawing(figure: Figure) -> bytes | None:
+    return None if _has_colour(figure) else compact_png(figure)
+
+
+def _jpeg_of_photographs(figure: Figure) -> bytes | None:
+    """A palette would turn soft gradients into contour lines."""
+    if not _has_colour(figure):
+        return None
+    buffer = io.BytesIO()
+    _draw(figure).save(buffer, format="jpeg", quality=86, subsampling=0, optimize=True)
+    return buffer.getvalue()
 
 
 def make_figure(width: float, height: float, **kwargs: Any) -> Figure:

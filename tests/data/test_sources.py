@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from modnet_lib import paths
-from modnet_lib.data.pseudo_mattes import prepare_ccp, read_prepared
+from modnet_lib.data.pseudo_mattes import prepare, read_prepared
 from modnet_lib.data.sources import (
     HAIR,
     Item,
@@ -156,7 +156,7 @@ def test_preparing_goes_on_where_it_was_cut_and_says_what_failed(ccp, tmp_path) 
     items = ccp_items(root, "train")
     assert ids(items) == ["0002", "0004", "0005", "0006", "0007", "0008"]
 
-    ready, failures = prepare_ccp(items, folder, workers=1)
+    ready, failures = prepare(items, folder, workers=1)
     assert ready == ["0002", "0004", "0005"]
     assert set(failures) == {"0006", "0007", "0008"}
     assert "(60, 48)" in failures["0006"]
@@ -168,11 +168,11 @@ def test_preparing_goes_on_where_it_was_cut_and_says_what_failed(ccp, tmp_path) 
         return {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
 
     before = times()
-    assert prepare_ccp(items[:3], folder, workers=1) == (ready, {})
+    assert prepare(items[:3], folder, workers=1) == (ready, {})
     assert times() == before
     (folder / "0002_alpha.png").unlink()
     (folder / "0004_background.jpg").unlink()
-    assert prepare_ccp(items[:3], folder, workers=1) == (ready, {})
+    assert prepare(items[:3], folder, workers=1) == (ready, {})
     after = times()
     assert set(after) == set(before)
     assert {name[:4] for name in after if after[name] != before[name]} == {"0002", "0004"}
@@ -398,6 +398,17 @@ LAYOUTS = [
         "0002": {"image": ("photos/0002.jpg", "rgb"), "label": ("annotations/pixel-level/0002.mat", "mat")},
     }),
     ("backgrounds", "all", {"city/old/x": {"background": ("city/old/x.webp", "rgb")}}),
+    ("spm100", "test", {
+        "spm_000": {"image": ("image/spm_000.jpg", "rgb"), "alpha": ("matte/spm_000.png", "grey")},
+    }),
+    ("spm_shift", "test", {
+        "spm_000": {"image": ("image/spm_000.jpg", "rgb"), "alpha": ("matte/spm_000.png", "grey")},
+    }),
+    ("spm_video", "test", {
+        "00_head_turn/0000": {
+            "image": ("image/00_head_turn/0000.jpg", "rgb"), "alpha": ("matte/00_head_turn/0000.png", "grey"),
+        },
+    }),
     ("cutouts", "all", {
         "me": {"cutout": ("me.png", "rgba")}, "family/you": {"cutout": ("family/you.WEBP", "rgba")},
     }),
@@ -455,7 +466,7 @@ def test_every_source_has_a_layout_here_and_a_row_in_the_readme() -> None:
         assert f"`{name}`" in readme and f"`{source.folder}/`" in readme
         assert source.title and source.use and source.licence and source.get
         assert (source.access == "open") == bool(source.archives)
-        assert source.access == "own" or name == "backgrounds" or source.url.startswith("https://")
+        assert source.access in ("own", "made") or name == "backgrounds" or source.url.startswith("https://")
         for archive in source.archives:
             assert archive["url"].startswith("https://github.com/") and archive["url"].endswith(".zip")
 

@@ -295,6 +295,27 @@ def test_compact_png_is_a_palette_png():
     assert picture.format == "PNG" and picture.mode == "P"
 
 
+def test_photographs_are_stored_as_jpeg_and_everything_else_as_png(monkeypatch):
+    from io import BytesIO
+
+    from IPython.core.interactiveshell import InteractiveShell
+    from PIL import Image
+
+    shell = InteractiveShell()
+    monkeypatch.setattr(drawings, "get_ipython", lambda: shell)
+    with plt.rc_context():
+        figures.use_style()
+    ramp = np.linspace(0, 1, 96)[None, :, None] * np.array([0.9, 0.7, 0.5]) + np.zeros((96, 1, 1))
+    for picture, mime in ((ramp, "image/jpeg"), (ramp[..., 0], "image/png")):
+        data, _ = shell.display_formatter.format(figures.image_row([picture], [""]))
+        assert {"image/png", "image/jpeg"} & data.keys() == {mime}
+    data, _ = shell.display_formatter.format(figures.image_row([ramp], [""]))
+    stored = np.asarray(Image.open(BytesIO(data["image/jpeg"])), float)
+    middle = stored[len(stored) // 2, :, 0]
+    steps = np.abs(np.diff(middle[np.flatnonzero(middle < 200)]))
+    assert np.median(steps) < 6  # no contour lines
+
+
 # -- the paper's drawings
 
 
