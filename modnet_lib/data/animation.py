@@ -75,6 +75,9 @@ def _outline_motion(out: Array, a: Array, b: Array, clip: Array | None) -> None:
     ys, xs = np.nonzero(mask)
     moved, at = b - a, np.stack([xs, ys], -1) + lo
     # An affine map where that is all; else what it leaves at the vertices is spread by inverse distance.
+    if not moved.any():
+        out[ys + lo[1], xs + lo[0]] = 0, 0, 1
+        return
     middle = a.mean(0)
     fit = np.linalg.lstsq(np.c_[a - middle, np.ones(len(a))], moved, rcond=None)[0]
     field = np.c_[at - middle, np.ones(len(at))] @ fit
@@ -82,7 +85,7 @@ def _outline_motion(out: Array, a: Array, b: Array, clip: Array | None) -> None:
     if np.abs(rest).max() > 0.02:
         weight = 1 / (((at[:, None] - a) ** 2).sum(-1) + 0.25) ** 2
         field += weight @ rest / weight.sum(1, keepdims=True)
-    out[ys + lo[1], xs + lo[0]] = field
+    out[ys + lo[1], xs + lo[0]] = np.c_[field, np.ones(len(at))]
 
 
 def _fixed(points: Array) -> Array:
@@ -94,7 +97,7 @@ def motion_between(a: Canvas, b: Canvas) -> Array:
 
     Both canvases show the same person, so they were drawn piece by piece in the same order.
     """
-    out = np.zeros((a.size, a.size, 2), np.float32)
+    out = np.zeros((a.size, a.size, 3), np.float32)  # displacement, and one where something was painted
     for (before, clip), (after, _) in zip(a.pieces, b.pieces, strict=True):
         for p, q in zip(before, after, strict=True):
             # The centre of the first pixel is at zero.
@@ -105,8 +108,10 @@ def motion_between(a: Canvas, b: Canvas) -> Array:
             moved = np.stack([(q - p)[:, k : k + 3].mean(1) for k in range(0, p.shape[1] - 1, 2)], 1)
             for strand, steps in zip(_fixed(p), moved.tolist(), strict=True):
                 for k, step in enumerate(steps):
-                    cv2.polylines(out, [strand[2 * k : 2 * k + 3]], False, step, 1, cv2.LINE_8, SHIFT)
-    return out
+                    cv2.polylines(out, [strand[2 * k : 2 * k + 3]], False, (*step, 1), 1, cv2.LINE_8, SHIFT)
+    # Pixels that are touched only at a corner move as their neighbours do.
+    near = cv2.blur(out, (5, 5))
+    return np.where(out[..., 2:] > 0, out[..., :2], near[..., :2] / np.maximum(near[..., 2:], 1e-6))
 
 
 def animate(

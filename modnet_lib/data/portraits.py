@@ -176,11 +176,10 @@ tube 1.6 1.6: -20 48, -18 16, 0 2, 18 16, 20 48: lower*.6: depth=.6
 poly: -34 46, 34 46, 40 118, -40 118: lower: depth=.5 shadow=.4 | ~tube .7 .7: -35 60, 35 60: lower*.6
 """,
     "umbrella": """
-tube 1.8 1.8: 0 -150, 0 20: 60 58 60: depth=.6
 blob: -118 -152, -100 -204, 0 -250, 100 -204, 118 -152, 80 -163, 40 -154, 0 -164, -40 -154, -80 -163: accent: depth=.6
 ~tube2 .5 .5: 0 -250, 30 -215, 40 -154: accent*.6 | ~tube2 .5 .5: 0 -250, 68 -212, 80 -163: accent*.6
 ---
-tube 2.4 2.4: 0 -14, 0 26, 6 34, 12 28: 60 44 36: depth=.6
+tube 1.7 1.7: 0 -160, 0 26: 70 66 66: depth=.6 | tube 2.4 2.4: 0 -14, 0 26, 6 34, 12 28: 60 44 36: depth=.6
 """,
     "balloon": """
 tube .5 .5: 0 0, 26 -90, 40 -170: 220 220 216 | poly: 36 -176, 44 -176, 40 -184: accent*.8
@@ -279,6 +278,7 @@ class Figure:
 
     def __init__(self, seed: int, size: int, pose: Pose, forced: dict[str, str | None]) -> None:
         rng = np.random.default_rng([seed, 1])
+        forced = dict.fromkeys(("hair", "body", "age", "held")) | forced
         drawn = {
             "hair": rng.choice(HAIR_KINDS),
             "body": rng.choice(BODY_KINDS, p=(0.2, 2 / 3, 2 / 15)),
@@ -299,10 +299,10 @@ class Figure:
         self.head = np.array([0.5 + rng.uniform(-0.05, 0.05), top + self.unit * 0.58])
         self.head = self.head + pose.shift
         self.tilt = rng.normal(0, 0.055) + pose.tilt
-        self.yaw = float(np.clip(rng.normal(0, 0.55), -1.2, 1.2)) + pose.yaw
+        self.yaw = float(np.clip(rng.normal(0, 0.55), -1.2, 1.2))
         # Stance: the chest leans over the hips, one shoulder is higher, the body turns a little.
         self.lean, self.drop = rng.normal(0, (0.035, 0.05))
-        self.turned = 1 - 0.06 * abs(self.yaw)
+        self.turned, self.yaw = 1 - 0.06 * abs(self.yaw), self.yaw + pose.yaw
         self.skin_name = str(rng.choice(list(_SKINS)))
         self.skin = np.array(_SKINS[self.skin_name], float) * rng.uniform(0.97, 1.03, 3)
         names = ["grey", "white"] if self.old else list(_HAIRS)[: 6 if self.skin.mean() > 150 else 3]

@@ -47,7 +47,7 @@ def _scene(rng: Rng, size: int, kind: str) -> Array:
         fill([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], color)
 
     def tree(x: float, y: float, r: float, color: Array) -> None:
-        box(x - r * 0.1, y - r, r * 0.2, 2.2 * r, color * 0.45)
+        box(x - r * 0.07, y - r, r * 0.14, 2.2 * r, color * 0.6)
         for px, py, k in rng.normal((x, y - 1.9 * r, 1.0), (0.5 * r, 0.42 * r, 0.1), (60, 3)):
             fill(ellipse(px, py, 0.24 * r, 0.2 * r, n=9), color * (k - 0.3 * (py - y + 1.9 * r) / r))
 

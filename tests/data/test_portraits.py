@@ -8,8 +8,13 @@ import pytest
 
 from modnet_lib.data import drawing
 from modnet_lib.data.portraits import (
+    AGES,
+    BODY_KINDS,
     HAIR_KINDS,
+    HELD,
+    Figure,
     Portrait,
+    Pose,
     render_composite,
     render_portrait,
 )
@@ -89,6 +94,33 @@ def test_alpha_agrees_with_many_more_samples(size: int, crop: int, more: int, ha
         assert error.mean() <= 2 / 255
 
 
+def coverage_errors(count: int, seed: int) -> np.ndarray:
+    """Mean and largest error of the usual samples against 64 a pixel and side, on random 64-pixel crops."""
+    rng, errors = np.random.default_rng(seed), []
+    for i in range(count):
+        usual = render_portrait(seed + i, 512, hair=HAIR_KINDS[i % len(HAIR_KINDS)]).alpha
+        ys, xs = np.nonzero((usual > 0.02) & (usual < 0.98))
+        k = rng.integers(len(ys))
+        x, y = (int(np.clip(v - rng.integers(64), 0, 448)) for v in (xs[k], ys[k]))
+        options = {"hair": HAIR_KINDS[i % len(HAIR_KINDS)], "window": (x, y, 64), "supersample": 64}
+        error = np.abs(render_portrait(seed + i, 512, **options).alpha - usual[y : y + 64, x : x + 64])
+        errors.append((error.mean(), error.max()))
+    return np.array(errors)
+
+
+@pytest.mark.parametrize("count", [10, pytest.param(50, marks=pytest.mark.slow)])
+def test_coverage_error_against_64_samples(count: int) -> None:
+    errors = coverage_errors(count, 1000)
+    assert errors[:, 0].mean() <= 1 / 255
+    assert errors[:, 1].max() <= 18 / 255
+
+
+def test_a_window_is_a_part_of_the_picture() -> None:
+    whole, part = render_portrait(2, 200), render_portrait(2, 200, window=(40, 70, 96))
+    np.testing.assert_array_equal(part.foreground, whole.foreground[70:166, 40:136])
+    np.testing.assert_array_equal(part.alpha, whole.alpha[70:166, 40:136])
+
+
 def test_solid_shapes_have_their_geometric_area() -> None:
     canvas = drawing.Canvas(64, np.array([0.0, 0.0, 1.0]))
     canvas.paint(drawing.ellipse(0.4, 0.5, 0.21, 0.13, n=200), (200, 100, 50))
@@ -126,6 +158,65 @@ def test_the_person_is_one_piece(seed: int) -> None:
     assert mass[1:].max() >= 0.97 * mass.sum()
 
 
+def test_bodies_follow_the_ratio_of_the_paper() -> None:
+    bodies = [Figure(seed, 16, Pose(), {}).body for seed in range(900)]
+    assert set(bodies) == set(BODY_KINDS)
+    # 400 of 3,000 people; the bound is three standard deviations.
+    assert bodies.count("full") / 900 == pytest.approx(400 / 3000, abs=3 * (0.133 * 0.867 / 900) ** 0.5)
+
+
+@pytest.mark.parametrize("age", AGES)
+def test_ages(age: str) -> None:
+    p = render_portrait(6, SIZE, age=age, body="full")
+    assert p.attributes["age"] == age
+    drawn = {Figure(seed, 16, Pose(), {"age": age}).hair for seed in range(60)}
+    assert (drawn >= {"beard", "bald"}) == (age != "child")
+
+
+def test_children_have_larger_heads() -> None:
+    def heads_tall(age: str) -> float:
+        rows = np.nonzero(render_portrait(6, SIZE, age=age, body="full", hair="bald").alpha.max(1) > 0.5)[0]
+        return np.ptp(rows) / SIZE / Figure(6, SIZE, Pose(), {"age": age, "body": "full"}).unit
+
+    assert heads_tall("child") < 0.85 * heads_tall("adult")
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_held_objects_change_little_else(held: str) -> None:
+    free, full = (render_portrait(3, SIZE, held=h, body="half") for h in ("none", held))
+    assert full.attributes["held"] == held
+    assert (np.abs(free.alpha - full.alpha).max() > 0.5) == (held != "none")
+    same = {k: v for k, v in full.attributes.items() if k not in ("held", "pose")}
+    assert same.items() <= free.attributes.items()
+    head = np.s_[: SIZE // 3, SIZE // 3 : SIZE // 2]
+    if held not in ("umbrella", "balloon"):
+        assert np.abs(free.alpha - full.alpha)[head].mean() < 0.02
+
+
+def test_to_hold_nothing_leaves_the_arm_where_it_was() -> None:
+    seed = next(s for s in range(99) if Figure(s, 16, Pose(), {"body": "half"}).held == "cup")
+    cup, free = (render_portrait(seed, SIZE, body="half", held=h) for h in (None, "none"))
+    assert cup.attributes["pose"] == free.attributes["pose"] == "holding"
+    assert np.abs(cup.alpha - free.alpha).mean() < 0.02
+    assert not np.array_equal(cup.foreground, free.foreground)
+
+
+def test_a_hand_on_the_hip_leaves_a_hollow() -> None:
+    seeds = [s for s in range(60) if Figure(s, 16, Pose(), {"body": "full"}).pose == "hip"]
+    assert len(seeds) > 3
+    for seed in seeds[:3]:
+        empty = (render_portrait(seed, 256, body="full", held="none").alpha < 0.5).astype(np.uint8)
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(empty, connectivity=4)
+        rim = np.unique(np.r_[labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+        assert max((stats[k, cv2.CC_STAT_AREA] for k in range(1, count) if k not in rim), default=0) > 30
+
+
+def test_poses_and_objects_all_occur() -> None:
+    figures = [Figure(seed, 16, Pose(), {}) for seed in range(400)]
+    assert len({f.pose for f in figures}) >= 10
+    assert {f.held for f in figures} == set(HELD)
+
+
 def test_framings_fill_the_frame_as_named() -> None:
     share = {
         b: np.mean([render_portrait(s, 64, body=b).alpha.mean() for s in range(2)]) for b in ("head", "full")
@@ -141,6 +232,9 @@ def test_framings_fill_the_frame_as_named() -> None:
         ({"seed": -1}, "seed"),
         ({"hair": "mohawk"}, "straight_long.*beard"),
         ({"body": "knee"}, "head, half, full"),
+        ({"age": "teen"}, "child, adult, old"),
+        ({"held": "sword"}, "cup.*none"),
+        ({"window": (10, 0, 510)}, "window"),
         ({"supersample": 0}, "supersample"),
         ({"size": 1024, "supersample": 64}, "supersample"),
     ],
@@ -160,6 +254,20 @@ def test_backgrounds_differ_and_are_not_flat() -> None:
     np.testing.assert_array_equal(pictures[0], render_background(0, 96))
     with pytest.raises(ValueError, match="size"):
         render_background(0, 8)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 5])
+def test_bokeh_blurs(seed: int) -> None:
+    def detail(picture: np.ndarray) -> float:
+        return float(np.abs(cv2.Laplacian(cv2.GaussianBlur(picture, (0, 0), 1.5), cv2.CV_32F)).mean())
+
+    sharp, soft = (render_background(seed, 192, bokeh=b) for b in (False, True))
+    assert detail(soft) < 0.9 * detail(sharp)
+    drawn = render_background(seed, 192)
+    assert np.array_equal(drawn, sharp) or np.array_equal(drawn, soft)
+    np.testing.assert_array_equal(
+        render_composite(seed, 64, bokeh=True)[3], render_background(seed, 64, bokeh=True)
+    )
 
 
 def test_composite_follows_equation_one() -> None:
