@@ -4,7 +4,7 @@ Pictures are (H, W, C) uint8 tensors on any device; what is cut stays there. Ran
 generators and never look at pixels, so a GPU need not wait for the processor.
 """
 
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ LUMA = np.array([0.299, 0.587, 0.114])
 TO_YIQ = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 FROM_YIQ = np.linalg.inv(TO_YIQ)
 GREY = np.outer(np.ones(3), LUMA)
-Colours = TypeVar("Colours", np.ndarray, Tensor)
 Border = Literal["reflect", "edge", "transparent"]
 
 
@@ -60,10 +59,13 @@ class Outline(NamedTuple):
 
 def outline(alpha: np.ndarray) -> Outline:
     """The outline of a matte of (H, W) uint8; the person is where alpha exceeds a half."""
+    height, width = alpha.shape
+    top = bottom = left = right = 0
     rows, columns = (np.flatnonzero(alpha.max(axis=axis) > 127) for axis in (1, 0))
-    ends = (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1) if len(rows) else (0, 0, 0, 0)
-    moment = alpha @ np.arange(alpha.shape[1], dtype=np.float64)
-    return Outline(*alpha.shape, *map(int, ends), alpha.sum(axis=1, dtype=np.float64), moment)
+    if len(rows):
+        top, bottom, left, right = (int(v) for v in (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
+    mass, moment = alpha.sum(axis=1, dtype=np.float64), alpha @ np.arange(width, dtype=np.float64)
+    return Outline(height, width, top, bottom, left, right, mass, moment)
 
 
 def frame_person(person: Outline, rng: np.random.Generator) -> Box:
@@ -172,8 +174,10 @@ class Foreground(NamedTuple):
     def of(cls, sample: MattingSample, device: torch.device | str = "cpu") -> "Foreground":
         """Put a sample on a device."""
         cutout = np.dstack((sample.foreground, sample.alpha))
-        parts = (as_tensor(part, device) for part in (sample.image, cutout, sample.background))
-        return cls(*parts, outline(sample.alpha))
+        image, cutout, background = (
+            as_tensor(part, device) for part in (sample.image, cutout, sample.background)
+        )
+        return cls(image, cutout, background, outline(sample.alpha))
 
 
 class Crop(NamedTuple):
@@ -296,7 +300,7 @@ def colour_jitter(rng: np.random.Generator, strength: float = 1.0) -> np.ndarray
     return maps
 
 
-def chain(after: Colours, before: Colours) -> Colours:
+def chain(after: Any, before: Any) -> Any:
     """One affine colour map in place of two, (..., 3, 4) arrays or tensors each: `after` of `before`."""
     matrix = after[..., :3] @ before
     matrix[..., 3] += after[..., 3]
