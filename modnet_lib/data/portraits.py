@@ -31,6 +31,7 @@ from modnet_lib.data.drawing import (
     normals,
     pts,
     spline,
+    warm,
 )
 from modnet_lib.data.scenes import render_background
 
@@ -39,15 +40,20 @@ HAIR_KINDS = ("straight_long", "wavy", "curly", "coils", "short", "bob", "braid"
 BODY_KINDS = ("head", "half", "full")
 AGES = ("child", "adult", "old")
 
-_SKINS = {"porcelain": (247, 217, 196), "fair": (238, 196, 168), "olive": (215, 168, 128)}
-_SKINS |= {"tan": (193, 139, 99), "brown": (150, 99, 67), "dark": (117, 77, 55), "deep": (92, 60, 45)}
-_HAIRS = {"black": (34, 28, 30), "dark brown": (62, 42, 32), "brown": (98, 66, 43), "auburn": (124, 58, 34)}
-_HAIRS |= {
-    "ginger": (178, 92, 42),
-    "blond": (205, 165, 102),
-    "grey": (158, 156, 154),
-    "white": (214, 211, 205),
-}
+
+def _colors(text: str) -> dict[str, tuple[float, ...]]:
+    rows = (row.split() for row in text.split(","))
+    return {" ".join(row[:-3]): tuple(float(v) for v in row[-3:]) for row in rows}
+
+
+_SKINS = _colors(
+    "porcelain 247 217 196, fair 238 196 168, olive 215 168 128, tan 193 139 99, brown 150 99 67, dark 117 77 55,"
+    "deep 92 60 45"
+)
+_HAIRS = _colors(
+    "black 34 28 30, dark brown 62 42 32, brown 98 66 43, auburn 124 58 34, ginger 178 92 42, blond 205 165 102,"
+    "grey 158 156 154, white 214 211 205"
+)
 _CLOTHES = ((158, 52, 50), (38, 52, 84), (232, 228, 218), (52, 54, 60), (206, 160, 78), (74, 104, 86))
 _CLOTHES += ((112, 84, 122), (128, 158, 182), (200, 138, 124), (98, 102, 74), (138, 104, 78), (46, 90, 98))
 _CLOTHES += ((148, 148, 150), (92, 40, 52), (84, 112, 148), (216, 196, 168), (30, 32, 38), (186, 104, 66))
@@ -88,8 +94,8 @@ _FACE = """
 _EYE = """
 ~oval: 15.5 -3.5, 10 4: skin*.62: soft=2 opacity=.4
 ~blob: 8.2 1.2, 11 -2.4, 15.5 -3.5, 20 -2.2, 22.9 -.2, 20 2, 15 2.7, 11 2: 240 235 230
-~oval: IRIS, 4 4: iris*.4: clip=1 | ~oval: IRIS, 3.5 3.5: iris: clip=1
-~oval: IRIS, 1.8 1.8: 14 11 12: clip=1 | ~oval: IRIS, 2.4 1: iris*1.7: clip=1 soft=.7 opacity=.4
+~oval: IRIS, 4 4: iris*.4: clip=1 | ~oval: IRIS, 3.5 3.5: iris: clip=1 | ~oval: IRIS, 1.8 1.8: 14 11 12: clip=1
+~oval: IRIS, 2.4 1: iris*1.7: clip=1 soft=.7 opacity=.4
 ~oval: 15.5 -3.5, 8.5 1.8: 60 44 42: clip=1 soft=.8 opacity=.6
 ~tube .2 LASH .3: 8 1.4, 11 -2.4, 15.5 -3.6, 20 -2.3, 23.2 0: skin*.22
 ~tube .1 .4 .1: 11 -5, 15.5 -6.2, 20 -4.9, 23.5 -2.4: skin*.5: opacity=.7
@@ -143,7 +149,8 @@ blob: -40 -26, 0 -36, 40 -26, 47 -12, 22 -16, 0 -17, -22 -16, -47 -12: accent*.7
 """
 _HELMET = """
 blob: -47 -12, -49 -40, -32 -67, 0 -75, 32 -67, 49 -40, 47 -12, 24 -25, 0 -28, -24 -25: accent: depth=1 shadow=.4
-~tube2 1.4 3 1.6: 13 -70, 17 -54, 17 -36: 30 32 36: soft=.5 | ~tube 1.4 3 1.6: 0 -72, 0 -54, 0 -37: 30 32 36: soft=.5
+~tube2 1.4 3 1.6: 13 -70, 17 -54, 17 -36: 30 32 36: soft=.5
+~tube 1.4 3 1.6: 0 -72, 0 -54, 0 -37: 30 32 36: soft=.5
 ~tube2 1.2 2.4 1.4: 27 -65, 33 -50, 34 -34: 30 32 36: soft=.5 | ~tube2 .7 .7: 41 -12, 34 22, 12 46: 44 46 52
 """
 _SCARF = """
@@ -193,8 +200,7 @@ oval: -6 -20, 36 36: 200 112 56: depth=1.2 shadow=.45 | ~tube .8 .8: -42 -20, -6
 ~tube .8 .8: -6 -56, 2 -20, -6 16: 70 40 28 | ~tube2 .8 .8: 22 -46, 10 -20, 22 6: 70 40 28: opacity=.6
 """,
     "plant": """
-tube2 1 7 1: 3 -18, 12 -50, 34 -74: 84 122 74: depth=.7
-tube2 1 6 1: 3 -18, 18 -40, 44 -46: 98 136 82: depth=.7
+tube2 1 7 1: 3 -18, 12 -50, 34 -74: 84 122 74: depth=.7 | tube2 1 6 1: 3 -18, 18 -40, 44 -46: 98 136 82: depth=.7
 tube 1 7 1: 0 -18, -3 -60, 4 -94: 76 112 70: depth=.7 shadow=.2
 poly: -24 -22, 24 -22, 17 26, -17 26: 176 104 74: depth=.8 shadow=.35
 poly: -26 -24, 26 -24, 26 -14, -26 -14: 186 114 82: depth=.5
@@ -299,7 +305,7 @@ class Figure:
         self.head = np.array([0.5 + rng.uniform(-0.05, 0.05), top + self.unit * 0.58])
         self.head = self.head + pose.shift
         self.tilt = rng.normal(0, 0.055) + pose.tilt
-        self.yaw = float(np.clip(rng.normal(0, 0.55), -1.2, 1.2))
+        self.yaw = float(np.clip(rng.normal(0, 0.5), -0.95, 0.95))
         # Stance: the chest leans over the hips, one shoulder is higher, the body turns a little.
         self.lean, self.drop = rng.normal(0, (0.035, 0.05))
         self.turned, self.yaw = 1 - 0.06 * abs(self.yaw), self.yaw + pose.yaw
@@ -594,7 +600,7 @@ class Figure:
             dx, dy = (x - px) / u, (y - py) / u
             fx, fy = c * dx + s * dy + np.float32(0.5), c * dy - s * dx + np.float32(1.1)
             lit = cv2.remap(light, fx * 159, fy * (191 / 1.2), cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
-            return np.stack([np.sqrt(lit) * lit**0.3, lit, lit**1.1], -1)
+            return warm(lit, np.ones(3))
 
         j, w = self.jaw, self.cheek
         right = [(0.2, -0.45), (0.325, -0.3), (0.365 * w, -0.08), (0.36 * w, 0.1), (0.325 * j * w, 0.27)]
@@ -800,7 +806,7 @@ class Figure:
     def braid(self) -> None:
         """Draw a plait of crossing lobes over one shoulder."""
         s = 1.0 if self.part >= 0 else -1.0
-        path = spline(mirror(pts("36 10, 44 55, 50 95, 46 150, 44 195"), s), 4)
+        path = spline(mirror(pts("41 8, 47 55, 52 95, 48 150, 46 195"), s), 4)
         for i in range(len(path) - 1):
             a, d = path[i], (path[i + 1] - path[i]) * 1.9
             n = np.array([-d[1], d[0]]) / np.linalg.norm(d) * (0.115 - 0.003 * i) * (1 if i % 2 else -1)

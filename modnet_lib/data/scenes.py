@@ -5,14 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from modnet_lib.data.drawing import (
-    SHIFT,
-    Array,
-    Rng,
-    check_arguments,
-    ellipse,
-    noise,
-)
+from modnet_lib.data.drawing import SHIFT, Array, Rng, check_arguments, ellipse, noise
 
 KINDS = {
     "room": 0.22,
@@ -31,30 +24,29 @@ def _scene(rng: Rng, size: int, kind: str) -> Array:
     mood = rng.normal(0, 9, 3) + rng.normal(0, 9) * np.array((1, 0, -1))
     quiet = rng.uniform(75, 175, (8, 1)) + rng.normal(0, 20, (8, 3)) + mood
     ramp = np.linspace(0, 1, size, dtype=np.float32)[:, None, None].repeat(size, 1)
-    img = np.ascontiguousarray(quiet[0] * 0.5 + 60 + ramp * (quiet[1] - quiet[0]) * 0.5, np.float32)
+    img = np.zeros((size, size, 3), np.uint8)  # eight bits, because only these are drawn without jagged edges
+
+    def put(color: Array) -> None:
+        img[:] = np.clip(color, 0, 255)
+
+    put(quiet[0] * 0.5 + 60 + ramp * (quiet[1] - quiet[0]) * 0.5)
 
     def fill(points: object, color: Array) -> None:
         p = np.round(np.asarray(points) * size * 16).astype(np.int32)
         cv2.fillPoly(img, [p], [float(v) for v in color], cv2.LINE_AA, SHIFT)
 
-    def box(x: float, y: float, w: float, h: float, color: Array, shade: float = 0.0) -> None:
-        if shade:
-            where = tuple(
-                slice(max(int(a * size), 0), max(int(b * size), 0)) for a, b in ((y, y + h), (x, x + w))
-            )
-            img[where] *= 1 - shade
-            return
+    def box(x: float, y: float, w: float, h: float, color: Array) -> None:
         fill([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], color)
 
     def tree(x: float, y: float, r: float, color: Array) -> None:
         box(x - r * 0.07, y - r, r * 0.14, 2.2 * r, color * 0.6)
-        for px, py, k in rng.normal((x, y - 1.9 * r, 1.0), (0.5 * r, 0.42 * r, 0.1), (60, 3)):
-            fill(ellipse(px, py, 0.24 * r, 0.2 * r, n=9), color * (k - 0.3 * (py - y + 1.9 * r) / r))
+        for px, py, k in rng.normal((x, y - 1.6 * r, 0.95), (0.5 * r, 0.42 * r, 0.1), (60, 3)):
+            fill(ellipse(px, py, 0.24 * r, 0.2 * r, n=9), color * (k - 0.25 * (py - y + 1.6 * r) / r))
 
     if kind == "room":
         floor, x, y, wide = rng.uniform((0.68, 0.02, 0.06, 0.26), (0.84, 0.45, 0.14, 0.4))
         wood = np.array((150, 118, 88)) + rng.uniform(-30, 20) + 0.5 * mood
-        img[:] = (quiet[0] * 0.25 + 150) * (1.05 - 0.25 * ramp)
+        put((quiet[0] * 0.25 + 150) * (1.05 - 0.25 * ramp))
         box(0, floor, 1, 1, wood)
         for a in np.linspace(-0.6, 1.6, 16):
             fill([(a, floor), (a + 0.002, floor), (2 * a - 0.5, 1), (2 * a - 0.508, 1)], wood * 0.85)
@@ -71,14 +63,13 @@ def _scene(rng: Rng, size: int, kind: str) -> Array:
             for k, h in enumerate(rng.uniform(0.035, 0.08, 13)):
                 box(x + 0.012 + 0.02 * k, y - h, 0.018, h, quiet[k % 8] * rng.uniform(0.5, 1.1))
             box(x, y, 0.29, 0.014, wood * 0.8)
-            box(x, y + 0.014, 0.29, 0.02, wood, 0.12)
         box(x - 0.3, floor - 0.16, 0.5, 0.2, quiet[3] * 0.8)
         box(x - 0.3, floor - 0.02, 0.5, 0.06, quiet[3] * 0.6)
         if rng.random() < 0.6:
             tree(float(rng.uniform(0.05, 0.95)), floor + 0.02, 0.09, np.array((82, 110, 74)) + 0.5 * mood)
     elif kind == "street":
         sky = np.array((188, 200, 212)) + 1.5 * mood
-        img[:] = sky * (0.85 + 0.2 * ramp)
+        put(sky * (0.85 + 0.2 * ramp))
         for depth in (0.55, 0.25, 0.0):  # far rows of houses fade into the sky
             x = -0.2 * rng.random()
             while x < 1:
@@ -97,8 +88,8 @@ def _scene(rng: Rng, size: int, kind: str) -> Array:
         for x in rng.uniform(-0.1, 1.1, 3):
             tree(x, 0.78, rng.uniform(0.07, 0.12), np.array((104, 122, 84)) + 0.6 * mood)
     elif kind == "park":
-        img[:] = np.array((150, 180, 210)) + ramp * np.array((84, 52, 20)) + mood
-        img += np.clip(noise(rng, size, 3) * 3 - 1.7, 0, 1) * 0.6 * (246 - img)
+        sky = np.array((150, 180, 210)) + ramp * np.array((84, 52, 20)) + mood
+        put(sky + np.clip(noise(rng, size, 3) * 3 - 1.7, 0, 1) * 0.6 * (246 - sky))
         for k in range(5):
             xs, haze = np.linspace(0, 1, 60), 1 - k / 5
             wave = rng.uniform(2, 5) * xs + rng.uniform(0, 6)
@@ -107,33 +98,32 @@ def _scene(rng: Rng, size: int, kind: str) -> Array:
             color = color + 0.75 * haze**1.5 * (np.array((196, 206, 214)) - color)
             fill([(0, 1), *zip(xs, ys, strict=True), (1, 1)], color)
             for x in rng.uniform(-0.05, 1.05, 7):
-                tree(x, float(np.interp(x, xs, ys)), (0.02 + 0.02 * k) * rng.uniform(0.7, 1.2), color)
-        img *= 0.86 + 0.28 * noise(rng, size, 24, 4) * np.clip(ramp * 3 - 1.2, 0, 1) + 0.1 * (ramp < 0.4)
+                tree(x, float(np.interp(x, xs, ys)), (0.02 + 0.02 * k) * rng.uniform(0.7, 1.2), color * 0.92)
+        put(img * (1 + 0.28 * (noise(rng, size, 24, 4) - 0.5) * np.clip(ramp * 3 - 1.2, 0, 1)))
     elif kind == "lights":
-        img *= 0.3 - 0.12 * ramp
+        put(img * (0.3 - 0.12 * ramp))
         hues = np.array((255, 206, 140)) + rng.normal(0, 34, (4, 3))
         for x, y, r in rng.uniform((0, 0.1, 0.012), (1, 0.85, 0.05), (int(rng.integers(20, 55)), 3)):
-            disc = np.zeros((size, size), np.float32)
-            p = np.round(ellipse(x, y, r, r) * size * 16).astype(np.int32)
-            cv2.fillPoly(disc, [p], 1.0, cv2.LINE_AA, SHIFT)
-            top, low = (int(np.clip((y + s * r) * size + 2 * s, 0, size)) for s in (-1, 1))
-            img[top:low] += disc[top:low, :, None] * hues[rng.integers(4)] * rng.uniform(0.15, 0.6)
+            top, low = (int(np.clip((y + a * r) * size + 2 * a, 0, size)) for a in (-1, 1))
+            disc = np.zeros((low - top, size), np.uint8)
+            p = np.round((ellipse(x, y, r, r) * size - (0, top)) * 16).astype(np.int32)
+            cv2.fillPoly(disc, [p], 255, cv2.LINE_AA, SHIFT)
+            glow = disc[..., None] * hues[rng.integers(4)] * rng.uniform(0.15, 0.6) / 255
+            img[top:low] = np.clip(img[top:low] + glow, 0, 255)
     elif kind == "brick":
         wall = np.array((160, 122, 104)) + rng.uniform(-30, 40) + 0.6 * mood
-        img[:] = wall * 0.5 + 92
+        put(wall * 0.5 + 92 + 0 * ramp)
         for row, y in enumerate(np.arange(0, 1, 0.042)):
             for x in np.arange(-0.06 * (row % 2), 1, 0.12):
                 box(x, y, 0.114, 0.036, wall * rng.uniform(0.8, 1.08) + rng.normal(0, 4, 3))
-        img *= 0.9 + 0.2 * noise(rng, size, 12, 4)
+        put(img * (0.9 + 0.2 * noise(rng, size, 12, 4)))
     elif kind == "texture":
         grain = noise(rng, size, int(rng.integers(2, 6)), 6)
-        img += 40 * (grain - 0.5) + rng.uniform(0, 10) * np.sin(grain * rng.uniform(8, 30))
+        put(img + 40 * (grain - 0.5) + rng.uniform(0, 10) * np.sin(grain * rng.uniform(8, 30)))
     else:
         x, y = rng.uniform(0.2, 0.8, 2)
         far = np.hypot(ramp - y, ramp.transpose(1, 0, 2) - x)
-        img = (quiet[0] * rng.uniform(0.6, 1.3)) * np.clip(1.2 - 0.8 * far, 0.25, 1.2) + 10 * noise(
-            rng, size, 3
-        )
+        put(quiet[0] * rng.uniform(0.6, 1.3) * np.clip(1.2 - 0.8 * far, 0.25, 1.2) + 10 * noise(rng, size, 3))
     return img.astype(np.float32)
 
 

@@ -51,7 +51,7 @@ def test_walking_moves_everything_alike() -> None:
         inner = np.s_[16:-16, 48:-48]
         shifted = np.roll(a.alpha, (dy, dx), (0, 1))
         error = np.abs(b.alpha - shifted)[inner]
-        assert error.max() < 0.02
+        assert error.max() <= 8 / 255  # tiles cut shapes elsewhere, and single samples flip
         assert error.mean() < 1e-4
 
 
