@@ -189,9 +189,9 @@ blob: -118 -152, -100 -204, 0 -250, 100 -204, 118 -152, 80 -163, 40 -154, 0 -164
 tube 1.7 1.7: 0 -160, 0 26: 70 66 66: depth=.6 | tube 2.4 2.4: 0 -14, 0 26, 6 34, 12 28: 60 44 36: depth=.6
 """,
     "balloon": """
-tube .5 .5: 0 0, 26 -90, 40 -170: 220 220 216 | poly: 36 -176, 44 -176, 40 -184: accent*.8
-blob: 40 -182, 70 -214, 74 -252, 40 -280, 6 -252, 10 -214: accent: depth=1.2
-~oval: 28 -252, 6 9: 255 255 255: soft=3 opacity=.5
+tube .5 .5: 0 0, 40 -80, 74 -150: 220 220 216 | poly: 70 -156, 78 -156, 74 -164: accent*.8
+blob: 74 -162, 104 -194, 108 -232, 74 -260, 40 -232, 44 -194: accent: depth=1.2
+~oval: 62 -232, 6 9: 255 255 255: soft=3 opacity=.5
 ---
 tube .5 .5: 0 0, 2 40: 220 220 216
 """,
@@ -340,7 +340,7 @@ class Figure:
         self.held = wanted
         thing = thing if wanted == "none" else wanted
         if wanted != "none" or self.pose == "holding":
-            self.pose = "carry" if thing == "bag" else "holding"
+            self.pose = "carry" if thing == "bag" and self.body == "full" else "holding"
         both = self.pose in ("crossed", "hanging", "behind", "stretch")
         both |= bool(self.pose in ("hip", "pocket") and rng.random() < 0.5)
         side, free = int(rng.choice([-1, 1])), str(rng.choice(["hanging", "hip", "pocket"]))
@@ -625,19 +625,20 @@ class Figure:
         shades = ((92, 60, 36), (62, 42, 30), (84, 112, 132), (96, 118, 84), (120, 88, 50))
         iris = np.array(shades[rng.integers(5 if skin.mean() > 150 else 2)], float)
         lid, gaze = rng.uniform(0.9, 1.2), rng.uniform(-1.3, 1.3)
-        thick, lash = (1.9, ".9") if self.soft_face else (2.6, ".6")
+        grown = self.soft_face and not self.child
+        thick, lash = (1.2, ".6") if self.child else (1.9, ".9") if grown else (2.6, ".6")
         for s in (-1, 1):
             table = _EYE.replace("IRIS", f"{15.6 + s * gaze} -.3").replace("LASH", lash)
             almond = spline(pts(_EYE.split(":")[4]), 8, True)
 
             def eye(p: Array, s: int = s) -> Array:
-                large = 1.22 if self.child else 1.0
+                large = 1.28 if self.child else 1.0
                 open_ = lid * large * (1 - 0.88 * self.motion.blink)
                 return self.feature(((p - (0.155, 0)) * (large, open_) + (0.155, 0)) * (s, 1))
 
             self.script(table, eye, clip=eye(almond), iris=iris)
             self.script(f"~oval : {15.6 * s + gaze + 1.2 * lit} -1.6, 1 1 : 255 255 255", self.feature)
-            if self.soft_face:
+            if grown:
                 self.script("~tube .3 .7 .1 : 20.5 -2.2, 23 -.6, 25.2 -2.4 : skin*.22", eye)
             # Brows are short hairs that lean outwards along an arch.
             t = rng.random(90)
@@ -649,13 +650,14 @@ class Figure:
             for part, k in ((hairs[::2], 0.6), (hairs[1::2], 0.85)):
                 self.canvas.paint(list(part), self.hair_color * k, opacity=0.85, solid=False)
         k = self.smile
-        red = np.array((190, 78, 78)) if self.soft_face else skin * (0.9, 0.66, 0.62)
+        red = np.array((190, 78, 78)) if grown else skin * (0.95, 0.7, 0.66)
         lips = 0.55 * red + 0.45 * skin * (0.92, 0.68, 0.66)
 
         def mouth(p: Array, top: float = 0.312) -> Array:
             rise = k * np.clip(np.abs(p[..., 0]) / 0.118, 0, 1) ** 1.6
             fall = 0.06 * self.motion.jaw * np.clip(1 - (p[..., 0] / 0.12) ** 2, 0, 1) * (p[..., 1] > top)
-            return self.feature(np.stack([p[..., 0] * (1 + 4 * k), p[..., 1] - rise + fall], -1))
+            wide = p[..., 0] * (1 + 4 * k) * (0.82 if self.child else 1.0)
+            return self.feature(np.stack([wide, p[..., 1] - rise + fall], -1))
 
         self.script(_GAP, mouth)
         self.script(_LOWER, partial(mouth, top=0), lips=lips)
@@ -764,7 +766,7 @@ class Figure:
             a = np.linspace(-0.08 * np.pi, 1.08 * np.pi, 11)
             root = np.stack([0.365 * np.cos(a), -0.31 * np.sin(a)], -1)
             if kind == "coils":
-                out = [root * (1, 0.98), root * 1.15 - (0, 0.05), root * 1.45 - (0, 0.1)]
+                out = [root * (1, 0.98), root * 1.2 - (0, 0.06), root * 1.6 - (0, 0.15)]
                 lock(np.stack(out, 1), 1100, curl=0.026, turns=3, stray=0.01, cut=0.12, mass=0.85, shine=0.15)
                 return
             over = 0.45 * root + 0.55 * np.stack([0.37 * np.cos(a), -0.1 - 0.4 * np.sin(a)], -1) - (0, 0.06)
@@ -950,7 +952,7 @@ def _match(portrait: Portrait, background: Array) -> Portrait:
     """Portrait whose colours take on some of the scene's tint and brightness, and its light at the edges."""
     scene, front = cv2.resize(background, (32, 32), interpolation=cv2.INTER_AREA), portrait.foreground
     mean = scene.reshape(-1, 3).mean(0) + 25
-    tint = (mean / mean.mean()) ** 0.3 * np.clip((mean.mean() / 150) ** 0.3, 0.8, 1.1)
+    tint = (mean / mean.mean()) ** 0.3 * np.clip((mean.mean() / 140) ** 0.3, 0.9, 1.1)
     size = front.shape[1::-1]
     edge = np.clip(1.15 - blur(portrait.alpha, max(size[0] * 0.012, 0.5)), 0, 1)[..., None] * np.float32(0.22)
     glow = cv2.resize(cv2.GaussianBlur(scene, (0, 0), 1.5), size, interpolation=cv2.INTER_LINEAR)

@@ -40,7 +40,7 @@ def _scene(rng: Rng, size: int, kind: str) -> Array:
 
     def tree(x: float, y: float, r: float, color: Array) -> None:
         box(x - r * 0.07, y - r, r * 0.14, 2.2 * r, color * 0.6)
-        for px, py, k in rng.normal((x, y - 1.6 * r, 0.95), (0.5 * r, 0.42 * r, 0.1), (60, 3)):
+        for px, py, k in rng.normal((x, y - 1.6 * r, 0.9), (0.5 * r, 0.42 * r, 0.1), (60, 3)):
             fill(ellipse(px, py, 0.24 * r, 0.2 * r, n=9), color * (k - 0.25 * (py - y + 1.6 * r) / r))
 
     if kind == "room":
@@ -97,7 +97,7 @@ def _scene(rng: Rng, size: int, kind: str) -> Array:
             color = np.array((104, 120, 76)) + rng.uniform(-12, 12, 3) + 0.5 * mood
             color = color + 0.75 * haze**1.5 * (np.array((196, 206, 214)) - color)
             fill([(0, 1), *zip(xs, ys, strict=True), (1, 1)], color)
-            for x in rng.uniform(-0.05, 1.05, 7):
+            for x in rng.uniform(-0.05, 1.05, 7) if k else ():
                 tree(x, float(np.interp(x, xs, ys)), (0.02 + 0.02 * k) * rng.uniform(0.7, 1.2), color * 0.92)
         put(img * (1 + 0.28 * (noise(rng, size, 24, 4) - 0.5) * np.clip(ramp * 3 - 1.2, 0, 1)))
     elif kind == "lights":
