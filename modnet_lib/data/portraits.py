@@ -693,6 +693,7 @@ class Figure:
                 p + np.stack([swing, 0 * swing], -1)
             )
 
+        count = 5 * count // 6
         extra = count // 8
         total, clumps = count + extra, 9 * (len(g) - 1) + 1
         u = rng.uniform(0, len(g) - 1, total)
