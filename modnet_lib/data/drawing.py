@@ -266,6 +266,9 @@ class Canvas:
     def hair(self, rng: Rng, strands: Array, color: Color, width: float, mass: list[Array], s: Any) -> None:
         """Draw strands (N, M, 2) in frame units, ``width`` wide at the root, over an opaque ``mass``."""
         self.pieces += [(mass, None), ([strands], None)]
+        rng = np.random.default_rng(
+            rng.integers(2**32)
+        )  # what is drawn later must not hang on what is in view
         box = x0, y0, x1, y1 = self.window(np.concatenate([strands.reshape(-1, 2), *mass]), 0.03)
         if x1 <= x0 or y1 <= y0:
             return

@@ -35,7 +35,7 @@ from modnet_lib.data.drawing import (
 )
 from modnet_lib.data.scenes import render_background
 
-SAMPLES = 12288  # coverage samples across the frame, at least
+SAMPLES = 16384  # coverage samples across the frame, at least
 HAIR_KINDS = ("straight_long", "wavy", "curly", "coils", "short", "bob", "braid", "bun", "bald", "beard")
 BODY_KINDS = ("head", "half", "full")
 AGES = ("child", "adult", "old")
