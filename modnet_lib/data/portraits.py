@@ -336,7 +336,9 @@ class Figure:
         chances = (0.12, 0.14, 0.1, 0.08, 0.04, 0.07, 0.09, 0.06, 0.1, 0.2)
         self.pose, thing = str(rng.choice(list(_POSES)[:-1], p=chances)), str(rng.choice(HELD[:-1]))
         # A person who is told to hold something does; one who is told not to keeps the arm where it was.
-        wanted = forced["held"] or (thing if self.pose == "holding" else "none")
+        # In a close-up only a part of the thing would show, such as an umbrella's shaft across the face.
+        drawn = thing if self.pose == "holding" and self.body != "head" else "none"
+        wanted = forced["held"] or drawn
         self.held = wanted
         thing = thing if wanted == "none" else wanted
         if wanted != "none" or self.pose == "holding":
