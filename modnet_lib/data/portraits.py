@@ -358,7 +358,7 @@ class Figure:
         x = x + self.lean * np.sin(np.clip(y / 5.9, 0, 1) * np.pi) * 3
         return self.head + self.unit * (np.stack([x, y], -1) * self.small + (0, 0.6))
 
-    def face(self, points: object, turn: float = 1.0) -> Array:
+    def face(self, points: object, turn: float | Array = 1.0) -> Array:
         """Head units to frame units on the tilted head, which leans about the chin; yaw rolls its front."""
         p = np.asarray(points, np.float64)
         at, angle = np.clip(p[..., 0] / 0.46, -1, 1), 0.27 * self.yaw
@@ -614,7 +614,9 @@ class Figure:
         )
         outline += np.stack([0.05 * self.yaw * np.clip(outline[:, 1] + 0.1, 0, 0.6), 0 * outline[:, 0]], -1)
         grid = np.stack(np.meshgrid(np.linspace(-0.46, 0.46, 15), np.linspace(-0.55, 0.6, 15)), -1)
-        grid = self.face(grid)
+        # Skin of this mesh only tells its motion; it comes to rest at the outline, which does not turn.
+        rest, roll = (1 - np.minimum(np.abs(grid[..., 0]) / r, 1) ** 2 for r in (0.37 * w, 0.47))
+        grid = self.face(grid, np.sqrt(rest / roll))
         mesh = np.stack([grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]], 2).reshape(-1, 4, 2)
         self.canvas.paint(self.face(outline, 0), self.skin, tone=tone, shadow=0.3, mesh=mesh)
 
