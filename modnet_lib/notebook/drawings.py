@@ -82,7 +82,7 @@ def _jpeg_of_photographs(figure: Figure) -> bytes | None:
     if not _has_colour(figure):
         return None
     buffer = io.BytesIO()
-    _draw(figure).save(buffer, format="jpeg", quality=86, subsampling=0, optimize=True)
+    _draw(figure).save(buffer, format="jpeg", quality=85, optimize=True)
     return buffer.getvalue()
 
 
