@@ -213,7 +213,7 @@ new_scene = np.asarray(Image.fromarray(render_background(5, 600)).crop((0, 0, 51
 p = predictions["Grace Hopper"]
 image_row(
     [p.image, over_colour(p.image, p.alpha, "#00B140"), over_colour(p.image, p.alpha, new_scene)],
-    ["photograph", "over green", "before a drawn landscape or room"],
+    ["photograph", "over green", "before a drawn scene"],
     caption="Look along the outline: a rim in the colour of the old background is the fringe explained below.",
     height=2.2,
 )
