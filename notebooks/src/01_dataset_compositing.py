@@ -19,7 +19,8 @@
 #
 # Convolutions and PyTorch; nothing about matting.
 # No download and no GPU: people and scenes are drawn by the project.
-# The smoke profile takes about 35 seconds on two CPU cores.
+# The smoke profile takes about 35 seconds on two CPU cores; the first run on a machine takes 40 more, because closed-form
+# matting is compiled then.
 # With `MODNET_DATA` set and another profile, section 7 uses real photographs.
 
 # %% tags=["parameters"]
