@@ -105,7 +105,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
 
 
 def test_inspector_in_jupyterlab(lab: str, tmp_path: Path):
-    from playwright.sync_api import Page, sync_playwright
+    from playwright.sync_api import Page, TimeoutError, sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
@@ -115,9 +115,19 @@ def test_inspector_in_jupyterlab(lab: str, tmp_path: Path):
             page.goto(lab)
             idle = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
             page.wait_for_selector(idle)
-            page.get_by_role("menuitem", name="Run", exact=True).click()
-            page.get_by_text("Run All Cells", exact=True).click()
             view = page.locator(".jp-OutputArea-output img.widget-image")
+            for patience in (
+                60_000,
+                120_000,
+                PATIENCE,
+            ):  # a click before the kernel is connected goes nowhere
+                page.get_by_role("menuitem", name="Run", exact=True).click()
+                page.get_by_text("Run All Cells", exact=True).click()
+                try:
+                    view.wait_for(timeout=patience)
+                    break
+                except TimeoutError:
+                    page.keyboard.press("Escape")
             view.wait_for()
             page.wait_for_selector(idle)
 
