@@ -62,7 +62,7 @@ class Stage:
     image_size
         Side of the training images, a multiple of 32.
     batch_size
-        Images a step.
+        Images a step, over all processes.
     steps
         Optimiser steps.
     """
@@ -105,6 +105,10 @@ class TrainingConfig:
         ``"no"``, ``"bf16"`` or ``"fp16"``.
     channels_last
         Memory order of the network's tensors; faster with bf16 for the paper variant.
+    accumulate
+        Pieces that a step's batch is computed in, one after another; saves memory.
+    freeze_norm
+        Batch norms keep the statistics they have; for fine-tuning with small batches.
     ema
         Decay of the averaged weights; 0 keeps none.
     checkpoint_every, validate_every
@@ -123,6 +127,8 @@ class TrainingConfig:
     gradient_clip: float = 0.0
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     channels_last: bool = False
+    accumulate: int = 1
+    freeze_norm: bool = False
     ema: float = 0.0
     checkpoint_every: int = 500
     validate_every: int = 0

@@ -186,24 +186,50 @@ class StagedSampler:
     Parameters
     ----------
     stages
-        (image size, batch size, steps) one after another.
+        (image size, batch size, steps) one after another; the batch of a step is that of all processes together.
     start
         The first step to draw.
+    pieces
+        A step's batch comes in this many equal pieces, one after another (gradient accumulation).
+    rank, processes
+        Which part of each piece is this process's: every `processes`-th sample from `rank` on.
+
+    Raises
+    ------
+    ValueError
+        If a batch cannot be divided equally.
     """
 
-    def __init__(self, stages: Sequence[tuple[int, int, int]], start: int = 0):
-        self.stages, self.start = list(stages), start
+    def __init__(
+        self,
+        stages: Sequence[tuple[int, int, int]],
+        start: int = 0,
+        *,
+        pieces: int = 1,
+        rank: int = 0,
+        processes: int = 1,
+    ):
+        for _, batch, _ in stages:
+            if batch % (pieces * processes):
+                raise ValueError(
+                    f"a batch of {batch} cannot be divided among {processes} processes in {pieces} pieces each"
+                )
+        self.stages, self.start, self.pieces = list(stages), start, pieces
+        self.rank, self.processes = rank, processes
 
     def __len__(self) -> int:
-        """Steps left."""
-        return sum(steps for _, _, steps in self.stages) - self.start
+        """Pieces left."""
+        return (sum(steps for _, _, steps in self.stages) - self.start) * self.pieces
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         step = number = 0
         for size, batch, steps in self.stages:
             for _ in range(steps):
                 if step >= self.start:
-                    yield [(number + i, size) for i in range(batch)]
+                    whole = [(number + i, size) for i in range(batch)]
+                    length = batch // self.pieces
+                    for piece in range(self.pieces):
+                        yield whole[piece * length + self.rank : (piece + 1) * length : self.processes]
                 step, number = step + 1, number + batch
 
 
@@ -244,15 +270,20 @@ def training_loader(
     *,
     start: int = 0,
     workers: int = 0,
+    pieces: int = 1,
+    rank: int = 0,
+    processes: int = 1,
 ) -> DataLoader:
     """A loader of `RawBatch`, from step `start` on; the order does not depend on the number of workers.
 
-    A dataset on a GPU is read without workers.
+    A dataset on a GPU is read without workers. See `StagedSampler` for the other arguments.
     """
     workers = workers if dataset.device.type == "cpu" else 0
     return DataLoader(
         dataset,
-        batch_sampler=StagedSampler(stages, start),  # type: ignore[arg-type]
+        batch_sampler=StagedSampler(  # type: ignore[arg-type]
+            stages, start, pieces=pieces, rank=rank, processes=processes
+        ),
         collate_fn=collate,
         num_workers=workers,
         persistent_workers=workers > 0,

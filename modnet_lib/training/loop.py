@@ -4,25 +4,28 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import nn
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from modnet_lib.data.loaders import CompositionDataset, MattingBatch, assemble, training_loader
+from modnet_lib.data.loaders import CompositionDataset, RawBatch, StagedSampler, assemble, training_loader
 from modnet_lib.network import MODNet
 from modnet_lib.network.checkpoints import write_atomically
 from modnet_lib.objectives import OBJECTIVES
+from modnet_lib.objectives.supervised import Losses
 from modnet_lib.profiles import TrainingConfig
 
 STATE = "state.pt"
 METRICS = "metrics.jsonl"
 
+COLLAPSE = 100  # steps in a row with the same matte everywhere
 Validate = Callable[[MODNet, int], dict[str, float]]
 
 
@@ -37,6 +40,9 @@ def train(
     cpu: bool = False,
 ) -> list[dict[str, Any]]:
     """Train a network in place; call it again with the same folder to go on where it stopped.
+
+    Started by ``accelerate launch`` it shares each batch among the processes: gradients and metrics are those of
+    the whole batch, and batch norms see it whole on GPUs. The first process writes the files.
 
     Parameters
     ----------
@@ -64,61 +70,69 @@ def train(
     Raises
     ------
     FloatingPointError
-        If a loss is not finite.
+        If a loss is not finite, or the matte has collapsed: the same value everywhere for `COLLAPSE` steps. It
+        names the step and its samples, which the dataset returns by their numbers.
     ValueError
-        If `folder` holds another run.
+        If `folder` holds another run, or a batch cannot be shared out equally.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     AcceleratorState._reset_state()  # else a process could only ever train in one precision
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=cpu)
+    processes, first = accelerator.num_processes, accelerator.is_main_process
     if config.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = create_optimizer(network, config)
     averaged = AveragedWeights(network, config.ema) if config.ema else None
     step = _resume(folder / STATE, config, network, optimizer, averaged) if (folder / STATE).is_file() else 0
-    history = _read_metrics(folder / METRICS, step)
-    model, optimizer = accelerator.prepare(network, optimizer)
+    accelerator.wait_for_everyone()  # before the first process drops lines that belong to no checkpoint
+    history = _read_metrics(folder / METRICS, step, rewrite=first)
+    trained: nn.Module = network
+    if processes > 1 and accelerator.device.type == "cuda" and not config.freeze_norm:
+        trained = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    model, optimizer = accelerator.prepare(trained, optimizer)
     if averaged:
         averaged.network.to(accelerator.device)
     stages = [(stage.image_size, stage.batch_size, stage.steps) for stage in config.stages]
-    loader = training_loader(dataset, stages, start=step, workers=config.workers)
+    share = {"pieces": config.accumulate, "rank": accelerator.process_index, "processes": processes}
+    loader = training_loader(dataset, stages, start=step, workers=config.workers, **share)
+    batches = iter(loader)
     end = min(config.steps, stop_after or config.steps)
+    same = 0
 
     def kept() -> MODNet:
         return averaged.network if averaged else accelerator.unwrap_model(model)
 
-    bar = tqdm(total=config.steps, initial=step, desc="training", unit="step")
-    batches: Iterable = loader if step < end else ()
-    with (folder / METRICS).open("a", encoding="utf-8") as log:
-        for raw in batches:
+    bar = tqdm(total=config.steps, initial=step, desc="training", unit="step", disable=not first)
+    with (folder / METRICS).open("a", encoding="utf-8") if first else nullcontext() as log:
+        while step < end:
             started = time.perf_counter()
             for group in optimizer.param_groups:
                 group["lr"] = group["scale"] * learning_rate(config, step)
             model.train()
-            batch = assemble(raw, accelerator.device)
-            record = _step(accelerator, model, optimizer, batch, config, step)
+            if config.freeze_norm:
+                _freeze_norms(model)
+            record, spread = _step(accelerator, model, optimizer, batches, config)
+            same = same + 1 if spread < 1e-3 else 0
+            _stop_if_hopeless(record, same, step, stages)
             step += 1
             if averaged:
                 averaged.update(accelerator.unwrap_model(model), step)
             record |= {"step": step, "learning_rate": learning_rate(config, step - 1)}
             record["seconds"] = time.perf_counter() - started
-            last = step == end
-            if (
-                validate
-                and config.validate_every
-                and (step % config.validate_every == 0 or step == config.steps)
-            ):
+            due = config.validate_every and (step % config.validate_every == 0 or step == config.steps)
+            if validate and due and first:
                 record |= validate(kept().eval(), step)
             history.append(record)
-            log.write(json.dumps(record) + "\n")
-            log.flush()
+            if log:
+                log.write(json.dumps(record) + "\n")
+                log.flush()
             bar.update()
             bar.set_postfix({name: f"{record[name]:.3f}" for name in ("semantic", "detail", "matte")})
-            if last or (config.checkpoint_every and step % config.checkpoint_every == 0):
-                _save(folder / STATE, config, accelerator.unwrap_model(model), optimizer, averaged, step)
-            if last:
-                break
+            if step == end or (config.checkpoint_every and step % config.checkpoint_every == 0):
+                accelerator.wait_for_everyone()
+                if first:
+                    _save(folder / STATE, config, accelerator.unwrap_model(model), optimizer, averaged, step)
     bar.close()
     if averaged and step == config.steps:
         network.load_state_dict(averaged.network.state_dict())
@@ -130,30 +144,68 @@ def _step(
     accelerator: Accelerator,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    batch: MattingBatch,
+    batches: Iterator[RawBatch],
     config: TrainingConfig,
-    step: int,
-) -> dict[str, Any]:
-    """Forward, Eq. 5, backward, update; the losses as numbers."""
-    image = batch.image
-    if config.channels_last:
-        image = image.contiguous(memory_format=torch.channels_last)
-    with accelerator.autocast():
-        output = model(image, auxiliary=True)
-    losses = OBJECTIVES[config.objective](*(part.float() for part in output), **batch._asdict())
-    record = {name: float(value.detach()) for name, value in losses._asdict().items()}
-    record["loss"] = record.pop("total")
-    if not math.isfinite(record["loss"]):
-        raise FloatingPointError(
-            f"step {step + 1}: the loss is {record['loss']} ({record}); lower the learning rate"
-        )
-    accelerator.backward(losses.total)
+) -> tuple[dict[str, float], float]:
+    """Forward, Eq. 5 and backward for each piece of the batch, then the update.
+
+    Returns
+    -------
+    The losses of the whole batch as numbers, and how far the matte varies (its standard deviation).
+    """
+    total: Tensor | None = None
+    for piece in range(config.accumulate):
+        batch = assemble(next(batches), accelerator.device)
+        image = batch.image
+        if config.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last)
+        last = piece == config.accumulate - 1
+        # processes exchange gradients once, with the last piece
+        with nullcontext() if last else accelerator.no_sync(model):
+            with accelerator.autocast():
+                output = model(image, auxiliary=True)
+            losses = OBJECTIVES[config.objective](*(part.float() for part in output), **batch._asdict())
+            accelerator.backward(losses.total / config.accumulate)
+        values = torch.stack([*losses, output.alpha.float().std()]).detach() / config.accumulate
+        total = values if total is None else total + values
+    numbers = accelerator.reduce(total, "mean").tolist()  # type: ignore[union-attr]
+    record = dict(zip((*Losses._fields, "spread"), numbers, strict=True))
+    record["loss"], spread = record.pop("total"), record.pop("spread")
     if config.gradient_clip:
         norm: Any = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
         record["gradient_norm"] = float(norm)
-    optimizer.step()
+    if math.isfinite(record["loss"]):  # else the weights stay as they were, for whoever looks into it
+        optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return record
+    return record, spread
+
+
+def _stop_if_hopeless(
+    record: dict[str, float], same: int, step: int, stages: Sequence[tuple[int, int, int]]
+) -> None:
+    """Raise `FloatingPointError`, naming the step and its samples, if training cannot go on."""
+    if math.isfinite(record["loss"]) and same < COLLAPSE:
+        return
+    numbers = (key for batch in StagedSampler(stages, step) for key in batch)
+    number, size = next(numbers)
+    batch = next(
+        b for i, (_, b, _) in enumerate(stages) if step < sum(steps for *_, steps in stages[: i + 1])
+    )
+    where = f"step {step + 1} (samples {number} to {number + batch - 1} at {size} pixels)"
+    if not math.isfinite(record["loss"]):
+        raise FloatingPointError(
+            f"{where}: the loss is {record['loss']} ({record}); lower the learning rate, and look at these samples"
+        )
+    raise FloatingPointError(
+        f"{where}: the matte has been the same everywhere for {same} steps: it has collapsed; lower the learning "
+        "rate, start from a pre-trained backbone, or check that alpha is in [0, 1]"
+    )
+
+
+def _freeze_norms(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 class AveragedWeights:
@@ -263,12 +315,13 @@ def _resume(
     return state["step"]
 
 
-def _read_metrics(path: Path, step: int) -> list[dict[str, Any]]:
+def _read_metrics(path: Path, step: int, rewrite: bool = True) -> list[dict[str, Any]]:
     """The lines up to `step`; later ones belong to a run that was cut before its checkpoint and are dropped."""
     if not path.is_file():
         return []
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
     history = [record for record in map(json.loads, lines) if record["step"] <= step]
     text = "".join(json.dumps(record) + "\n" for record in history)
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    if rewrite:
+        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return history

@@ -174,7 +174,7 @@ def test_a_loss_that_is_not_finite_names_its_step(tiny_network, dataset, tmp_pat
         return losses._replace(total=losses.total * float("nan")) if len(calls) == 3 else losses
 
     monkeypatch.setitem(loop.OBJECTIVES, "paper", objective)
-    with pytest.raises(FloatingPointError, match="step 3: the loss is nan"):
+    with pytest.raises(FloatingPointError, match=r"step 3 \(samples 8 to 11 at 64 pixels\): the loss is nan"):
         train(tiny_network, dataset, config(5, learning_rate=0.001), tmp_path, cpu=True)
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
     assert all(p.isfinite().all() for p in tiny_network.parameters())  # the bad step was not taken
@@ -199,6 +199,16 @@ def test_runs_of_different_precision_follow_each_other_in_one_process(dataset, t
         output = network(batch.image.contiguous(memory_format=torch.channels_last))
     expected = paper_objective(*(part.float() for part in output), **batch._asdict()).total
     assert losses["bf16"][0] == pytest.approx(float(expected.detach()), rel=1e-6)
+
+
+def test_a_collapsed_matte_stops_the_run(tiny_network, dataset, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(loop, "COLLAPSE", 3)
+    with torch.no_grad():
+        for parameter in tiny_network.fusion_branch.parameters():
+            parameter.zero_()
+    with pytest.raises(FloatingPointError, match=r"step 3 \(samples 8 to 11 .*same everywhere for 3 steps"):
+        train(tiny_network, dataset, config(9, learning_rate=0.0), tmp_path, cpu=True)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize("change", [{"learning_rate": 0.02}, {"ema": 0.9}, {"gradient_clip": 1.0}])

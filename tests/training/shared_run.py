@@ -1,0 +1,25 @@
+"""One small run for several processes: ``torchrun --nproc_per_node 2 shared_run.py FOLDER [STOP_AFTER]``."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from resume_run import dataset, network
+
+from modnet_lib.profiles import Stage, TrainingConfig
+from modnet_lib.training.loop import train
+
+CONFIG = TrainingConfig(
+    stages=(Stage(64, 4, 5), Stage(96, 4, 3)),
+    learning_rate=0.02,
+    gradient_clip=5.0,
+    freeze_norm=True,
+    ema=0.9,
+    checkpoint_every=2,
+)
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    stop = int(sys.argv[2]) if len(sys.argv) > 2 else None
+    train(network(), dataset(), CONFIG, sys.argv[1], cpu=True, stop_after=stop)
