@@ -4,8 +4,10 @@ Pictures are (H, W, C) uint8 tensors on any device; what is cut stays there. Ran
 generators and never look at pixels, so a GPU need not wait for the processor.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -264,6 +266,28 @@ def paste(sample: MattingSample, scene: np.ndarray) -> np.ndarray:
     cover = ImageOps.fit(Image.fromarray(scene), (width, height), Image.Resampling.BILINEAR)
     alpha = sample.alpha[..., None] / np.float32(255)
     return np.round(alpha * sample.foreground + (1 - alpha) * np.asarray(cover)).astype(np.uint8)
+
+
+def background_versions(sample: MattingSample, others: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
+    """One portrait as it is, and before its own and other scenes, sharp and blurred: Fig. 4 as an experiment.
+
+    Parameters
+    ----------
+    sample
+        The portrait; all versions have its matte.
+    others
+        Scenes, (h, w, 3) uint8 each.
+
+    Returns
+    -------
+    Images (H, W, 3) uint8: ``natural``, ``own scene``, ``other scenes``, ``own scene blurred`` and
+    ``other scenes blurred``; one for each of the others, else one.
+    """
+    places = [sample.background, *others]
+    sharp = [paste(sample, place) for place in places]
+    soft = [paste(sample, cv2.GaussianBlur(place, (0, 0), 6)) for place in places]
+    ways = {"natural": [sample.image], "own scene": sharp[:1], "other scenes": sharp[1:]}
+    return ways | {"own scene blurred": soft[:1], "other scenes blurred": soft[1:]}
 
 
 def colour_jitter(rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Benchmarks with exact mattes: SPM-100, SPM-shift and SPM-video (synthetic portrait matting).
 
-PPM-100 is the paper's benchmark: 100 photographs, balanced over three factors, with painted mattes. SPM-100 is
+PPM-100 is the paper's benchmark: 100 photographs, balanced over three factors, with mattes made by hand. SPM-100 is
 our stand-in, built to the same factors out of procedural portraits, whose mattes are exact. SPM-shift shows the same
 people through another camera, for domain adaptation. SPM-video are clips with a matte for every frame.
 
@@ -12,9 +12,8 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -67,9 +66,8 @@ def subjects(count: int = COUNT) -> list[Subject]:
         raise ValueError(f"SPM-100 has 1 to {COUNT} pictures, asked for {count}")
     things = [name for name in HELD if name != "none"]
     chosen = []
-    for number, (_, (whole, blurred, held)) in zip(
-        range(count), product(range(13), product((False, True), repeat=3)), strict=False
-    ):
+    for number in range(count):
+        whole, blurred, held = (bool(number >> bit & 1) for bit in (2, 1, 0))
         rng = np.random.default_rng([FIRST_SEED, number])
         age = str(rng.choice(AGES, p=(0.1, 0.7, 0.2)))
         hair = HAIR_KINDS[(number + number // 8) % len(HAIR_KINDS)]
@@ -160,6 +158,10 @@ def _shifted(subject: Subject, size: int) -> Iterator[tuple[str, np.ndarray, np.
     yield subject.id, *other_camera(*photograph(subject, size), rng)
 
 
+def _frame(number: int, index: int) -> str:
+    return f"{number:02d}_{MOTIONS[number % len(MOTIONS)]}/{index:04d}"
+
+
 def _clip(number: int, size: int, frames: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Frames of a clip, before a scene that stands still."""
     seed, motion = FIRST_SEED + COUNT + number, MOTIONS[number % len(MOTIONS)]
@@ -169,7 +171,7 @@ def _clip(number: int, size: int, frames: int) -> Iterator[tuple[str, np.ndarray
         grain = np.random.default_rng([seed, index]).normal(0, 1.5, scene.shape)
         image = weight * frame.foreground + (1 - weight) * scene + grain
         image = np.clip(np.round(image), 0, 255).astype(np.uint8)
-        yield f"{number:02d}_{motion}/{index:04d}", image, frame.alpha
+        yield _frame(number, index), image, frame.alpha
 
 
 def write_spm100(folder: str | Path, size: int = 1024, count: int = COUNT) -> list[Path]:
@@ -202,7 +204,7 @@ def write_spm_video(folder: str | Path, size: int = 512, clips: int = 8, frames:
     Parameters
     ----------
     folder
-        Where to; frames that are there are kept.
+        Where to; clips that are there are kept.
     size
         Side of the frames, pixels.
     clips
@@ -214,7 +216,8 @@ def write_spm_video(folder: str | Path, size: int = 512, clips: int = 8, frames:
     -------
     The images.
     """
-    return _write(partial(_clip, size=size, frames=frames), range(clips), Path(folder), lambda n: None)
+    make, last = partial(_clip, size=size, frames=frames), partial(_frame, index=frames - 1)
+    return _write(make, range(clips), Path(folder), last)
 
 
 def _write_subjects(make: Callable, folder: Path, size: int, count: int) -> list[Path]:
@@ -227,8 +230,9 @@ def _write_subjects(make: Callable, folder: Path, size: int, count: int) -> list
     return images
 
 
-def _write(make: Callable, what: Iterable, folder: Path, name: Callable) -> list[Path]:
-    todo = [one for one in what if name(one) is None or not _matte(folder, name(one)).is_file()]
+def _write(make: Callable, what: Iterable, folder: Path, last: Callable[[Any], str]) -> list[Path]:
+    """Make what is not there; `last` names the last picture of each."""
+    todo = [one for one in what if not _matte(folder, last(one)).is_file()]
     with worker_pool() as pool:
         list(pool.map(partial(_write_one, make, folder), todo))
     return sorted((folder / "image").rglob("*.jpg"))

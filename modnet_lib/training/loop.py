@@ -64,8 +64,8 @@ def train(
 
     Returns
     -------
-    The metrics of every step so far: ``step``, ``loss``, its terms, ``learning_rate``, ``seconds``, and what
-    `validate` returned.
+    The metrics of every step so far: ``step``, ``loss``, its terms, ``learning_rate``, ``seconds`` (waiting
+    for data included), and what `validate` returned.
 
     Raises
     ------
@@ -96,8 +96,8 @@ def train(
     stages = [(stage.image_size, stage.batch_size, stage.steps) for stage in config.stages]
     share = {"pieces": config.accumulate, "rank": accelerator.process_index, "processes": processes}
     loader = training_loader(dataset, stages, start=step, workers=config.workers, **share)
-    batches = iter(loader)
     end = min(config.steps, stop_after or config.steps)
+    batches = iter(loader if step < end else ())  # a finished run starts no workers
     same = 0
 
     def kept() -> MODNet:
@@ -186,12 +186,9 @@ def _stop_if_hopeless(
     """Raise `FloatingPointError`, naming the step and its samples, if training cannot go on."""
     if math.isfinite(record["loss"]) and same < COLLAPSE:
         return
-    numbers = (key for batch in StagedSampler(stages, step) for key in batch)
-    number, size = next(numbers)
-    batch = next(
-        b for i, (_, b, _) in enumerate(stages) if step < sum(steps for *_, steps in stages[: i + 1])
-    )
-    where = f"step {step + 1} (samples {number} to {number + batch - 1} at {size} pixels)"
+    samples = next(iter(StagedSampler(stages, step)))
+    (lowest, size), (highest, _) = samples[0], samples[-1]
+    where = f"step {step + 1} (samples {lowest} to {highest} at {size} pixels)"
     if not math.isfinite(record["loss"]):
         raise FloatingPointError(
             f"{where}: the loss is {record['loss']} ({record}); lower the learning rate, and look at these samples"

@@ -80,7 +80,7 @@ def measure(matter: Matter, count: int = 100) -> dict[str, Any]:
         "short_side": matter.short_side,
         "mean": mean_errors(records),
         "per_picture": {record.name: record.errors for record in records},
-        "commit": _commit(),
+        "commit": current_commit(),
     }
 
 
@@ -116,14 +116,14 @@ def supervised(profile: Profile, folder: str | Path, *, stop_after: int | None =
             "short_side": str(min(512, last)),
             "recipe": profile.name,
             "steps": str(steps),
-            "commit": _commit(),
+            "commit": current_commit(),
         }
         metadata["final"] = json.dumps({k: v for k, v in history[-1].items() if k.startswith("validation_")})
         save_checkpoint(network, folder / CHECKPOINT, metadata=metadata)
     return network
 
 
-def _commit() -> str:
+def current_commit() -> str:
     """The repository's commit, or "unknown" outside a checkout."""
     command = ["git", "-C", str(paths.REPOSITORY), "rev-parse", "--short", "HEAD"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -36,7 +36,7 @@ import numpy as np
 import torch
 
 from modnet_lib.data.animation import animate
-from modnet_lib.data.compositing import apply_colour, colour_jitter, composite, harmony, paste
+from modnet_lib.data.compositing import apply_colour, background_versions, colour_jitter, composite, harmony
 from modnet_lib.data.loaders import StagedSampler, assemble, collate, training_data
 from modnet_lib.data.portraits import HAIR_KINDS, render_composite, render_portrait
 from modnet_lib.data.pseudo_mattes import pseudo_matte
@@ -588,17 +588,10 @@ else:
     scenes = [render_background(seed, 256) for seed in range(40, 48)]
 matter = Matter.from_pretrained()
 
-
-def versions(sample, number):
-    """One photograph in five ways, all with the same matte."""
-    places = [sample.background, *(scenes[(2 * number + k) % len(scenes)] for k in (0, 1))]
-    sharp = [paste(sample, place) for place in places]
-    soft = [paste(sample, cv2.GaussianBlur(place, (0, 0), 6)) for place in places]
-    ways = {"natural": [sample.image], "own scene": sharp[:1], "other scenes": sharp[1:]}
-    return ways | {"own scene blurred": soft[:1], "other scenes blurred": soft[1:]}
-
-
-made = [(name, versions(sample, number), sample.alpha) for number, (name, sample) in enumerate(samples)]
+made = []
+for number, (name, sample) in enumerate(samples):
+    others = [scenes[(2 * number + k) % len(scenes)] for k in (0, 1)]
+    made.append((name, background_versions(sample, others), sample.alpha))
 fig4 = {}
 for way in made[0][1]:
     pictures = ((name, image, truth) for name, ways, truth in made for image in ways[way])
@@ -722,8 +715,7 @@ print({role: (array.dtype.name, array.shape) for role, array in first.items()})
 # - **People in backgrounds.** A background that shows a passer-by is poison: the passer-by is a person, the label says
 #   background. The authors removed pictures with faces (their issue 124), which misses people who look away.
 #   `modnet data screen FOLDER` uses the shipped network instead: it names every picture in which more than 2 % of the area
-#   is somebody. It named 101 of 101 street photographs, and 19 of 181 people-free pictures, which are for you to look at
-#   (`data/results/01_dataset_compositing.json`).
+#   is somebody. SCREENTEXT
 # - **Segmentation sets** (Supervisely Person, Clothing-Co-Parsing) have masks, not mattes. `modnet data prepare NAME` runs
 #   section 4 on all of them, in parallel, and goes on where it was cut.
 # - **Held-out photographs.** Of Clothing-Co-Parsing (CCP), 100 photographs are kept for validation and 100 for the final

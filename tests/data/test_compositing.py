@@ -12,6 +12,7 @@ from modnet_lib.data.compositing import (
     Foreground,
     apply_colour,
     background_crop,
+    background_versions,
     chain,
     colour_jitter,
     composite,
@@ -267,6 +268,22 @@ def test_pasting_is_eq_1_over_a_scene_that_covers(make_sample, scene_shape) -> N
         assert np.abs(alpha * sample.foreground + (1 - alpha) * scene - got).max() <= 0.5 + 1e-4
     grey = paste(sample, np.full((*scene_shape, 3), 77, np.uint8))
     assert (grey[empty] == 77).all()  # no border of another colour
+
+
+def test_versions_of_a_portrait_differ_in_the_background_only(make_sample) -> None:
+    sample = make_sample(3, 96, 72)
+    scenes = [np.random.default_rng(i).integers(0, 256, (96, 72, 3), dtype=np.uint8) for i in (0, 1)]
+    ways = background_versions(sample, scenes)
+    assert [len(images) for images in ways.values()] == [1, 1, 2, 1, 2]
+    assert ways["natural"][0] is sample.image
+    solid, empty = sample.alpha == 255, sample.alpha == 0
+    for way in list(ways)[1:]:
+        for image in ways[way]:
+            np.testing.assert_array_equal(image[solid], sample.foreground[solid])
+    np.testing.assert_array_equal(ways["own scene"][0][empty], sample.background[empty])
+    for image, soft, scene in zip(ways["other scenes"], ways["other scenes blurred"], scenes, strict=True):
+        np.testing.assert_array_equal(image[empty], scene[empty])
+        assert soft[empty].std() < 0.2 * image[empty].std()
 
 
 @pytest.mark.parametrize("shape", [(40, 90, 3), (200, 16, 3), (8, 8, 3), (64, 64, 3)])

@@ -124,6 +124,12 @@ def test_a_clip_has_a_matte_for_every_frame(tmp_path) -> None:
         assert read_image(matte).shape == read_image(file).shape
     clips = {file.parent.name for file in images}
     assert len(clips) == 2
+    first, second = images[0], images[-1]
+    before = first.stat().st_mtime_ns, second.stat().st_mtime_ns
+    (tmp_path / "matte" / second.parent.name / "0002.png").unlink()  # cut before its last frame
+    assert write_spm_video(tmp_path, 64, clips=2, frames=3) == images
+    assert first.stat().st_mtime_ns == before[0]
+    assert second.stat().st_mtime_ns != before[1]
 
 
 def test_another_machine_makes_the_same_pictures(tmp_path) -> None:

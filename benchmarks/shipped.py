@@ -1,0 +1,118 @@
+"""The numbers of the shipped checkpoint that its card and notebook 01 show, made again. Set ``MODNET_DATA`` first.
+
+.venv/bin/python benchmarks/shipped.py validation   # card: CCP's validation photographs
+.venv/bin/python benchmarks/shipped.py backgrounds  # notebook 01, section 7: natural, composited, blurred
+.venv/bin/python benchmarks/shipped.py spm          # card: SPM-100 and SPM-shift (make them with `modnet data make`)
+
+Each writes a file in ``data/results`` with its data, seed, commit and date.
+"""
+
+import datetime
+import json
+from typing import Any
+
+import numpy as np
+import torch
+import typer
+
+from modnet_lib import paths
+from modnet_lib.data.compositing import background_versions
+from modnet_lib.data.sources import background_files, find_items, find_source, read_item, training_sources
+from modnet_lib.data.spm import subjects
+from modnet_lib.evaluation.benchmark import Record, evaluate, mean_errors
+from modnet_lib.images import read_image
+from modnet_lib.inference import Matter
+from modnet_lib.profiles import DataConfig
+from modnet_lib.training.recipes import current_commit, measure, validation_data
+
+app = typer.Typer(help=__doc__)
+SEED = 0  # of resampling
+FACTORS = ("whole_body", "blurred_background", "held_object")
+
+
+def photographs(count: int) -> list:
+    """Clothing-Co-Parsing's validation photographs; never the drawn portraits that stand in for them elsewhere."""
+    if "ccp" not in training_sources():
+        raise typer.BadParameter("set MODNET_DATA to a folder with clothing-co-parsing")
+    return validation_data(DataConfig(real=True), count)
+
+
+def write(name: str, content: dict[str, Any]) -> None:
+    """Write a file of results and show it."""
+    text = json.dumps(content, indent=1)
+    (paths.RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    print(text[:3000])
+
+
+def made_by(what: str) -> str:
+    """Data, device, commit and date, for a file of results."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    today = datetime.datetime.now(datetime.UTC).date()
+    return f"{what}; {device}, commit {current_commit()}, {today}"
+
+
+@app.command()
+def validation(count: int = 100) -> None:
+    """Errors on the validation photographs at short sides of 384 and 512."""
+    photographs(1)
+    sides = {str(side): measure(Matter.from_pretrained(short_side=side), count) for side in (384, 512)}
+    write("validation_shipped", sides)
+
+
+@app.command()
+def backgrounds(count: int = 100) -> None:
+    """Errors of the same people before five kinds of background, and the changes with 95 % intervals."""
+    samples = photographs(count)
+    scenes = [read_image(file) for file in background_files(find_source("backgrounds").root())[::8]]
+    matter, errors = Matter.from_pretrained(), dict[str, list[dict[str, float]]]()
+    for number, (name, sample) in enumerate(samples):
+        others = [scenes[(2 * number + k) % len(scenes)] for k in (0, 1)]
+        for way, images in background_versions(sample, others).items():
+            records = evaluate(matter.alpha, [(name, image, sample.alpha) for image in images])
+            errors.setdefault(way, []).append(mean_errors(records))
+    values = {
+        f"{way.replace(' ', '_')}_{metric}": float(np.mean([one[metric] for one in each]))
+        for way, each in errors.items()
+        for metric in each[0]
+    }
+    squared = {way: np.array([one["mse"] for one in each]) for way, each in errors.items()}
+    changes, rng = [], np.random.default_rng(SEED)
+    for before, after in (
+        ("natural", "own scene"),
+        ("own scene", "other scenes"),
+        ("own scene", "own scene blurred"),
+        ("other scenes", "other scenes blurred"),
+    ):
+        change = squared[after] - squared[before]
+        means = change[rng.integers(len(change), size=(10_000, len(change)))].mean(axis=1)
+        low, high = np.percentile(means, [2.5, 97.5])
+        entry = {"from": before, "to": after, "mean": float(change.mean()), "low": float(low)}
+        changes.append(entry | {"high": float(high), "photographs_with_more_error": int((change > 0).sum())})
+    what = f"section 7: {len(samples)} validation photographs of Clothing-Co-Parsing (pseudo-mattes), "
+    what += (
+        f"{len(scenes)} people-free photographs as other scenes, the shipped checkpoint at its short side of "
+    )
+    what += f"{matter.short_side}, resampling seed {SEED}; benchmarks/shipped.py backgrounds"
+    result = {"profile": "laptop", "provenance": made_by(what), "values": values}
+    write("01_dataset_compositing", result | {"squared_error_changes": changes})
+
+
+@app.command()
+def spm() -> None:
+    """Errors on SPM-100, by stratum, and on SPM-shift."""
+    matter, result = Matter.from_pretrained(), dict[str, Any]()
+    for name in ("spm100", "spm_shift"):
+        read = ((item.id, read_item(item)) for item in find_items(name, split="test"))
+        records = evaluate(matter.alpha, ((key, parts["image"], parts["alpha"]) for key, parts in read))
+        result[name] = {"mean": mean_errors(records)}
+        by_name = {record.name: record for record in records}
+        for factor in FACTORS:
+            for on in (True, False):
+                chosen: list[Record] = [by_name[s.id] for s in subjects() if getattr(s, factor) is on]
+                result[name][f"{factor}: {'yes' if on else 'no'}"] = mean_errors(chosen)
+    what = f"short side {matter.short_side}; benchmarks/shipped.py spm"
+    write("spm_shipped", {"provenance": made_by(what)} | result)
+
+
+if __name__ == "__main__":
+    app()
