@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from modnet_lib import paths
+from modnet_lib.data import loaders
 from modnet_lib.data.compositing import apply_colour, composite, harmony
 from modnet_lib.data.loaders import (
     CompositionDataset,
@@ -252,6 +253,21 @@ def test_portraits_are_rendered_once(without_data) -> None:
     weight = first.alpha[..., None] / 255
     composed = weight * first.foreground + (1 - weight) * first.background
     assert np.abs(composed - first.image).max() <= 0.5 + 1e-6
+
+
+def test_another_generator_has_portraits_of_its_own(without_data, monkeypatch) -> None:
+    before = loaders.portrait_folder()
+    changed = without_data / "scenes.py"
+    changed.write_bytes(b"another generator")
+    real = loaders.inspect.getfile
+    monkeypatch.setattr(
+        loaders.inspect, "getfile", lambda m: str(changed) if m is loaders.scenes else real(m)
+    )
+    loaders._generator.cache_clear()
+    after = loaders.portrait_folder()
+    loaders._generator.cache_clear()
+    assert before.parent == after.parent
+    assert before != after
 
 
 def test_training_data_needs_nothing_from_outside(without_data) -> None:

@@ -55,6 +55,12 @@ def test_trimap_follows_the_authors_recipe(size: int, erosion: int | None) -> No
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_nine_tenths_are_foreground_and_anything_above_zero_is_unknown(dtype) -> None:
+    alpha = torch.tensor([[0.0, 1e-6, 0.899, 0.9, 1.0]], dtype=dtype)[None, None]
+    assert trimap_from_alpha(alpha, 1).flatten().tolist() == [0, 0.5, 0.5, 1, 1]
+
+
 @pytest.mark.parametrize(("size", "erosion"), [(0, None), (3, 0), (-1, 3)])
 def test_sizes_below_one_pixel_are_refused(size, erosion) -> None:
     with pytest.raises(ValueError, match="at least 1 pixel"):

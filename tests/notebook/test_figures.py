@@ -295,6 +295,18 @@ def test_compact_png_is_a_palette_png():
     assert picture.format == "PNG" and picture.mode == "P"
 
 
+def test_motion_is_hue_by_direction_and_brightness_by_length():
+    motion = np.zeros((2, 4, 2), np.float32)
+    motion[0] = [(4, 0), (0, 4), (-4, 0), (0, -4)]  # right, down, left, up
+    motion[1, 0] = (2, 0)
+    colours = figures.motion_colours(motion).astype(int)
+    red, yellow_green, cyan, violet = colours[0]
+    assert red.tolist() == [255, 0, 0] and cyan.tolist() == [0, 255, 255]
+    assert yellow_green[1] == 255 and yellow_green[2] == 0
+    assert violet[2] == 255 and violet[1] == 0
+    assert abs(colours[1, 0, 0] - 128) <= 2 and not colours[1, 1:].any()
+
+
 def test_photographs_are_stored_as_jpeg_and_everything_else_as_png(monkeypatch):
     from io import BytesIO
 
