@@ -69,15 +69,49 @@ def matte(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="A profile's name or a recipe file.")],
+    profile: Annotated[str, typer.Argument(help="A profile's name, or the recipe.yaml of another run.")],
     folder: Annotated[Path, typer.Option(help="Where the run lives; an interrupted one goes on.")],
+    recipe: Annotated[str, typer.Option(help="supervised, pretraining or trimap.")] = "supervised",
+    backbone_weights: Annotated[
+        Path | None, typer.Option(help="Start from this backbone.safetensors, e.g. of a pre-training.")
+    ] = None,
 ) -> None:
-    """Train a network as a recipe describes it."""
+    """Train: Eq. 5, the backbone alone (on masks), or MODNet with a trimap."""
+    from dataclasses import replace
+
     from modnet_lib.profiles import Profile
-    from modnet_lib.training.recipes import supervised
+    from modnet_lib.training.recipes import RECIPES, run
 
     with _mistakes(FloatingPointError):
-        supervised(Profile.load(recipe), folder)
+        if recipe not in RECIPES:
+            raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {recipe!r}")
+        chosen = RECIPES[recipe](Profile.load(profile))
+        if backbone_weights:
+            chosen = replace(chosen, backbone_weights=str(backbone_weights.resolve()))
+        run(chosen, folder)
+
+
+@app.command()
+def ablate(
+    profile: Annotated[str, typer.Argument(help="A profile's name or file.")],
+    folder: Annotated[Path, typer.Option(help="Where the runs live; what is complete is not run again.")],
+    jobs: Annotated[int, typer.Option(help="Runs side by side, one processor core each.")] = 1,
+) -> None:
+    """Train and measure every row of Table 3 with every seed."""
+    from modnet_lib.profiles import Profile
+    from modnet_lib.training import ablation
+
+    with _mistakes(FloatingPointError):
+        result = ablation.run_grid(Profile.load(profile), folder, jobs=jobs)
+    labels = {row: ablation.ROWS[row].label for row in result["errors"]}
+    rows = Table("row", "MSE", "MAD", title=f"{result['data']}, {len(result['seeds'])} seeds")
+    for row, label in labels.items():
+        rows.add_row(label, *(f"{ablation.mean_error(result, row, metric):.4f}" for metric in ("mse", "mad")))
+    changes = Table("from", "to", "change of MAD", "95 % interval")
+    for one in ablation.compare(result, "mad"):
+        ends = f"{one.change.low:+.4f} to {one.change.high:+.4f}"
+        changes.add_row(labels[one.before], labels[one.after], f"{one.change.mean:+.4f}", ends)
+    console.print(rows, changes)
 
 
 @app.command()

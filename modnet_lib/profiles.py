@@ -1,6 +1,7 @@
 """How large a run is: profiles and recipes as small YAML files, read into frozen dataclasses."""
 
 import dataclasses
+import json
 import types
 import typing
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ class DataConfig:
         Use the folder in ``MODNET_DATA``, if it is set; the smoke profile does not, so it is the same everywhere.
     photographs
         At most so many labelled photographs.
+    masks
+        For pre-training: a data set with masks or mattes, as `modnet data list` names it, in the place of drawn
+        people. All of its training photographs are used.
     portraits
         Procedural portraits.
     portrait_size
@@ -42,6 +46,7 @@ class DataConfig:
 
     real: bool = False
     photographs: int = 100_000
+    masks: str | None = None
     portraits: int = 24
     portrait_size: int = 256
     scenes: int = 24
@@ -87,7 +92,9 @@ class TrainingConfig:
     stages
         One after another; the paper has one, at 512 with batches of 16.
     objective
-        ``"paper"`` (Eq. 5) or ``"released"``.
+        ``"paper"`` (Eq. 5), ``"released"``, or ``"segmentation"``, which pre-trains the backbone alone.
+    loss_weights
+        lambda_s, lambda_d and lambda_alpha; ``None`` takes the objective's own.
     optimizer
         ``"sgd"`` with momentum 0.9, or ``"adamw"``.
     learning_rate
@@ -105,6 +112,8 @@ class TrainingConfig:
         ``"no"``, ``"bf16"`` or ``"fp16"``.
     channels_last
         Memory order of the network's tensors; faster with bf16 for the paper variant.
+    compile
+        Let `torch.compile` generate the kernels, once for each size.
     accumulate
         Pieces that a step's batch is computed in, one after another; saves memory.
     freeze_norm
@@ -113,12 +122,15 @@ class TrainingConfig:
         Decay of the averaged weights; 0 keeps none.
     checkpoint_every, validate_every
         Steps; 0 is never (a checkpoint is written at the end in any case).
+    tensorboard
+        Also write the metrics for TensorBoard, which has to be installed.
     workers
         Processes that read data.
     """
 
     stages: tuple[Stage, ...] = (Stage(512, 16, 112_500),)
-    objective: Literal["paper", "released"] = "paper"
+    objective: Literal["paper", "released", "segmentation"] = "paper"
+    loss_weights: tuple[float, ...] | None = None
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.01
     schedule: Literal["step", "cosine"] = "step"
@@ -127,12 +139,18 @@ class TrainingConfig:
     gradient_clip: float = 0.0
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     channels_last: bool = False
+    compile: bool = False
     accumulate: int = 1
     freeze_norm: bool = False
     ema: float = 0.0
     checkpoint_every: int = 500
     validate_every: int = 0
+    tensorboard: bool = False
     workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.loss_weights is not None and len(self.loss_weights) != 3:
+            raise ValueError(f"loss_weights are lambda_s, lambda_d, lambda_alpha; got {self.loss_weights}")
 
     @property
     def steps(self) -> int:
@@ -150,7 +168,7 @@ class Profile:
         ``"smoke"``, ``"laptop"``, ``"full"``, ``"paper"``, or a recipe's own.
     seed
         The one seed of the run.
-    variant, backbone
+    variant, backbone, context, trimap_input
         What `modnet_lib.network.MODNet` takes.
     backbone_weights
         ``None`` (untrained), ``"imagenet"`` (a copy below ``MODNET_DATA``, else torchvision's, which may
@@ -161,20 +179,29 @@ class Profile:
         Held-out pictures that are looked at.
     timing_repeats
         Forward passes of a timing.
+    seeds
+        Runs of each row of the ablation, from `seed` on.
     data, training
         See there.
+    pretraining, ablation
+        How the backbone is pre-trained, and how each row of the ablation is trained.
     """
 
     name: str
     seed: int = 0
     variant: Literal["paper", "released"] = "paper"
     backbone: str = "mobilenet_v2"
+    context: Literal["easpp", "aspp", "none"] = "easpp"
+    trimap_input: bool = False
     backbone_weights: str | None = None
     initial: str | None = None
     validation: int = 8
     timing_repeats: int = 3
+    seeds: int = 3
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    pretraining: TrainingConfig | None = None
+    ablation: TrainingConfig | None = None
 
     @classmethod
     def load(cls, name: str | Path) -> "Profile":
@@ -201,9 +228,8 @@ class Profile:
 
     def to_yaml(self) -> str:
         """The whole profile as YAML, defaults included."""
-        values = dataclasses.asdict(self)
-        values["training"]["stages"] = list(values["training"]["stages"])
-        return yaml.safe_dump(values, sort_keys=False)
+        values = json.loads(json.dumps(dataclasses.asdict(self)))  # YAML would mark tuples as Python's
+        return yaml.safe_dump({key: v for key, v in values.items() if v is not None}, sort_keys=False)
 
 
 def _build(cls: type, values: Any, where: str) -> Any:
@@ -225,6 +251,10 @@ def _check(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, where)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if types.NoneType in arguments and value is not None and len(arguments) == 2:
+        (given,) = (argument for argument in arguments if argument is not types.NoneType)
+        if dataclasses.is_dataclass(given) or typing.get_origin(given):
+            return _check(given, value, where)
     if origin is tuple:
         if not isinstance(value, list) or not value:
             raise ValueError(f"{where}: expected a list, got {value!r}")

@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "objectives": set(),
     "data": BASE,
     "inference": {"network", *BASE},
-    "evaluation": {"inference", "network", *BASE},
+    "evaluation": {"inference", "network", "data", *BASE},
     "training": {"network", "objectives", "data", "inference", "evaluation", *BASE},
     "notebook": {"network", "objectives", "data", "inference", "evaluation", "training", *BASE},
     "reproduce": {

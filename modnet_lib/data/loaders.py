@@ -36,7 +36,16 @@ from modnet_lib.data.compositing import (
 from modnet_lib.data.portraits import render_composite
 from modnet_lib.data.pseudo_mattes import MattingSample, prepare, read_prepared, write_picture
 from modnet_lib.data.scenes import render_background
-from modnet_lib.data.sources import Split, background_files, ccp_items, training_sources
+from modnet_lib.data.sources import (
+    Item,
+    Split,
+    background_files,
+    ccp_items,
+    find_items,
+    find_source,
+    read_item,
+    training_sources,
+)
 from modnet_lib.data.trimaps import trimap_from_alpha
 from modnet_lib.data.workers import worker_pool
 from modnet_lib.images import read_image
@@ -116,7 +125,7 @@ class CompositionDataset(Dataset):
         memory: float = 0.0,
         device: torch.device | str = "cpu",
     ):
-        if not foregrounds or not backgrounds:
+        if not foregrounds or (composites and not backgrounds):
             raise ValueError(f"got {len(foregrounds)} foregrounds and {len(backgrounds)} backgrounds")
         self.foregrounds, self.backgrounds = list(foregrounds), list(backgrounds)
         self.seed, self.natural, self.per_foreground = seed, natural, natural + composites
@@ -339,6 +348,42 @@ def ccp_readers(root: Path, split: Split, count: int) -> dict[str, ForegroundRea
     items, folder = ccp_items(root, split)[:count], paths.CACHE / "ccp"
     ready, _ = prepare(items, folder)
     return {item.id: partial(read_prepared, item, folder) for item in items if item.id in set(ready)}
+
+
+def read_mask(item: Item) -> MattingSample:
+    """A photograph with a mask (or a matte, cut at one half) as a sample without estimated colours."""
+    parts = read_item(item)
+    if "image" not in parts or not parts.keys() & {"mask", "alpha"}:
+        raise ValueError(f"{item.id} is no photograph with a mask: it has {', '.join(parts) or 'nothing'}")
+    mask = parts["mask"] if "mask" in parts else parts["alpha"] >= 128
+    return MattingSample(parts["image"], mask.astype(np.uint8) * 255, parts["image"], parts["image"])
+
+
+def mask_data(config: DataConfig, seed: int) -> CompositionDataset:
+    """What the backbone is pre-trained on: crops of photographs with masks, one per photograph and epoch.
+
+    Parameters
+    ----------
+    config
+        `masks` names a data set of the manifest; its split ``train`` is read, or its first one. Without one,
+        or with `real` unset or no ``MODNET_DATA``, drawn people are used.
+    seed
+        Decides the order.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the data set is not at hand or unknown.
+    """
+    if config.real and config.masks and paths.external_data() is not None:
+        splits = find_source(config.masks).splits
+        items = find_items(config.masks, split="train" if "train" in splits else next(iter(splits)))
+        readers: list[ForegroundReader] = [partial(read_mask, item) for item in items]
+    else:
+        numbers = range(seed * 100_000, seed * 100_000 + config.portraits)
+        readers = [*portrait_readers(numbers, config.portrait_size).values()]
+    device = "cuda" if config.on_device and torch.cuda.is_available() else "cpu"
+    return CompositionDataset(readers, [], seed, natural=1, composites=0, memory=config.memory, device=device)
 
 
 def training_data(config: DataConfig, seed: int) -> CompositionDataset:

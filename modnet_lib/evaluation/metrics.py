@@ -21,6 +21,25 @@ def iou(alpha: np.ndarray, truth: np.ndarray) -> float:
     return float(np.logical_and(first, second).sum() / union) if union else 1.0
 
 
+def errors_by_region(alpha: np.ndarray, truth: np.ndarray, trimap: np.ndarray) -> dict[str, float]:
+    """Mean absolute error inside the person, in the unknown band, and outside; parts that add up to `mad`.
+
+    Parameters
+    ----------
+    alpha, truth
+        (H, W) mattes in [0, 1].
+    trimap
+        (H, W) of {0, 0.5, 1}.
+
+    Returns
+    -------
+    ``inside``, ``band``, ``outside``: the sum of errors over each region, divided by all pixels.
+    """
+    error = np.abs(_difference(alpha, truth))
+    regions = {"inside": 1.0, "band": 0.5, "outside": 0.0}
+    return {name: float(error[trimap == value].sum() / error.size) for name, value in regions.items()}
+
+
 def _difference(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
     if alpha.shape != truth.shape:
         raise ValueError(f"the matte is {alpha.shape}, the ground truth {truth.shape}")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from modnet_lib import paths
 from modnet_lib.images import ImageLike, read_image, to_tensor
-from modnet_lib.network import MODNet, load_checkpoint
+from modnet_lib.network import MODNet, Segmenter, load_checkpoint
 
 SHORT_SIDE = 512  # the authors' protocol
 MAX_PIXELS = 2_000_000  # of the network's input
@@ -45,7 +45,7 @@ class Matter:
     Parameters
     ----------
     network
-        A trained MODNet; it is moved to `device` and set to evaluation mode.
+        A trained MODNet; it is moved to `device` and set to evaluation mode. A `Segmenter` will do for masks.
     short_side
         Length the picture's short side is brought to before the network sees it; ``None`` takes what the
         checkpoint names (the size it was trained up to), or else the authors' 512.
@@ -55,18 +55,20 @@ class Matter:
     Raises
     ------
     ValueError
-        If `short_side` is smaller than 32, or the network wants a trimap.
+        If `short_side` is smaller than 32.
     """
 
     def __init__(
-        self, network: MODNet, *, short_side: int | None = None, device: str | torch.device | None = None
+        self,
+        network: MODNet | Segmenter,
+        *,
+        short_side: int | None = None,
+        device: str | torch.device | None = None,
     ):
         if short_side is None:
             short_side = int(network.metadata.get("short_side", SHORT_SIDE))
         if short_side < 32:
             raise ValueError(f"short_side must be at least 32 pixels, got {short_side}")
-        if network.config["trimap_input"]:
-            raise ValueError("this network wants a trimap; Matter serves trimap-free ones")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.network = network.to(self.device).eval()
         self.short_side = short_side
@@ -90,20 +92,27 @@ class Matter:
         """
         return cls(load_checkpoint(path), short_side=short_side, device=device)
 
-    def alpha(self, image: ImageLike) -> np.ndarray:
+    def alpha(self, image: ImageLike, trimap: np.ndarray | None = None) -> np.ndarray:
         """The matte of a picture.
 
         Parameters
         ----------
         image
             Path, PIL image or array; see `modnet_lib.images.read_image`.
+        trimap
+            For a network with ``trimap_input``: (H, W) of {0, 0.5, 1}, the size of the upright picture.
 
         Returns
         -------
         (H, W) float32 in [0, 1], the size of the upright picture.
+
+        Raises
+        ------
+        ValueError
+            If the trimap is missing or unexpected, or of another size or other values.
         """
         pixels = read_image(image)
-        return self._full_size(self._forward(pixels, auxiliary=False).alpha, pixels)
+        return self._full_size(self._forward(pixels, auxiliary=False, trimap=trimap).alpha, pixels)
 
     def predict(self, image: ImageLike) -> Prediction:
         """Semantic, detail and matte of a picture; argument as for `alpha`."""
@@ -125,11 +134,19 @@ class Matter:
         return Image.fromarray(np.dstack((pixels, alpha)))
 
     @torch.inference_mode()
-    def _forward(self, pixels: np.ndarray, auxiliary: bool):
+    def _forward(self, pixels: np.ndarray, auxiliary: bool, trimap: np.ndarray | None = None):
         height, width = network_size(pixels.shape[0], pixels.shape[1], self.short_side)
-        tensor = to_tensor(pixels).to(self.device)
-        tensor = resize(tensor, height, width)
-        return self.network(tensor, auxiliary=auxiliary)
+        tensor = resize(to_tensor(pixels).to(self.device), height, width)
+        if trimap is None and not self.network.config["trimap_input"]:
+            return self.network(tensor, auxiliary=auxiliary)
+        if trimap is None or trimap.shape != pixels.shape[:2] or not np.isin(trimap, (0, 0.5, 1)).all():
+            raise ValueError(
+                f"this network needs a trimap of {{0, 0.5, 1}} and shape {pixels.shape[:2]}, "
+                f"got {None if trimap is None else (trimap.shape, np.unique(trimap)[:4])}"
+            )
+        small = torch.from_numpy(trimap).to(tensor)[None, None]
+        small = F.interpolate(small, (height, width), mode="nearest-exact")
+        return self.network(tensor, auxiliary=auxiliary, trimap=small)
 
     @staticmethod
     def _full_size(matte: Tensor, pixels: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from modnet_lib.network.backbones import (
 from modnet_lib.network.checkpoints import load_checkpoint, save_checkpoint
 from modnet_lib.network.layers import ASPP, EfficientASPP
 from modnet_lib.network.modnet import MattingOutput, MODNet
+from modnet_lib.network.segmenter import Segmenter
 
 __all__ = [
     "ASPP",
@@ -16,6 +17,7 @@ __all__ = [
     "EfficientASPP",
     "MODNet",
     "MattingOutput",
+    "Segmenter",
     "create_backbone",
     "load_backbone",
     "load_checkpoint",

@@ -1,16 +1,16 @@
-"""The supervised objectives: Eq. 2 to 5 of the paper, and the form of the released code.
+"""The supervised objectives: Eq. 2 to 5 of the paper, the form of the released code, and pre-training.
 
 All norms are means (over pixels, images and channels), so a loss does not depend on size or batch.
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Preset = Literal["paper", "released"]
+Preset = Literal["paper", "released", "segmentation"]
 PAPER_WEIGHTS = (1.0, 10.0, 1.0)  # lambda_s, lambda_d, lambda_alpha of Eq. 5
 RELEASED_WEIGHTS = (10.0, 10.0, 1.0)
 SEMANTIC_SCALE = 16
@@ -22,6 +22,12 @@ class Losses(NamedTuple):
     semantic: Tensor
     detail: Tensor
     matte: Tensor
+    total: Tensor
+
+
+class SegmentationLosses(NamedTuple):
+    """The one term of pre-training, a scalar."""
+
     total: Tensor
 
 
@@ -157,8 +163,30 @@ def released_objective(
     return _weigh(terms, weights or RELEASED_WEIGHTS)
 
 
+def segmentation_objective(
+    semantic: Tensor, detail: None, alpha: Tensor, *, true_alpha: Tensor, **unused: Any
+) -> SegmentationLosses:
+    """Cross-entropy of a `Segmenter`, for pre-training the backbone (the paper's SPS step; its loss is ours).
+
+    Parameters
+    ----------
+    semantic
+        Logits, (N, 1, H/s, W/s) for a whole s.
+    true_alpha
+        The person's mask or matte, (N, 1, H, W) in [0, 1]; its mean over each s x s block is the target.
+    detail, alpha, unused
+        There for the common signature.
+    """
+    target = F.avg_pool2d(true_alpha, true_alpha.shape[-1] // semantic.shape[-1])
+    return SegmentationLosses(F.binary_cross_entropy_with_logits(semantic, target))
+
+
 # one signature, that of `paper_objective`
-OBJECTIVES: dict[Preset, Callable[..., Losses]] = {"paper": paper_objective, "released": released_objective}
+OBJECTIVES: dict[Preset, Callable[..., Losses | SegmentationLosses]] = {
+    "paper": paper_objective,
+    "released": released_objective,
+    "segmentation": segmentation_objective,
+}
 
 
 def _weigh(terms: tuple[Tensor, Tensor, Tensor], weights: tuple[float, float, float]) -> Losses:

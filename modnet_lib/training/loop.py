@@ -1,5 +1,6 @@
 """One training loop for everything: mixed precision, clipping, averaged weights, atomic files, exact resume."""
 
+import copy
 import dataclasses
 import json
 import math
@@ -16,21 +17,21 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from modnet_lib.data.loaders import CompositionDataset, RawBatch, StagedSampler, assemble, training_loader
-from modnet_lib.network import MODNet
+from modnet_lib.network import MODNet, Segmenter
 from modnet_lib.network.checkpoints import write_atomically
 from modnet_lib.objectives import OBJECTIVES
-from modnet_lib.objectives.supervised import Losses
 from modnet_lib.profiles import TrainingConfig
 
 STATE = "state.pt"
 METRICS = "metrics.jsonl"
 
 COLLAPSE = 100  # steps in a row with the same matte everywhere
-Validate = Callable[[MODNet, int], dict[str, float]]
+Network = MODNet | Segmenter
+Validate = Callable[[Any, int], dict[str, float]]
 
 
 def train(
-    network: MODNet,
+    network: Network,
     dataset: CompositionDataset,
     config: TrainingConfig,
     folder: str | Path,
@@ -38,6 +39,7 @@ def train(
     validate: Validate | None = None,
     stop_after: int | None = None,
     cpu: bool = False,
+    show_progress: bool = True,
 ) -> list[dict[str, Any]]:
     """Train a network in place; call it again with the same folder to go on where it stopped.
 
@@ -53,7 +55,8 @@ def train(
     config
         Schedule, objective, precision.
     folder
-        Where ``state.pt`` (everything that resuming needs) and ``metrics.jsonl`` (a line a step) go.
+        Where ``state.pt`` (everything that resuming needs), ``metrics.jsonl`` (a line a step) and, if asked for,
+        ``tensorboard`` go.
     validate
         Called with the network that would be kept (the averaged one, if there is one) and the step, every
         ``validate_every`` steps and at the end; what it returns is written to the metrics.
@@ -61,6 +64,8 @@ def train(
         Stop (with a checkpoint) after this many steps in all, as if the run had been cut there.
     cpu
         Stay on the CPU even if there is a GPU.
+    show_progress
+        Show a bar.
 
     Returns
     -------
@@ -90,6 +95,8 @@ def train(
     trained: nn.Module = network
     if processes > 1 and accelerator.device.type == "cuda" and not config.freeze_norm:
         trained = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    if config.compile:
+        trained = torch.compile(trained)  # type: ignore[assignment]
     model, optimizer = accelerator.prepare(trained, optimizer)
     if averaged:
         averaged.network.to(accelerator.device)
@@ -100,10 +107,12 @@ def train(
     batches = iter(loader if step < end else ())  # a finished run starts no workers
     same = 0
 
-    def kept() -> MODNet:
-        return averaged.network if averaged else accelerator.unwrap_model(model)
-
-    bar = tqdm(total=config.steps, initial=step, desc="training", unit="step", disable=not first)
+    # `network` itself shares its weights with whatever it is wrapped in
+    kept = averaged.network if averaged else network
+    board = _tensorboard(folder, step) if config.tensorboard and first else None
+    bar = tqdm(
+        total=config.steps, initial=step, desc="training", unit="step", disable=not (first and show_progress)
+    )
     with (folder / METRICS).open("a", encoding="utf-8") if first else nullcontext() as log:
         while step < end:
             started = time.perf_counter()
@@ -112,28 +121,35 @@ def train(
             model.train()
             if config.freeze_norm:
                 _freeze_norms(model)
-            record, spread = _step(accelerator, model, optimizer, batches, config)
+            record, spread = _step(
+                accelerator, model, optimizer, batches, config, bool(network.config["trimap_input"])
+            )
             same = same + 1 if spread < 1e-3 else 0
             _stop_if_hopeless(record, same, step, stages)
             step += 1
             if averaged:
-                averaged.update(accelerator.unwrap_model(model), step)
+                averaged.update(network, step)
             record |= {"step": step, "learning_rate": learning_rate(config, step - 1)}
             record["seconds"] = time.perf_counter() - started
             due = config.validate_every and (step % config.validate_every == 0 or step == config.steps)
             if validate and due and first:
-                record |= validate(kept().eval(), step)
+                record |= validate(kept.eval(), step)
             history.append(record)
             if log:
                 log.write(json.dumps(record) + "\n")
                 log.flush()
+            if board:
+                for name, value in record.items():
+                    board.add_scalar(name, value, step)
             bar.update()
-            bar.set_postfix({name: f"{record[name]:.3f}" for name in ("semantic", "detail", "matte")})
+            bar.set_postfix(loss=f"{record['loss']:.3f}")
             if step == end or (config.checkpoint_every and step % config.checkpoint_every == 0):
                 accelerator.wait_for_everyone()
                 if first:
-                    _save(folder / STATE, config, accelerator.unwrap_model(model), optimizer, averaged, step)
+                    _save(folder / STATE, config, network, optimizer, averaged, step)
     bar.close()
+    if board:
+        board.close()
     if averaged and step == config.steps:
         network.load_state_dict(averaged.network.state_dict())
     network.eval()
@@ -146,6 +162,7 @@ def _step(
     optimizer: torch.optim.Optimizer,
     batches: Iterator[RawBatch],
     config: TrainingConfig,
+    trimap_input: bool,
 ) -> tuple[dict[str, float], float]:
     """Forward, Eq. 5 and backward for each piece of the batch, then the update.
 
@@ -162,14 +179,16 @@ def _step(
         last = piece == config.accumulate - 1
         # processes exchange gradients once, with the last piece
         with nullcontext() if last else accelerator.no_sync(model):
+            given = {"trimap": batch.trimap} if trimap_input else {}
             with accelerator.autocast():
-                output = model(image, auxiliary=True)
-            losses = OBJECTIVES[config.objective](*(part.float() for part in output), **batch._asdict())
+                output = model(image, auxiliary=True, **given)
+            heads = (None if part is None else part.float() for part in output)
+            losses = OBJECTIVES[config.objective](*heads, **batch._asdict(), weights=config.loss_weights)
             accelerator.backward(losses.total / config.accumulate)
         values = torch.stack([*losses, output.alpha.float().std()]).detach() / config.accumulate
         total = values if total is None else total + values
     numbers = accelerator.reduce(total, "mean").tolist()  # type: ignore[union-attr]
-    record = dict(zip((*Losses._fields, "spread"), numbers, strict=True))
+    record = dict(zip((*losses._fields, "spread"), numbers, strict=True))  # type: ignore[possibly-undefined]
     record["loss"], spread = record.pop("total"), record.pop("spread")
     if config.gradient_clip:
         norm: Any = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
@@ -216,11 +235,9 @@ class AveragedWeights:
         Share of the old average that a step keeps, in (0, 1).
     """
 
-    def __init__(self, network: MODNet, decay: float):
+    def __init__(self, network: Network, decay: float):
         self.decay = decay
-        self.network = MODNet(**network.config).eval()  # type: ignore[arg-type]
-        self.network.load_state_dict(network.state_dict())
-        self.network.requires_grad_(False)
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
@@ -235,12 +252,12 @@ class AveragedWeights:
                 mine.copy_(theirs)
 
 
-def create_optimizer(network: MODNet, config: TrainingConfig) -> torch.optim.Optimizer:
+def create_optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """SGD with momentum 0.9 (the paper) or AdamW; no weight decay on norms and biases."""
-    backbone = {id(p) for p in network.semantic_branch.backbone.parameters()}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in network.parameters():
-        groups.setdefault((id(parameter) in backbone, parameter.ndim > 1), []).append(parameter)
+    for name, parameter in network.named_parameters():
+        in_backbone = ".backbone." in f".{name}"
+        groups.setdefault((in_backbone, parameter.ndim > 1), []).append(parameter)
     settings = [
         {
             "params": parameters,
@@ -267,13 +284,24 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
 
 def _identity(config: TrainingConfig) -> str:
     """Every setting that changes the weights; how often files are written and who reads data do not."""
-    return repr(dataclasses.replace(config, checkpoint_every=0, validate_every=0, workers=0))
+    return repr(
+        dataclasses.replace(config, checkpoint_every=0, validate_every=0, workers=0, tensorboard=False)
+    )
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    """A writer for TensorBoard; what an interrupted run wrote after its last checkpoint is hidden."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ValueError("tensorboard: true needs the package: pip install tensorboard") from error
+    return SummaryWriter(folder / "tensorboard", purge_step=step + 1)
 
 
 def _save(
     path: Path,
     config: TrainingConfig,
-    network: MODNet,
+    network: nn.Module,
     optimizer: torch.optim.Optimizer,
     averaged: AveragedWeights | None,
     step: int,
@@ -292,7 +320,7 @@ def _save(
 def _resume(
     path: Path,
     config: TrainingConfig,
-    network: MODNet,
+    network: nn.Module,
     optimizer: torch.optim.Optimizer,
     averaged: AveragedWeights | None,
 ) -> int:

@@ -1,41 +1,99 @@
-"""What to train, in terms of the loop: a recipe file in, a checkpoint and its measurements out."""
+"""What to train, in terms of the loop: a recipe file in, a checkpoint and its measurements out.
+
+A recipe is a `Profile` for one run. `RECIPES` derives them from the profile of a whole series: supervised
+training (Eq. 5), pre-training of the backbone (SPS), and MODNet with a trimap. `run` trains any of them.
+"""
 
 import json
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from modnet_lib import paths
-from modnet_lib.data.loaders import ccp_readers, portrait_readers, training_data
+from modnet_lib.data.loaders import ccp_readers, mask_data, portrait_readers, training_data
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.data.sources import manifest, training_sources
-from modnet_lib.evaluation.benchmark import evaluate, mean_errors
+from modnet_lib.evaluation.benchmark import evaluate, mean_errors, trimap_of
 from modnet_lib.inference import Matter
-from modnet_lib.network import MODNet, load_backbone, load_checkpoint, load_imagenet_backbone, save_checkpoint
+from modnet_lib.network import (
+    Backbone,
+    MODNet,
+    Segmenter,
+    create_backbone,
+    load_backbone,
+    load_checkpoint,
+    load_imagenet_backbone,
+    save_checkpoint,
+)
+from modnet_lib.network.checkpoints import write_atomically
 from modnet_lib.profiles import DataConfig, Profile
-from modnet_lib.training.loop import Validate, train
+from modnet_lib.training.loop import Network, Validate, train
 
 CHECKPOINT = "modnet.safetensors"
+BACKBONE = "backbone.safetensors"
+RECIPE = "recipe.yaml"
 VALIDATION_SEED = 9_000_000  # of procedural validation portraits; training seeds are far below
 
 
-def build_network(profile: Profile) -> MODNet:
-    """The untrained network of a profile, its backbone pre-trained if the profile says so."""
+def supervised(profile: Profile) -> Profile:
+    """The recipe of supervised training by Eq. 5."""
+    return replace(profile, pretraining=None, ablation=None)
+
+
+def pretraining(profile: Profile) -> Profile:
+    """The recipe that pre-trains the backbone on person segmentation, the paper's SPS step.
+
+    Raises
+    ------
+    ValueError
+        If the profile does not say how (its part ``pretraining``).
+    """
+    if profile.pretraining is None:
+        raise ValueError(f"the profile {profile.name!r} has no part `pretraining`")
+    training = replace(profile.pretraining, objective="segmentation")
+    return replace(supervised(profile), name=f"{profile.name}-pretraining", training=training)
+
+
+def with_trimap(profile: Profile) -> Profile:
+    """The recipe of MODNet that is also given a trimap (a row of Tables 1 and 2)."""
+    return replace(supervised(profile), name=f"{profile.name}-trimap", trimap_input=True)
+
+
+RECIPES: dict[str, Callable[[Profile], Profile]] = {
+    "supervised": supervised,
+    "pretraining": pretraining,
+    "trimap": with_trimap,
+}
+
+
+def build_network(profile: Profile) -> Network:
+    """The network of a recipe, its backbone pre-trained if the recipe says so."""
     torch.manual_seed(profile.seed)
     if profile.initial is not None:
         return load_checkpoint(profile.initial)
+    backbone = _backbone(profile)
+    if profile.training.objective == "segmentation":
+        return Segmenter(backbone if isinstance(backbone, Backbone) else create_backbone(backbone))
+    return MODNet(profile.variant, backbone, profile.trimap_input, profile.context)
+
+
+def _backbone(profile: Profile) -> str | Backbone:
+    """Its name, if it starts from random weights."""
     weights = profile.backbone_weights
     if weights is None:
-        return MODNet(profile.variant, profile.backbone)
+        return profile.backbone
     root = paths.external_data() or Path()
     file = root / (manifest()["mobilenet_v2"]["file"] if weights == "imagenet" else weights)
     if weights == "imagenet" and not file.is_file():
-        return MODNet(profile.variant, load_imagenet_backbone())
-    return MODNet(profile.variant, load_backbone(file, profile.backbone))
+        return load_imagenet_backbone()
+    return load_backbone(file, profile.backbone)
 
 
 def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSample]]:
@@ -50,12 +108,15 @@ def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSa
 def validator(samples: list[tuple[str, MattingSample]], folder: Path, short_side: int = 512) -> Validate:
     """A function for `train` that measures a network on `samples` and keeps a picture of four mattes."""
 
-    def validate(network: MODNet, step: int) -> dict[str, float]:
+    def validate(network: Network, step: int) -> dict[str, float]:
         matter = Matter(network, short_side=short_side, device=next(network.parameters()).device)
-        records = evaluate(matter.alpha, ((name, s.image, s.alpha) for name, s in samples))
+        given = bool(network.config["trimap_input"])
+        pictures = ((name, s.image, s.alpha) for name, s in samples)
+        records = evaluate(matter.alpha, pictures, with_trimap=given)
         rows = []
         for _, sample in samples[:4]:
-            matte = np.repeat((matter.alpha(sample.image) * 255).astype(np.uint8)[..., None], 3, axis=2)
+            alpha = matter.alpha(sample.image, trimap_of(sample.alpha / 255) if given else None)
+            matte = np.repeat((alpha * 255).astype(np.uint8)[..., None], 3, axis=2)
             parts = (sample.image, matte, np.repeat(sample.alpha[..., None], 3, axis=2))
             rows.append(np.hstack([np.asarray(Image.fromarray(part).resize((192, 256))) for part in parts]))
         Image.fromarray(np.vstack(rows)).save(folder / "validation.png")
@@ -84,42 +145,62 @@ def measure(matter: Matter, count: int = 100) -> dict[str, Any]:
     }
 
 
-def supervised(profile: Profile, folder: str | Path, *, stop_after: int | None = None) -> MODNet:
-    """Supervised training of Eq. 5 as a profile describes it; resumes what it finds in `folder`.
+def run(
+    recipe: Profile,
+    folder: str | Path,
+    *,
+    stop_after: int | None = None,
+    validate: Validate | None = None,
+    show_progress: bool = True,
+) -> Network:
+    """Train as a recipe describes it; resumes what it finds in `folder`.
 
     Parameters
     ----------
-    profile
-        Data, network, schedule.
+    recipe
+        Data, network, schedule: one of `RECIPES`, or what ``recipe.yaml`` of another run says.
     folder
         Gets ``recipe.yaml`` (starts the same run again), ``metrics.jsonl``, ``state.pt``, ``validation.png``
-        and, when the run is complete, ``modnet.safetensors``.
+        and, when the run is complete, ``modnet.safetensors``, or ``backbone.safetensors`` from pre-training.
     stop_after
         As for `train`.
+    validate
+        In the place of the measurement on held-out pictures.
+    show_progress
+        Show a bar.
 
     Returns
     -------
     The trained network in evaluation mode.
     """
-    folder = Path(folder)
+    folder, config = Path(folder), recipe.training
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.yaml").write_text(profile.to_yaml(), encoding="utf-8")
-    network = build_network(profile)
-    dataset = training_data(profile.data, profile.seed)
-    samples = validation_data(profile.data, profile.validation)
-    last = profile.training.stages[-1].image_size
-    validate = validator(samples, folder, short_side=min(512, last)) if samples else None
-    history = train(network, dataset, profile.training, folder, validate=validate, stop_after=stop_after)
-    steps = profile.training.steps
-    if history and history[-1]["step"] == steps:  # earlier lines of the metrics may be lost
-        metadata = {
-            "short_side": str(min(512, last)),
-            "recipe": profile.name,
-            "steps": str(steps),
-            "commit": current_commit(),
-        }
-        metadata["final"] = json.dumps({k: v for k, v in history[-1].items() if k.startswith("validation_")})
-        save_checkpoint(network, folder / CHECKPOINT, metadata=metadata)
+    (folder / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
+    network = build_network(recipe)
+    dataset = (mask_data if isinstance(network, Segmenter) else training_data)(recipe.data, recipe.seed)
+    samples = validation_data(recipe.data, recipe.validation) if config.validate_every else []
+    side = min(512, config.stages[-1].image_size)
+    if validate is None and samples:
+        validate = validator(samples, folder, short_side=side)
+    history = train(
+        network,
+        dataset,
+        config,
+        folder,
+        validate=validate,
+        stop_after=stop_after,
+        show_progress=show_progress,
+    )
+    if not history or history[-1]["step"] != config.steps:  # earlier lines of the metrics may be lost
+        return network
+    if isinstance(network, Segmenter):
+        state = {name: value.contiguous() for name, value in network.backbone.state_dict().items()}
+        write_atomically(folder / BACKBONE, lambda temporary: save_file(state, temporary))
+        return network
+    final = {name: value for name, value in history[-1].items() if name.startswith("validation_")}
+    metadata = {"short_side": str(side), "recipe": recipe.name, "steps": str(config.steps)}
+    metadata |= {"commit": current_commit(), "final": json.dumps(final)}
+    save_checkpoint(network, folder / CHECKPOINT, metadata=metadata)
     return network
 
 

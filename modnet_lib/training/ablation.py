@@ -1,0 +1,281 @@
+"""Table 3: what each part of MODNet earns.
+
+Every row is trained with several seeds; with one seed, all rows see the same samples in the same order.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm.auto import tqdm
+
+from modnet_lib.data.loaders import portrait_readers
+from modnet_lib.data.sources import training_sources
+from modnet_lib.data.workers import worker_pool
+from modnet_lib.evaluation.benchmark import evaluate
+from modnet_lib.evaluation.statistics import Difference, paired_difference
+from modnet_lib.inference import Matter
+from modnet_lib.network import load_checkpoint
+from modnet_lib.network.checkpoints import write_atomically
+from modnet_lib.network.cost import count_flops, count_parameters, measure_latency
+from modnet_lib.network.modnet import Context, MODNet
+from modnet_lib.profiles import Profile
+from modnet_lib.training.loop import STATE
+from modnet_lib.training.recipes import (
+    BACKBONE,
+    CHECKPOINT,
+    VALIDATION_SEED,
+    current_commit,
+    pretraining,
+    run,
+    supervised,
+    validation_data,
+)
+
+RESULT, MATTES = "result.json", "mattes.jpg"
+SHOWN = 5  # drawn people in MATTES
+TILE = (144, 144)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of Table 3, or a control of ours.
+
+    Attributes
+    ----------
+    label
+        As in the table.
+    weights
+        lambda_s, lambda_d and lambda_alpha of Eq. 5.
+    context
+        The module on the top map.
+    pretrained, longer
+        Whether the backbone is pre-trained on masks; whether as many steps are added to training instead.
+    paper
+        MSE and MAD on PPM-100 in Table 3.
+    """
+
+    label: str
+    weights: tuple[float, float, float] = (1.0, 10.0, 1.0)
+    context: Context = "easpp"
+    pretrained: bool = False
+    longer: bool = False
+    paper: tuple[float, float] | None = None
+
+
+# The marks of Table 3 as they must be read: five rows, each adds one thing.
+ROWS = {
+    "none": Row("none", (0.0, 0.0, 1.0), "none", paper=(0.0162, 0.0235)),
+    "semantic": Row("+ L_s", (1.0, 0.0, 1.0), "none", paper=(0.0097, 0.0158)),
+    "detail": Row("+ L_d", context="none", paper=(0.0083, 0.0142)),
+    "easpp": Row("+ e-ASPP", paper=(0.0057, 0.0109)),
+    "pretrained": Row("+ SPS", pretrained=True, paper=(0.0044, 0.0086)),
+    "longer": Row("longer instead of SPS", longer=True),
+    "aspp": Row("ASPP instead of e-ASPP", context="aspp"),
+}
+# what is compared: from the first to the second
+COMPARISONS = (
+    ("none", "semantic"),
+    ("semantic", "detail"),
+    ("detail", "easpp"),
+    ("easpp", "pretrained"),
+    ("longer", "pretrained"),
+    ("aspp", "easpp"),
+)
+
+
+def recipe(profile: Profile, row: str, seed: int, folder: Path) -> Profile:
+    """How one row is trained with one seed; the pre-trained backbone lies in `folder`."""
+    which, training = ROWS[row], profile.ablation or profile.training
+    if which.longer and profile.pretraining:
+        first, *rest = training.stages
+        training = replace(
+            training, stages=(replace(first, steps=first.steps + profile.pretraining.steps), *rest)
+        )
+    return replace(
+        supervised(profile),
+        name=f"{profile.name}-{row}",
+        seed=seed,
+        context=which.context,
+        backbone_weights=str(_pretraining_folder(folder, seed) / BACKBONE)
+        if which.pretrained
+        else profile.backbone_weights,
+        training=replace(training, loss_weights=which.weights, validate_every=0),
+    )
+
+
+def _pretraining_folder(folder: Path, seed: int) -> Path:
+    return folder.resolve() / f"pretraining-{seed}"
+
+
+def run_one(profile: Profile, folder: Path, row: str, seed: int, show_progress: bool = False) -> None:
+    """Train and measure one row with one seed, into ``<folder>/<row>-<seed>``; what is there is not repeated."""
+    target = folder / f"{row}-{seed}"
+    if (target / "errors.json").is_file():
+        return
+    if ROWS[row].pretrained:
+        first = pretraining(replace(profile, seed=seed))
+        first = replace(first, training=replace(first.training, validate_every=0))
+        run(first, _pretraining_folder(folder, seed), show_progress=show_progress)
+    chosen = recipe(profile, row, seed, folder)
+    network = run(chosen, target, show_progress=show_progress)
+    matter = Matter(network, short_side=_short_side(chosen))
+    samples = validation_data(profile.data, profile.validation)
+    records = evaluate(matter.alpha, ((name, s.image, s.alpha) for name, s in samples), regions=True)
+    errors = {metric: [record.errors[metric] for record in records] for metric in records[0].errors}
+    result = json.dumps({"pictures": [record.name for record in records], "errors": errors})
+    write_atomically(target / "errors.json", lambda temporary: temporary.write_text(result))
+    (target / STATE).unlink(missing_ok=True)  # a gigabyte with ASPP
+
+
+def _short_side(chosen: Profile) -> int:
+    return min(512, chosen.training.stages[-1].image_size)
+
+
+def run_grid(
+    profile: Profile, folder: str | Path, *, jobs: int = 1, rows: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Train and measure every row with every seed; an interrupted grid goes on.
+
+    Parameters
+    ----------
+    profile
+        Its part ``ablation`` (else ``training``) says how a row is trained, ``pretraining`` how the backbone is,
+        ``seeds`` how often.
+    folder
+        Gets ``recipe.yaml``, a folder a run, ``result.json`` and ``mattes.jpg`` (drawn people, a column a row).
+    jobs
+        Runs side by side, each in a process with one thread; 1 runs them here, with all threads or a GPU.
+    rows
+        Keys of `ROWS`; all of them if empty.
+
+    Returns
+    -------
+    What ``result.json`` holds: ``errors`` by row and metric as (seeds, pictures), ``cost`` by row, ``pictures``,
+    ``seeds``, ``profile``, ``data``, ``short_side``, ``device``, ``commit``.
+    """
+    folder, rows = Path(folder), list(rows or ROWS)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.yaml").write_text(profile.to_yaml(), encoding="utf-8")
+    seeds = list(range(profile.seed, profile.seed + profile.seeds))
+    # the costly ones first, so that no core waits for the last of them
+    todo = [(row, seed) for row in sorted(rows, key=lambda row: row != "aspp") for seed in seeds]
+    work = partial(run_one, profile, folder)
+    if jobs > 1:
+        with worker_pool(jobs) as pool:
+            list(tqdm(pool.map(work, *zip(*todo, strict=True)), "runs", len(todo), disable=None))
+    else:
+        for row, seed in tqdm(todo, "runs", disable=None):
+            work(row, seed)
+    measured = {row: [_read(folder / f"{row}-{seed}" / "errors.json") for seed in seeds] for row in rows}
+    first = measured[rows[0]][0]
+    real = profile.data.real and "ccp" in training_sources()
+    chosen = recipe(profile, rows[0], seeds[0], folder)
+    result = {
+        "profile": profile.name,
+        "data": "Clothing-Co-Parsing, validation photographs (pseudo-mattes)" if real else "drawn people",
+        "short_side": _short_side(chosen),
+        "steps": chosen.training.steps,
+        "batch_size": chosen.training.stages[0].batch_size,
+        "pretraining_steps": profile.pretraining.steps if profile.pretraining else 0,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        "commit": current_commit(),
+        "seeds": seeds,
+        "pictures": first["pictures"],
+        "errors": {
+            row: {metric: [one["errors"][metric] for one in runs] for metric in first["errors"]}
+            for row, runs in measured.items()
+        },
+        "cost": {row: cost(profile, ROWS[row].context) for row in rows},
+    }
+    write_atomically(folder / RESULT, lambda temporary: temporary.write_text(json.dumps(_rounded(result))))
+    draw_mattes(folder, rows, seeds[0])
+    return _read(folder / RESULT)
+
+
+def cost(profile: Profile, context: Context, size: int = 512) -> dict[str, float]:
+    """Parameters, GFLOPs and milliseconds (CPU) of a row's network at `size` pixels."""
+    network = MODNet(profile.variant, profile.backbone, context=context).eval()
+    image = torch.rand(1, 3, size, size)
+    latency = measure_latency(network, image, repeats=max(2, profile.timing_repeats))
+    return {
+        "parameters": count_parameters(network),
+        "gflops": count_flops(network, image) / 1e9,
+        "milliseconds": latency.median,
+    }
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _rounded(value: Any) -> Any:
+    """Five digits of every number: the file is committed."""
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return float(f"{value:.5g}") if isinstance(value, float) and math.isfinite(value) else value
+
+
+def draw_mattes(folder: Path, rows: Sequence[str], seed: int) -> Path:
+    """Drawn people, their mattes by every row's network of one seed, and the truth: one picture, a person a line."""
+    numbers = range(VALIDATION_SEED, VALIDATION_SEED + SHOWN)
+    samples = [read() for read in portrait_readers(numbers, 384).values()]
+    columns = [[sample.image for sample in samples]]
+    for row in rows:
+        matter = Matter(load_checkpoint(folder / f"{row}-{seed}" / CHECKPOINT))
+        columns.append([(matter.alpha(sample.image) * 255).round().astype(np.uint8) for sample in samples])
+    columns.append([sample.alpha for sample in samples])
+    tiles = [
+        np.vstack([np.asarray(Image.fromarray(tile).convert("RGB").resize(TILE)) for tile in column])
+        for column in columns
+    ]
+    Image.fromarray(np.hstack(tiles)).save(folder / MATTES, quality=88)
+    return folder / MATTES
+
+
+class Summary(NamedTuple):
+    """One comparison: a metric before and after, and the paired change with its interval."""
+
+    before: str
+    after: str
+    metric: str
+    values: tuple[float, float]
+    change: Difference
+
+
+def mean_error(result: dict[str, Any], row: str, metric: str) -> float:
+    """Mean over seeds and pictures."""
+    return float(np.mean(result["errors"][row][metric]))
+
+
+def compare(result: dict[str, Any], metric: str) -> list[Summary]:
+    """Every comparison of `COMPARISONS` whose rows were run, in one metric.
+
+    Parameters
+    ----------
+    result
+        Of `run_grid`.
+    metric
+        ``mse``, ``mad``, ``iou``, or ``inside``, ``band``, ``outside``, which add up to ``mad``.
+    """
+    errors = result["errors"]
+    return [
+        Summary(
+            before,
+            after,
+            metric,
+            (mean_error(result, before, metric), mean_error(result, after, metric)),
+            paired_difference(np.array(errors[before][metric]), np.array(errors[after][metric])),
+        )
+        for before, after in COMPARISONS
+        if before in errors and after in errors
+    ]
