@@ -229,7 +229,10 @@ class Profile:
     def to_yaml(self) -> str:
         """The whole profile as YAML, defaults included."""
         values = json.loads(json.dumps(dataclasses.asdict(self)))  # YAML would mark tuples as Python's
-        return yaml.safe_dump({key: v for key, v in values.items() if v is not None}, sort_keys=False)
+        for part in ("pretraining", "ablation"):
+            if values[part] is None:
+                del values[part]
+        return yaml.safe_dump(values, sort_keys=False)
 
 
 def _build(cls: type, values: Any, where: str) -> Any:
@@ -251,10 +254,10 @@ def _check(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, where)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if types.NoneType in arguments and value is not None and len(arguments) == 2:
-        (given,) = (argument for argument in arguments if argument is not types.NoneType)
-        if dataclasses.is_dataclass(given) or typing.get_origin(given):
-            return _check(given, value, where)
+    if types.NoneType in arguments:
+        given = arguments[0]
+        if value is None or dataclasses.is_dataclass(given) or typing.get_origin(given):
+            return None if value is None else _check(given, value, where)
     if origin is tuple:
         if not isinstance(value, list) or not value:
             raise ValueError(f"{where}: expected a list, got {value!r}")

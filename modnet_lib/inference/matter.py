@@ -137,7 +137,9 @@ class Matter:
     def _forward(self, pixels: np.ndarray, auxiliary: bool, trimap: np.ndarray | None = None):
         height, width = network_size(pixels.shape[0], pixels.shape[1], self.short_side)
         tensor = resize(to_tensor(pixels).to(self.device), height, width)
-        if trimap is None and not self.network.config["trimap_input"]:
+        if not self.network.config["trimap_input"]:
+            if trimap is not None:
+                raise ValueError("this network was built without trimap_input, so it takes no trimap")
             return self.network(tensor, auxiliary=auxiliary)
         if trimap is None or trimap.shape != pixels.shape[:2] or not np.isin(trimap, (0, 0.5, 1)).all():
             raise ValueError(

@@ -120,7 +120,7 @@ def train(
                 group["lr"] = group["scale"] * learning_rate(config, step)
             model.train()
             if config.freeze_norm:
-                _freeze_norms(model)
+                freeze_norms(model)
             record, spread = _step(
                 accelerator, model, optimizer, batches, config, bool(network.config["trimap_input"])
             )
@@ -218,7 +218,8 @@ def _stop_if_hopeless(
     )
 
 
-def _freeze_norms(model: nn.Module) -> None:
+def freeze_norms(model: nn.Module) -> None:
+    """Let batch norms use the statistics they have, until the next ``train()``; their weights still learn."""
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()

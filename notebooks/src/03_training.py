@@ -12,7 +12,9 @@
 # - say what loss a useless prediction gets, before you look at any curve;
 # - follow a step of the training loop and give a reason for each line;
 # - prove that a resumed run equals an uninterrupted one;
-# - recognise four common failures by their numbers.
+# - pre-train a backbone on masks, and say what that is worth;
+# - recognise five common failures by their numbers, and cure them;
+# - estimate what a long run costs, on one machine and on several.
 
 # %% [markdown]
 # ## Needs
@@ -20,7 +22,7 @@
 # Notebooks [01](01_dataset_compositing.ipynb) (the samples) and [02](02_building_modnet.ipynb) (the network and Eq. 2–5).
 # No download and no GPU.
 # The smoke profile takes about 35 seconds on two CPU cores; its network is far from trained.
-# What a long run looks like is shown in section 7, from the record of the checkpoint that comes with the project.
+# What a long run looks like is shown in section 8, from the record of the checkpoint that comes with the project.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -33,12 +35,13 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from IPython.display import display
 from PIL import Image
 
 from modnet_lib import paths
 from modnet_lib.data.loaders import assemble, collate, training_data
 from modnet_lib.inference import Matter
-from modnet_lib.network import MODNet
+from modnet_lib.network import MODNet, Segmenter, load_checkpoint
 from modnet_lib.notebook.build import show_source
 from modnet_lib.notebook.figures import image_row, show_prediction, training_curves, use_style
 from modnet_lib.notebook.results import ResultsTable, record
@@ -46,7 +49,7 @@ from modnet_lib.notebook.widgets import LivePicture, MatteInspector
 from modnet_lib.objectives import paper_objective
 from modnet_lib.profiles import Profile
 from modnet_lib.training import loop
-from modnet_lib.training.recipes import build_network, validation_data, validator
+from modnet_lib.training.recipes import build_network, pretraining, run, validation_data, validator
 
 use_style()
 profile = Profile.load(PROFILE)
@@ -246,8 +249,6 @@ live
 config = replace(config, validate_every=max(1, config.steps // 4))
 network = build_network(profile)
 history = loop.train(network, dataset, config, RUN / "whole", validate=watched(RUN / "whole"), cpu=cpu)
-
-# %%
 live
 
 # %% tags=["nbval-check-output"]
@@ -292,19 +293,63 @@ print("bit for bit the same weights:", identical)
 # %% [markdown]
 # Not similar: the same. On a CPU a run repeats bit by bit; on a GPU some kernels add in changing order, and the last
 # bits may differ.
-#
-# A folder remembers its schedule. Another one in the same folder is refused, because half a cosine from one run and
-# half a step schedule from another is neither:
-
-# %% tags=["nbval-check-output"]
-other = "step" if short.schedule == "cosine" else "cosine"
-try:
-    loop.train(build_network(profile), dataset, replace(short, schedule=other), RUN / "cut")
-except ValueError as error:
-    print("refused:", "belongs to a run with another schedule" in str(error))
+# A folder remembers its schedule: `train` refuses to go on there with another one, because half a cosine from one run
+# and half a step schedule from another is neither.
 
 # %% [markdown]
-# ## 7. A long run
+# ## 7. Pre-training: masks are cheap
+#
+# > We use MobileNetV2 pre-trained on the Supervisely Person Segmentation (SPS) (supervise.ly 2018) dataset as the
+# > backbone of all trimap-free models.
+# >
+# > — section "Results on AMD and PPM-100"
+#
+# A matte takes minutes of handwork, a mask seconds. So S learns first, from many masks, what a person looks like;
+# the mattes then have to teach the border only. The paper does not say with which head or loss. Ours is the smallest
+# that trains every scale: one $1 \times 1$ convolution on each map, their answers added up, cross-entropy.
+
+# %%
+show_source(Segmenter.forward)
+
+# %% [markdown]
+# `recipes.run` trains it like anything else: `pretraining(profile)` is a recipe, `masks: sps` (or `ccp`, `p3m10k`,
+# any set of `modnet data list` with masks or mattes) in the profile names the data; the smoke profile draws its people.
+# On the command line: `modnet train laptop --recipe pretraining --folder runs/masks`.
+#
+# A dozen steps teach no backbone anything. The backbone inside the shipped checkpoint has had thousands.
+# **Predict.** The run of section 5 began with random weights. Repeat it, the same samples in the same order, with
+# the backbone of the shipped checkpoint and everything else random. Which part of the answer gets better at once?
+
+# %%
+masks = run(pretraining(profile), RUN / "masks", show_progress=False)
+torch.manual_seed(profile.seed)
+informed = MODNet(backbone=load_checkpoint(paths.PRETRAINED).semantic_branch.backbone)
+quiet = replace(config, validate_every=0)
+with_backbone = loop.train(informed, dataset, quiet, RUN / "informed", cpu=cpu, show_progress=False)
+
+# %% tags=["nbval-check-output"]
+figure, axes = plt.subplots(1, 3, figsize=(9.5, 2.3), layout="constrained")
+for axis, name in zip(axes, ("semantic", "detail", "matte"), strict=True):
+    for curve, label in ((history, "random"), (with_backbone, "pre-trained")):
+        axis.plot([line[name] for line in curve], label=f"{label} backbone")
+    axis.set(title=name, xlabel="step", ylim=(0, None))
+axes[0].legend(fontsize=8)
+late = {
+    name: [np.mean([line[name] for line in h[-8:]]) for h in (history, with_backbone)]
+    for name in ("semantic", "matte")
+}
+print(
+    "pre-trained backbone, semantic loss of the last steps is lower:",
+    late["semantic"][1] < late["semantic"][0],
+)
+
+# %% [markdown]
+# The semantic loss falls at once: where the person is was in the backbone already. Detail has to be learnt from the
+# beginning either way, because D is new. Notebook [04](04_ablation_study.ipynb) measures what pre-training is worth
+# after the same number of steps; this comparison only shows where it acts.
+
+# %% [markdown]
+# ## 8. A long run
 #
 # The checkpoint that comes with the project was trained with the recipe beside it. Its curve is stored as numbers in
 # `data/results/03_training.json`, so it can be read without repeating it.
@@ -335,7 +380,7 @@ if recorded:
 # Train near the size you test at; and let validation, not the training loss, tell whether all is well.
 
 # %% [markdown]
-# ## 8. Trained or not, on a person never seen
+# ## 9. Trained or not, on a person never seen
 #
 # A held-out drawn portrait; its seed lies far from all training seeds. Above, the network of section 5, which has seen a
 # handful of steps; below, the shipped checkpoint.
@@ -350,9 +395,7 @@ errors = {
 print("nearer to the truth:", min(errors, key=errors.get))
 
 # %%
-show_prediction(Matter(network, short_side=size).predict(sample.image))
-
-# %%
+display(show_prediction(Matter(network, short_side=size).predict(sample.image)))
 show_prediction(trained.predict(sample.image))
 
 # %% [markdown]
@@ -362,85 +405,109 @@ show_prediction(trained.predict(sample.image))
 MatteInspector(trained, {held_out: part.image for held_out, part in samples[:2]})
 
 # %% [markdown]
-# ## 9. Four failures and their numbers
+# ## 10. When it does not converge
 #
-# **Alpha divided by 255 twice.** A reader that already returns [0, 1] is followed by `/ 255`. All targets are nearly 0,
-# so the answer "nobody" is nearly perfect, and the curves look wonderful.
+# "The loss does not go down", "the matte is black", "there are holes in the body": these are the reports of people
+# who write their own training loop. Five mistakes explain most of them. Let us make them on purpose: ten steps each,
+# from the shipped network, as if you fine-tuned it on your own pictures.
 
-# %% tags=["nbval-check-output"]
-ruined = batch._asdict() | {"true_alpha": batch.true_alpha / 255}
-empty = [torch.zeros(len(batch.image), 1, s, s, device=device) for s in (size // 16, size, size)]
-print("largest target:", round(float(ruined["true_alpha"].max()), 4))
-print("L_s of answering nobody is below 1e-5:", bool(paper_objective(*empty, **ruined).semantic < 1e-5))
-
-# %% [markdown]
-# **Wrong trimap values.** Values of 0, 128 and 255 (or 128/255) contain no 0.5, so $m_d$ is empty.
-# $\mathcal{L}_d$ is exactly 0 from the first step: a loss that is *exactly* zero is never good news.
-
-# %% tags=["nbval-check-output"]
-from_png = batch._asdict() | {"trimap": torch.where(batch.trimap == 0.5, 128 / 255, batch.trimap)}
-print(
-    "L_d:",
-    paper_objective(*empty, **from_png).detail.item(),
-    "| before it was 0:",
-    constant(0.0).detail.item() == 0,
-)
-
-# %% [markdown]
-# **Batch statistics at batch 1.** In training mode, batch norm uses the batch's own mean and variance. With one
-# picture of 32 × 32 the deepest map is 1 × 1: one value a channel, no variance. PyTorch refuses.
-# With one *larger* picture it does not refuse, and the statistics are those of a single photograph, which is worse:
-# nobody complains, and results in evaluation mode are poor.
-
-# %% tags=["nbval-check-output"]
-try:
-    MODNet().train()(torch.zeros(1, 3, 32, 32))
-except ValueError as error:
-    print(str(error).split(",")[0])
-
-# %% [markdown]
-# **The wrong mode.** The same weights answer differently in `train()` and `eval()`. A matte computed in training mode
-# depends on the other pictures of the batch. `Matter` always switches to evaluation mode.
-
-# %% tags=["nbval-check-output"]
-probe = build_network(profile).to(device)
-probe.load_state_dict(network.state_dict())
-with torch.no_grad():
-    alone, together = (probe.train()(batch.image[:count]).alpha[0] for count in (1, 4))
-    quiet_alone, quiet_together = (probe.eval()(batch.image[:count]).alpha[0] for count in (1, 4))
-print("train(): company changes the matte:", not torch.allclose(alone, together, atol=1e-2))
-print("eval(): company changes the matte:", not torch.allclose(quiet_alone, quiet_together, atol=1e-2))
-
-# %% [markdown]
-# ## 10. What the paper's run would cost here
-#
-# The cost of a step is close to proportional to the number of pixels: batch × height × width.
-# From the fastest step of section 5 follows an estimate for 112,500 steps of 16 pictures at 512².
-# It is rough: small pictures use a machine less well than large ones, and the stored number belongs to whatever machine
-# built this notebook.
 
 # %%
-stage = config.stages[0]
-seconds = min(line["seconds"] for line in history if line["step"] <= stage.steps)
-pixels = stage.batch_size * stage.image_size**2
-days = seconds / pixels * 16 * 512**2 * paper.steps / 86_400
-print(
-    f"{seconds:.2f} s for {stage.batch_size} pictures at {stage.image_size}: about {days:,.0f} days for the paper's run"
+def short_run(change=lambda batch: batch, pictures=4, rate=5e-4, freeze=False, steps=10):
+    """Fine-tune the shipped network for a few steps; its losses, and its matte of a held-out picture."""
+    tuned = load_checkpoint(paths.PRETRAINED)
+    optimizer, losses = torch.optim.AdamW(tuned.parameters(), rate), []
+    for step in range(steps):
+        tuned.train()
+        if freeze:
+            loop.freeze_norms(tuned)
+        part = change(assemble(collate([dataset[4 * step + n, size] for n in range(pictures)])))
+        loss = paper_objective(*tuned(part.image), **part._asdict())
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+        losses.append([term.item() for term in loss])
+    return np.array(losses), Matter(tuned, short_side=size, device="cpu").alpha(sample.image)
+
+
+# %%
+runs = {
+    "nothing wrong": short_run(),
+    "batch of 1": short_run(pictures=1),
+    "batch of 1,\nnorms frozen": short_run(pictures=1, freeze=True),
+    "alpha / 255 twice": short_run(lambda b: b._replace(true_alpha=b.true_alpha / 255)),
+    "trimap of 0–255": short_run(lambda b: b._replace(trimap=b.trimap * 255)),
+    "rate 0.1": short_run(rate=0.1),
+}
+
+# %%
+figure, axes = plt.subplots(2, len(runs), figsize=(11, 4), layout="constrained", height_ratios=(1, 1.2))
+for (curve, matte), name, (above, below) in zip(runs.values(), runs, axes.T, strict=True):
+    above.plot(curve[:, 2], label=r"$\mathcal{L}_\alpha$")
+    above.plot(curve[:, 1], "--", label=r"$\mathcal{L}_d$")
+    above.set_title(name, fontsize=9)
+    above.set(ylim=(0, 0.6), xlabel="step")
+    below.imshow(matte, cmap="gray", vmin=0, vmax=1)
+    below.axis("off")
+_ = axes[0, 0].legend(fontsize=8), axes[0, 0].set_ylabel("loss")
+_ = figure.supxlabel(
+    "Below: the matte of a held-out picture afterwards. Only three curves look bad.", fontsize=9
 )
 
+# %% tags=["nbval-check-output"]
+matte_loss = {
+    name.split(",")[0] + "*" * ("frozen" in name): curve[:, 2].mean() for name, (curve, _) in runs.items()
+}
+print(
+    "batch of 1: more than 1.5 times the loss with frozen norms:",
+    matte_loss["batch of 1"] > 1.5 * matte_loss["batch of 1*"],
+)
+black = runs["alpha / 255 twice"]
+print(
+    "alpha / 255 twice: the loss falls below a third:",
+    bool(black[0][-1, 2] < black[0][0, 2] / 3 or black[0][-1, 3] < black[0][0, 3] / 2),
+)
+print("alpha / 255 twice: the person fades:", bool(black[1].mean() < 0.75 * runs["nothing wrong"][1].mean()))
+print("trimap of 0–255: every L_d is exactly", runs["trimap of 0–255"][0][:, 1].max())
+print("rate 0.1: spread of the matte below 0.01:", bool(runs["rate 0.1"][1].std() < 0.01))
+
 # %% [markdown]
-# That is why the shipped checkpoint has a smaller recipe, and why its numbers are not the paper's.
-# On a CUDA device the same call runs there, with `mixed_precision: bf16` in the profile; nothing in the code changes.
+# | mistake | symptom | why | cure |
+# |---|---|---|---|
+# | **batch statistics at batch 1** | training loss high and jumpy, yet `eval()` looks different; later, holes in bodies | batch norm takes mean and variance of a single photograph, and another photograph has others | batches of 8 and more, or `freeze_norm: true` when you fine-tune; `accumulate` does not help, its pieces are small |
+# | **alpha divided by 255 twice** | the loss falls wonderfully, mattes turn black | the largest target is 0.004, so "nobody" is nearly right | print `true_alpha.max()`: it must be 1 |
+# | **trimap at the wrong scale** | $\mathcal{L}_d$ is *exactly* 0 | 0, 128 and 255 contain no 0.5, so $m_d$ is empty | print `trimap.unique()`: it must be 0, 0.5, 1 |
+# | **learning rate too high** | one jump, then a matte that is the same everywhere, or NaN | one step throws the weights where every sigmoid is flat | divide by ten until the first hundred steps fall; warm up; clip |
+# | **backbone not pre-trained** | semantic loss falls slowly, people in pieces | S has to learn what a person is from a few thousand mattes | section 7; at least ImageNet weights |
 #
-# Two things of the paper are missing here.
+# The loop stops by itself at a loss that is not finite, and when the matte has been flat for a hundred steps; it names
+# the step and the samples. The other three it cannot see: a black matte with a small loss is what it was asked for.
+
+# %% [markdown]
+# ## 11. Faster, and on more machines
 #
-# > We use MobileNetV2 pre-trained on the Supervisely Person Segmentation (SPS) (supervise.ly 2018) dataset as the
-# > backbone of all trimap-free models.
-# >
-# > — section "Results on AMD and PPM-100"
-#
-# We do not have that data set: profiles other than smoke begin with ImageNet weights. And the 3,000 foregrounds are
-# private.
+# A step moves the same numbers through the same layers however it is written; what differs is how many bytes and how
+# much arithmetic that takes. The table was recorded by `benchmarks/training.py` in one run: the network and the losses
+# as released in a plain float32 loop, then one change after another.
+
+# %%
+bench = json.loads((paths.RESULTS / "training_benchmark.json").read_text(encoding="utf-8"))
+print(f"{bench['device']}, {bench['size']} x {bench['size']}, batches of {bench['batch']}, {bench['date']}")
+for line in bench["lines"]:
+    print(f"{line['label']:36s} {line['rate']:6.2f} images/s  {line['peak']:5.2f} GiB")
+rates = {line["label"]: line["rate"] for line in bench["lines"]}
+images = paper.steps * paper.stages[0].batch_size
+days = images / rates["modnet_lib's loop"] * (512 / bench["size"]) ** 2 / 86_400
+print(f"The paper trains on {images:,} images; at this rate that takes {days:.0f} days on {bench['device']}.")
+
+# %% [markdown]
+# **More processes.** `torchrun --nproc_per_node 4 -m modnet_lib.cli train full --folder runs/full` shares every batch
+# among four processes. Each computes the gradient of its part; the parts are averaged, so that the step is that of the
+# whole batch: a test holds two processes to the curve of one, to a ten-thousandth.
+# **Predict.** What has to travel between the machines in each step? One number for each weight:
+# 3.37 million × 4 bytes = 13.5 MB, whatever the size of the pictures. Inside a computer that is a fraction of a
+# millisecond; through a 10 Gbit/s cable 22 ms, more than a GPU needs to compute a small step.
+# `CONTRIBUTING.md` has the table for 1, 4 and 8 GPUs.
 #
 # In the table below, the validation numbers of a smoke run belong to a network that has hardly begun. They are recorded
 # to notice when the loop breaks, not to be admired.

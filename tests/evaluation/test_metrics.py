@@ -9,7 +9,7 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError
 from torchmetrics.classification import BinaryJaccardIndex
 
 from modnet_lib.evaluation.benchmark import Record, evaluate, mean_errors
-from modnet_lib.evaluation.metrics import METRICS, iou, mad, mse
+from modnet_lib.evaluation.metrics import METRICS, errors_by_region, iou, mad, mse
 
 
 @pytest.fixture
@@ -85,3 +85,16 @@ def test_the_mean_of_nothing_is_an_error() -> None:
         "mad": 2.0,
         "iou": 0.5,
     }
+
+
+def test_regions_add_up_to_the_whole() -> None:
+    rng = np.random.default_rng(3)
+    alpha, truth = rng.random((20, 30)), rng.random((20, 30))
+    trimap = rng.choice([0.0, 0.5, 1.0], (20, 30))
+    parts = errors_by_region(alpha, truth, trimap)
+    assert sum(parts.values()) == pytest.approx(mad(alpha, truth))
+    expected = sum(
+        abs(alpha[i, j] - truth[i, j]) for i in range(20) for j in range(30) if trimap[i, j] == 0.5
+    )
+    assert parts["band"] == pytest.approx(expected / 600)
+    assert errors_by_region(truth, truth, trimap) == {"inside": 0, "band": 0, "outside": 0}

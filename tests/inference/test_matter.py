@@ -165,8 +165,6 @@ def test_a_checkpoint_is_read(matter, picture, tmp_path) -> None:
 
 
 def test_networks_and_sizes_that_do_not_fit_are_refused(matter) -> None:
-    with pytest.raises(ValueError, match="trimap"):
-        Matter(MODNet(backbone=TINY, trimap_input=True))
     with pytest.raises(ValueError, match="short_side"):
         Matter(matter.network, short_side=31)
 

@@ -241,3 +241,45 @@ def test_stopping_adds_no_validation(tiny_network, dataset, tmp_path) -> None:
             cpu=True,
         )
     assert [record.get("seen") for record in history] == [None, None, 1.0, 1.0]
+
+
+def test_tensorboard_shows_what_the_metrics_say_also_after_a_cut(tiny_network, dataset, tmp_path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = config(4, learning_rate=1e-3, tensorboard=True, checkpoint_every=2)
+    for stop in (2, None):
+        history = train(tiny_network, dataset, settings, tmp_path, stop_after=stop, cpu=True)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for name in ("loss", "detail", "learning_rate"):
+        shown = [(event.step, event.value) for event in events.Scalars(name)]
+        assert shown == [(record["step"], pytest.approx(record[name], rel=1e-6)) for record in history]
+
+
+@pytest.mark.slow  # compiles
+def test_compiled_training_follows_the_plain_one(dataset, tmp_path) -> None:
+    histories, states = {}, {}
+    for compiled in (False, True):
+        torch.manual_seed(5)
+        network = MODNet(backbone="mobilenetv3_small_050")
+        settings = config(3, learning_rate=1e-3, compile=compiled, ema=0.5)
+        folder = tmp_path / str(compiled)
+        histories[compiled] = train(network, dataset, settings, folder, cpu=True)
+        states[compiled] = network.state_dict()
+        assert set(torch.load(folder / "state.pt", weights_only=True)["network"]) == set(states[compiled])
+    for plain, fast in zip(histories[False], histories[True], strict=True):
+        assert fast["loss"] == pytest.approx(plain["loss"], rel=1e-3)
+    for name, value in states[False].items():
+        torch.testing.assert_close(states[True][name], value, rtol=1e-2, atol=2e-3, msg=name)
+
+
+def test_loss_weights_decide_what_is_learnt(tiny_network, dataset, tmp_path) -> None:
+    before = copy.deepcopy(tiny_network.state_dict())
+    settings = config(2, learning_rate=1e-2, loss_weights=(0.0, 0.0, 1.0))
+    history = train(tiny_network, dataset, settings, tmp_path, cpu=True)
+    assert history[0]["loss"] == pytest.approx(history[0]["matte"])
+    after = tiny_network.state_dict()
+    for head in ("semantic_branch.head", "detail_branch.head"):  # nothing asks them
+        assert torch.equal(before[f"{head}.weight"], after[f"{head}.weight"])
+    assert not torch.equal(before["fusion_branch.head.weight"], after["fusion_branch.head.weight"])
+    with pytest.raises(ValueError, match="lambda_s, lambda_d, lambda_alpha"):
+        config(2, loss_weights=(1.0, 1.0))

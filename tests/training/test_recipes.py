@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from modnet_lib.evaluation.benchmark import evaluate, trimap_of
 from modnet_lib.inference import Matter
-from modnet_lib.network import create_backbone, load_checkpoint, save_checkpoint
+from modnet_lib.data.loaders import assemble, collate, mask_data
+from modnet_lib.network import Segmenter, create_backbone, load_backbone, load_checkpoint, save_checkpoint
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
-from modnet_lib.training.recipes import build_network, measure, supervised, validation_data
+from modnet_lib.training.recipes import RECIPES, build_network, measure, pretraining, run, validation_data, with_trimap
 
 PROFILE = Profile(
     name="micro",
@@ -34,7 +36,7 @@ def same(first, second) -> bool:
 
 def test_supervised_training_end_to_end(without_data) -> None:
     folder = without_data / "run"
-    network = supervised(PROFILE, folder)
+    network = run(PROFILE, folder)
     assert Profile.load(folder / "recipe.yaml") == PROFILE
     loaded = load_checkpoint(folder / "modnet.safetensors")
     assert same(loaded.state_dict(), network.state_dict())
@@ -53,17 +55,17 @@ def test_supervised_training_end_to_end(without_data) -> None:
     assert Image.open(folder / "validation.png").size == (3 * 192, 256)
     # a second call finds everything done
     written = (folder / "state.pt").stat().st_mtime_ns
-    assert same(supervised(PROFILE, folder).state_dict(), network.state_dict())
+    assert same(run(PROFILE, folder).state_dict(), network.state_dict())
     assert (folder / "state.pt").stat().st_mtime_ns == written
 
 
 def test_an_interrupted_recipe_has_no_checkpoint_until_it_is_complete(without_data) -> None:
     folder = without_data / "run"
-    supervised(PROFILE, folder, stop_after=1)
+    run(PROFILE, folder, stop_after=1)
     assert (folder / "state.pt").is_file()
     assert not (folder / "modnet.safetensors").exists()
     (folder / "metrics.jsonl").unlink()  # the measurements may be lost, the training is not
-    supervised(PROFILE, folder)
+    run(PROFILE, folder)
     assert (folder / "modnet.safetensors").is_file()
 
 
@@ -101,3 +103,76 @@ def test_measuring_without_data_uses_procedural_portraits(without_data, tiny_net
     assert errors == result["mean"]
     assert 0 < errors["mad"] < 1
     json.dumps(result)
+
+
+MASKS = TrainingConfig(stages=(Stage(64, 2, 4),), learning_rate=1e-3, checkpoint_every=2)
+
+
+def test_pretraining_changes_the_backbone_that_matting_starts_from(without_data) -> None:
+    recipe = pretraining(dataclasses.replace(PROFILE, pretraining=MASKS))
+    assert recipe.training.objective == "segmentation"
+    network = run(recipe, without_data / "masks")
+    assert isinstance(network, Segmenter)
+    assert not same(network.backbone.state_dict(), build_network(recipe).backbone.state_dict())
+    file = without_data / "masks" / "backbone.safetensors"
+    assert same(load_backbone(file, PROFILE.backbone).state_dict(), network.backbone.state_dict())
+    start = build_network(dataclasses.replace(PROFILE, backbone_weights=str(file)))
+    assert same(network.backbone.state_dict(), start.semantic_branch.backbone.state_dict())
+    with pytest.raises(ValueError, match="'micro' has no part `pretraining`"):
+        pretraining(PROFILE)
+
+
+def test_a_run_is_started_again_by_its_own_file(without_data) -> None:
+    for name, derive in RECIPES.items():
+        recipe = derive(dataclasses.replace(PROFILE, pretraining=MASKS))
+        first, again = without_data / name, without_data / f"{name} again"
+        run(recipe, first)
+        assert "ablation" not in (first / "recipe.yaml").read_text()
+        run(Profile.load(first / "recipe.yaml"), again)
+        records = [
+            [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in file.open()]
+            for file in (first / "metrics.jsonl", again / "metrics.jsonl")
+        ]
+        assert records[0] == records[1]
+        assert records[0][-1]["step"] == recipe.training.steps
+
+
+def test_masks_come_from_any_data_set_of_the_manifest(without_data, monkeypatch, make_sample) -> None:
+    folder = without_data / "PPM-100"
+    for part in ("image", "matte"):
+        (folder / part).mkdir(parents=True)
+    for number in range(2):
+        sample = make_sample(number)
+        Image.fromarray(sample.image).save(folder / "image" / f"{number}.jpg", quality=95)
+        Image.fromarray(sample.alpha).save(folder / "matte" / f"{number}.jpg", quality=95)
+    monkeypatch.setenv("MODNET_DATA", str(without_data))
+    config = DataConfig(real=True, masks="ppm100")
+    dataset = mask_data(config, seed=0)
+    assert len(dataset) == 2
+    batch = assemble(collate([dataset[number, 64] for number in range(2)]))
+    assert set(batch.true_alpha.unique().tolist()) > {0.0, 1.0}
+    whole = dataset.foreground(0).cutout[..., 3]
+    assert set(whole.unique().tolist()) == {0, 255}  # a mask, cut at one half
+    assert (whole > 0).float().mean() == pytest.approx((make_sample(0).alpha >= 128).mean(), abs=0.01)
+    with pytest.raises(FileNotFoundError, match="Supervisely"):
+        mask_data(DataConfig(real=True, masks="sps"), seed=0)
+    assert len(mask_data(DataConfig(real=False, masks="ppm100", portraits=3, portrait_size=64), 0)) == 3
+
+
+def test_the_trimap_is_used_in_training_and_at_test(without_data) -> None:
+    network = run(with_trimap(PROFILE), without_data / "run")
+    assert network.config["trimap_input"]
+    matter = Matter(network, short_side=64, device="cpu")
+    ((name, sample),) = validation_data(PROFILE.data, 1)
+    trimap = trimap_of(sample.alpha / 255)
+    first, second = matter.alpha(sample.image, trimap), matter.alpha(sample.image, 1 - trimap)
+    assert np.abs(first - second).max() > 1e-3
+    (record,) = evaluate(matter.alpha, [(name, sample.image, sample.alpha)], with_trimap=True)
+    assert record.errors["mad"] == pytest.approx(np.abs(first - sample.alpha / 255).mean(), rel=1e-5)
+    measured = json.loads((without_data / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert measured["validation_mad"] == pytest.approx(record.errors["mad"], rel=1e-5)
+    for wrong in (None, trimap[:-1], trimap + 0.25):
+        with pytest.raises(ValueError, match="needs a trimap"):
+            matter.alpha(sample.image, wrong)
+    with pytest.raises(ValueError, match="without trimap_input"):
+        Matter(build_network(PROFILE), short_side=64, device="cpu").alpha(sample.image, trimap)
