@@ -104,14 +104,14 @@ def ablate(
     with _mistakes(FloatingPointError):
         result = ablation.run_grid(Profile.load(profile), folder, jobs=jobs)
     labels = {row: ablation.ROWS[row].label for row in result["errors"]}
-    rows = Table("row", "MSE", "MAD", title=f"{result['data']}, {len(result['seeds'])} seeds")
+    rows, values = Table("row", "MSE", "MAD"), result["values"]
     for row, label in labels.items():
-        rows.add_row(label, *(f"{ablation.mean_error(result, row, metric):.4f}" for metric in ("mse", "mad")))
+        rows.add_row(label, f"{values[f'mse_{row}']:.4f}", f"{values[f'mad_{row}']:.4f}")
     changes = Table("from", "to", "change of MAD", "95 % interval")
     for one in ablation.compare(result, "mad"):
         ends = f"{one.change.low:+.4f} to {one.change.high:+.4f}"
         changes.add_row(labels[one.before], labels[one.after], f"{one.change.mean:+.4f}", ends)
-    console.print(rows, changes)
+    console.print(rows, changes, result["provenance"])
 
 
 @app.command()

@@ -113,6 +113,50 @@ def test_train_and_evaluate(call, without_data, tmp_path) -> None:
     assert f"{result['mean']['mad']:.4f}" in output
 
 
+def test_masks_first_then_mattes(call, without_data, tmp_path) -> None:
+    steps = TrainingConfig(stages=(Stage(64, 2, 1),), learning_rate=1e-3)
+    profile = Profile(
+        name="micro",
+        backbone="mobilenetv3_small_050",
+        validation=0,
+        data=DataConfig(portraits=1, portrait_size=64, scenes=1),
+        training=steps,
+        pretraining=dataclasses.replace(steps, objective="segmentation"),
+    )
+    (tmp_path / "recipe.yaml").write_text(profile.to_yaml())
+    common = ("train", tmp_path / "recipe.yaml", "--folder")
+    assert call(*common, tmp_path / "masks", "--recipe", "pretraining")[0] == 0
+    backbone = tmp_path / "masks" / "backbone.safetensors"
+    code, output = call(*common, tmp_path / "mattes", "--backbone-weights", backbone)
+    assert code == 0, output
+    assert Profile.load(tmp_path / "mattes" / "recipe.yaml").backbone_weights == str(backbone)
+    code, output = call(*common, tmp_path / "none", "--recipe", "magic")
+    assert code == 1
+    assert "pretraining" in output
+
+
+def test_ablate_prints_the_table_and_its_differences(call, monkeypatch, tmp_path) -> None:
+    mad = {"none": [[0.2, 0.3], [0.2, 0.3]], "semantic": [[0.1, 0.2], [0.1, 0.2]]}
+    values = {"mad_none": 0.25, "mad_semantic": 0.15, "mse_none": 0.0251, "mse_semantic": 0.0152}
+    result = {
+        "errors": {row: {"mad": one} for row, one in mad.items()},
+        "values": values,
+        "provenance": "two pictures",
+    }
+    asked = {}
+
+    def run_grid(profile, folder, jobs):
+        asked.update(profile=profile.name, folder=folder, jobs=jobs)
+        return result
+
+    monkeypatch.setattr("modnet_lib.training.ablation.run_grid", run_grid)
+    code, output = call("ablate", "smoke", "--folder", tmp_path, "--jobs", 2)
+    assert code == 0
+    assert asked == {"profile": "smoke", "folder": tmp_path, "jobs": 2}
+    for expected in ("0.0251", "0.1500", "-0.1000 to -0.1000", "+ L_s", "two pictures"):
+        assert expected in output
+
+
 def test_pictures_of_the_same_name_do_not_overwrite_each_other(call, checkpoint, tmp_path) -> None:
     code, text = call("matte", "a/x.jpg", "b/x.png", "--folder", tmp_path / "out", "--checkpoint", checkpoint)
     assert code == 1

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -158,8 +159,8 @@ def run_grid(
 
     Returns
     -------
-    What ``result.json`` holds: ``errors`` by row and metric as (seeds, pictures), ``cost`` by row, ``pictures``,
-    ``seeds``, ``profile``, ``data``, ``short_side``, ``device``, ``commit``.
+    What ``result.json`` holds: ``errors`` by row and metric as (seeds, pictures), their means as ``values``
+    (``"mse_easpp"``), ``cost`` by row, ``pictures``, ``seeds``, ``profile``, ``provenance``.
     """
     folder, rows = Path(folder), list(rows or ROWS)
     folder.mkdir(parents=True, exist_ok=True)
@@ -175,29 +176,39 @@ def run_grid(
         for row, seed in tqdm(todo, "runs", disable=None):
             work(row, seed)
     measured = {row: [_read(folder / f"{row}-{seed}" / "errors.json") for seed in seeds] for row in rows}
-    first = measured[rows[0]][0]
-    real = profile.data.real and "ccp" in training_sources()
-    chosen = recipe(profile, rows[0], seeds[0], folder)
+    metrics, pictures = measured[rows[0]][0]["errors"], measured[rows[0]][0]["pictures"]
+    errors = {
+        row: {metric: [one["errors"][metric] for one in runs] for metric in metrics}
+        for row, runs in measured.items()
+    }
+    costs = {context: cost(profile, context) for context in {ROWS[row].context for row in rows}}
     result = {
         "profile": profile.name,
-        "data": "Clothing-Co-Parsing, validation photographs (pseudo-mattes)" if real else "drawn people",
-        "short_side": _short_side(chosen),
-        "steps": chosen.training.steps,
-        "batch_size": chosen.training.stages[0].batch_size,
-        "pretraining_steps": profile.pretraining.steps if profile.pretraining else 0,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        "commit": current_commit(),
+        "provenance": _provenance(profile, recipe(profile, rows[0], seeds[0], folder), len(pictures)),
         "seeds": seeds,
-        "pictures": first["pictures"],
-        "errors": {
-            row: {metric: [one["errors"][metric] for one in runs] for metric in first["errors"]}
-            for row, runs in measured.items()
+        "pictures": pictures,
+        "values": {
+            f"{metric}_{row}": float(np.mean(errors[row][metric])) for row in rows for metric in metrics
         },
-        "cost": {row: cost(profile, ROWS[row].context) for row in rows},
+        "errors": errors,
+        "cost": {row: costs[ROWS[row].context] for row in rows},
     }
     write_atomically(folder / RESULT, lambda temporary: temporary.write_text(json.dumps(_rounded(result))))
     draw_mattes(folder, rows, seeds[0])
     return _read(folder / RESULT)
+
+
+def _provenance(profile: Profile, chosen: Profile, pictures: int) -> str:
+    """A sentence on a grid: training, data, measurement, device, commit, date."""
+    stage, real = chosen.training.stages[0], profile.data.real and "ccp" in training_sources()
+    before = profile.pretraining.steps if profile.pretraining else 0
+    measured = "validation photographs of Clothing-Co-Parsing (pseudo-mattes)" if real else "drawn people"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return (
+        f"{chosen.training.steps} steps of {stage.batch_size} pictures at {stage.image_size} x {stage.image_size}, "
+        f"{before} of pre-training, {profile.seeds} seeds from {profile.seed}; errors on {pictures} {measured}, "
+        f"short side {_short_side(chosen)}; {device}, commit {current_commit()}, {date.today()}"
+    )
 
 
 def cost(profile: Profile, context: Context, size: int = 512) -> dict[str, float]:
@@ -252,11 +263,6 @@ class Summary(NamedTuple):
     change: Difference
 
 
-def mean_error(result: dict[str, Any], row: str, metric: str) -> float:
-    """Mean over seeds and pictures."""
-    return float(np.mean(result["errors"][row][metric]))
-
-
 def compare(result: dict[str, Any], metric: str) -> list[Summary]:
     """Every comparison of `COMPARISONS` whose rows were run, in one metric.
 
@@ -273,7 +279,7 @@ def compare(result: dict[str, Any], metric: str) -> list[Summary]:
             before,
             after,
             metric,
-            (mean_error(result, before, metric), mean_error(result, after, metric)),
+            (result["values"][f"{metric}_{before}"], result["values"][f"{metric}_{after}"]),
             paired_difference(np.array(errors[before][metric]), np.array(errors[after][metric])),
         )
         for before, after in COMPARISONS

@@ -16,7 +16,15 @@ from modnet_lib.inference import Matter
 from modnet_lib.data.loaders import assemble, collate, mask_data
 from modnet_lib.network import Segmenter, create_backbone, load_backbone, load_checkpoint, save_checkpoint
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
-from modnet_lib.training.recipes import RECIPES, build_network, measure, pretraining, run, validation_data, with_trimap
+from modnet_lib.training.recipes import (
+    RECIPES,
+    build_network,
+    measure,
+    pretraining,
+    run,
+    validation_data,
+    with_trimap,
+)
 
 PROFILE = Profile(
     name="micro",
