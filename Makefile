@@ -53,6 +53,7 @@ book: reproduce ## The series as HTML pages: runs/<profile>/index.html
 
 bench: setup ## Side-by-side timings
 	$(BIN)/python benchmarks/network.py
+	$(BIN)/python benchmarks/training.py
 
 lock: setup ## Resolve requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \

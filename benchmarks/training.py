@@ -5,7 +5,8 @@
 Every line has a process of its own, so that its peak memory is its own. The first lines time the step alone (forward,
 losses, backward, SGD) on one ready batch; the last two time the whole loop, samples included: Pillow, NumPy and float32
 beside `modnet_lib.training.loop.train`. Below stands what the fastest step takes beside the floor that its arithmetic
-and its memory traffic set on this machine, and what the paper's schedule costs at the measured rate.
+and its memory traffic set on this machine, and what the paper's schedule costs at the measured rate on one device and
+on several.
 """
 
 import datetime
@@ -33,6 +34,7 @@ from modnet_lib.data.loaders import CompositionDataset, MattingBatch
 from modnet_lib.data.portraits import render_composite
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.network import MODNet
+from modnet_lib.network.cost import count_parameters
 from modnet_lib.network.modnet import Variant
 from modnet_lib.objectives import OBJECTIVES
 from modnet_lib.profiles import Profile, Stage, TrainingConfig
@@ -217,6 +219,31 @@ def limits() -> dict[str, float]:
     return {"flops": best[0], "bytes": best[1]}
 
 
+def schedule(rate: float, size: int) -> Table:
+    """What the paper's schedule takes on several devices like this one, from the measured images a second.
+
+    Each device has the paper's batch to itself, and there are fewer steps. Between two steps the gradients (float32)
+    travel once around a ring of the devices; that the exchange overlaps with the backward pass is not counted on.
+    """
+    paper = Profile.load("paper").training.stages[0]
+    step = paper.batch_size / rate * (paper.image_size / size) ** 2
+    gradients = 4 * count_parameters(MODNet())
+    table = Table("devices", "link, GB/s", "step, ms", "exchange, ms", "efficiency", "hours")
+    table.title = f"The paper's schedule, {paper.steps * paper.batch_size:,} images at {paper.image_size}"
+    for devices, link in ((1, None), (4, 25.0), (8, 25.0), (16, 1.25)):
+        exchange = 2 * (devices - 1) / devices * gradients / (link * 1e9) if link else 0.0
+        hours = paper.steps / devices * (step + exchange) / 3600
+        numbers = (1000 * step, 1000 * exchange)
+        table.add_row(
+            str(devices),
+            f"{link:g}" if link else "–",
+            *(f"{number:,.1f}" for number in numbers),
+            f"{step / (step + exchange):.1%}",
+            f"{hours:,.1f}",
+        )
+    return table
+
+
 def alone(work: Any, *arguments: Any) -> Any:
     """Run in a fresh process."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -256,12 +283,7 @@ def main(
         f"{fastest['bytes'] / 1e9:.1f} GB at least {1000 * floors['bytes']:.0f} ms at {most['bytes'] / 1e9:.0f} GB/s: "
         f"{taken / max(floors.values()):.1f} times the larger of the two."
     )
-    paper = Profile.load("paper").training.stages[0]
-    images = paper.steps * paper.batch_size
-    days = images / results[-1]["rate"] * (paper.image_size / size) ** 2 / 86_400
-    console.print(
-        f"The paper's schedule, {images:,} images at {paper.image_size}: {days:.1f} days on one of these."
-    )
+    console.print(schedule(results[-1]["rate"], size))
     if output:
         lines = [{"label": w.label, **r} for w, r in zip(chosen, results, strict=True)]
         content = {"device": device, "torch": torch.__version__, "size": size, "batch": batch, "lines": lines}

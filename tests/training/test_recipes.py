@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from modnet_lib.data.loaders import assemble, collate, mask_data
 from modnet_lib.evaluation.benchmark import evaluate, trimap_of
 from modnet_lib.inference import Matter
-from modnet_lib.data.loaders import assemble, collate, mask_data
 from modnet_lib.network import Segmenter, create_backbone, load_backbone, load_checkpoint, save_checkpoint
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
 from modnet_lib.training.recipes import (
