@@ -251,9 +251,9 @@ def _read_parts(item: Item) -> tuple[dict[str, np.ndarray], list[Exception]]:
 
 def _read_file(role: str, file: Path) -> dict[str, np.ndarray]:
     if role in ("alpha", "trimap"):
-        return {role: _read_grey(file)}
+        return {role: read_matte(file)}
     if role == "mask":
-        grey = _read_grey(file)
+        grey = read_matte(file)
         return {role: grey >= 128 if grey.max() > 1 else grey > 0}
     if role == "label":
         return read_label(file)
@@ -277,8 +277,14 @@ def _open(file: Path) -> Image.Image:
         raise ValueError(f"{file} is damaged or no picture: {error}") from error
 
 
-def _read_grey(file: Path) -> np.ndarray:
-    """(H, W) uint8: one channel of any depth, or three that are the same but for JPEG's noise."""
+def read_matte(file: Path) -> np.ndarray:
+    """(H, W) uint8: one channel of any depth, or three that are the same but for JPEG's noise.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, or it is damaged or coloured.
+    """
     opened = _open(file)
     if opened.mode.startswith("I") or opened.mode == "F":
         return read_image(opened)[..., 0]  # scales 16 bits

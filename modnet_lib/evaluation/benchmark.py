@@ -1,30 +1,81 @@
 """The protocol: short side to 512, matte back to the picture's own size, errors over the whole picture."""
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+import csv
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
+import cv2
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
+from modnet_lib.data.benchmarks import BENCHMARKS, Labelled, Reader, benchmark
+from modnet_lib.data.sources import PICTURES, read_matte
 from modnet_lib.data.trimaps import band_size, trimap_from_alpha
+from modnet_lib.data.workers import worker_pool
 from modnet_lib.evaluation.metrics import METRICS, errors_by_region
+from modnet_lib.inference import Matter
+
+STILL = ("mse", "mad", "sad", "grad", "conn")
+QUICK = ("mse", "mad", "iou")
+Model = Matter | Callable[[np.ndarray], np.ndarray] | Path
 
 
-class Record(NamedTuple):
-    """One picture's errors."""
+@dataclass(frozen=True)
+class Record:
+    """One picture's errors; with what is known of the picture, and the seconds that its matte took."""
 
     name: str
     errors: dict[str, float]
+    strata: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How pictures are measured.
+
+    Attributes
+    ----------
+    resize
+        ``"short_side"``: the shorter side becomes `side`, proportions stay (the paper). ``"squash"``: `side` x `side`,
+        as many repositories do.
+    side
+        Pixels, of the network's input.
+    region
+        ``"whole"``: every pixel of the original size (the paper). ``"unknown"``: the band of the truth's trimap.
+    metrics
+        Keys of `modnet_lib.evaluation.metrics.METRICS`.
+    """
+
+    resize: Literal["short_side", "squash"] = "short_side"
+    side: int = 512
+    region: Literal["whole", "unknown"] = "whole"
+    metrics: tuple[str, ...] = STILL
+
+
+PROTOCOLS = {
+    "paper": Protocol(),
+    "squash": Protocol(resize="squash"),
+    "unknown": Protocol(region="unknown"),
+}
 
 
 def evaluate(
     alpha: Callable[..., np.ndarray],
     pictures: Iterable[tuple[str, np.ndarray, np.ndarray]],
     *,
+    metrics: Sequence[str] = QUICK,
     with_trimap: bool = False,
     regions: bool = False,
 ) -> list[Record]:
-    """Measure a matting function on labelled pictures.
+    """Measure a matting function on labelled pictures in memory.
 
     Parameters
     ----------
@@ -32,6 +83,8 @@ def evaluate(
         A picture to its matte at the picture's size, for instance ``matter.alpha``.
     pictures
         Name, image (H, W, 3) uint8, and true alpha (H, W), uint8 or float in [0, 1].
+    metrics
+        Keys of `modnet_lib.evaluation.metrics.METRICS`.
     with_trimap
         `alpha` also takes the trimap of the truth: dilated and eroded by 30 pixels for a person of 512.
     regions
@@ -40,18 +93,37 @@ def evaluate(
     Returns
     -------
     A record for each picture, in order.
+
+    Raises
+    ------
+    ValueError
+        Naming the picture, if a matte has another size, or values that are not finite or outside of [0, 1].
     """
-    records = []
+    protocol, records = Protocol(metrics=tuple(metrics)), []
     for name, image, truth in pictures:
-        if truth.dtype == np.uint8:
-            truth = truth / 255.0
-        trimap = trimap_of(truth) if with_trimap or regions else None
-        matte = alpha(image, trimap) if with_trimap else alpha(image)
-        errors = {key: metric(matte, truth) for key, metric in METRICS.items()}
-        if regions and trimap is not None:
-            errors |= errors_by_region(matte, truth, trimap)
+        given = (trimap_of(_unit(truth)),) if with_trimap else ()
+        errors = _errors(name, alpha(image, *given), truth, protocol, regions)
         records.append(Record(name, errors))
     return records
+
+
+def _errors(
+    name: str, matte: np.ndarray, truth: np.ndarray, protocol: Protocol, regions: bool = False
+) -> dict[str, float]:
+    truth = _unit(truth)
+    trimap = trimap_of(truth) if regions or protocol.region == "unknown" else None
+    region = trimap == 0.5 if trimap is not None and protocol.region == "unknown" else None
+    try:
+        errors = {key: METRICS[key](matte, truth, region) for key in protocol.metrics}
+        if regions and trimap is not None:
+            errors |= errors_by_region(matte, truth, trimap)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return errors
+
+
+def _unit(matte: np.ndarray) -> np.ndarray:
+    return matte / 255.0 if matte.dtype == np.uint8 else matte
 
 
 def trimap_of(truth: np.ndarray) -> np.ndarray:
@@ -60,8 +132,246 @@ def trimap_of(truth: np.ndarray) -> np.ndarray:
     return trimap_from_alpha(alpha, band_size(alpha))[0, 0].numpy()
 
 
-def mean_errors(records: list[Record]) -> dict[str, float]:
+def mean_errors(records: Sequence[Record]) -> dict[str, float]:
     """Mean over pictures of every metric; raises `ValueError` if there are no records."""
     if not records:
         raise ValueError("no pictures were evaluated")
     return {key: float(np.mean([record.errors[key] for record in records])) for key in records[0].errors}
+
+
+def worst_first(records: Iterable[Record], metric: str = "mad") -> list[Record]:
+    """The records, the largest error first."""
+    return sorted(records, key=lambda record: -record.errors[metric])
+
+
+def by_stratum(records: Sequence[Record], parts: int = 3) -> dict[str, dict[str, list[Record]]]:
+    """Records by what is known of their pictures: stratum, value, records.
+
+    Numbers with many values, such as the share of the picture that the person fills, are cut into `parts` of equal
+    size; a part is named by its ends.
+    """
+    values: dict[str, list[tuple[str, Record]]] = defaultdict(list)
+    for record in records:
+        for key, value in record.strata.items():
+            values[key].append((value, record))
+    result = {}
+    for key, pairs in values.items():
+        if len({value for value, _ in pairs}) > 8:
+            try:
+                pairs.sort(key=lambda pair: float(pair[0]))
+            except ValueError:
+                continue  # a name for each picture is no stratum
+            cut = [pairs[len(pairs) * k // parts : len(pairs) * (k + 1) // parts] for k in range(parts)]
+            groups = {f"{part[0][0]} to {part[-1][0]}": [r for _, r in part] for part in cut if part}
+        else:
+            names = sorted({value for value, _ in pairs})
+            groups = {name: [r for value, r in pairs if value == name] for name in names}
+        result[key] = groups
+    return result
+
+
+def describe(image: np.ndarray, truth: np.ndarray) -> dict[str, str]:
+    """What makes a picture hard, from the picture and its true matte.
+
+    Parameters
+    ----------
+    image, truth
+        (H, W, 3) uint8 and (H, W) uint8.
+
+    Returns
+    -------
+    ``person`` and ``soft``: shares of the picture that the person fills, and that are neither 0 nor 1 (hair);
+    ``contrast``: distance of the mean colours on both sides of the border, 0 to 1.
+    """
+    alpha = _unit(truth)
+    band = (trimap_of(alpha) == 0.5).astype(np.uint8)
+    width = max(3, round(float(np.sqrt(alpha.size)) / 40))
+    near = cv2.dilate(band, np.ones((width, width), np.uint8)) > 0
+    sides = [image[near & side] / 255 for side in (alpha > 0.95, alpha < 0.05)]
+    found = all(len(side) for side in sides)
+    contrast = float(np.linalg.norm(np.subtract(*(side.mean(axis=0) for side in sides)))) if found else 0.0
+    return {
+        "person": f"{(alpha > 0.5).mean():.3f}",
+        "soft": f"{((alpha > 0.02) & (alpha < 0.98)).mean():.4f}",
+        "contrast": f"{contrast / np.sqrt(3):.3f}",
+    }
+
+
+def run_benchmark(
+    model: Model,
+    name: str,
+    *,
+    label: str = "",
+    protocol: Protocol | None = None,
+    root: str | Path | None = None,
+    count: int | None = None,
+    output: str | Path | None = None,
+    processes: int = 1,
+    batch_size: int = 1,
+    show_progress: bool = True,
+) -> list[Record]:
+    """Measure a model on a benchmark.
+
+    Parameters
+    ----------
+    model
+        A `Matter` (brought to the protocol's size; given the truth's trimap if its network takes one), any function
+        from a picture (H, W, 3) uint8 to its matte (H, W) in [0, 1], or a folder of mattes named like the pictures.
+    name, root, count
+        See `modnet_lib.data.benchmarks.benchmark`.
+    label
+        Names the model; a run is only continued with the same one.
+    protocol
+        The paper's if ``None``.
+    output
+        A CSV file: a line for each picture, written as soon as it is measured; pictures that are in it already are
+        not measured again. Beside it ``.json`` says what was measured how.
+    processes
+        That compute metrics beside the model; 1 computes them in between.
+    batch_size
+        Pictures that a `Matter` sees at once, if they have the same size; the numbers stay the same.
+    show_progress
+        Whether to show a bar.
+
+    Returns
+    -------
+    A record for each picture, in the order of the benchmark.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        For unknown names, missing data, a folder whose mattes do not fit (all of them are named), a matte that is no
+        matte, or an `output` of another run.
+    """
+    protocol, readers = protocol or Protocol(), benchmark(name, root, count)
+    done = _continue(output, {"benchmark": name, "model": label, "protocol": asdict(protocol)})
+    predict = _predictor(model, protocol, readers)
+    todo = [key for key in readers if key not in done]
+    with tqdm(total=len(readers), initial=len(readers) - len(todo), disable=not show_progress) as bar:
+        bar.set_description(BENCHMARKS[name].title)
+        for record in _measure(predict, {key: readers[key] for key in todo}, protocol, processes, batch_size):
+            done[record.name] = record
+            if output:
+                _append(Path(output), record)
+            bar.update()
+    return [done[key] for key in readers]
+
+
+Predict = Callable[[Sequence[str], Sequence[Labelled]], list[np.ndarray]]
+
+
+def _predictor(model: Model, protocol: Protocol, readers: dict[str, Reader]) -> Predict:
+    if isinstance(model, Path):
+        return _from_folder(model, readers)
+    if not isinstance(model, Matter):
+        return lambda _names, pictures: [model(picture.image) for picture in pictures]
+    matter = model.resized(protocol.side, squash=protocol.resize == "squash")
+    if not matter.network.config["trimap_input"]:
+        return lambda _names, pictures: matter.alphas([picture.image for picture in pictures])
+    return lambda _names, pictures: [
+        matter.alpha(picture.image, trimap_of(_unit(picture.alpha))) for picture in pictures
+    ]
+
+
+def _from_folder(folder: Path, readers: dict[str, Reader]) -> Predict:
+    """Mattes of another tool, all checked before the first is measured."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    found = {
+        file.relative_to(folder).with_suffix("").as_posix(): file
+        for file in sorted(folder.rglob("*"))
+        if file.suffix.lower() in PICTURES
+    }
+    problems = [f"missing: {key}" for key in readers if key not in found]
+    problems += [f"not in the benchmark: {file.name}" for key, file in found.items() if key not in readers]
+    for key in readers.keys() & found.keys():
+        try:
+            matte, size = read_matte(found[key]), readers[key]().alpha.shape
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        if matte.shape != size:
+            problems.append(f"{found[key].name} is {matte.shape}, the picture {size}")
+    if problems:
+        raise ValueError(f"{len(problems)} problems in {folder}:\n" + "\n".join(sorted(problems)))
+    return lambda names, _pictures: [read_matte(found[name]) / 255.0 for name in names]
+
+
+def _measure(
+    predict: Predict, readers: dict[str, Reader], protocol: Protocol, processes: int, batch_size: int
+) -> Iterator[Record]:
+    """Records in order; metrics of earlier pictures are computed while the model is at the next."""
+    waiting: list[Future[Record]] = []
+    with worker_pool(processes) if processes > 1 else _Here() as pool:
+        for start in range(0, len(readers), batch_size):
+            names = list(readers)[start : start + batch_size]
+            pictures = [readers[name]() for name in names]
+            begin = time.perf_counter()
+            mattes = predict(names, pictures)
+            seconds = (time.perf_counter() - begin) / len(names)
+            for name, picture, matte in zip(names, pictures, mattes, strict=True):
+                waiting.append(pool.submit(_record, name, picture, matte, protocol, seconds))
+            while waiting and (waiting[0].done() or len(waiting) > 4 * processes):
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
+
+
+class _Here(Executor):
+    """Runs what is submitted at once."""
+
+    def submit(self, fn: Callable, /, *args: Any, **kwargs: Any) -> Future:
+        future: Future = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def _record(name: str, picture: Labelled, matte: np.ndarray, protocol: Protocol, seconds: float) -> Record:
+    errors = _errors(name, matte, picture.alpha, protocol)
+    return Record(name, errors, picture.strata | describe(picture.image, picture.alpha), seconds)
+
+
+def _continue(output: str | Path | None, what: dict[str, Any]) -> dict[str, Record]:
+    """The records that a file holds, if it was begun for the same run."""
+    if output is None:
+        return {}
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    beside, what = output.with_suffix(".json"), json.loads(json.dumps(what))
+    if not output.is_file():
+        beside.write_text(json.dumps(what, indent=1) + "\n", encoding="utf-8")
+        return {}
+    begun = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+    if {key: begun.get(key) for key in what} != what:
+        raise ValueError(f"{output} belongs to another run, {begun or 'an unknown one'}; this is {what}")
+    return {record.name: record for record in read_records(output)}
+
+
+def read_records(file: str | Path) -> list[Record]:
+    """The records that `run_benchmark` wrote; a last line that was cut is left out (and out of the file)."""
+    file, records = Path(file), []
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+        file.write_text("".join(lines), encoding="utf-8")
+    for row in csv.DictReader(lines):
+        parts: dict[str, dict[str, str]] = {"error": {}, "stratum": {}}
+        for column, value in row.items():
+            kind, _, key = column.partition(":")
+            if key:
+                parts[kind][key] = value
+        errors = {key: float(value) for key, value in parts["error"].items()}
+        records.append(Record(row["name"], errors, parts["stratum"], float(row["seconds"])))
+    return records
+
+
+def _append(file: Path, record: Record) -> None:
+    columns = {"name": record.name, "seconds": repr(record.seconds)}
+    columns |= {f"error:{key}": repr(value) for key, value in record.errors.items()}
+    columns |= {f"stratum:{key}": value for key, value in record.strata.items()}
+    new = not file.is_file() or not file.stat().st_size
+    with file.open("a", encoding="utf-8", newline="") as lines:
+        table = csv.DictWriter(lines, columns, lineterminator="\n")
+        if new:
+            table.writeheader()
+        table.writerow(columns)

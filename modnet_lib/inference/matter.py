@@ -1,6 +1,7 @@
 """Matter: a picture of any kind and size in, its matte out."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from modnet_lib import paths
 from modnet_lib.images import ImageLike, read_image, to_tensor
-from modnet_lib.network import MODNet, Segmenter, load_checkpoint
+from modnet_lib.network import MattingOutput, MODNet, Segmenter, load_checkpoint
 
 SHORT_SIDE = 512  # the authors' protocol
 MAX_PIXELS = 2_000_000  # of the network's input
@@ -52,6 +53,9 @@ class Matter:
     device
         Where to compute; a GPU if there is one and nothing is given.
 
+    squash
+        Bring every picture to `short_side` x `short_side`, whatever its proportions, as many repositories do.
+
     Raises
     ------
     ValueError
@@ -64,6 +68,7 @@ class Matter:
         *,
         short_side: int | None = None,
         device: str | torch.device | None = None,
+        squash: bool = False,
     ):
         if short_side is None:
             short_side = int(network.metadata.get("short_side", SHORT_SIDE))
@@ -72,6 +77,7 @@ class Matter:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.network = network.to(self.device).eval()
         self.short_side = short_side
+        self.squash = squash
 
     @classmethod
     def from_pretrained(
@@ -112,12 +118,32 @@ class Matter:
             If the trimap is missing or unexpected, or of another size or other values.
         """
         pixels = read_image(image)
-        return self._full_size(self._forward(pixels, auxiliary=False, trimap=trimap).alpha, pixels)
+        return self._full_size(self._forward([pixels], auxiliary=False, trimap=trimap).alpha, pixels)
+
+    def alphas(self, images: Sequence[ImageLike]) -> list[np.ndarray]:
+        """The mattes of several pictures; those of the same size go through the network together.
+
+        Arguments and results as for `alpha`; a network with ``trimap_input`` is refused.
+        """
+        pixels = [read_image(image) for image in images]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for number, picture in enumerate(pixels):
+            groups.setdefault(picture.shape, []).append(number)
+        mattes: dict[int, np.ndarray] = {}
+        for numbers in groups.values():
+            output = self._forward([pixels[number] for number in numbers], auxiliary=False).alpha
+            for number, matte in zip(numbers, output, strict=True):
+                mattes[number] = self._full_size(matte[None], pixels[number])
+        return [mattes[number] for number in range(len(pixels))]
+
+    def resized(self, short_side: int, *, squash: bool = False) -> "Matter":
+        """The same network at another input size."""
+        return Matter(self.network, short_side=short_side, device=self.device, squash=squash)
 
     def predict(self, image: ImageLike) -> Prediction:
         """Semantic, detail and matte of a picture; argument as for `alpha`."""
         pixels = read_image(image)
-        output = self._forward(pixels, auxiliary=True)
+        output = self._forward([pixels], auxiliary=True)
         assert output.semantic is not None
         assert output.detail is not None
         return Prediction(
@@ -134,16 +160,23 @@ class Matter:
         return Image.fromarray(np.dstack((pixels, alpha)))
 
     @torch.inference_mode()
-    def _forward(self, pixels: np.ndarray, auxiliary: bool, trimap: np.ndarray | None = None):
-        height, width = network_size(pixels.shape[0], pixels.shape[1], self.short_side)
-        tensor = resize(to_tensor(pixels).to(self.device), height, width)
+    def _forward(
+        self, pictures: Sequence[np.ndarray], auxiliary: bool, trimap: np.ndarray | None = None
+    ) -> MattingOutput:
+        """Pictures of one size; a trimap only with a single one."""
+        shape = pictures[0].shape[:2]
+        height, width = network_size(shape[0], shape[1], self.short_side)
+        if self.squash:
+            height = width = max(32, self.short_side // 32 * 32)
+        tensor = torch.cat([to_tensor(pixels) for pixels in pictures]).to(self.device)
+        tensor = resize(tensor, height, width)
         if not self.network.config["trimap_input"]:
             if trimap is not None:
                 raise ValueError("this network was built without trimap_input, so it takes no trimap")
             return self.network(tensor, auxiliary=auxiliary)
-        if trimap is None or trimap.shape != pixels.shape[:2] or not np.isin(trimap, (0, 0.5, 1)).all():
+        if trimap is None or trimap.shape != shape or not np.isin(trimap, (0, 0.5, 1)).all():
             raise ValueError(
-                f"this network needs a trimap of {{0, 0.5, 1}} and shape {pixels.shape[:2]}, "
+                f"this network needs a trimap of {{0, 0.5, 1}} and shape {shape}, "
                 f"got {None if trimap is None else (trimap.shape, np.unique(trimap)[:4])}"
             )
         small = torch.from_numpy(trimap).to(tensor)[None, None]

@@ -461,7 +461,7 @@ _ = figure.supxlabel(
 
 # %% tags=["nbval-check-output"]
 error = {name: float((mattes - four.true_alpha).abs().mean()) for name, (_, mattes) in runs.items()}
-alone, frozen, twice = runs["batch of 1"], runs["batch of 1,\nnorms frozen"], runs["alpha / 255 twice"]
+twice = runs["alpha / 255 twice"]
 print(
     "batch of 1, error in eval() over that with frozen norms > 3:",
     error["batch of 1"] > 3 * error["batch of 1,\nnorms frozen"],
@@ -576,5 +576,4 @@ ResultsTable("03_training", PROFILE)
 # - S. Ioffe, C. Szegedy. *Batch Normalization.* ICML 2015.
 # - P. Micikevicius et al. *Mixed Precision Training.* ICLR 2018.
 #
-# **Next:** [00 Start here](00_start_here.ipynb), with your own photographs, now that you know how the network was made.
-# The ablation study, which trains it with one part missing at a time, will be number 04.
+# **Next:** [04 Ablation study](04_ablation_study.ipynb) trains the network with one part missing at a time.

@@ -30,8 +30,6 @@ from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
-from IPython.display import display
 from PIL import Image
 
 from modnet_lib import paths
@@ -219,27 +217,26 @@ print("every picture changes alike, so the interval is", (round(alike.low, 3), r
 # that every seed shows from one that hangs on a single lucky run. Now all comparisons:
 
 # %%
-summary = ablation.compare(recorded, "mad")
-figure, axis = plt.subplots(figsize=(8, 2.9), layout="constrained")
-for place, one in enumerate(reversed(summary)):
-    mean, low, high = (100 * value for value in one.change)
-    axis.errorbar(mean, place, xerr=[[mean - low], [high - mean]], fmt="o", color="#0072B2", capsize=3)
-    per_seed = 100 * (errors[one.after] - errors[one.before]).mean(axis=1)
-    axis.plot(per_seed, [place - 0.25] * len(per_seed), "|", color="#D55E00", markersize=8)
-axis.axvline(0, color="grey", linewidth=1)
-names = [f"{labels[one.before]} → {labels[one.after]}" for one in reversed(summary)]
-axis.set_yticks(range(len(summary)), names)
-axis.set(xlabel="change of MAD × 100; left of zero is better", ylim=(-0.6, len(summary) - 0.5))
+figure, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained", sharey=True)
+for axis, metric in zip(axes, ("mse", "mad"), strict=True):
+    for place, one in enumerate(ablation.compare(recorded, metric)):
+        mean, low, high = (100 * value for value in one.change)
+        axis.errorbar(mean, place, xerr=[[mean - low], [high - mean]], fmt="o", color="#0072B2", capsize=3)
+        runs = (np.array(recorded["errors"][row][metric]).mean(axis=1) for row in (one.after, one.before))
+        axis.plot(100 * np.subtract(*runs), [place + 0.25] * 3, "|", color="#D55E00", markersize=8)
+    axis.axvline(0, color="grey", linewidth=1)
+    axis.set(title=metric.upper(), xlabel="change × 100; left of zero is better")
+names = [f"{labels[before]} → {labels[after]}" for before, after in ablation.COMPARISONS]
+axes[0].set_yticks(range(len(names)), names)
+axes[0].invert_yaxis()
 _ = figure.supxlabel("Dot and bar: mean and 95 % interval. Orange: each seed alone.", fontsize=9)
 
 # %% tags=["nbval-check-output"]
-for one in summary:
-    change = one.change
-    verdict = "clear" if change.is_clear else "not clear"
-    print(
-        f"{labels[one.before]:>22s} → {labels[one.after]:22s}"
-        f" {change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]  {verdict}"
-    )
+for metric in ("mse", "mad"):
+    for one, name in zip(ablation.compare(recorded, metric), names, strict=True):
+        mean, low, high = one.change
+        verdict = "" if one.change.is_clear else "   not clear"
+        print(f"{metric.upper()}  {name:40s} {mean:+.4f}  [{low:+.4f}, {high:+.4f}]{verdict}")
 
 # %% [markdown]
 # PLACEHOLDER-5
@@ -249,7 +246,7 @@ for one in summary:
 #
 # > Semantic masks predicted by MobileNetV2 may have holes in some challenging foregrounds or backgrounds.
 # >
-# > — section "Semantic Estimation", on what e-ASPP is for
+# > — section "Efficient ASPP (e-ASPP)"
 #
 # **Predict**: where in the picture should each part act? $\mathcal{L}_s$ asks where the person is: fewer wrong patches
 # outside, fewer missing limbs inside. $\mathcal{L}_d$ looks at the border only. e-ASPP should close holes: errors
@@ -297,12 +294,14 @@ image_row(columns, titles, caption="Look for patches outside, holes inside, and 
 # PLACEHOLDER-7
 
 # %% [markdown]
-# ## 7. What it costs: e-ASPP and the claim of 1 %
+# ## 7. What it costs: e-ASPP and its one per cent
 #
 # > Compared to the original ASPP, our proposed e-ASPP has only 1 % of the parameters and 1 % of the computational
 # > overhead.
 # >
-# > — section "Efficient ASPP (e-ASPP)" and Appendix A
+# > In MODNet, our experiments show that e-ASPP can achieve performance comparable to ASPP.
+# >
+# > — section "Efficient ASPP (e-ASPP)"; the counting is in Appendix A
 #
 # Notebook [02](02_building_modnet.ipynb#3-from-aspp-to-e-aspp-fig-3-eq-916) derived the 1 % of Eq. 15 and 16 for the
 # module. **Predict** what is left of it in the whole network, where the backbone and D cost something too.
@@ -335,12 +334,12 @@ print(f"ASPP {1 - base['parameters'] / heavy['parameters']:.0%}")
 # asked for: $s_p$ knows where, $d_p$ knows the border, and neither knows both.
 
 # %%
-person = render_composite(7, 384)
+image, _, _, _ = render_composite(7, 384)
 matter = Matter.from_pretrained()
-show_prediction(matter.predict(person.image))
+show_prediction(matter.predict(image))
 
 # %%
-MatteInspector(matter, {"drawn": person.image})
+MatteInspector(matter, {"drawn": image})
 
 # %% [markdown]
 # ## Results

@@ -1,15 +1,22 @@
-"""Metrics against closed forms and torchmetrics; the protocol at the picture's own size."""
+"""Metrics against closed forms, published fixtures, other libraries, and a slow obvious version of each."""
 
 from __future__ import annotations
+
+import math
+from collections import deque
 
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torchmetrics import MeanAbsoluteError, MeanSquaredError
 from torchmetrics.classification import BinaryJaccardIndex
 
-from modnet_lib.evaluation.benchmark import Record, evaluate, mean_errors
-from modnet_lib.evaluation.metrics import METRICS, errors_by_region, iou, mad, mse
+from modnet_lib.evaluation import metrics
+from modnet_lib.evaluation.batched import batched_errors
+from modnet_lib.evaluation.metrics import METRICS, conn, dtssd, errors_by_region, grad, iou, mad, mse, sad
+
+STILL = ("mse", "mad", "sad", "grad", "conn")
 
 
 @pytest.fixture
@@ -18,12 +25,45 @@ def mattes() -> tuple[np.ndarray, np.ndarray]:
     return rng.random((37, 53)).astype(np.float32), rng.random((37, 53)).astype(np.float32)
 
 
+def hostile() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Pairs on which implementations fail: constants, specks, ties, holes, stripes, one row."""
+    rng = np.random.default_rng(1)
+    disc = (np.hypot(*np.mgrid[-20:21, -24:25]) < 15).astype(float)
+    holes = disc * (rng.random(disc.shape) > 0.2)
+    stripes = np.tile([1.0, 0.0], (30, 12))
+    soft = ndimage.gaussian_filter(disc, 3)
+    eighths = rng.integers(0, 256, (20, 31)) / 255
+    return {
+        "black": (np.zeros_like(disc), disc),
+        "white": (np.ones_like(disc), disc),
+        "holes": (holes, disc),
+        "stripes": (stripes, 1 - stripes),
+        "soft": (soft, disc),
+        "two people": (np.hstack([disc, disc]), np.hstack([disc, soft])),
+        "8 bit": (eighths, np.roll(eighths, 1, axis=0)),
+        "one row": (rng.random((1, 40)), rng.random((1, 40))),
+    }
+
+
 def test_metrics_equal_torchmetrics(mattes) -> None:
     ours = {name: metric(*mattes) for name, metric in METRICS.items()}
     first, second = (torch.from_numpy(m) for m in mattes)
     assert ours["mse"] == pytest.approx(float(MeanSquaredError()(first, second)), rel=1e-5)
     assert ours["mad"] == pytest.approx(float(MeanAbsoluteError()(first, second)), rel=1e-5)
+    assert ours["sad"] == pytest.approx(ours["mad"] * first.numel() / 1000)
     assert ours["iou"] == pytest.approx(float(BinaryJaccardIndex()(first, (second > 0.5).int())), rel=1e-6)
+
+
+def test_the_fixture_of_mmagic() -> None:
+    """Numbers that another library's tests state for these mattes (field convention: pixels / 1000)."""
+    prediction, truth, trimap = np.zeros((32, 32)), np.ones((32, 32)), np.zeros((32, 32), np.uint8)
+    trimap[:16, :16], trimap[16:, 16:] = 128, 255
+    prediction[16:, 16:] = 1
+    unknown = trimap == 128
+    assert sad(prediction, truth) == pytest.approx(0.768)
+    assert mse(prediction, truth, unknown) == 1
+    assert grad(prediction, truth, unknown) == pytest.approx(0.0028887, rel=1e-4)
+    assert conn(prediction, truth, unknown) == pytest.approx(0.256)
 
 
 def test_metrics_by_hand() -> None:
@@ -48,43 +88,175 @@ def test_shapes_must_agree(metric) -> None:
         metric(np.zeros((4, 5)), np.zeros((5, 4)))
 
 
-def test_the_protocol_measures_every_picture_at_its_own_size() -> None:
-    rng = np.random.default_rng(1)
-    shapes, seen = [(31, 17), (600, 20)], []
-    truths = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
-    truths.append(rng.random((9, 8)))
-    images = [rng.integers(0, 256, (*t.shape, 3), dtype=np.uint8) for t in truths]
-
-    def alpha(image: np.ndarray) -> np.ndarray:
-        seen.append(image.shape)
-        return image[..., 0].astype(np.float32) / 255
-
-    records = evaluate(alpha, ((str(i), *pair) for i, pair in enumerate(zip(images, truths, strict=True))))
-    assert [r.name for r in records] == ["0", "1", "2"]
-    assert seen == [i.shape for i in images]
-    for record, image, truth in zip(records, images, truths, strict=True):
-        truth = truth / 255 if truth.dtype == np.uint8 else truth
-        assert record.errors["mad"] == pytest.approx(np.abs(image[..., 0] / 255 - truth).mean(), rel=1e-5)
-        assert set(record.errors) == {"mse", "mad", "iou"}
-    # a mean over pictures, not over pixels
-    assert mean_errors(records)["mse"] == pytest.approx(sum(r.errors["mse"] for r in records) / 3)
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+@pytest.mark.parametrize("bad", [np.nan, -0.01, 1.01, np.inf])
+def test_values_must_be_mattes(metric, bad) -> None:
+    fine, broken = np.full((4, 5), 0.5), np.full((4, 5), 0.5)
+    broken[2, 2] = bad
+    with pytest.raises(ValueError, match="matte must be finite"):
+        metric(broken, fine)
+    with pytest.raises(ValueError, match="truth must be finite"):
+        metric(fine, broken)
 
 
-def test_a_matte_of_another_size_is_an_error() -> None:
-    with pytest.raises(ValueError, match="ground truth"):
-        evaluate(
-            lambda _image: np.zeros((512, 512)), [("a", np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8)))]
-        )
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_a_region_must_be_a_mask_with_pixels(metric) -> None:
+    matte = np.full((4, 5), 0.5)
+    with pytest.raises(ValueError, match="bool"):
+        metric(matte, matte, np.ones((4, 5)))
+    with pytest.raises(ValueError, match="empty"):
+        metric(matte, matte, np.zeros((4, 5), bool))
+    with pytest.raises(ValueError, match="region is"):
+        metric(matte, matte, np.ones((5, 4), bool))
 
 
-def test_the_mean_of_nothing_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no pictures"):
-        mean_errors([])
-    assert mean_errors([Record("a", {"mse": 1.0, "mad": 2.0, "iou": 0.5})]) == {
-        "mse": 1.0,
-        "mad": 2.0,
-        "iou": 0.5,
-    }
+@pytest.mark.parametrize("name", STILL)
+@pytest.mark.parametrize("case", hostile())
+def test_a_sum_over_regions_is_the_whole(name, case) -> None:
+    prediction, truth = hostile()[case]
+    region = np.random.default_rng(2).random(truth.shape) > 0.4
+    parts = [METRICS[name](prediction, truth, mask) for mask in (region, ~region)]
+    if name in ("mse", "mad"):
+        parts = [part * mask.mean() for part, mask in zip(parts, (region, ~region), strict=True)]
+    assert sum(parts) == pytest.approx(METRICS[name](prediction, truth), rel=1e-9)
+    assert METRICS[name](truth, truth) == 0
+
+
+def slow_grad(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """Pixel by pixel, from the formula; scipy stretches nothing, so this does."""
+    offsets = range(-4, 5)
+    kernel = np.array([[-j * math.exp(-(i * i + j * j) / (2 * 1.4**2)) for j in offsets] for i in offsets])
+    kernel /= math.sqrt((kernel**2).sum())
+
+    def magnitude(matte: np.ndarray) -> np.ndarray:
+        spread = matte.max() - matte.min()
+        matte = (matte - matte.min()) / spread if spread else matte * 0
+        parts = [ndimage.correlate(matte, k, mode="nearest") for k in (kernel, kernel.T)]
+        return np.sqrt(parts[0] ** 2 + parts[1] ** 2)
+
+    return float(((magnitude(prediction) - magnitude(truth)) ** 2).sum() / 1000)
+
+
+def largest_by_flooding(mask: np.ndarray) -> set[tuple[int, int]]:
+    left, best = {(int(y), int(x)) for y, x in np.argwhere(mask)}, set()
+    for start in sorted(left):
+        if start not in left:
+            continue
+        left.discard(start)
+        component, queue = {start}, deque([start])
+        while queue:
+            y, x = queue.popleft()
+            for near in ((y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)):
+                if near in left:
+                    left.discard(near)
+                    component.add(near)
+                    queue.append(near)
+        best = component if len(component) > len(best) else best
+    return best
+
+
+def slow_conn(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """The definition, one pixel at a time: the last threshold at which it belongs to the source."""
+    thresholds = [step * 0.1 for step in range(11)]
+    sources = [largest_by_flooding((prediction >= t) & (truth >= t)) for t in thresholds[1:]]
+    total = 0.0
+    for pixel in np.ndindex(*truth.shape):
+        level = 0
+        while level < 10 and pixel in sources[level]:
+            level += 1
+        degrees = []
+        for matte in (prediction, truth):
+            distance = matte[pixel] - (1.0 if level == 10 else thresholds[level])
+            degrees.append(1 - distance if distance >= 0.15 else 1.0)
+        total += abs(degrees[0] - degrees[1])
+    return total / 1000
+
+
+@pytest.mark.parametrize("case", hostile())
+def test_grad_and_conn_equal_their_slow_versions(case) -> None:
+    prediction, truth = hostile()[case]
+    assert grad(prediction, truth) == pytest.approx(slow_grad(prediction, truth), rel=1e-9, abs=1e-12)
+    assert conn(prediction, truth) == pytest.approx(slow_conn(prediction, truth), rel=1e-9, abs=1e-12)
+
+
+def test_a_black_matte_is_as_wrong_as_the_person_is_large() -> None:
+    black, disc = hostile()["black"]
+    assert conn(black, disc) == pytest.approx(disc.sum() / 1000)
+
+
+def test_a_cut_off_piece_costs_connectivity_and_not_more_than_its_pixels() -> None:
+    truth = np.zeros((20, 30))
+    truth[5:15, 3:27] = 1
+    cut = truth.copy()
+    cut[:, 20] = 0  # one column is missing: what lies behind it is no longer connected
+    assert sad(cut, truth) == pytest.approx(10 / 1000)
+    # behind the cut both mattes are equally disconnected; only the column itself differs
+    assert conn(cut, truth) == pytest.approx(10 / 1000)
+    faint = np.where(cut > 0, cut, truth * 0.5)  # half of alpha in the cut: connected up to 0.5
+    assert conn(faint, truth) < conn(cut, truth)
+
+
+def test_grad_does_not_see_a_constant_shift() -> None:
+    rng = np.random.default_rng(4)
+    truth = rng.random((20, 20)) * 0.5
+    assert grad(truth + 0.3, truth) == pytest.approx(0, abs=1e-12)
+    assert mad(truth + 0.3, truth) == pytest.approx(0.3)
+
+
+def test_dtssd_by_hand() -> None:
+    truth = np.zeros((3, 2, 2))
+    flicker = truth.copy()
+    flicker[1, 0, 0] = 0.6  # on and off again: 0.6 in one pixel of four, twice
+    assert dtssd(flicker, truth) == pytest.approx(100 * math.sqrt(0.6**2 / 4))
+    assert dtssd(truth + 0.4, truth) == 0, "a constant error does not flicker"
+    still = np.zeros((2, 2), bool)
+    still[1, 1] = True
+    assert dtssd(flicker, truth, still) == 0
+    growing = np.stack([np.full((2, 2), v) for v in (0.0, 0.2, 0.6)])
+    assert dtssd(growing, truth) == pytest.approx(100 * (0.2 + 0.4) / 2)
+    with pytest.raises(ValueError, match="neighbouring"):
+        dtssd(truth[:1], truth[:1])
+    with pytest.raises(ValueError, match="3 dimensions"):
+        dtssd(truth[0], truth[0])
+
+
+def test_foreground_colours_count_where_somebody_is() -> None:
+    rng = np.random.default_rng(5)
+    truth, alpha = rng.random((6, 7, 3)), np.zeros((6, 7))
+    alpha[2, 3], alpha[4, 4] = 0.01, 1
+    predicted = rng.random((6, 7, 3))
+    difference = np.stack([predicted[2, 3] - truth[2, 3], predicted[4, 4] - truth[4, 4]])
+    errors = metrics.foreground_errors(predicted, truth, alpha)
+    assert errors["fg_mad"] == pytest.approx(np.abs(difference).mean())
+    assert errors["fg_mse"] == pytest.approx((difference**2).mean())
+    with pytest.raises(ValueError, match="empty"):
+        metrics.foreground_errors(predicted, truth, alpha * 0)
+    with pytest.raises(ValueError, match="colours are"):
+        metrics.foreground_errors(predicted, truth, alpha[:3])
+
+
+@pytest.mark.parametrize("case", hostile())
+def test_a_batch_equals_its_pictures(case) -> None:
+    prediction, truth = hostile()[case]
+    pair = [prediction, truth], [truth, prediction]
+    first, second = (torch.from_numpy(np.stack(mattes))[:, None] for mattes in pair)
+    region = np.random.default_rng(6).random(truth.shape) > 0.3
+    for mask in (None, region):
+        tensor = None if mask is None else torch.from_numpy(mask)[None, None]
+        errors = batched_errors(first, second, tensor)
+        for name, values in errors.items():
+            expected = [METRICS[name](*mattes, mask) for mattes in zip(*pair, strict=True)]
+            np.testing.assert_allclose(values.numpy(), expected, rtol=1e-6, atol=1e-12)
+
+
+def test_a_batch_is_checked_too() -> None:
+    fine = torch.full((2, 1, 4, 4), 0.5)
+    with pytest.raises(ValueError, match="expected two"):
+        batched_errors(fine, fine[..., :3])
+    with pytest.raises(ValueError, match="finite"):
+        batched_errors(fine * torch.nan, fine)
+    with pytest.raises(ValueError, match="empty"):
+        batched_errors(fine, fine, torch.zeros(2, 1, 4, 4, dtype=torch.bool))
 
 
 def test_regions_add_up_to_the_whole() -> None:

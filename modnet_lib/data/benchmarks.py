@@ -1,0 +1,153 @@
+"""The benchmarks: labelled pictures that nothing is trained on, each under one name."""
+
+import csv
+import functools
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from modnet_lib import paths
+from modnet_lib.data.compositing import paste
+from modnet_lib.data.loaders import ccp_readers
+from modnet_lib.data.pseudo_mattes import MattingSample
+from modnet_lib.data.sources import Item, background_files, find_items, find_source, read_item
+from modnet_lib.data.spm import WRITERS
+from modnet_lib.images import read_image
+
+BACKGROUNDS = 10  # for each composited foreground, as in Table 2
+
+
+class Labelled(NamedTuple):
+    """One picture of a benchmark.
+
+    Attributes
+    ----------
+    image
+        (H, W, 3) uint8.
+    alpha
+        (H, W) uint8.
+    strata
+        What is known of it, name to value, for instance ``whole_body`` to ``"1"``.
+    """
+
+    image: np.ndarray
+    alpha: np.ndarray
+    strata: dict[str, str]
+
+
+Reader = Callable[[], Labelled]
+
+
+class Benchmark(NamedTuple):
+    """Where a benchmark comes from.
+
+    Attributes
+    ----------
+    title
+        For tables.
+    source, split
+        In ``data/manifest.toml``.
+    composited
+        Foregrounds that are composited over `BACKGROUNDS` pictures of the source ``backgrounds`` each.
+    """
+
+    title: str
+    source: str
+    split: str
+    composited: bool = False
+
+
+BENCHMARKS = {
+    "ppm100": Benchmark("PPM-100 (public version)", "ppm100", "test"),
+    "amd": Benchmark("AMD portraits x 10 backgrounds", "amd", "test-portraits", composited=True),
+    "d646": Benchmark(
+        "Distinctions-646 portraits x 10 backgrounds", "d646", "test-portraits", composited=True
+    ),
+    "p3m500p": Benchmark("P3M-500-P", "p3m10k", "validation-p"),
+    "p3m500np": Benchmark("P3M-500-NP", "p3m10k", "validation-np"),
+    "crgnn_r": Benchmark("CRGNN-R", "crgnn_r", "test"),
+    "ccp": Benchmark("Clothing-Co-Parsing validation (pseudo-mattes)", "ccp", "validation"),
+    "spm100": Benchmark("SPM-100 (drawn)", "spm100", "test"),
+    "spm_shift": Benchmark("SPM-shift (drawn)", "spm_shift", "test"),
+}
+
+
+def benchmark(name: str, root: str | Path | None = None, count: int | None = None) -> dict[str, Reader]:
+    """Name and reader of every picture of a benchmark, in order.
+
+    SPM-100 and SPM-shift are drawn into the cache if they are not at hand: a few minutes, once.
+
+    Parameters
+    ----------
+    name
+        Key of `BENCHMARKS`.
+    root
+        The data set's folder; the one below ``MODNET_DATA`` if ``None``.
+    count
+        Only the first so many.
+
+    Raises
+    ------
+    ValueError
+        For another name, or a count below 1.
+    FileNotFoundError
+        If the data is missing; the message says how to get it.
+    """
+    if name not in BENCHMARKS:
+        raise ValueError(f"benchmark must be one of {', '.join(BENCHMARKS)}, got {name!r}")
+    if count is not None and count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    chosen = BENCHMARKS[name]
+    if name == "ccp":
+        readers = ccp_readers(Path(root) if root else find_source("ccp").root(), "validation", count or 10**6)
+        return {key: partial(_read_sample, read) for key, read in readers.items()}
+    if name in WRITERS and root is None:
+        root = _drawn(name, count)
+    items, readers = find_items(chosen.source, root, chosen.split), dict[str, Reader]()
+    if not chosen.composited:
+        strata = _strata(Path(root) / "strata.csv") if root else {}
+        readers = {item.id: partial(_read, item, strata.get(item.id, {})) for item in items}
+    else:
+        scenes = background_files(find_source("backgrounds").root())
+        for number, item in enumerate(items):
+            for k in range(BACKGROUNDS):
+                scene = scenes[(number * BACKGROUNDS + k) % len(scenes)]
+                readers[f"{item.id}_{k}"] = partial(_composite, item, scene)
+    return dict(list(readers.items())[:count])
+
+
+def _drawn(name: str, count: int | None) -> Path:
+    """The folder of a drawn benchmark: the user's own, or one in the cache, drawn as far as it is needed."""
+    if (data := paths.external_data()) and (data / find_source(name).folder).is_dir():
+        return data / find_source(name).folder
+    folder = paths.CACHE / find_source(name).folder
+    WRITERS[name](folder, **({"count": count} if count else {}))
+    return folder
+
+
+@functools.cache
+def _strata(file: Path) -> dict[str, dict[str, str]]:
+    if not file.is_file():
+        return {}
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    return {row.pop("id"): {k: v for k, v in row.items() if k != "seed"} for row in rows}
+
+
+def _read(item: Item, strata: dict[str, str]) -> Labelled:
+    parts = read_item(item)
+    return Labelled(parts["image"], parts["alpha"], strata)
+
+
+def _read_sample(read: Callable[[], Any]) -> Labelled:
+    sample = read()
+    return Labelled(sample.image, sample.alpha, {})
+
+
+def _composite(item: Item, scene: Path) -> Labelled:
+    parts = read_item(item)
+    sample = MattingSample(parts["foreground"], parts["alpha"], parts["foreground"], parts["foreground"])
+    return Labelled(paste(sample, read_image(scene)), sample.alpha, {"background": scene.stem})

@@ -1,0 +1,235 @@
+"""The protocol: every picture at its own size, a mean over pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from modnet_lib.evaluation.benchmark import (
+    STILL,
+    Protocol,
+    Record,
+    by_stratum,
+    describe,
+    evaluate,
+    mean_errors,
+    read_records,
+    run_benchmark,
+    trimap_of,
+    worst_first,
+)
+from modnet_lib.evaluation.metrics import METRICS
+from modnet_lib.inference import Matter
+from modnet_lib.network import MODNet
+
+
+def test_the_protocol_measures_every_picture_at_its_own_size() -> None:
+    rng = np.random.default_rng(1)
+    shapes, seen = [(31, 17), (600, 20)], []
+    truths = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
+    truths.append(rng.random((9, 8)))
+    images = [rng.integers(0, 256, (*t.shape, 3), dtype=np.uint8) for t in truths]
+
+    def alpha(image: np.ndarray) -> np.ndarray:
+        seen.append(image.shape)
+        return image[..., 0].astype(np.float32) / 255
+
+    records = evaluate(alpha, ((str(i), *pair) for i, pair in enumerate(zip(images, truths, strict=True))))
+    assert [r.name for r in records] == ["0", "1", "2"]
+    assert seen == [i.shape for i in images]
+    for record, image, truth in zip(records, images, truths, strict=True):
+        truth = truth / 255 if truth.dtype == np.uint8 else truth
+        assert record.errors["mad"] == pytest.approx(np.abs(image[..., 0] / 255 - truth).mean(), rel=1e-5)
+        assert set(record.errors) == {"mse", "mad", "iou"}
+    # a mean over pictures, not over pixels
+    assert mean_errors(records)["mse"] == pytest.approx(sum(r.errors["mse"] for r in records) / 3)
+
+
+def test_a_matte_of_another_size_is_an_error() -> None:
+    with pytest.raises(ValueError, match="ground truth"):
+        evaluate(
+            lambda _image: np.zeros((512, 512)), [("a", np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8)))]
+        )
+
+
+def test_the_mean_of_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no pictures"):
+        mean_errors([])
+    assert mean_errors([Record("a", {"mse": 1.0, "mad": 2.0, "iou": 0.5})]) == {
+        "mse": 1.0,
+        "mad": 2.0,
+        "iou": 0.5,
+    }
+
+
+@pytest.fixture
+def small_benchmark(tmp_path, monkeypatch):
+    """A folder in PPM-100's layout: five pictures of two sizes."""
+    folder, rng = tmp_path / "PPM-100", np.random.default_rng(0)
+    for number, shape in enumerate([(40, 64), (40, 64), (64, 48), (40, 64), (64, 48)]):
+        alpha = np.zeros(shape, np.uint8)
+        alpha[8:30, 10:40] = rng.integers(100, 256, alpha[8:30, 10:40].shape)
+        for part, values in (("image", rng.integers(0, 256, (*shape, 3), dtype=np.uint8)), ("matte", alpha)):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values).save(folder / part / f"p{number}.jpg")
+    return folder
+
+
+def truth_of(folder, name):
+    return np.asarray(Image.open(folder / "matte" / f"{name}.jpg"))
+
+
+def grey(image: np.ndarray) -> np.ndarray:
+    return image.mean(axis=2) / 255
+
+
+def test_a_function_is_measured_picture_by_picture(small_benchmark) -> None:
+    records = run_benchmark(grey, "ppm100", root=small_benchmark, show_progress=False)
+    assert [record.name for record in records] == ["p0", "p1", "p2", "p3", "p4"]
+    for record in records:
+        image = np.asarray(Image.open(small_benchmark / "image" / f"{record.name}.jpg"))
+        truth = truth_of(small_benchmark, record.name) / 255
+        assert record.errors == {name: METRICS[name](grey(image), truth) for name in STILL}
+        assert float(record.strata["person"]) == pytest.approx((truth > 0.5).mean(), abs=1e-3)
+        assert record.seconds > 0
+
+
+def test_the_unknown_region_is_the_band_of_the_truths_trimap(small_benchmark) -> None:
+    protocol = Protocol(region="unknown", metrics=("mad",))
+    first = run_benchmark(grey, "ppm100", root=small_benchmark, protocol=protocol, show_progress=False)[0]
+    image = np.asarray(Image.open(small_benchmark / "image" / "p0.jpg"))
+    truth = truth_of(small_benchmark, "p0") / 255
+    band = trimap_of(truth) == 0.5
+    assert first.errors["mad"] == pytest.approx(np.abs(grey(image) - truth)[band].mean())
+
+
+@pytest.mark.parametrize("way", [{"batch_size": 3}, {"processes": 2}, {"batch_size": 5, "processes": 2}])
+def test_batches_and_processes_change_no_number(small_benchmark, tiny_network, way) -> None:
+    matter = Matter(tiny_network, device="cpu")
+    protocol = Protocol(side=64)
+    common = {"root": small_benchmark, "protocol": protocol, "show_progress": False}
+    one, other = run_benchmark(matter, "ppm100", **common), run_benchmark(matter, "ppm100", **common, **way)
+    for before, after in zip(one, other, strict=True):
+        assert (before.name, before.strata) == (after.name, after.strata)
+        assert after.errors == pytest.approx(before.errors, rel=1e-5)
+
+
+def test_the_protocol_decides_the_networks_input(small_benchmark, tiny_network) -> None:
+    seen = []
+    tiny_network.register_forward_pre_hook(lambda _module, inputs: seen.append(tuple(inputs[0].shape[-2:])))
+    matter = Matter(tiny_network, short_side=32, device="cpu")
+    for resize in ("short_side", "squash"):
+        protocol = Protocol(resize=resize, side=64, metrics=("mad",))
+        run_benchmark(matter, "ppm100", root=small_benchmark, protocol=protocol, show_progress=False)
+    assert seen == [(64, 96), (64, 96), (64, 64), (64, 96), (64, 64)] + [(64, 64)] * 5
+    assert matter.short_side == 32, "the caller's own is not changed"
+
+
+def test_a_run_that_was_cut_goes_on_with_identical_records(small_benchmark, tmp_path) -> None:
+    whole, calls = tmp_path / "whole.csv", []
+    common = {"root": small_benchmark, "show_progress": False, "label": "grey"}
+    run_benchmark(grey, "ppm100", output=whole, **common)
+
+    def dies(image: np.ndarray) -> np.ndarray:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return grey(image)
+
+    cut = tmp_path / "deep" / "cut.csv"
+    with pytest.raises(KeyboardInterrupt):
+        run_benchmark(dies, "ppm100", output=cut, **common)
+    with cut.open("a") as file:
+        file.write("p2,0.1,0.3")  # a line that was cut
+    again = run_benchmark(dies, "ppm100", output=cut, **common)
+    assert len(calls) == 3 + 3, "the first two were not measured again"
+    assert [r.errors for r in again] == [r.errors for r in read_records(whole)]
+    assert [(r.name, r.strata) for r in read_records(cut)] == [(r.name, r.strata) for r in again]
+    with pytest.raises(ValueError, match="another run"):
+        run_benchmark(grey, "ppm100", output=cut, **common | {"label": "another model"})
+    with pytest.raises(ValueError, match="another run"):
+        run_benchmark(grey, "ppm100", output=cut, protocol=Protocol(side=256), **common)
+
+
+def test_a_folder_of_mattes(small_benchmark, tmp_path) -> None:
+    folder = tmp_path / "mattes"
+    folder.mkdir()
+    for number in range(5):
+        truth = truth_of(small_benchmark, f"p{number}")
+        Image.fromarray(255 - truth).save(folder / f"p{number}.png")
+    records = run_benchmark(folder, "ppm100", root=small_benchmark, show_progress=False)
+    truth = truth_of(small_benchmark, "p3") / 255
+    assert records[3].errors["mad"] == pytest.approx(np.abs(1 - 2 * truth).mean())
+
+
+def test_everything_that_is_wrong_with_a_folder_is_said_at_once(small_benchmark, tmp_path) -> None:
+    folder = tmp_path / "mattes"
+    folder.mkdir()
+    for number in (0, 1, 2):
+        Image.fromarray(truth_of(small_benchmark, f"p{number}")).save(folder / f"p{number}.png")
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(folder / "p1.png")
+    (folder / "p2.png").write_bytes(b"\x89PNG no picture")
+    Image.fromarray(truth_of(small_benchmark, "p3")).save(folder / "stranger.png")
+    with pytest.raises(ValueError, match="5 problems") as caught:
+        run_benchmark(folder, "ppm100", root=small_benchmark, show_progress=False)
+    message = str(caught.value)
+    for expected in (
+        "missing: p3",
+        "missing: p4",
+        "not in the benchmark: stranger.png",
+        "p1.png is (9, 9), the picture (40, 64)",
+        "p2.png is damaged",
+    ):
+        assert expected in message
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        run_benchmark(tmp_path / "gone", "ppm100", root=small_benchmark, show_progress=False)
+
+
+def test_a_matte_that_is_none_names_its_picture(small_benchmark) -> None:
+    with pytest.raises(ValueError, match="p0.*finite"):
+        run_benchmark(lambda image: grey(image) * np.nan, "ppm100", root=small_benchmark, show_progress=False)
+
+
+def test_a_network_with_a_trimap_gets_the_truths(small_benchmark) -> None:
+    torch.manual_seed(0)
+    network = MODNet(backbone="mobilenetv3_small_050", trimap_input=True).eval()
+    matter, protocol = Matter(network, device="cpu"), Protocol(side=64, metrics=("mad",))
+    records = run_benchmark(matter, "ppm100", root=small_benchmark, protocol=protocol, show_progress=False)
+    image = np.asarray(Image.open(small_benchmark / "image" / "p0.jpg"))
+    truth = truth_of(small_benchmark, "p0") / 255
+    expected = matter.resized(64).alpha(image, trimap_of(truth))
+    assert records[0].errors["mad"] == pytest.approx(np.abs(expected - truth).mean())
+
+
+def test_worst_first_and_strata() -> None:
+    records = [
+        Record(
+            str(n), {"mad": float(n)}, {"held": str(n % 2), "person": f"{n / 20:.3f}", "background": f"b{n}"}
+        )
+        for n in range(12)
+    ]
+    assert [r.name for r in worst_first(records)[:2]] == ["11", "10"]
+    groups = by_stratum(records)
+    assert set(groups) == {"held", "person"}, "a name for each picture is no stratum"
+    assert {key: [r.name for r in part] for key, part in groups["held"].items()} == {
+        "0": ["0", "2", "4", "6", "8", "10"],
+        "1": ["1", "3", "5", "7", "9", "11"],
+    }
+    assert [len(part) for part in groups["person"].values()] == [4, 4, 4]
+    assert [r.name for r in groups["person"]["0.000 to 0.150"]] == ["0", "1", "2", "3"]
+
+
+def test_describe_by_hand() -> None:
+    truth = np.zeros((80, 80), np.uint8)
+    truth[20:60, 20:60] = 255
+    truth[20:60, 59] = 128
+    image = np.zeros((80, 80, 3), np.uint8)
+    image[truth > 0] = 255
+    told = describe(image, truth)
+    assert float(told["person"]) == pytest.approx(1600 / 6400, abs=1e-3)
+    assert float(told["soft"]) == pytest.approx(40 / 6400, abs=1e-4)
+    assert float(told["contrast"]) == pytest.approx(1, abs=0.02), "white on black"
+    assert float(describe(image * 0 + 90, truth)["contrast"]) == 0
+    assert float(describe(image, truth * 0)["contrast"]) == 0, "nobody is there"
