@@ -2,7 +2,7 @@
 
 .venv/bin/python benchmarks/shipped.py validation   # card: CCP's validation photographs
 .venv/bin/python benchmarks/shipped.py backgrounds  # notebook 01, section 7: natural, composited, blurred
-.venv/bin/python benchmarks/shipped.py spm          # card: SPM-100 and SPM-shift (make them with `modnet data make`)
+.venv/bin/python benchmarks/shipped.py spm                 # card: SPM-100 and SPM-shift
 
 Each writes a file in ``data/results`` with its data, seed, commit and date.
 """
@@ -17,14 +17,21 @@ import typer
 
 from modnet_lib import paths
 from modnet_lib.data.compositing import background_versions
-from modnet_lib.data.sources import background_files, find_items, find_source, read_item, training_sources
-from modnet_lib.data.spm import subjects
-from modnet_lib.evaluation.benchmark import Record, evaluate, mean_errors
+from modnet_lib.data.sources import background_files, find_source, training_sources
+from modnet_lib.evaluation.benchmark import (
+    QUICK,
+    Protocol,
+    Record,
+    by_stratum,
+    evaluate,
+    mean_errors,
+    run_benchmark,
+)
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
 from modnet_lib.profiles import DataConfig
-from modnet_lib.training.recipes import current_commit, measure, validation_data
+from modnet_lib.training.recipes import current_commit, validation_data
 
 app = typer.Typer(help=__doc__)
 SEED = 0  # of resampling
@@ -55,9 +62,19 @@ def made_by(what: str) -> str:
 @app.command()
 def validation(count: int = 100) -> None:
     """Errors on the validation photographs at short sides of 384 and 512."""
-    photographs(1)
-    sides = {str(side): measure(Matter.from_pretrained(short_side=side), count) for side in (384, 512)}
-    write("validation_shipped", sides)
+    result: dict[str, Any] = {}
+    for side in (384, 512):
+        records = measured("ccp", side, count)
+        errors = {record.name: record.errors for record in records}
+        result[str(side)] = {"mean": mean_errors(records), "per_picture": errors}
+    what = f"{count} validation photographs of Clothing-Co-Parsing (pseudo-mattes); benchmarks/shipped.py validation"
+    write("validation_shipped", {"provenance": made_by(what)} | result)
+
+
+def measured(name: str, side: int, count: int | None = None) -> list[Record]:
+    """The shipped checkpoint on a benchmark at a short side."""
+    protocol = Protocol(side=side, metrics=QUICK)
+    return run_benchmark(Matter.from_pretrained(), name, protocol=protocol, count=count, processes=2)
 
 
 @app.command()
@@ -100,17 +117,15 @@ def backgrounds(count: int = 100) -> None:
 @app.command()
 def spm() -> None:
     """Errors on SPM-100, by stratum, and on SPM-shift."""
-    matter, result = Matter.from_pretrained(), dict[str, Any]()
+    side, result = Matter.from_pretrained().short_side, dict[str, Any]()
     for name in ("spm100", "spm_shift"):
-        read = ((item.id, read_item(item)) for item in find_items(name, split="test"))
-        records = evaluate(matter.alpha, ((key, parts["image"], parts["alpha"]) for key, parts in read))
+        records = measured(name, side)
+        strata = by_stratum(records)
         result[name] = {"mean": mean_errors(records)}
-        by_name = {record.name: record for record in records}
         for factor in FACTORS:
-            for on in (True, False):
-                chosen: list[Record] = [by_name[s.id] for s in subjects() if getattr(s, factor) is on]
-                result[name][f"{factor}: {'yes' if on else 'no'}"] = mean_errors(chosen)
-    what = f"short side {matter.short_side}; benchmarks/shipped.py spm"
+            for value, answer in (("1", "yes"), ("0", "no")):
+                result[name][f"{factor}: {answer}"] = mean_errors(strata[factor][value])
+    what = f"short side {side}; benchmarks/shipped.py spm"
     write("spm_shipped", {"provenance": made_by(what)} | result)
 
 

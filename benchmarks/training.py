@@ -123,7 +123,8 @@ def measure(way: Way, size: int, batch: int, repeats: int) -> dict[str, float]:
     result = {"rate": batch / statistics.median(times[2:]), "peak": peak(before)}
     with FlopCounterMode(display=False) as counter:
         run_step(network, optimizer, data, way)
-    return result | {"flops": counter.get_total_flops(), "bytes": traffic(network, optimizer, data, way)}
+    flops, moved = counter.get_total_flops(), traffic(network, optimizer, data, way)
+    return result | {"flops": float(flops), "bytes": float(moved)}
 
 
 def peak(before: int) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,8 +78,6 @@ def train(
     ] = None,
 ) -> None:
     """Train: Eq. 5, the backbone alone (on masks), or MODNet with a trimap."""
-    from dataclasses import replace
-
     from modnet_lib.profiles import Profile
     from modnet_lib.training.recipes import RECIPES, run
 
@@ -116,29 +115,63 @@ def ablate(
 
 @app.command()
 def evaluate(
-    checkpoint: Checkpoint = paths.PRETRAINED,
-    count: Annotated[int, typer.Option(help="Pictures.")] = 100,
-    short_side: Annotated[
-        int | None, typer.Option(help="Of the network's input; the checkpoint's own.")
+    model: Annotated[
+        Path,
+        typer.Option(
+            help="A checkpoint, ours or the authors'; or a folder of mattes named like the benchmark's pictures.",
+            show_default="the shipped checkpoint",
+        ),
+    ] = paths.PRETRAINED,
+    benchmark: Annotated[
+        str, typer.Option(help="ppm100, amd, d646, p3m500p, p3m500np, crgnn_r, ccp, spm100 or spm_shift.")
+    ] = "spm100",
+    protocol: Annotated[
+        str, typer.Option(help="paper; squash: 512 x 512; unknown: only the trimap's band.")
+    ] = "paper",
+    short_side: Annotated[int | None, typer.Option(help="In the place of the protocol's 512.")] = None,
+    count: Annotated[int | None, typer.Option(help="Only the first so many pictures.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="CSV with a line for each picture; a run that was cut goes on.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Also write every picture's errors as JSON.")] = None,
+    processes: Annotated[int, typer.Option(help="That compute metrics beside the model.")] = 1,
+    batch_size: Annotated[int, typer.Option(help="Pictures of the same size at once.")] = 1,
 ) -> None:
-    """Measure a checkpoint on the validation photographs of Clothing-Co-Parsing (pseudo ground truth)."""
+    """Measure a checkpoint, or another tool's mattes, on a benchmark."""
+    from modnet_lib.evaluation.benchmark import PROTOCOLS, mean_errors, run_benchmark, worst_first
     from modnet_lib.inference import Matter
-    from modnet_lib.training.recipes import measure
 
     with _mistakes():
-        matter = Matter.from_pretrained(checkpoint, short_side=short_side)
-        result = measure(matter, count)
-    table = Table("metric", "mean", title=f"{result['data']}, {result['pictures']} pictures")
-    for name, value in result["mean"].items():
-        table.add_row(name, f"{value:.4f}")
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
+        chosen = PROTOCOLS[protocol]
+        records = run_benchmark(
+            model if model.is_dir() else Matter.from_pretrained(model),
+            benchmark,
+            label=_fingerprint(model),
+            protocol=replace(chosen, side=short_side) if short_side else chosen,
+            count=count,
+            output=output,
+            processes=processes,
+            batch_size=batch_size,
+        )
+    table = Table("metric", "mean", title=f"{benchmark}, {len(records)} pictures, protocol {protocol}")
+    for name, value in mean_errors(records).items():
+        table.add_row(name.upper(), f"{value:.4f}")
     console.print(table)
-    if output:
-        import json
+    table = Table("worst", "MAD", "MSE")
+    for record in worst_first(records)[:10]:
+        table.add_row(record.name, f"{record.errors['mad']:.4f}", f"{record.errors['mse']:.4f}")
+    seconds = sum(record.seconds for record in records)
+    console.print(table, f"{1000 * seconds / len(records):.0f} ms a picture for the model")
 
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+def _fingerprint(model: Path) -> str:
+    """Its name and, of a file, what is in it: a run must not go on with other weights."""
+    if not model.is_file():
+        return str(model.resolve())
+    import hashlib
+
+    return f"{model.name} {hashlib.sha256(model.read_bytes()).hexdigest()[:12]}"
 
 
 @app.command()

@@ -14,6 +14,7 @@ from modnet_lib import cli
 from modnet_lib.cli import app
 from modnet_lib.data.portraits import render_composite
 from modnet_lib.data.spm import write_spm100
+from modnet_lib.evaluation.benchmark import read_records
 from modnet_lib.inference import Matter
 from modnet_lib.network import load_checkpoint, save_checkpoint
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
@@ -73,7 +74,7 @@ def test_mistakes_end_with_a_message_and_1(call, checkpoint, pictures, tmp_path)
         (("matte", broken, "--checkpoint", checkpoint), "broken.jpg"),
         (("matte", pictures[0], "--checkpoint", tmp_path / "gone.safetensors"), "gone.safetensors"),
         (("matte", pictures[0], "--checkpoint", broken), "broken.jpg"),
-        (("evaluate", "--checkpoint", tmp_path / "gone.safetensors"), "gone.safetensors"),
+        (("evaluate", "--model", tmp_path / "gone.safetensors"), "gone.safetensors"),
         (("train", "no_such_profile", "--folder", tmp_path / "run"), "no_such_profile"),
         (("train", tmp_path / "gone.yaml", "--folder", tmp_path / "run"), "gone.yaml"),
     ):
@@ -84,7 +85,7 @@ def test_mistakes_end_with_a_message_and_1(call, checkpoint, pictures, tmp_path)
         assert "Traceback" not in output
 
 
-def test_train_and_evaluate(call, without_data, tmp_path) -> None:
+def test_train(call, without_data, tmp_path) -> None:
     profile = Profile(
         name="micro",
         backbone="mobilenetv3_small_050",
@@ -103,14 +104,33 @@ def test_train_and_evaluate(call, without_data, tmp_path) -> None:
     assert code == 1
     assert "another schedule" in output
 
-    report = tmp_path / "reports" / "r.json"
-    arguments = ("--count", 1, "--short-side", 64, "--output", report)
-    code, output = call("evaluate", "--checkpoint", tmp_path / "run" / "modnet.safetensors", *arguments)
+
+def test_evaluate_measures_and_goes_on(call, checkpoint, without_data, tmp_path, monkeypatch) -> None:
+    data = tmp_path / "data"
+    write_spm100(data / "SPM-100", size=64, count=3)
+    monkeypatch.setenv("MODNET_DATA", str(data))
+    report = tmp_path / "reports" / "r.csv"
+    arguments = ("evaluate", "--model", checkpoint, "--short-side", 64, "--output", report)
+    assert call(*arguments, "--count", 2)[0] == 0
+    code, output = call(*arguments)
     assert code == 0
-    assert "procedural" in output
-    result = json.loads(report.read_text())
-    assert result["pictures"] == 1
-    assert f"{result['mean']['mad']:.4f}" in output
+    records = read_records(report)
+    assert [record.name for record in records] == ["spm_000", "spm_001", "spm_002"]
+    assert {record.strata["held_object"] for record in records} == {"0", "1"}
+    assert f"{np.mean([record.errors['mad'] for record in records]):.4f}" in output
+    truth = np.asarray(Image.open(data / "SPM-100" / "matte" / "spm_001.png")) / 255
+    alpha = Matter(load_checkpoint(checkpoint), short_side=64).alpha(
+        data / "SPM-100" / "image" / "spm_001.jpg"
+    )
+    assert records[1].errors["mad"] == pytest.approx(np.abs(alpha - truth).mean(), rel=1e-4)
+    for wrong, told in (
+        (("--benchmark", "imagenet"), "ppm100"),
+        (("--benchmark", "ppm100"), "PPM-100"),
+        (("--protocol", "mine"), "squash"),
+    ):
+        code, output = call("evaluate", "--model", checkpoint, *wrong)
+        assert code == 1
+        assert told in output
 
 
 def test_masks_first_then_mattes(call, without_data, tmp_path) -> None:

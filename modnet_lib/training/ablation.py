@@ -181,7 +181,8 @@ def run_grid(
         row: {metric: [one["errors"][metric] for one in runs] for metric in metrics}
         for row, runs in measured.items()
     }
-    costs = {context: cost(profile, context) for context in {ROWS[row].context for row in rows}}
+    contexts: set[Context] = {ROWS[row].context for row in rows}
+    costs = {context: cost(profile, context) for context in contexts}
     result = {
         "profile": profile.name,
         "provenance": _provenance(profile, recipe(profile, rows[0], seeds[0], folder), len(pictures)),

@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -123,26 +122,6 @@ def validator(samples: list[tuple[str, MattingSample]], folder: Path, short_side
         return {f"validation_{name}": value for name, value in mean_errors(records).items()}
 
     return validate
-
-
-def measure(matter: Matter, count: int = 100) -> dict[str, Any]:
-    """Errors on the held-out photographs of CCP (or procedural portraits without ``MODNET_DATA``).
-
-    Returns
-    -------
-    ``data``, ``pictures``, ``short_side``, ``mean`` (metric to value), ``per_picture``, ``commit``.
-    """
-    real = "ccp" in training_sources()
-    samples = validation_data(DataConfig(real=True, portrait_size=512), count)
-    records = evaluate(matter.alpha, ((name, s.image, s.alpha) for name, s in samples))
-    return {
-        "data": "CCP validation, pseudo-mattes" if real else "procedural portraits",
-        "pictures": len(records),
-        "short_side": matter.short_side,
-        "mean": mean_errors(records),
-        "per_picture": {record.name: record.errors for record in records},
-        "commit": current_commit(),
-    }
 
 
 def run(

@@ -188,7 +188,7 @@ def test_everything_that_is_wrong_with_a_folder_is_said_at_once(small_benchmark,
 
 
 def test_a_matte_that_is_none_names_its_picture(small_benchmark) -> None:
-    with pytest.raises(ValueError, match="p0.*finite"):
+    with pytest.raises(ValueError, match=r"p0.*finite"):
         run_benchmark(lambda image: grey(image) * np.nan, "ppm100", root=small_benchmark, show_progress=False)
 
 

@@ -19,7 +19,6 @@ from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
 from modnet_lib.training.recipes import (
     RECIPES,
     build_network,
-    measure,
     pretraining,
     run,
     validation_data,
@@ -100,17 +99,6 @@ def test_a_recipe_can_start_from_a_checkpoint(tmp_path) -> None:
     save_checkpoint(first, tmp_path / "first.safetensors")
     again = build_network(dataclasses.replace(PROFILE, initial=str(tmp_path / "first.safetensors")))
     assert same(first.state_dict(), again.state_dict())
-
-
-def test_measuring_without_data_uses_procedural_portraits(without_data, tiny_network) -> None:
-    result = measure(Matter(tiny_network, short_side=64, device="cpu"), count=1)
-    assert result["data"] == "procedural portraits"
-    assert result["pictures"] == 1
-    assert result["short_side"] == 64
-    ((_, errors),) = result["per_picture"].items()
-    assert errors == result["mean"]
-    assert 0 < errors["mad"] < 1
-    json.dumps(result)
 
 
 MASKS = TrainingConfig(stages=(Stage(64, 2, 4),), learning_rate=1e-3, checkpoint_every=2)
