@@ -95,13 +95,16 @@ def ablate(
     profile: Annotated[str, typer.Argument(help="A profile's name or file.")],
     folder: Annotated[Path, typer.Option(help="Where the runs live; what is complete is not run again.")],
     jobs: Annotated[int, typer.Option(help="Runs side by side, one processor core each.")] = 1,
+    start: Annotated[
+        Path | None, typer.Option(help="The folder of another grid, whose networks go on.")
+    ] = None,
 ) -> None:
     """Train and measure every row of Table 3 with every seed."""
     from modnet_lib.profiles import Profile
     from modnet_lib.training import ablation
 
     with _mistakes(FloatingPointError):
-        result = ablation.run_grid(Profile.load(profile), folder, jobs=jobs)
+        result = ablation.run_grid(Profile.load(profile), folder, jobs=jobs, start=start)
     labels = {row: ablation.ROWS[row].label for row in result["errors"]}
     rows, values = Table("row", "MSE", "MAD"), result["values"]
     for row, label in labels.items():

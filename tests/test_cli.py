@@ -165,14 +165,14 @@ def test_ablate_prints_the_table_and_its_differences(call, monkeypatch, tmp_path
     }
     asked = {}
 
-    def run_grid(profile, folder, jobs):
-        asked.update(profile=profile.name, folder=folder, jobs=jobs)
+    def run_grid(profile, folder, jobs, start):
+        asked.update(profile=profile.name, folder=folder, jobs=jobs, start=start)
         return result
 
     monkeypatch.setattr("modnet_lib.training.ablation.run_grid", run_grid)
     code, output = call("ablate", "smoke", "--folder", tmp_path, "--jobs", 2)
     assert code == 0
-    assert asked == {"profile": "smoke", "folder": tmp_path, "jobs": 2}
+    assert asked == {"profile": "smoke", "folder": tmp_path, "jobs": 2, "start": None}
     for expected in ("0.0251", "0.1500", "-0.1000 to -0.1000", "+ L_s", "two pictures"):
         assert expected in output
 

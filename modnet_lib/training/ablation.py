@@ -32,6 +32,7 @@ from modnet_lib.training.loop import STATE
 from modnet_lib.training.recipes import (
     BACKBONE,
     CHECKPOINT,
+    RECIPE,
     VALIDATION_SEED,
     current_commit,
     pretraining,
@@ -92,10 +93,10 @@ COMPARISONS = (
 )
 
 
-def recipe(profile: Profile, row: str, seed: int, folder: Path) -> Profile:
-    """How one row is trained with one seed; the pre-trained backbone lies in `folder`."""
+def recipe(profile: Profile, row: str, seed: int, folder: Path, start: Path | None = None) -> Profile:
+    """How one row is trained with one seed; the pre-trained backbone lies in `folder`, or all weights in `start`."""
     which, training = ROWS[row], profile.ablation or profile.training
-    if which.longer and profile.pretraining:
+    if which.longer and profile.pretraining and not start:
         first, *rest = training.stages
         training = replace(
             training, stages=(replace(first, steps=first.steps + profile.pretraining.steps), *rest)
@@ -106,8 +107,9 @@ def recipe(profile: Profile, row: str, seed: int, folder: Path) -> Profile:
         seed=seed,
         context=which.context,
         backbone_weights=str(_pretraining_folder(folder, seed) / BACKBONE)
-        if which.pretrained
+        if which.pretrained and not start
         else profile.backbone_weights,
+        initial=str(start.resolve() / f"{row}-{seed}" / CHECKPOINT) if start else None,
         training=replace(training, loss_weights=which.weights, validate_every=0),
     )
 
@@ -116,16 +118,18 @@ def _pretraining_folder(folder: Path, seed: int) -> Path:
     return folder.resolve() / f"pretraining-{seed}"
 
 
-def run_one(profile: Profile, folder: Path, row: str, seed: int, show_progress: bool = False) -> None:
+def run_one(
+    profile: Profile, folder: Path, start: Path | None, row: str, seed: int, show_progress: bool = False
+) -> None:
     """Train and measure one row with one seed, into ``<folder>/<row>-<seed>``; what is there is not repeated."""
     target = folder / f"{row}-{seed}"
     if (target / "errors.json").is_file():
         return
-    if ROWS[row].pretrained:
+    if ROWS[row].pretrained and not start:
         first = pretraining(replace(profile, seed=seed))
         first = replace(first, training=replace(first.training, validate_every=0))
         run(first, _pretraining_folder(folder, seed), show_progress=show_progress)
-    chosen = recipe(profile, row, seed, folder)
+    chosen = recipe(profile, row, seed, folder, start)
     network = run(chosen, target, show_progress=show_progress)
     matter = Matter(network, short_side=_short_side(chosen))
     samples = validation_data(profile.data, profile.validation)
@@ -141,7 +145,12 @@ def _short_side(chosen: Profile) -> int:
 
 
 def run_grid(
-    profile: Profile, folder: str | Path, *, jobs: int = 1, rows: Sequence[str] = ()
+    profile: Profile,
+    folder: str | Path,
+    *,
+    start: str | Path | None = None,
+    jobs: int = 1,
+    rows: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train and measure every row with every seed; an interrupted grid goes on.
 
@@ -152,6 +161,8 @@ def run_grid(
         ``seeds`` how often.
     folder
         Gets ``recipe.yaml``, a folder a run, ``result.json`` and ``mattes.jpg`` (drawn people, a column a row).
+    start
+        The folder of another grid: every network goes on from there, for instance at a larger size.
     jobs
         Runs side by side, each in a process with one thread; 1 runs them here, with all threads or a GPU.
     rows
@@ -162,13 +173,13 @@ def run_grid(
     What ``result.json`` holds: ``errors`` by row and metric as (seeds, pictures), their means as ``values``
     (``"mse_easpp"``), ``cost`` by row, ``pictures``, ``seeds``, ``profile``, ``provenance``.
     """
-    folder, rows = Path(folder), list(rows or ROWS)
+    folder, start, rows = Path(folder), Path(start) if start else None, list(rows or ROWS)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.yaml").write_text(profile.to_yaml(), encoding="utf-8")
+    (folder / RECIPE).write_text(profile.to_yaml(), encoding="utf-8")
     seeds = list(range(profile.seed, profile.seed + profile.seeds))
     # the costly ones first, so that no core waits for the last of them
     todo = [(row, seed) for row in sorted(rows, key=lambda row: row != "aspp") for seed in seeds]
-    work = partial(run_one, profile, folder)
+    work = partial(run_one, profile, folder, start)
     if jobs > 1:
         with worker_pool(jobs) as pool:
             list(tqdm(pool.map(work, *zip(*todo, strict=True)), "runs", len(todo), disable=None))
@@ -185,7 +196,7 @@ def run_grid(
     costs = {context: cost(profile, context) for context in contexts}
     result = {
         "profile": profile.name,
-        "provenance": _provenance(profile, recipe(profile, rows[0], seeds[0], folder), len(pictures)),
+        "provenance": _provenance(profile, start, len(pictures)),
         "seeds": seeds,
         "pictures": pictures,
         "values": {
@@ -199,17 +210,25 @@ def run_grid(
     return _read(folder / RESULT)
 
 
-def _provenance(profile: Profile, chosen: Profile, pictures: int) -> str:
+def _provenance(profile: Profile, start: Path | None, pictures: int) -> str:
     """A sentence on a grid: training, data, measurement, device, commit, date."""
-    stage, real = chosen.training.stages[0], profile.data.real and "ccp" in training_sources()
-    before = profile.pretraining.steps if profile.pretraining else 0
+    real, device = profile.data.real and "ccp" in training_sources(), "CPU"
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
     measured = "validation photographs of Clothing-Co-Parsing (pseudo-mattes)" if real else "drawn people"
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    chosen = recipe(profile, "none", profile.seed, Path())
     return (
-        f"{chosen.training.steps} steps of {stage.batch_size} pictures at {stage.image_size} x {stage.image_size}, "
-        f"{before} of pre-training, {profile.seeds} seeds from {profile.seed}; errors on {pictures} {measured}, "
-        f"short side {_short_side(chosen)}; {device}, commit {current_commit()}, {date.today()}"
+        f"{_schedule(Profile.load(start / RECIPE)) + ', then ' if start else ''}{_schedule(profile)}; "
+        f"{profile.seeds} seeds from {profile.seed}; errors on {pictures} {measured}, short side "
+        f"{_short_side(chosen)}; {device}, commit {current_commit()}, {date.today()}"
     )
+
+
+def _schedule(profile: Profile) -> str:
+    training = profile.ablation or profile.training
+    stages = [f"{s.steps} steps of {s.batch_size} pictures at {s.image_size} pixels" for s in training.stages]
+    before = [f"pre-training {profile.pretraining.steps} steps"] if profile.pretraining else []
+    return ", ".join(stages + before)
 
 
 def cost(profile: Profile, context: Context, size: int = 512) -> dict[str, float]:

@@ -121,6 +121,19 @@ def test_an_interrupted_grid_trains_only_what_is_missing(grid, monkeypatch, with
     assert again["errors"] == result["errors"], "a repeated run repeats"
 
 
+def test_a_grid_goes_on_from_another_at_a_larger_size(grid, tmp_path, without_data) -> None:
+    folder, _ = grid
+    larger = dataclasses.replace(PROFILE, ablation=dataclasses.replace(TRAINING, stages=(Stage(96, 2, 1),)))
+    result = ablation.run_grid(larger, tmp_path, start=folder, rows=["none", "pretrained"])
+    assert "2 pictures at 64 pixels" in result["provenance"]
+    assert "then 1 steps of 2 pictures at 96 pixels" in result["provenance"]
+    assert not list(tmp_path.glob("pretraining-*")), "masks were the first grid's"
+    for run in ("none-3", "pretrained-4"):
+        started = build_network(Profile.load(tmp_path / run / "recipe.yaml")).state_dict()
+        before = load_checkpoint(folder / run / "modnet.safetensors").state_dict()
+        assert all(torch.equal(value, before[key]) for key, value in started.items())
+
+
 def test_compare_is_paired_after_minus_before() -> None:
     before = np.array([[0.10, 0.50, 0.90], [0.12, 0.52, 0.92]])
     errors = {"none": {"mad": before.tolist()}, "semantic": {"mad": (before - 0.04).tolist()}}
