@@ -199,7 +199,7 @@ def describe(image: np.ndarray, truth: np.ndarray) -> dict[str, str]:
 
 def run_benchmark(
     model: Model,
-    name: str,
+    name: str | dict[str, Reader],
     *,
     label: str = "",
     protocol: Protocol | None = None,
@@ -218,7 +218,7 @@ def run_benchmark(
         A `Matter` (brought to the protocol's size; given the truth's trimap if its network takes one), any function
         from a picture (H, W, 3) uint8 to its matte (H, W) in [0, 1], or a folder of mattes named like the pictures.
     name, root, count
-        See `modnet_lib.data.benchmarks.benchmark`.
+        See `modnet_lib.data.benchmarks.benchmark`; or readers by name in the place of all three.
     label
         Names the model; a run is only continued with the same one.
     protocol
@@ -243,12 +243,15 @@ def run_benchmark(
         For unknown names, missing data, a folder whose mattes do not fit (all of them are named), a matte that is no
         matte, or an `output` of another run.
     """
-    protocol, readers = protocol or Protocol(), benchmark(name, root, count)
-    done = _continue(output, {"benchmark": name, "model": label, "protocol": asdict(protocol)})
+    protocol, title = protocol or Protocol(), "pictures"
+    readers = name if isinstance(name, dict) else benchmark(name, root, count)
+    if isinstance(name, str):
+        title = BENCHMARKS[name].title
+    done = _continue(output, {"benchmark": title, "model": label, "protocol": asdict(protocol)})
     predict = _predictor(model, protocol, readers)
     todo = [key for key in readers if key not in done]
-    with tqdm(total=len(readers), initial=len(readers) - len(todo), disable=not show_progress) as bar:
-        bar.set_description(BENCHMARKS[name].title)
+    started = len(readers) - len(todo)
+    with tqdm(desc=title, total=len(readers), initial=started, disable=not show_progress) as bar:
         for record in _measure(predict, {key: readers[key] for key in todo}, protocol, processes, batch_size):
             done[record.name] = record
             if output:

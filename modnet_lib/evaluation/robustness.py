@@ -1,0 +1,138 @@
+"""What a worse camera does to the numbers: pictures degraded one way at a time, and the calibration of alpha."""
+
+import io
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from modnet_lib.data.benchmarks import Labelled, Reader
+
+# Levels of each kind, mild to strong; the unit is in the function of the same name
+LEVELS: dict[str, tuple[float, ...]] = {
+    "resolution": (0.5, 0.25, 0.125),
+    "blur": (2, 4, 8),
+    "jpeg": (50, 20, 10),
+    "noise": (10, 25, 50),
+    "rotation": (15, 45, 90, 180),
+}
+
+
+def resolution(image: np.ndarray, share: float) -> np.ndarray:
+    """Shrunk to `share` of each side and enlarged again."""
+    height, width = image.shape[:2]
+    small = (max(1, round(width * share)), max(1, round(height * share)))
+    shrunk = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+    return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Blurred by a Gaussian of `sigma` thousandths of the longer side."""
+    return cv2.GaussianBlur(image, (0, 0), sigma * max(image.shape[:2]) / 1000)
+
+
+def jpeg(image: np.ndarray, quality: float) -> np.ndarray:
+    """Through a JPEG file of that quality, 1 to 100."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=int(quality))
+    return np.asarray(Image.open(file))
+
+
+def noise(image: np.ndarray, deviation: float) -> np.ndarray:
+    """With Gaussian noise of that standard deviation, of 255; the same for the same picture."""
+    rng = np.random.default_rng(image.shape)
+    return np.clip(image + rng.normal(0, deviation, image.shape), 0, 255).round().astype(np.uint8)
+
+
+def rotation(image: np.ndarray, degrees: float) -> np.ndarray:
+    """Turned counter-clockwise about its middle, borders mirrored; (H, W) or (H, W, 3), the same size."""
+    if degrees % 180 == 0 or (degrees % 90 == 0 and image.shape[0] == image.shape[1]):
+        return np.ascontiguousarray(np.rot90(image, round(degrees / 90)))
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
+    return cv2.warpAffine(
+        image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
+
+
+_KINDS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "resolution": resolution,
+    "blur": blur,
+    "jpeg": jpeg,
+    "noise": noise,
+    "rotation": rotation,
+}
+
+
+def degrade(picture: Labelled, kind: str, level: float) -> Labelled:
+    """A picture as a worse camera gives it; only rotation changes the matte.
+
+    Parameters
+    ----------
+    picture
+        Image and matte, uint8.
+    kind, level
+        Key of `LEVELS`; the function of that name says what the level means.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind.
+    """
+    if kind not in _KINDS:
+        raise ValueError(f"kind must be one of {', '.join(_KINDS)}, got {kind!r}")
+    image = _KINDS[kind](picture.image, level)
+    alpha = rotation(picture.alpha, level) if kind == "rotation" else picture.alpha
+    return Labelled(image, alpha, picture.strata)
+
+
+def degraded(readers: dict[str, Reader], kind: str, level: float) -> dict[str, Reader]:
+    """The readers of a benchmark, each picture degraded when it is read."""
+    return {name: partial(_degrade_read, read, kind, level) for name, read in readers.items()}
+
+
+def _degrade_read(read: Reader, kind: str, level: float) -> Labelled:
+    return degrade(read(), kind, level)
+
+
+class Calibration(NamedTuple):
+    """What alpha means: pixels by predicted alpha.
+
+    Attributes
+    ----------
+    predicted, true
+        (bins,) mean predicted and mean true alpha of the pixels of each bin; NaN where there are none.
+    share
+        (bins,) share of all pixels.
+    """
+
+    predicted: np.ndarray
+    true: np.ndarray
+    share: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: mean distance of both, weighted by the pixels."""
+        return float(np.nansum(self.share * np.abs(self.predicted - self.true)))
+
+
+def calibration(mattes: Iterable[tuple[np.ndarray, np.ndarray]], bins: int = 10) -> Calibration:
+    """Whether a predicted alpha of 0.3 is 0.3 on average.
+
+    Parameters
+    ----------
+    mattes
+        Predicted and true (H, W) mattes in [0, 1], picture after picture.
+    bins
+        Equal parts of [0, 1]; the last includes 1.
+    """
+    sums = np.zeros((3, bins))
+    for predicted, true in mattes:
+        places = np.minimum((predicted * bins).astype(int), bins - 1).ravel()
+        for row, weights in enumerate((None, predicted.ravel(), true.ravel())):
+            sums[row] += np.bincount(places, weights, bins)
+    with np.errstate(invalid="ignore"):
+        return Calibration(sums[1] / sums[0], sums[2] / sums[0], sums[0] / sums[0].sum())
