@@ -1,5 +1,6 @@
 """Pictures in and out: any file, PIL image or array becomes 8-bit RGB, upright."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +109,10 @@ def to_array(tensor: Tensor) -> np.ndarray:
     tensor = tensor[0] if tensor.ndim == 4 else tensor
     array = tensor.detach().float().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
     return array[..., 0] if array.shape[2] == 1 else array
+
+
+def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    """(H, W, 3) uint8 through a JPEG file of a quality of 1 to 100."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))

@@ -38,6 +38,8 @@ class DataConfig:
         Share of composites whose background is blurred.
     harmonise
         Share of composites in which the person's colours are moved towards the scene's.
+    camera
+        Share of samples that went through a worse camera: out of focus, noisy, saved small.
     memory
         GiB of decoded pictures that are kept, over all workers; the others are read again each time.
     on_device
@@ -54,6 +56,7 @@ class DataConfig:
     composites: int = 10
     defocus: float = 0.35
     harmonise: float = 0.0
+    camera: float = 0.0
     memory: float = 0.0
     on_device: bool = False
 

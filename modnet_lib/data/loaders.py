@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from modnet_lib import paths
 from modnet_lib.data import drawing, portraits, scenes
+from modnet_lib.data.cameras import GOOD, camera_settings, through_camera
 from modnet_lib.data.compositing import (
     Crop,
     Foreground,
@@ -84,6 +85,7 @@ class RawBatch(NamedTuple):
     natural: Tensor  # (N,) bool, true K times; never on a GPU
     colours: Tensor  # (N, 2, 3, 4): colour maps of F and of B
     harmony: Tensor  # (N,) how far F's colours move towards B's, in [0, 1]
+    camera: Tensor  # (N, 5) settings of `modnet_lib.data.cameras`; never on a GPU
     band: Tensor  # (N,) side of the trimap's square, pixels; never on a GPU
 
 
@@ -104,6 +106,8 @@ class CompositionDataset(Dataset):
         Share of composites whose background is blurred.
     harmonise
         Share of composites in which the person's colours are moved towards the scene's; see `harmony`.
+    camera
+        Share of samples that went through a worse camera; see `modnet_lib.data.cameras`.
     memory
         GiB of decoded pictures that are kept (10 bytes a pixel of a photograph), over all workers; others are
         read again each time.
@@ -122,6 +126,7 @@ class CompositionDataset(Dataset):
         empty: float = 0.02,
         defocus: float = 0.35,
         harmonise: float = 0.0,
+        camera: float = 0.0,
         memory: float = 0.0,
         device: torch.device | str = "cpu",
     ):
@@ -129,7 +134,7 @@ class CompositionDataset(Dataset):
             raise ValueError(f"got {len(foregrounds)} foregrounds and {len(backgrounds)} backgrounds")
         self.foregrounds, self.backgrounds = list(foregrounds), list(backgrounds)
         self.seed, self.natural, self.per_foreground = seed, natural, natural + composites
-        self.empty, self.defocus, self.harmonise = empty, defocus, harmonise
+        self.empty, self.defocus, self.harmonise, self.camera = empty, defocus, harmonise, camera
         self.memory, self.device = memory * 2**30, torch.device(device)
         self.kept: dict[tuple[str, int], Any] = {}
         self.kept_bytes = 0
@@ -181,7 +186,9 @@ class CompositionDataset(Dataset):
             image, cutout, background = (None if x is None else x.flip(1) for x in part[:3])
             part = Crop(image, cutout, background, part.extent)  # type: ignore[arg-type]
         band = max(3, round(rng.uniform(20, 40) * (part.extent or size) / 512))
-        return (*part[:3], natural, colours, np.float32(move), band)
+        # drawn last: without cameras, samples stay those of recipes that knew none
+        camera = camera_settings(rng, size) if self.camera and rng.random() < self.camera else GOOD
+        return (*part[:3], natural, colours, np.float32(move), camera, band)
 
 
 @functools.lru_cache(maxsize=2)
@@ -253,7 +260,7 @@ def collate(samples: list[tuple]) -> RawBatch:
 
 def assemble(raw: RawBatch, device: torch.device | str = "cpu") -> MattingBatch:
     """Colour, Eq. 1 and trimap of a batch, on the device."""
-    image, cutout, background, _, colours, move, _ = (part.to(device, non_blocking=True) for part in raw)
+    image, cutout, background, _, colours, move, *_ = (part.to(device, non_blocking=True) for part in raw)
     foreground, alpha, background, image = (  # reordering bytes is cheaper than reordering floats
         part.permute(0, 3, 1, 2).contiguous().float().div_(255)
         for part in (cutout[..., :3], cutout[..., 3:], background, image)
@@ -270,7 +277,7 @@ def assemble(raw: RawBatch, device: torch.device | str = "cpu") -> MattingBatch:
     trimap = torch.cat(
         [trimap_from_alpha(a, int(b)) for a, b in zip(alpha.split(1), raw.band.tolist(), strict=True)]
     )
-    return MattingBatch(composed, alpha, trimap, foreground, background)
+    return MattingBatch(through_camera(composed, raw.camera), alpha, trimap, foreground, background)
 
 
 def training_loader(
@@ -414,6 +421,7 @@ def training_data(config: DataConfig, seed: int) -> CompositionDataset:
         composites=config.composites,
         defocus=config.defocus,
         harmonise=config.harmonise,
+        camera=config.camera,
         memory=config.memory,
         device="cuda" if config.on_device and torch.cuda.is_available() else "cpu",
     )

@@ -9,7 +9,6 @@ matte inexact.
 """
 
 import csv
-import io
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,13 +16,13 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from modnet_lib.data.animation import MOTIONS, animate
 from modnet_lib.data.portraits import AGES, HAIR_KINDS, HELD, render_composite
 from modnet_lib.data.pseudo_mattes import write_picture
 from modnet_lib.data.scenes import render_background
 from modnet_lib.data.workers import worker_pool
+from modnet_lib.images import jpeg
 
 COUNT = 100
 FIRST_SEED = 8_000_000  # training and validation portraits have other seeds
@@ -128,7 +127,7 @@ def other_camera(
     alpha = cv2.filter2D(alpha, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
     light = light + rng.normal(0, 1, light.shape) * np.sqrt(np.clip(light, 0, 1) * 4e-4 + 2e-5)
     shot = np.clip(np.clip(light, 0, 1) ** (1 / 2.2) * 255 + 0.5, 0, 255).astype(np.uint8)
-    return _jpeg(shot, int(rng.integers(25, 60))), np.clip(alpha, 0, 1)
+    return jpeg(shot, int(rng.integers(25, 60))), np.clip(alpha, 0, 1)
 
 
 def _shake(rng: np.random.Generator, side: int) -> np.ndarray:
@@ -141,12 +140,6 @@ def _shake(rng: np.random.Generator, side: int) -> np.ndarray:
     ends = [tuple(int(v) for v in np.round((reach + sign * step) * 256)) for sign in (-1, 1)]
     cv2.line(kernel, ends[0], ends[1], 255, 1, cv2.LINE_AA, 8)
     return kernel.astype(np.float32) / kernel.sum()
-
-
-def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))
 
 
 def _photograph(subject: Subject, size: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

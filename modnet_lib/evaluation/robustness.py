@@ -1,17 +1,16 @@
 """What a worse camera does to the numbers: pictures degraded one way at a time, and the calibration of alpha."""
 
-import io
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from modnet_lib.data.benchmarks import Labelled, Reader
+from modnet_lib.images import jpeg
 
-# Levels of each kind, mild to strong; the unit is in the function of the same name
+# Levels of each kind, mild to strong; the unit is in the function of the same name; of JPEG it is the quality
 LEVELS: dict[str, tuple[float, ...]] = {
     "resolution": (0.5, 0.25, 0.125),
     "blur": (2, 4, 8),
@@ -34,13 +33,6 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.GaussianBlur(image, (0, 0), sigma * max(image.shape[:2]) / 1000)
 
 
-def jpeg(image: np.ndarray, quality: float) -> np.ndarray:
-    """Through a JPEG file of that quality, 1 to 100."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=int(quality))
-    return np.asarray(Image.open(file))
-
-
 def noise(image: np.ndarray, deviation: float) -> np.ndarray:
     """With Gaussian noise of that standard deviation, of 255; the same for the same picture."""
     rng = np.random.default_rng(image.shape)
@@ -61,7 +53,7 @@ def rotation(image: np.ndarray, degrees: float) -> np.ndarray:
 _KINDS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "resolution": resolution,
     "blur": blur,
-    "jpeg": jpeg,
+    "jpeg": lambda image, quality: jpeg(image, int(quality)),
     "noise": noise,
     "rotation": rotation,
 }
@@ -75,7 +67,7 @@ def degrade(picture: Labelled, kind: str, level: float) -> Labelled:
     picture
         Image and matte, uint8.
     kind, level
-        Key of `LEVELS`; the function of that name says what the level means.
+        Key of `LEVELS`; the function of that name says what the level means; of JPEG it is the quality.
 
     Raises
     ------
