@@ -23,7 +23,7 @@ def camera_settings(rng: np.random.Generator, size: int) -> np.ndarray:
     (5,) float32: blur (sigma, pixels), noise (standard deviation in [0, 1]), its grain (pixels), JPEG quality (0:
     no JPEG), and a seed for the noise.
     """
-    blur = rng.uniform(0.3, 2.5) * size / 512 if rng.random() < 0.4 else 0.0
+    blur = 10 ** rng.uniform(-0.5, 0.7) * size / 512 if rng.random() < 0.4 else 0.0
     noise = 10 ** rng.uniform(-2.2, -0.8) if rng.random() < 0.7 else 0.0
     quality = rng.integers(15, 90) if rng.random() < 0.5 else 0
     return np.array([blur, noise, rng.integers(1, 3), quality, rng.integers(2**24)], np.float32)
