@@ -75,7 +75,9 @@ def test_drawn_cameras_stay_within_their_ranges() -> None:
     assert drawn[drawn[:, 3] > 0, 3].min() >= 15
     assert (drawn[:, 1] > 0).mean() == pytest.approx(0.7, abs=0.04)
     rng = np.random.default_rng(0)
-    assert np.stack([camera_settings(rng, 256) for _ in range(2000)])[:, 0].max() <= 10**0.7 / 2, "blur is relative"
+    assert np.stack([camera_settings(rng, 256) for _ in range(2000)])[:, 0].max() <= 10**0.7 / 2, (
+        "blur is relative"
+    )
 
 
 def test_only_the_picture_changes_in_training(make_sample) -> None:
