@@ -188,6 +188,30 @@ def checkerboard(image: Picture, alpha: Picture, *, square: int = 16) -> np.ndar
     return over_colour(image, alpha, np.where(board, 0.6, 0.85)[..., None].astype(np.float32))
 
 
+def error_map(alpha: Picture, truth: Picture) -> np.ndarray:
+    """Where a matte is wrong: red where it is too small, blue where it is too large, white where it is right.
+
+    Parameters
+    ----------
+    alpha, truth
+        Mattes of the same size; see `as_pixels`.
+
+    Returns
+    -------
+    (H, W, 3) float32 in [0, 1]; full colour is an error of 1.
+
+    Raises
+    ------
+    ValueError
+        If the sizes differ.
+    """
+    first, second = as_pixels(alpha), as_pixels(truth)
+    if first.ndim != 2 or first.shape != second.shape:
+        raise ValueError(f"the matte is {first.shape}, the truth {second.shape}: sizes must agree")
+    missing, extra = np.clip(second - first, 0, 1), np.clip(first - second, 0, 1)
+    return np.stack([1 - extra, 1 - missing - extra, 1 - missing], axis=-1)
+
+
 def tint_trimap(image: Picture, trimap: Picture) -> np.ndarray:
     """Darken the background and paint the unknown band (0.5) orange; (H, W, 3) float in [0, 1]."""
     picture, regions = as_pixels(image), as_pixels(trimap)

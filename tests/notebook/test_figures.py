@@ -169,6 +169,14 @@ def shown(figure: Figure) -> list[np.ndarray]:
     return [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
 
 
+def test_error_map_paints_what_is_missing_red_and_what_is_too_much_blue():
+    truth, alpha = np.array([[1.0, 0.0, 0.5, 1.0]]), np.array([[0.0, 1.0, 0.5, 0.75]])
+    painted = figures.error_map(alpha, (truth * 255).astype(np.uint8))
+    np.testing.assert_allclose(painted[0], [[1, 0, 0], [0, 0, 1], [1, 1, 1], [1, 0.75, 0.75]], atol=3e-3)
+    with pytest.raises(ValueError, match="sizes"):
+        figures.error_map(alpha, truth.T)
+
+
 def test_image_row_shows_pictures_in_order_on_the_unit_scale():
     pictures = [np.full((20, 30), 0.2), np.full((3, 3, 3), 0.9), torch.full((1, 8, 8), 0.4)]
     figure = figures.image_row(pictures, ["a", "b", "c"], columns=2, caption="look here")
