@@ -2,13 +2,15 @@
 
 .venv/bin/python benchmarks/shipped.py validation   # card: CCP's validation photographs
 .venv/bin/python benchmarks/shipped.py backgrounds  # notebook 01, section 7: natural, composited, blurred
-.venv/bin/python benchmarks/shipped.py spm                 # card: SPM-100 and SPM-shift
+.venv/bin/python benchmarks/shipped.py spm         # card: SPM-100 and SPM-shift
+.venv/bin/python benchmarks/shipped.py compare OLD.safetensors NEW.safetensors  # card: which one ships
 
 Each writes a file in ``data/results`` with its data, seed, commit and date.
 """
 
 import datetime
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import torch
 import typer
 
 from modnet_lib import paths
+from modnet_lib.data.benchmarks import Reader, benchmark
 from modnet_lib.data.compositing import background_versions
 from modnet_lib.data.sources import background_files, find_source, training_sources
 from modnet_lib.evaluation.benchmark import (
@@ -27,6 +30,7 @@ from modnet_lib.evaluation.benchmark import (
     mean_errors,
     run_benchmark,
 )
+from modnet_lib.evaluation.robustness import degraded
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
@@ -35,6 +39,7 @@ from modnet_lib.training.recipes import current_commit, validation_data
 
 app = typer.Typer(help=__doc__)
 SEED = 0  # of resampling
+WORSE_CAMERAS = (("noise", 25), ("blur", 8), ("jpeg", 10))
 FACTORS = ("whole_body", "blurred_background", "held_object")
 
 
@@ -127,6 +132,34 @@ def spm() -> None:
                 result[name][f"{factor}: {answer}"] = mean_errors(strata[factor][value])
     what = f"short side {side}; benchmarks/shipped.py spm"
     write("spm_shipped", {"provenance": made_by(what)} | result)
+
+
+@app.command()
+def compare(old: Path, new: Path, count: int = 100, worse: int = 40) -> None:
+    """Two checkpoints on the same pictures: sizes, benchmarks, and worse cameras, with 95 % intervals."""
+    matters, rows = [Matter.from_pretrained(path) for path in (old, new)], dict[str, Any]()
+
+    def row(title: str, readers: dict[str, Reader], side: int) -> None:
+        protocol = Protocol(side=side, metrics=QUICK)
+        pair = [run_benchmark(matter, readers, protocol=protocol, processes=2) for matter in matters]
+        rows[title] = {}
+        for metric in QUICK:
+            errors = [np.array([[record.errors[metric] for record in records]]) for records in pair]
+            change = paired_difference(errors[0], errors[1], seed=SEED)._asdict()
+            rows[title][metric] = {"old": float(errors[0].mean()), "new": float(errors[1].mean())} | change
+        print(
+            title, {key: [round(v, 4) for v in one.values()] for key, one in rows[title].items()}, flush=True
+        )
+
+    for name in ("ccp", "spm100", "spm_shift"):
+        readers = benchmark(name, count=count)
+        for side in (384, 512):
+            row(f"{name} at {side}", readers, side)
+        few = dict(list(readers.items())[:worse])
+        for kind, level in WORSE_CAMERAS if name != "spm_shift" else ():
+            row(f"{name} at 384, {kind} {level}", degraded(few, kind, level), 384)
+    what = f"{old.name} against {new.name}, {count} pictures, {worse} with worse cameras, seed {SEED}; "
+    write("checkpoints_compared", {"provenance": made_by(what + "benchmarks/shipped.py compare")} | rows)
 
 
 if __name__ == "__main__":

@@ -469,4 +469,4 @@ ResultsTable("04_ablation_study", PROFILE)
 # - L.-C. Chen et al. *Rethinking Atrous Convolution for Semantic Image Segmentation.* 2017. ASPP.
 # - X. Bouthillier et al. *Accounting for Variance in Machine Learning Benchmarks.* MLSys 2021. Why one seed is not enough.
 #
-# **Next:** [00 Start here](00_start_here.ipynb) with your own photographs; the evaluation on PPM-100 will be number 05.
+# **Next:** [05 PPM-100 evaluation](05_ppm100_evaluation.ipynb): how good is the whole network, and where does it fail?
