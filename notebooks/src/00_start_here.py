@@ -344,8 +344,8 @@ print(f"upright head of section 1: {np.abs(matter.alpha(drawn) - portrait.alpha)
 # | [01 dataset compositing](01_dataset_compositing.ipynb) | Eq. 1, Fig. 4, data recipe of "Results" | Where do 45,000 labelled portraits come from? |
 # | [02 building MODNet](02_building_modnet.ipynb) | Fig. 2–3, Eq. 2–5, 9–16, Appendix A | Why three branches, and what does e-ASPP save? |
 # | [03 training](03_training.ipynb) | "Results", pre-training | How is it trained, watched and resumed? |
-# | 04 ablation study (planned) | Table 3 | Which part earns what? |
-# | 05 PPM-100 evaluation (planned) | the protocol, Tables 1, 2, 5 | How good is it, and where does it fail? |
+# | [04 ablation study](04_ablation_study.ipynb) | Table 3 | Which part earns what? |
+# | [05 PPM-100 evaluation](05_ppm100_evaluation.ipynb) | the protocol, Tables 1, 2, 5 | How good is it, and where does it fail? |
 # | 06 baselines and efficiency (planned) | Tables 1, 2, 5, Fig. 5, 6, 8 | Is it better and faster than the others? |
 # | 07 SOC domain adaptation (planned) | Eq. 6–8, Fig. 7, Table 4 | How does it adapt without labels? |
 # | 08 OFD video demo (planned) | Fig. 7, Fig. 9, Appendix D | How does one frame of delay remove flicker? |
