@@ -194,10 +194,9 @@ for name, prediction in predictions.items():
 # A good matte of one person has one piece, only the holes that the person has, and few mixed pixels. Many mixed
 # pixels mean that the network is unsure over whole areas.
 #
-# In the stored run the astronaut comes out whole and without a hole; the helmet in her arm is left out, and a scrap
-# of the flag at the lower left stays. Of Grace
-# Hopper the top of the cap and a corner of the uniform are missing. The network has seen street photographs, where
-# such caps and such close views are rare. [Its card](../data/checkpoints/README.md) says what else it lacks.
+# In the stored run Grace Hopper comes out in one piece, with a small grey patch at the crown of her cap. The astronaut
+# is whole, but of the helmet in her arm only the rim is left. The network has seen street photographs, where helmets
+# are rare and nobody stands so near. [Its card](../data/checkpoints/README.md) says what else it lacks.
 #
 # ## 3. New backgrounds
 #
