@@ -595,7 +595,7 @@ ResultsTable("02_building_modnet", profile.name)
 # <details><summary>Answer</summary>
 #
 # Train twice from the same seed, once with the image's inputs to layers 11 and 12 fixed at zero, with several seeds
-# each, and compare the error inside $m_d$. Notebook 04 (planned) does such ablations.
+# each, and compare the error inside $m_d$. Notebook [04](04_ablation_study.ipynb) does such ablations.
 #
 # </details>
 #

@@ -8,10 +8,8 @@
 # %% [markdown]
 # ## You will be able to
 #
-# - state the paper's schedule, and what another one changes;
-# - say what loss a useless prediction gets, before you look at any curve;
-# - follow a step of the training loop and give a reason for each line;
-# - prove that a resumed run equals an uninterrupted one;
+# - state the paper's schedule, and say what loss a useless prediction gets;
+# - follow a step of the training loop, give a reason for each line, and prove that a resumed run equals an uninterrupted one;
 # - pre-train a backbone on masks, and say what that is worth;
 # - recognise five common failures by their numbers, and cure them;
 # - estimate what a long run costs, on one machine and on several.
