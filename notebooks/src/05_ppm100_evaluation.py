@@ -193,6 +193,8 @@ print("Conn of the truth:", metrics.conn(truth, truth))
 # CSV file, so a run that was cut goes on. On the command line:
 # `modnet evaluate --benchmark ppm100 --output ppm100.csv`.
 # A *model* is a checkpoint, any Python function, or a folder of mattes that another tool wrote.
+# Measuring a picture of 1920 × 1080 takes half a second on one core, nearly all of it for Grad and Conn
+# (`benchmarks/metrics.py`); with two processes beside the model, 100 pictures took 143 seconds, the model's 140 included.
 
 # %%
 matter = Matter.from_pretrained()
