@@ -88,8 +88,8 @@ readers = benchmark(name, count=4 if few else None)
 pictures = {key: readers[key]() for key in list(readers)[:4]}
 image_row(
     [*(p.image for p in pictures.values()), *(p.alpha for p in pictures.values())],
-    [*pictures, *[""] * 4],
-    columns=4,
+    [*pictures, *[""] * len(pictures)],
+    columns=len(pictures),
     caption=f"{BENCHMARKS[name].title}: pictures, and the mattes that a network is measured against.",
 )
 
