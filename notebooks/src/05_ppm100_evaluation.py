@@ -223,7 +223,8 @@ for key, part in recorded["reports"].items():
 
 # %% tags=["nbval-check-output"]
 first = live["records"][0]
-again = run_benchmark(lambda image: matter.resized(512).alpha(image), {first["name"]: readers[first["name"]]})
+one = {first["name"]: readers[first["name"]]}
+again = run_benchmark(lambda image: matter.resized(512).alpha(image), one, show_progress=False)
 print(
     "a function gives the same numbers as the checkpoint:",
     bool(np.isclose(again[0].errors["mad"], first["errors"]["mad"])),
