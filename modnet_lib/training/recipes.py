@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from modnet_lib import paths
+from modnet_lib.baselines import create_baseline, load_network
 from modnet_lib.data.loaders import ccp_readers, mask_data, portrait_readers, training_data
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.data.sources import manifest, training_sources
@@ -27,7 +28,6 @@ from modnet_lib.network import (
     Segmenter,
     create_backbone,
     load_backbone,
-    load_checkpoint,
     load_imagenet_backbone,
     save_checkpoint,
 )
@@ -76,10 +76,12 @@ def build_network(profile: Profile) -> Network:
     """The network of a recipe, its backbone pre-trained if the recipe says so."""
     torch.manual_seed(profile.seed)
     if profile.initial is not None:
-        return load_checkpoint(profile.initial)
+        return load_network(profile.initial)
     backbone = _backbone(profile)
     if profile.training.objective == "segmentation":
         return Segmenter(backbone if isinstance(backbone, Backbone) else create_backbone(backbone))
+    if profile.baseline is not None:
+        return create_baseline(profile.baseline, backbone)
     return MODNet(profile.variant, backbone, profile.trimap_input, profile.context)
 
 
