@@ -63,7 +63,7 @@ class BSHM(Baseline):
         return torch.sigmoid(self.qun(concat(small, mask)).float())
 
     def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:  # type: ignore[override]
-        """See `Baseline.forward`. A trimap takes the place of MPN's mask: what if that were right?"""
+        """See `Baseline.forward`; a trimap takes the place of MPN's mask, to see what MRN would do with a right one."""
         x = image * 2 - 1
         small = F.avg_pool2d(x, 2)
         if trimap is None:

@@ -44,7 +44,7 @@ class FDMPA(Baseline):
         self.feather = nn.Sequential(ConvBlock(11, 8), nn.Conv2d(8, 3, 3, padding=1))
 
     def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:  # type: ignore[override]
-        """See `Baseline.forward`. A trimap takes the place of the segmentation: what if that were right?"""
+        """See `Baseline.forward`; a trimap takes the place of the segmentation."""
         maps = self.backbone(image * 2 - 1)
         low = self.lateral[0](maps[1])
         x = concat(low, resize_like(self.lateral[1](maps[4]), low))

@@ -20,7 +20,7 @@ from modnet_lib.network.layers import ConvBlock, concat
 
 
 def fuse(foreground: Tensor, background: Tensor, weight: Tensor) -> Tensor:
-    """alpha = beta F + (1 - beta) (1 - B); all (N, 1, H, W) in [0, 1]. Where F + B = 1, beta does not matter."""
+    """Blend: alpha = beta F + (1 - beta) (1 - B), all (N, 1, H, W) in [0, 1]; where F + B = 1, beta is no matter."""
     return weight * foreground + (1 - weight) * (1 - background)
 
 

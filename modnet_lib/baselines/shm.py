@@ -20,7 +20,7 @@ from modnet_lib.network.backbones import Backbone
 
 
 def fuse(trimap: Tensor, raw: Tensor) -> Tensor:
-    """alpha = F_s + U_s alpha_r.
+    """Combine both networks: alpha = F_s + U_s alpha_r.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class SHM(Baseline):
         self.m_net = UNet(6, 1)
 
     def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:  # type: ignore[override]
-        """See `Baseline.forward`. A trimap takes the place of T-Net's: what if that were right?"""
+        """See `Baseline.forward`; a trimap takes the place of T-Net's, to see what M-Net would do with a right one."""
         x = image * 2 - 1
         parts = {}
         if trimap is None:

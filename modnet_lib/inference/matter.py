@@ -89,8 +89,7 @@ class Matter:
         short_side: int | None = None,
         device: str | torch.device | None = None,
     ) -> "Matter":
-        """Read a checkpoint: ours (by default the one that ships with the project), of MODNet or another method, or
-        the authors' ``.ckpt``.
+        """Read a checkpoint: ours (by default the one that ships), of any method, or the authors' ``.ckpt``.
 
         Raises
         ------

@@ -238,6 +238,7 @@ def _provenance(profile: Profile, start: Path | None, pictures: int) -> str:
 
 
 def schedule(profile: Profile) -> str:
+    """How a grid is trained, in words."""
     training = profile.ablation or profile.training
     stages = [f"{s.steps} steps of {s.batch_size} pictures at {s.image_size} pixels" for s in training.stages]
     before = [f"pre-training {profile.pretraining.steps} steps"] if profile.pretraining else []

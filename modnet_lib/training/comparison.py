@@ -188,7 +188,9 @@ def measure(matter: Matter, which: System, pictures: dict[str, Picture]) -> dict
 
     def alpha(image: np.ndarray, trimap: np.ndarray | None = None) -> np.ndarray:
         behind = by_image[id(image)].background if which.baseline == "bm" else None
-        return matter.alpha(image, trimap, background=behind)
+        matte = matter.alpha(image, trimap, background=behind)
+        # the other trimap-based methods keep what the trimap is sure of, so MODNet does as well
+        return matte if trimap is None else np.where(trimap == 0.5, matte, trimap)
 
     if which.baseline == "bm" and any(picture.background is None for picture in pictures.values()):
         return None
