@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": BASE,
     "baselines": {"network"},
     "inference": {"network", "baselines", *BASE},
-    "evaluation": {"inference", "network", "data", *BASE},
+    "evaluation": {"inference", "network", "baselines", "data", *BASE},
     "training": {"network", "baselines", "objectives", "data", "inference", "evaluation", *BASE},
     "notebook": {"network", "baselines", "objectives", "data", "inference", "evaluation", "training", *BASE},
     "reproduce": {

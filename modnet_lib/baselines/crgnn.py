@@ -71,10 +71,6 @@ class CRGNN(IndexNet):
     title: ClassVar[str] = "CRGNN"
     paper: ClassVar[str] = "Wang et al. 2021"
     required: tuple[str, ...] = ("trimap", "clip")
-    modules_of: ClassVar[dict[str, tuple[str, ...]]] = {
-        "IndexNet": ("backbone", "index", "context", "blocks", "head"),
-        "frames": ("align", "graph"),
-    }
 
     def __init__(self, backbone: Backbone):
         super().__init__(backbone)
