@@ -43,6 +43,7 @@ from modnet_lib.training.recipes import (
     RECIPE,
     VALIDATION_SEED,
     current_commit,
+    given_with,
     run,
     supervised,
     validation_data,
@@ -182,20 +183,20 @@ def measured_sets(profile: Profile) -> dict[str, dict[str, Picture]]:
     return sets
 
 
-def measure(matter: Matter, which: System, pictures: dict[str, Picture]) -> dict[str, list[float]] | None:
+def measure(matter: Matter, pictures: dict[str, Picture]) -> dict[str, list[float]] | None:
     """Errors of a method on a set by metric, a number a picture; ``None`` if it needs backgrounds and has none."""
-    by_image = {id(picture.image): picture for picture in pictures.values()}
-
-    def alpha(image: np.ndarray, trimap: np.ndarray | None = None) -> np.ndarray:
-        behind = by_image[id(image)].background if which.baseline == "bm" else None
-        matte = matter.alpha(image, trimap, background=behind)
-        # the other trimap-based methods keep what the trimap is sure of, so MODNet does as well
-        return matte if trimap is None else np.where(trimap == 0.5, matte, trimap)
-
-    if which.baseline == "bm" and any(picture.background is None for picture in pictures.values()):
-        return None
-    labelled = [(name, picture.image, picture.alpha) for name, picture in pictures.items()]
-    records = evaluate(alpha, labelled, with_trimap=which.trimap, regions=True)
+    network, records = matter.network, []
+    needed = network.required if isinstance(network, Baseline) else ()
+    for name, (image, truth, background) in pictures.items():
+        if background is None and "background" in needed:
+            return None
+        given = given_with(network, image, truth, image if background is None else background)
+        matte = matter.alpha(image, **given)
+        if (
+            "trimap" in given
+        ):  # the other trimap-based methods keep what it is sure of, so MODNet does as well
+            matte = np.where(given["trimap"] == 0.5, matte, given["trimap"])
+        records += evaluate(lambda _, matte=matte: matte, [(name, image, truth)], regions=True)
     return {metric: [record.errors[metric] for record in records] for metric in records[0].errors}
 
 
@@ -230,7 +231,7 @@ def run_one(profile: Profile, folder: Path, system: str, seed: int) -> None:
     sets = measured_sets(profile)
     result = {
         "pictures": {name: list(pictures) for name, pictures in sets.items()},
-        "errors": {name: measure(matter, which, pictures) for name, pictures in sets.items()},
+        "errors": {name: measure(matter, pictures) for name, pictures in sets.items()},
         "stages": stage_errors(matter, sets["natural"]),
     }
     write_atomically(target / "errors.json", lambda temporary: temporary.write_text(json.dumps(result)))
