@@ -33,7 +33,8 @@ ALLOWED: dict[str, set[str]] = {
         "network", "baselines", "objectives", "data", "inference", "evaluation", "training", "notebook", *BASE,
     },
     "cli": {
-        "network", "baselines", "objectives", "data", "inference", "evaluation", "training", "notebook", "reproduce", *BASE,
+        "network", "baselines", "objectives", "data", "inference", "evaluation", "training", "notebook",
+        "reproduce", *BASE,
     },
 }  # fmt: skip
 

@@ -227,7 +227,9 @@ def run_one(profile: Profile, folder: Path, system: str, seed: int) -> None:
     which = SYSTEMS[system]
     backbone = pretrain(profile, folder, seed) if which.pretrained and profile.pretraining else None
     chosen = recipe(profile, system, seed, backbone)
-    matter = Matter(run(chosen, target, show_progress=False), short_side=short_side(chosen))
+    # the square that all were trained on: with other proportions, a network would also be measured on how well it
+    # extrapolates (notebook 04, section 8)
+    matter = Matter(run(chosen, target, show_progress=False), short_side=short_side(chosen), squash=True)
     sets = measured_sets(profile)
     result = {
         "pictures": {name: list(pictures) for name, pictures in sets.items()},
@@ -335,8 +337,8 @@ def _provenance(profile: Profile, seeds: int) -> str:
     drawn = "pictures of SPM-100" if profile.data.real else "drawn people"
     return (
         f"{schedule(profile)}; {seeds} seeds from {profile.seed}; errors on {profile.validation} {people}, the same "
-        f"before other scenes, and {profile.validation} {drawn}, short side "
-        f"{short_side(recipe(profile, 'modnet', profile.seed))}; {device}, commit {current_commit()}, {date.today()}"
+        f"before other scenes, and {profile.validation} {drawn}, each seen as a square of "
+        f"{short_side(recipe(profile, 'modnet', profile.seed))} pixels; {device}, commit {current_commit()}, {date.today()}"
     )
 
 

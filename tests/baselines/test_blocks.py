@@ -98,7 +98,7 @@ def test_missing_inputs_are_named() -> None:
     for name, missing in {"dim_trimap": "trimap", "indexnet": "trimap", "bm": "background"}.items():
         with pytest.raises(ValueError, match=rf"needs a .*: pass {missing}="):
             build(name)(image)
-    with pytest.raises(ValueError, match="neighbouring frames.*pass clip="):
+    with pytest.raises(ValueError, match=r"neighbouring frames.*pass clip="):
         build("crgnn")(image, trimap=torch.zeros(1, 1, 64, 64))
 
 
@@ -133,7 +133,6 @@ def test_matter_hands_over_what_a_method_needs(make_sample) -> None:
     assert abs(alpha - trimap).max() <= 1
     assert ((alpha > 0.5) == (trimap > 0.5)).mean() > 0.95
     with pytest.raises(ValueError, match="only MODNet"):
-        bm._forward  # noqa: B018
         Matter(build("hatt"), short_side=64).predict(sample.image)
 
 
@@ -183,7 +182,14 @@ def test_decoder_and_unet_keep_sizes_that_do_not_halve_evenly() -> None:
 
 def test_masked_mean_and_charbonnier_against_loops() -> None:
     x, mask = torch.randn(2, 3, 4, 4), torch.randint(0, 2, (2, 1, 4, 4)).float()
-    chosen = [x[n, c, i, j] for n in range(2) for c in range(3) for i in range(4) for j in range(4) if mask[n, 0, i, j]]
+    chosen = [
+        x[n, c, i, j]
+        for n in range(2)
+        for c in range(3)
+        for i in range(4)
+        for j in range(4)
+        if mask[n, 0, i, j]
+    ]
     assert masked_mean(x, mask).item() == pytest.approx(float(torch.stack(chosen).mean()), abs=1e-6)
     assert masked_mean(x, torch.zeros_like(mask)) == 0
     assert charbonnier(torch.tensor(3.0), 4.0).item() == pytest.approx(5)
@@ -210,7 +216,11 @@ def test_each_method_learns_four_pictures(name, make_sample, tmp_path) -> None:
     network = build(name)
     steps = 60 if name in STRIDED else 160
     config = TrainingConfig(
-        stages=(Stage(64, 4, steps),), optimizer="adamw", learning_rate=5e-3, schedule="cosine", checkpoint_every=0
+        stages=(Stage(64, 4, steps),),
+        optimizer="adamw",
+        learning_rate=5e-3,
+        schedule="cosine",
+        checkpoint_every=0,
     )
     train(network, dataset, config, tmp_path, cpu=True, show_progress=False)
     errors = four_errors(network, dataset)
