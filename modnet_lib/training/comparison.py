@@ -335,10 +335,11 @@ def _provenance(profile: Profile, seeds: int) -> str:
         device = torch.cuda.get_device_name()
     people = "validation photographs of Clothing-Co-Parsing (pseudo-mattes)" if real else "drawn people"
     drawn = "pictures of SPM-100" if profile.data.real else "drawn people"
+    side = short_side(recipe(profile, "modnet", profile.seed))
     return (
         f"{schedule(profile)}; {seeds} seeds from {profile.seed}; errors on {profile.validation} {people}, the same "
         f"before other scenes, and {profile.validation} {drawn}, each seen as a square of "
-        f"{short_side(recipe(profile, 'modnet', profile.seed))} pixels; {device}, commit {current_commit()}, {date.today()}"
+        f"{side} pixels; {device}, commit {current_commit()}, {date.today()}"
     )
 
 
