@@ -1,6 +1,6 @@
 """Fig. 6: every method's parameters, FLOPs, memory and latency, side by side in one run.
 
-.venv/bin/python benchmarks/efficiency.py [--size 512] [--batch 1] [--repeats 10] [--output efficiency.json]
+.venv/bin/python benchmarks/efficiency.py [--size 512] [--batch 1] [--repeats 5] [--output efficiency.json]
 
 Writes a file in ``data/results`` and prints the table; notebook 06 draws the figure from it.
 """
@@ -22,7 +22,7 @@ from modnet_lib.training.recipes import current_commit
 def main(
     size: Annotated[int, typer.Option(help="Side of the input.")] = 512,
     batch: Annotated[int, typer.Option(help="Pictures at once.")] = 1,
-    repeats: Annotated[int, typer.Option(help="Timed passes.")] = 10,
+    repeats: Annotated[int, typer.Option(help="Rounds over all methods.")] = 5,
     output: Annotated[str, typer.Option(help="Name of the file in data/results.")] = "efficiency.json",
 ) -> None:
     """Measure all methods."""
@@ -30,7 +30,7 @@ def main(
     name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
     methods = efficiency(METHODS, size=size, batch=batch, repeats=repeats, device=device)
     provenance = (
-        f"{name}, float32, batch {batch}, {size} x {size}, median of {repeats} passes after 2, torch "
+        f"{name}, float32, batch {batch}, {size} x {size}, median of {repeats} rounds, torch "
         f"{torch.__version__}, commit {current_commit()}, {datetime.date.today()}"
     )
     text = json.dumps({"provenance": provenance, "methods": methods}, indent=1)

@@ -1,7 +1,7 @@
 """What the other methods share: the interface, two decoders, an index block, and parts of losses."""
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,14 +18,7 @@ INPUTS = {
 }
 
 
-class Batch(Protocol):
-    """What losses need; see `modnet_lib.data.loaders.MattingBatch`."""
-
-    image: Tensor
-    true_alpha: Tensor
-    trimap: Tensor
-    foreground: Tensor
-    background: Tensor
+Batch = Any  # modnet_lib.data.loaders.MattingBatch, which this part must not know
 
 
 class BaselineOutput(NamedTuple):
@@ -164,7 +157,7 @@ class Baseline(nn.Module):
                 )
         return self.predict(image, **{name: value for name, value in given.items() if value is not None})
 
-    def predict(self, image: Tensor, **given: Tensor) -> BaselineOutput:
+    def predict(self, *inputs: Any, **given: Any) -> BaselineOutput:
         """`forward` with checked inputs."""
         raise NotImplementedError
 

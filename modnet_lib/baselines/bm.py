@@ -77,7 +77,7 @@ class BM(Baseline):
             [ConvBlock(width + 16, 32), ConvBlock(32 + 6, 16), nn.Conv2d(16, 3, 3, 1, 1)]
         )
 
-    def predict(self, image: Tensor, background: Tensor) -> BaselineOutput:  # type: ignore[override]
+    def predict(self, image: Tensor, background: Tensor) -> BaselineOutput:
         """See `Baseline.forward`."""
         x, behind = image * 2 - 1, background * 2 - 1
         maps = self.backbone(x)

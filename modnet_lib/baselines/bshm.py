@@ -62,7 +62,7 @@ class BSHM(Baseline):
         """QUN's answer to a mask (N, 1, h, w) of the normalised image of the same size."""
         return torch.sigmoid(self.qun(concat(small, mask)).float())
 
-    def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:  # type: ignore[override]
+    def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:
         """See `Baseline.forward`; a trimap takes the place of MPN's mask, to see what MRN would do with a right one."""
         x = image * 2 - 1
         small = F.avg_pool2d(x, 2)

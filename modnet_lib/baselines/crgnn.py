@@ -30,7 +30,7 @@ class Align(nn.Module):
         offset = self.offset(concat(neighbour, middle)).float()
         with torch.autocast(neighbour.device.type, enabled=False):  # the operation knows no mixed precision
             weight, bias = self.weight.weight.float(), self.weight.bias
-            moved = deform_conv2d(neighbour.float(), offset, weight, bias, padding=1)
+            moved = deform_conv2d(neighbour.float(), offset, weight, bias, padding=(1, 1))
         return moved.to(neighbour.dtype)
 
 
@@ -78,7 +78,9 @@ class CRGNN(IndexNet):
         self.align = Align(channels)
         self.graph = FrameGraph(channels)
 
-    def predict(self, image: Tensor, trimap: Tensor, clip: Tensor) -> BaselineOutput:  # type: ignore[override]
+    def predict(  # type: ignore[override]
+        self, image: Tensor, trimap: Tensor, clip: Tensor
+    ) -> BaselineOutput:
         """See `Baseline.forward`."""
         middle, skips = self.encode(torch.cat((image, trimap), dim=1) * 2 - 1)
         others = [self.encode(frame * 2 - 1)[0] for frame in clip.unbind(dim=1)]

@@ -56,7 +56,7 @@ class DIM(Baseline):
             ConvBlock(4, 32), ConvBlock(32, 32), ConvBlock(32, 32), nn.Conv2d(32, 1, 3, padding=1)
         )
 
-    def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:  # type: ignore[override]
+    def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:
         """See `Baseline.forward`."""
         x = image * 2 - 1
         if trimap is not None:

@@ -18,7 +18,8 @@ class FDMPA(Baseline):
     function of the segmentation, as in a guided filter.
 
     Simplified: the dense network reads MobileNetV2's maps at 1/4 and 1/32 in the place of its own first layers,
-    because the paper gives all trimap-free methods this backbone; it works at 1/4, not at 1/2.
+    because the paper gives all trimap-free methods this backbone; it works at 1/4, not at 1/2. The feathering block
+    begins as the identity (ours).
     """
 
     title: ClassVar[str] = "FDMPA"
@@ -41,9 +42,11 @@ class FDMPA(Baseline):
             ConvBlock(16 * (number + 1), 16, dilation=rate) for number, rate in enumerate((2, 4, 6, 8))
         )
         self.segment = nn.Conv2d(64, 2, 3, padding=1)
-        self.feather = nn.Sequential(ConvBlock(11, 8), nn.Conv2d(8, 3, 3, padding=1))
+        self.feather = nn.Sequential(ConvBlock(11, 8), last := nn.Conv2d(8, 3, 3, padding=1))
+        nn.init.normal_(last.weight, std=0.01)  # begin with the segmentation, slightly softer
+        last.bias = nn.Parameter(torch.tensor([6.0, 0.0, -3.0]))
 
-    def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:  # type: ignore[override]
+    def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:
         """See `Baseline.forward`; a trimap takes the place of the segmentation."""
         maps = self.backbone(image * 2 - 1)
         low = self.lateral[0](maps[1])

@@ -146,7 +146,7 @@ class IndexNet(Baseline):
             x = block(concat(index_unpool(x, indices), skip))
         return torch.sigmoid(self.head(x))
 
-    def predict(self, image: Tensor, trimap: Tensor) -> BaselineOutput:  # type: ignore[override]
+    def predict(self, image: Tensor, trimap: Tensor) -> BaselineOutput:
         """See `Baseline.forward`."""
         alpha = self.decode(*self.encode(torch.cat((image, trimap), dim=1) * 2 - 1))
         return answer(keep_known(alpha, trimap))

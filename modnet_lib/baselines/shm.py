@@ -66,7 +66,7 @@ class SHM(Baseline):
         self.t_head = nn.Conv2d(16, 3, 1)
         self.m_net = UNet(6, 1)
 
-    def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:  # type: ignore[override]
+    def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:
         """See `Baseline.forward`; a trimap takes the place of T-Net's, to see what M-Net would do with a right one."""
         x = image * 2 - 1
         parts = {}

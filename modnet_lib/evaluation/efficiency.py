@@ -4,7 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 import torch
@@ -66,7 +66,8 @@ def peak_memory(module: nn.Module, *inputs: Tensor) -> int:
         with torch.profiler.profile(profile_memory=True) as profile:
             module(*inputs)
     held = peak = 0
-    for event in profile.profiler.kineto_results.events():  # type: ignore[union-attr]
+    profiler: Any = profile.profiler
+    for event in profiler.kineto_results.events():
         if event.name() == "[memory]":
             held += event.nbytes()
             peak = max(peak, held)
@@ -91,7 +92,8 @@ def efficiency(
     size, batch
         Of the input, float32.
     repeats
-        Timed passes, after two to warm up; the device is waited for before each reading of the clock.
+        Rounds over all methods, so that a disturbance hits all of them; in each a pass to warm up and two that are
+        timed. The device is waited for before each reading of the clock.
     device
         Where.
     show_progress
@@ -100,7 +102,8 @@ def efficiency(
     Returns
     -------
     By method: ``parameters``, ``gflops`` (convolutions and matrix products), ``megabytes`` (the most that
-    intermediate results take), ``milliseconds`` (median), ``spread`` (between quartiles), and ``parts``, for methods
+    intermediate results take), ``milliseconds`` (median), ``spread`` (between the first and
+    the third quartile of the rounds), and ``parts``, for methods
     of several networks the parameters, GFLOPs and milliseconds of each.
 
     Raises
@@ -110,20 +113,28 @@ def efficiency(
     """
     if unknown := set(names) - set(METHODS):
         raise ValueError(f"methods are {', '.join(METHODS)}; got {', '.join(sorted(unknown))}")
+    torch.manual_seed(0)
+    networks = {name: create_method(name).to(device) for name in names}
+    given = {
+        name: {key: value.to(device) for key, value in random_inputs(network, size, batch).items()}
+        for name, network in networks.items()
+    }
+    calls = {name: _Call(networks[name], list(given[name])).eval() for name in names}
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for _ in tqdm(range(repeats), "rounds", disable=not show_progress):
+        for name, call in calls.items():
+            times[name].append(measure_latency(call, *given[name].values(), repeats=2, warm_up=1).median)
     result = {}
-    for name in tqdm(names, "methods", disable=not show_progress):
-        torch.manual_seed(0)
-        network = create_method(name).to(device)
-        inputs = {key: value.to(device) for key, value in random_inputs(network, size, batch).items()}
-        call, values = _Call(network, list(inputs)).eval(), list(inputs.values())
-        latency = measure_latency(call, *values, repeats=repeats)
+    for name, network in networks.items():
+        call, values = calls[name], list(given[name].values())
+        low, middle, high = quantiles(times[name], n=4)
         result[name] = {
             "parameters": count_parameters(network),
             "gflops": count_flops(call, *values) / 1e9,
             "megabytes": peak_memory(call, *values) / 2**20,
-            "milliseconds": latency.median,
-            "spread": latency.spread,
-            "parts": part_costs(network, inputs, repeats) if isinstance(network, Baseline) else {},
+            "milliseconds": middle,
+            "spread": high - low,
+            "parts": part_costs(network, given[name], repeats) if isinstance(network, Baseline) else {},
         }
     return result
 

@@ -280,12 +280,17 @@ def draw_mattes(folder: Path, rows: Sequence[str], seed: int) -> Path:
         matter = Matter(load_checkpoint(folder / f"{row}-{seed}" / CHECKPOINT))
         columns.append([(matter.alpha(sample.image) * 255).round().astype(np.uint8) for sample in samples])
     columns.append([sample.alpha for sample in samples])
+    return save_tiles(columns, folder / MATTES)
+
+
+def save_tiles(columns: Sequence[Sequence[np.ndarray]], file: Path) -> Path:
+    """Write columns of square pictures (grey or RGB, uint8) as one picture of tiles of the size `TILE`."""
     tiles = [
         np.vstack([np.asarray(Image.fromarray(tile).convert("RGB").resize(TILE)) for tile in column])
         for column in columns
     ]
-    Image.fromarray(np.hstack(tiles)).save(folder / MATTES, quality=88)
-    return folder / MATTES
+    Image.fromarray(np.hstack(tiles)).save(file, quality=88)
+    return file
 
 
 class Summary(NamedTuple):

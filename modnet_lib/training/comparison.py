@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from modnet_lib.baselines import Baseline
+from modnet_lib.baselines import Baseline, load_network
 from modnet_lib.data.benchmarks import benchmark
 from modnet_lib.data.compositing import paste
 from modnet_lib.data.loaders import portrait_readers
@@ -29,17 +29,21 @@ from modnet_lib.inference import Matter
 from modnet_lib.network.checkpoints import write_atomically
 from modnet_lib.profiles import Profile
 from modnet_lib.training.ablation import (
+    MATTES,
     RESULT,
+    SHOWN,
     Summary,
     pretrain,
     read_json,
     rounded,
     run_all,
+    save_tiles,
     schedule,
     short_side,
 )
 from modnet_lib.training.loop import STATE
 from modnet_lib.training.recipes import (
+    CHECKPOINT,
     RECIPE,
     VALIDATION_SEED,
     current_commit,
@@ -118,6 +122,7 @@ TRIMAP_FREE = (
     "bshm",
     "modnet",
 )  # Table 1, from top to bottom
+GALLERY = ("dim", "fdmpa", "lfm", "shm", "hatt", "bshm", "modnet")  # the columns of Fig. 8
 # what the paper claims: the second is better
 COMPARISONS = (
     *pairwise(TRIMAP_FREE),
@@ -251,7 +256,7 @@ def run_grid(
         Its part ``ablation`` (else ``training``) says how a method is trained, ``pretraining`` how the backbone is,
         ``seeds`` how often, ``validation`` on how many pictures of each set it is measured.
     folder
-        Gets ``recipe.yaml``, a folder a run, and ``result.json``.
+        Gets ``recipe.yaml``, a folder a run, ``result.json`` and ``mattes.jpg`` (`draw_gallery`).
     jobs
         Runs side by side; see `modnet_lib.training.ablation.run_grid`.
     systems
@@ -269,7 +274,20 @@ def run_grid(
         pretrain(profile, folder, seed)
     todo = [(system, seed) for seed in seeds for system in systems]
     run_all(partial(run_one, profile, folder), todo, jobs)
+    draw_gallery(folder, [system for system in GALLERY if system in systems], profile.seed)
     return collect(profile, folder, systems)
+
+
+def draw_gallery(folder: Path, systems: Sequence[str], seed: int) -> Path:
+    """Fig. 5 and 8: drawn people, their mattes by each method of one seed, and the truth; a person a line."""
+    samples = [
+        read() for read in portrait_readers(range(VALIDATION_SEED, VALIDATION_SEED + SHOWN), 384).values()
+    ]
+    columns = [[sample.image for sample in samples]]
+    for system in systems:
+        matter = Matter(load_network(folder / f"{system}-{seed}" / CHECKPOINT))
+        columns.append([(matter.alpha(sample.image) * 255).round().astype(np.uint8) for sample in samples])
+    return save_tiles([*columns, [sample.alpha for sample in samples]], folder / MATTES)
 
 
 def collect(profile: Profile, folder: Path, systems: Sequence[str]) -> dict[str, Any]:
