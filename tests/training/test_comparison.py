@@ -8,17 +8,19 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from modnet_lib.baselines import BASELINES, load_network
 from modnet_lib.cli import app
+from modnet_lib.data.loaders import portrait_readers
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.inference import Matter
 from modnet_lib.network import load_backbone, load_checkpoint
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
-from modnet_lib.training import comparison
+from modnet_lib.training import ablation, comparison
 from modnet_lib.training.loop import train
-from modnet_lib.training.recipes import build_network, given_with, run
+from modnet_lib.training.recipes import VALIDATION_SEED, build_network, given_with, run
 
 TRAINING = TrainingConfig(stages=(Stage(64, 2, 2),), learning_rate=1e-3)
 PROFILE = Profile(
@@ -107,6 +109,18 @@ def test_errors_of_stages_end_with_those_of_the_matte(grid) -> None:
     assert list(stages) == ["guess", "alpha", "true first stage"]
     np.testing.assert_allclose(stages["alpha"], result["errors"]["natural"]["shm"]["mad"], rtol=1e-3)
     assert np.mean(stages["true first stage"]) < np.mean(stages["alpha"])
+
+
+def test_the_gallery_has_a_column_for_each_method(grid) -> None:
+    folder, _ = grid
+    width, height = ablation.TILE
+    picture = Image.open(folder / "mattes.jpg")
+    assert picture.size == (4 * width, ablation.SHOWN * height)  # photograph, SHM, MODNet, truth
+    matter = Matter(load_network(folder / "shm-3" / "modnet.safetensors"))
+    sample = portrait_readers([VALIDATION_SEED], 384)["procedural 9000000"]()
+    expected = Image.fromarray((matter.alpha(sample.image) * 255).astype(np.uint8)).resize(ablation.TILE)
+    tile = np.asarray(picture)[:height, width : 2 * width].mean(axis=2)
+    assert abs(tile - np.asarray(expected, float)).mean() < 8
 
 
 def test_a_cut_grid_is_a_table_of_fewer_seeds(grid, tmp_path) -> None:
