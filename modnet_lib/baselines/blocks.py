@@ -99,19 +99,25 @@ class Baseline(nn.Module):
         self.config: dict[str, object] = {"backbone": backbone.name}
         self.metadata: dict[str, str] = {}
 
-    def begin(self, progress: float) -> None:
-        """Enter the stage that training is in after the share `progress` of its steps; call it after `train`."""
-        left = progress
+    def begin(self, progress: float) -> float:
+        """Enter the stage that training is in after the share `progress` of its steps; call it after `train`.
+
+        Returns
+        -------
+        How much of the stage is over, in [0, 1).
+        """
+        start, within = 0.0, 0.0
         for stage in self.stages:
-            self.stage = stage
-            left -= stage.share
-            if left < -1e-9:
+            self.stage, within = stage, max(0.0, (progress - start) / stage.share)
+            start += stage.share
+            if progress < start - 1e-9:
                 break
         for name, module in self.named_children():
             learns = not self.stage.trains or name in self.stage.trains
             module.requires_grad_(learns)
             if not learns:
                 module.eval()  # what is frozen keeps its statistics too
+        return within
 
     def forward(
         self,

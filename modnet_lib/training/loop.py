@@ -126,11 +126,12 @@ def train(
     with (folder / METRICS).open("a", encoding="utf-8") if first else nullcontext() as log:
         while step < end:
             started = time.perf_counter()
-            for group in optimizer.param_groups:
-                group["lr"] = group["scale"] * learning_rate(config, step)
             model.train()
-            if isinstance(network, Baseline):
-                network.begin(step / config.steps)
+            rate = learning_rate(config, step)
+            if isinstance(network, Baseline):  # each stage has a schedule of its own
+                rate = learning_rate(config, round(network.begin(step / config.steps) * config.steps))
+            for group in optimizer.param_groups:
+                group["lr"] = group["scale"] * rate
             if config.freeze_norm:
                 freeze_norms(model)
             record, spread = _step(accelerator, model, network, optimizer, batches, config)
@@ -139,7 +140,7 @@ def train(
             step += 1
             if averaged:
                 averaged.update(network, step)
-            record |= {"step": step, "learning_rate": learning_rate(config, step - 1)}
+            record |= {"step": step, "learning_rate": rate}
             record["seconds"] = time.perf_counter() - started
             due = config.validate_every and (step % config.validate_every == 0 or step == config.steps)
             if validate and due and first:
