@@ -400,20 +400,21 @@ def efficiency_plot(methods: Mapping[str, Mapping[str, float]], labels: Mapping[
             colour = ORANGE if label.startswith("MODNet") else BLUE
             axes.scatter(x, y, s=4 * methods[name]["gflops"], color=colour, alpha=0.6, linewidth=0)
             axes.plot(x, y, ".", color=colour, markersize=4)
-            # neighbours in size go to different sides
-            side = 1 if number % 2 else -1
+            # neighbours in size are labelled on different sides
+            above = number % 2 == 0
             axes.annotate(
                 label,
                 (x, y),
-                (9 * side, 0),
+                (0, 9 if above else -9),
                 textcoords="offset points",
-                ha="left" if side > 0 else "right",
-                va="center",
+                ha="center",
+                va="bottom" if above else "top",
                 fontsize=8,
             )
         axes.set(xscale="log", yscale="log", xlabel="milliseconds a picture", ylabel="million parameters")
         times = [methods[name]["milliseconds"] for name in labels]
-        axes.set_xlim(min(times) / 1.8, max(times) * 1.8)
+        axes.set_xlim(min(times) / 1.5, max(times) * 1.5)
+        axes.margins(y=0.15)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
             axis.set_major_formatter("{x:g}")
