@@ -350,7 +350,7 @@ columns = [gallery[:, i * width : (i + 1) * width] for i in range(len(shown))]
 image_row(columns, shown, caption="Look for whole bodies first, then for borders.", height=6)
 
 # %% [markdown]
-# Numbers did not show this: MODNet is the only one that draws arms, the gap under an elbow, raised hands. DIM answers a
+# Numbers did not show this: MODNet is the only one that draws an arm, and the gap under an elbow. DIM answers a
 # smooth silhouette. LFM and SHM show the haze that cost them their MAD, HAtt the coarseness of a matte that is made at 1/4
 # and enlarged. BSHM has a dark ring inside the border, where MRN meets QUN's mask. The third person, small and striped,
 # is lost by FDMPA and holed by HAtt.
