@@ -76,8 +76,14 @@ def train(
     backbone_weights: Annotated[
         Path | None, typer.Option(help="Start from this backbone.safetensors, e.g. of a pre-training.")
     ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="Another method in the place of MODNet, with its own losses, e.g. shm; a wrong name lists all."
+        ),
+    ] = None,
 ) -> None:
-    """Train: Eq. 5, the backbone alone (on masks), or MODNet with a trimap."""
+    """Train: Eq. 5, the backbone alone (on masks), MODNet with a trimap, or another method."""
     from modnet_lib.profiles import Profile
     from modnet_lib.training.recipes import RECIPES, run
 
@@ -85,6 +91,10 @@ def train(
         if recipe not in RECIPES:
             raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {recipe!r}")
         chosen = RECIPES[recipe](Profile.load(profile))
+        if baseline and recipe != "supervised":
+            raise ValueError(f"--baseline has recipes of its own; leave out --recipe {recipe}")
+        if baseline:
+            chosen = replace(chosen, name=f"{chosen.name}-{baseline}", baseline=baseline)
         if backbone_weights:
             chosen = replace(chosen, backbone_weights=str(backbone_weights.resolve()))
         run(chosen, folder)
@@ -113,6 +123,32 @@ def ablate(
     for one in ablation.compare(result, "mad"):
         ends = f"{one.change.low:+.4f} to {one.change.high:+.4f}"
         changes.add_row(labels[one.before], labels[one.after], f"{one.change.mean:+.4f}", ends)
+    console.print(rows, changes, result["provenance"])
+
+
+@app.command()
+def compare(
+    profile: Annotated[str, typer.Argument(help="A profile's name or file.")],
+    folder: Annotated[Path, typer.Option(help="Where the runs live; what is complete is not run again.")],
+    jobs: Annotated[int, typer.Option(help="Runs side by side, one processor core each.")] = 1,
+) -> None:
+    """Train and measure every method of Tables 1, 2 and 5 with every seed."""
+    from modnet_lib.profiles import Profile
+    from modnet_lib.training import comparison
+
+    with _mistakes(FloatingPointError):
+        result = comparison.run_grid(Profile.load(profile), folder, jobs=jobs)
+    systems, values = comparison.SYSTEMS, result["values"]
+    rows = Table("method", *(f"{name} {metric}" for name in comparison.SETS for metric in ("MSE", "MAD")))
+    for key in result["errors"]["natural"]:
+        found = (
+            values.get(f"{name}_{metric}_{key}") for name in comparison.SETS for metric in ("mse", "mad")
+        )
+        rows.add_row(systems[key].label, *("–" if value is None else f"{value:.4f}" for value in found))
+    changes = Table("from", "to", "change of MAD", "95 % interval")
+    for one in comparison.compare(result, "mad"):
+        ends = f"{one.change.low:+.4f} to {one.change.high:+.4f}"
+        changes.add_row(systems[one.before].label, systems[one.after].label, f"{one.change.mean:+.4f}", ends)
     console.print(rows, changes, result["provenance"])
 
 

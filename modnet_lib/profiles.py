@@ -173,6 +173,8 @@ class Profile:
         The one seed of the run.
     variant, backbone, context, trimap_input
         What `modnet_lib.network.MODNet` takes.
+    baseline
+        Another method in the place of MODNet, one of `modnet_lib.baselines.BASELINES`.
     backbone_weights
         ``None`` (untrained), ``"imagenet"`` (a copy below ``MODNET_DATA``, else torchvision's, which may
         download), or a file; a relative one is looked for below ``MODNET_DATA``.
@@ -196,6 +198,7 @@ class Profile:
     backbone: str = "mobilenet_v2"
     context: Literal["easpp", "aspp", "none"] = "easpp"
     trimap_input: bool = False
+    baseline: str | None = None
     backbone_weights: str | None = None
     initial: str | None = None
     validation: int = 8

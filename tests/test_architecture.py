@@ -24,15 +24,17 @@ ALLOWED: dict[str, set[str]] = {
     "network": {"paths"},
     "objectives": set(),
     "data": BASE,
-    "inference": {"network", *BASE},
-    "evaluation": {"inference", "network", "data", *BASE},
-    "training": {"network", "objectives", "data", "inference", "evaluation", *BASE},
-    "notebook": {"network", "objectives", "data", "inference", "evaluation", "training", *BASE},
+    "baselines": {"network"},
+    "inference": {"network", "baselines", *BASE},
+    "evaluation": {"inference", "network", "baselines", "data", *BASE},
+    "training": {"network", "baselines", "objectives", "data", "inference", "evaluation", *BASE},
+    "notebook": {"network", "baselines", "objectives", "data", "inference", "evaluation", "training", *BASE},
     "reproduce": {
-        "network", "objectives", "data", "inference", "evaluation", "training", "notebook", *BASE,
+        "network", "baselines", "objectives", "data", "inference", "evaluation", "training", "notebook", *BASE,
     },
     "cli": {
-        "network", "objectives", "data", "inference", "evaluation", "training", "notebook", "reproduce", *BASE,
+        "network", "baselines", "objectives", "data", "inference", "evaluation", "training", "notebook",
+        "reproduce", *BASE,
     },
 }  # fmt: skip
 

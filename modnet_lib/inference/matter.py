@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from modnet_lib import paths
+from modnet_lib.baselines import Baseline, BaselineOutput, load_network
 from modnet_lib.images import ImageLike, read_image, to_tensor
-from modnet_lib.network import MattingOutput, MODNet, Segmenter, load_checkpoint
+from modnet_lib.network import MattingOutput, MODNet, Segmenter
 
 SHORT_SIDE = 512  # the authors' protocol
 MAX_PIXELS = 2_000_000  # of the network's input
@@ -46,7 +47,8 @@ class Matter:
     Parameters
     ----------
     network
-        A trained MODNet; it is moved to `device` and set to evaluation mode. A `Segmenter` will do for masks.
+        A trained MODNet or another method; it is moved to `device` and set to evaluation mode. A `Segmenter` will
+        do for masks.
     short_side
         Length the picture's short side is brought to before the network sees it; ``None`` takes what the
         checkpoint names (the size it was trained up to), or else the authors' 512.
@@ -64,7 +66,7 @@ class Matter:
 
     def __init__(
         self,
-        network: MODNet | Segmenter,
+        network: MODNet | Segmenter | Baseline,
         *,
         short_side: int | None = None,
         device: str | torch.device | None = None,
@@ -87,7 +89,7 @@ class Matter:
         short_side: int | None = None,
         device: str | torch.device | None = None,
     ) -> "Matter":
-        """Read a checkpoint: ours (by default the one that ships with the project) or the authors' ``.ckpt``.
+        """Read a checkpoint: ours (by default the one that ships), of any method, or the authors' ``.ckpt``.
 
         Raises
         ------
@@ -96,9 +98,16 @@ class Matter:
         ValueError
             If the file is damaged or is no MODNet.
         """
-        return cls(load_checkpoint(path), short_side=short_side, device=device)
+        return cls(load_network(path), short_side=short_side, device=device)
 
-    def alpha(self, image: ImageLike, trimap: np.ndarray | None = None) -> np.ndarray:
+    def alpha(
+        self,
+        image: ImageLike,
+        trimap: np.ndarray | None = None,
+        *,
+        background: ImageLike | None = None,
+        clip: Sequence[tuple[ImageLike, np.ndarray]] | None = None,
+    ) -> np.ndarray:
         """The matte of a picture.
 
         Parameters
@@ -107,6 +116,10 @@ class Matter:
             Path, PIL image or array; see `modnet_lib.images.read_image`.
         trimap
             For a network with ``trimap_input``: (H, W) of {0, 0.5, 1}, the size of the upright picture.
+        background
+            For background matting: the same view without the person.
+        clip
+            For video matting: the frames before and after, and their trimaps.
 
         Returns
         -------
@@ -118,7 +131,19 @@ class Matter:
             If the trimap is missing or unexpected, or of another size or other values.
         """
         pixels = read_image(image)
-        return self._full_size(self._forward([pixels], auxiliary=False, trimap=trimap).alpha, pixels)
+        output = self._forward([pixels], auxiliary=False, trimap=trimap, background=background, clip=clip)
+        return self._full_size(output.alpha, pixels)
+
+    def estimates(
+        self, image: ImageLike, trimap: np.ndarray | None = None, *, background: ImageLike | None = None
+    ) -> dict[str, np.ndarray]:
+        """The mattes of all stages of another method by name, the last one as ``alpha``; arguments as for `alpha`."""
+        pixels = read_image(image)
+        output = self._forward([pixels], auxiliary=False, trimap=trimap, background=background)
+        found = {"alpha": output.alpha}
+        if isinstance(self.network, Baseline) and isinstance(output, BaselineOutput):
+            found = {name: output.parts[name] for name in self.network.estimates} | found
+        return {name: self._full_size(matte, pixels) for name, matte in found.items()}
 
     def alphas(self, images: Sequence[ImageLike]) -> list[np.ndarray]:
         """The mattes of several pictures; those of the same size go through the network together.
@@ -144,8 +169,8 @@ class Matter:
         """Semantic, detail and matte of a picture; argument as for `alpha`."""
         pixels = read_image(image)
         output = self._forward([pixels], auxiliary=True)
-        assert output.semantic is not None
-        assert output.detail is not None
+        if output.semantic is None or output.detail is None:
+            raise ValueError("only MODNet answers semantic and detail; use `alpha`")
         return Prediction(
             pixels,
             output.semantic[0, 0].float().cpu().numpy(),
@@ -161,16 +186,35 @@ class Matter:
 
     @torch.inference_mode()
     def _forward(
-        self, pictures: Sequence[np.ndarray], auxiliary: bool, trimap: np.ndarray | None = None
-    ) -> MattingOutput:
-        """Pictures of one size; a trimap only with a single one."""
+        self,
+        pictures: Sequence[np.ndarray],
+        auxiliary: bool,
+        trimap: np.ndarray | None = None,
+        background: ImageLike | None = None,
+        clip: Sequence[tuple[ImageLike, np.ndarray]] | None = None,
+    ) -> MattingOutput | BaselineOutput:
+        """Pictures of one size; anything else only with a single one."""
         shape = pictures[0].shape[:2]
         height, width = network_size(shape[0], shape[1], self.short_side)
         if self.squash:
             height = width = max(32, self.short_side // 32 * 32)
         tensor = torch.cat([to_tensor(pixels) for pixels in pictures]).to(self.device)
         tensor = resize(tensor, height, width)
-        if not self.network.config["trimap_input"]:
+        given: dict[str, Tensor] = {}
+        if background is not None:
+            given["background"] = resize(to_tensor(read_image(background)).to(tensor), height, width)
+        if clip is not None:
+            frames = [
+                torch.cat(
+                    (resize(to_tensor(read_image(frame)).to(tensor), height, width), _small(map_, tensor)), 1
+                )
+                for frame, map_ in clip
+            ]
+            given["clip"] = torch.stack(frames, dim=1)
+        other = isinstance(self.network, Baseline)
+        if trimap is None and other:  # says itself what it misses
+            return self.network(tensor, **given)
+        if not other and not self.network.config["trimap_input"]:
             if trimap is not None:
                 raise ValueError("this network was built without trimap_input, so it takes no trimap")
             return self.network(tensor, auxiliary=auxiliary)
@@ -179,13 +223,18 @@ class Matter:
                 f"this network needs a trimap of {{0, 0.5, 1}} and shape {shape}, "
                 f"got {None if trimap is None else (trimap.shape, np.unique(trimap)[:4])}"
             )
-        small = torch.from_numpy(trimap).to(tensor)[None, None]
-        small = F.interpolate(small, (height, width), mode="nearest-exact")
-        return self.network(tensor, auxiliary=auxiliary, trimap=small)
+        given["trimap"] = _small(trimap, tensor)
+        return self.network(tensor, **given, **({} if other else {"auxiliary": auxiliary}))
 
     @staticmethod
     def _full_size(matte: Tensor, pixels: np.ndarray) -> np.ndarray:
         return resize(matte.float(), *pixels.shape[:2])[0, 0].clamp(0, 1).cpu().numpy()
+
+
+def _small(trimap: np.ndarray, tensor: Tensor) -> Tensor:
+    """A trimap (H, W) in the size, type and place of a tensor (1, C, h, w)."""
+    small = torch.from_numpy(trimap).to(tensor)[None, None]
+    return F.interpolate(small, tensor.shape[-2:], mode="nearest-exact")
 
 
 def network_size(height: int, width: int, short_side: int = SHORT_SIDE) -> tuple[int, int]:

@@ -56,7 +56,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
 
 
 def save_checkpoint(
-    network: MODNet,
+    network: Any,
     path: str | Path,
     *,
     dtype: torch.dtype | None = None,
@@ -67,7 +67,7 @@ def save_checkpoint(
     Parameters
     ----------
     network
-        The network to write.
+        What to write: a MODNet, or another module with its attributes ``config`` and ``metadata``.
     path
         Where to; must end in ``.safetensors``.
     dtype
@@ -113,7 +113,7 @@ def load_checkpoint(path: str | Path) -> MODNet:
     if any(key.startswith("lr_branch.") for key in state):
         state, config = _from_released(state, path), {"variant": "released"}
     elif path.suffix == ".safetensors":
-        config, metadata = _header(path)
+        config, metadata = read_header(path)
     else:
         raise ValueError(f"{path} is neither a MODNet of this library nor one of the authors' checkpoints")
     try:
@@ -128,7 +128,7 @@ def load_checkpoint(path: str | Path) -> MODNet:
     return network.eval()
 
 
-def _header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """How to build the network, and what else the file says of it."""
     with safe_open(path, "pt") as file:
         header = dict(file.metadata() or {})

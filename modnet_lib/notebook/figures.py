@@ -38,6 +38,7 @@ __all__ = [
     "draw_architecture",
     "draw_easpp",
     "draw_fig1",
+    "efficiency_plot",
     "image_row",
     "loss_map_figure",
     "motion_colours",
@@ -376,6 +377,50 @@ def cost_bars(
             axes.grid(axis="x")
             axes.set_axisbelow(True)
         figure.legend(*figure.axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def efficiency_plot(methods: Mapping[str, Mapping[str, float]], labels: Mapping[str, str]) -> Figure:
+    """Fig. 6: size against time, both logarithmic, a labelled dot for each method.
+
+    Parameters
+    ----------
+    methods
+        By method ``parameters``, ``milliseconds`` and ``gflops`` (the area of its dot), as `efficiency` returns them.
+    labels
+        Of the methods to draw; one whose label starts with MODNet is drawn in another colour.
+    """
+    with plt.rc_context(STYLE):
+        figure = make_figure(WIDTH * 0.75, 3.6, layout="constrained")
+        axes = figure.add_subplot()
+        for number, (name, label) in enumerate(
+            sorted(labels.items(), key=lambda pair: methods[pair[0]]["parameters"])
+        ):
+            x, y = methods[name]["milliseconds"], methods[name]["parameters"] / 1e6
+            colour = ORANGE if label.startswith("MODNet") else BLUE
+            axes.scatter(x, y, s=4 * methods[name]["gflops"], color=colour, alpha=0.6, linewidth=0)
+            axes.plot(x, y, ".", color=colour, markersize=4)
+            # neighbours in size are labelled on different sides
+            above = number % 2 == 0
+            axes.annotate(
+                label,
+                (x, y),
+                (0, 9 if above else -9),
+                textcoords="offset points",
+                ha="center",
+                va="bottom" if above else "top",
+                fontsize=8,
+            )
+        axes.set(xscale="log", yscale="log", xlabel="milliseconds a picture", ylabel="million parameters")
+        times = [methods[name]["milliseconds"] for name in labels]
+        axes.set_xlim(min(times) / 1.5, max(times) * 1.5)
+        axes.margins(y=0.15)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
+        axes.grid()
+        axes.set_axisbelow(True)
     return figure
 
 

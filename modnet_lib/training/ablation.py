@@ -5,7 +5,7 @@ Every row is trained with several seeds; with one seed, all rows see the same sa
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -106,7 +106,7 @@ def recipe(profile: Profile, row: str, seed: int, folder: Path, start: Path | No
         name=f"{profile.name}-{row}",
         seed=seed,
         context=which.context,
-        backbone_weights=str(_pretraining_folder(folder, seed) / BACKBONE)
+        backbone_weights=str(pretraining_folder(folder, seed) / BACKBONE)
         if which.pretrained and not start
         else profile.backbone_weights,
         initial=str(start.resolve() / f"{row}-{seed}" / CHECKPOINT) if start else None,
@@ -114,7 +114,8 @@ def recipe(profile: Profile, row: str, seed: int, folder: Path, start: Path | No
     )
 
 
-def _pretraining_folder(folder: Path, seed: int) -> Path:
+def pretraining_folder(folder: Path, seed: int) -> Path:
+    """Where the backbone of a seed is pre-trained, once for all rows of a grid."""
     return folder.resolve() / f"pretraining-{seed}"
 
 
@@ -126,12 +127,10 @@ def run_one(
     if (target / "errors.json").is_file():
         return
     if ROWS[row].pretrained and not start:
-        first = pretraining(replace(profile, seed=seed))
-        first = replace(first, training=replace(first.training, validate_every=0))
-        run(first, _pretraining_folder(folder, seed), show_progress=show_progress)
+        pretrain(profile, folder, seed, show_progress)
     chosen = recipe(profile, row, seed, folder, start)
     network = run(chosen, target, show_progress=show_progress)
-    matter = Matter(network, short_side=_short_side(chosen))
+    matter = Matter(network, short_side=short_side(chosen))
     samples = validation_data(profile.data, profile.validation)
     records = evaluate(matter.alpha, ((name, s.image, s.alpha) for name, s in samples), regions=True)
     errors = {metric: [record.errors[metric] for record in records] for metric in records[0].errors}
@@ -140,7 +139,16 @@ def run_one(
     (target / STATE).unlink(missing_ok=True)  # a gigabyte with ASPP
 
 
-def _short_side(chosen: Profile) -> int:
+def pretrain(profile: Profile, folder: Path, seed: int, show_progress: bool = False) -> Path:
+    """Pre-train the backbone of a seed, if that has not been done; its file."""
+    first = pretraining(replace(profile, seed=seed))
+    first = replace(first, training=replace(first.training, validate_every=0))
+    run(first, pretraining_folder(folder, seed), show_progress=show_progress)
+    return pretraining_folder(folder, seed) / BACKBONE
+
+
+def short_side(chosen: Profile) -> int:
+    """The size that a grid measures at: that of its last stage of training."""
     return min(512, chosen.training.stages[-1].image_size)
 
 
@@ -180,13 +188,8 @@ def run_grid(
     # the costly ones first, so that no core waits for the last of them
     todo = [(row, seed) for row in sorted(rows, key=lambda row: row != "aspp") for seed in seeds]
     work = partial(run_one, profile, folder, start)
-    if jobs > 1:
-        with worker_pool(jobs) as pool:
-            list(tqdm(pool.map(work, *zip(*todo, strict=True)), "runs", len(todo), disable=None))
-    else:
-        for row, seed in tqdm(todo, "runs", disable=None):
-            work(row, seed)
-    measured = {row: [_read(folder / f"{row}-{seed}" / "errors.json") for seed in seeds] for row in rows}
+    run_all(work, todo, jobs)
+    measured = {row: [read_json(folder / f"{row}-{seed}" / "errors.json") for seed in seeds] for row in rows}
     metrics, pictures = measured[rows[0]][0]["errors"], measured[rows[0]][0]["pictures"]
     errors = {
         row: {metric: [one["errors"][metric] for one in runs] for metric in metrics}
@@ -205,9 +208,19 @@ def run_grid(
         "errors": errors,
         "cost": {row: costs[ROWS[row].context] for row in rows},
     }
-    write_atomically(folder / RESULT, lambda temporary: temporary.write_text(json.dumps(_rounded(result))))
+    write_atomically(folder / RESULT, lambda temporary: temporary.write_text(json.dumps(rounded(result))))
     draw_mattes(folder, rows, seeds[0])
-    return _read(folder / RESULT)
+    return read_json(folder / RESULT)
+
+
+def run_all(work: Callable[[str, int], None], todo: Sequence[tuple[str, int]], jobs: int) -> None:
+    """Do the runs of a grid, (row, seed) each: here, or side by side in processes of one thread."""
+    if jobs > 1:
+        with worker_pool(jobs) as pool:
+            list(tqdm(pool.map(work, *zip(*todo, strict=True)), "runs", len(todo), disable=None))
+    else:
+        for row, seed in tqdm(todo, "runs", disable=None):
+            work(row, seed)
 
 
 def _provenance(profile: Profile, start: Path | None, pictures: int) -> str:
@@ -218,13 +231,14 @@ def _provenance(profile: Profile, start: Path | None, pictures: int) -> str:
     measured = "validation photographs of Clothing-Co-Parsing (pseudo-mattes)" if real else "drawn people"
     chosen = recipe(profile, "none", profile.seed, Path())
     return (
-        f"{_schedule(Profile.load(start / RECIPE)) + ', then ' if start else ''}{_schedule(profile)}; "
+        f"{schedule(Profile.load(start / RECIPE)) + ', then ' if start else ''}{schedule(profile)}; "
         f"{profile.seeds} seeds from {profile.seed}; errors on {pictures} {measured}, short side "
-        f"{_short_side(chosen)}; {device}, commit {current_commit()}, {date.today()}"
+        f"{short_side(chosen)}; {device}, commit {current_commit()}, {date.today()}"
     )
 
 
-def _schedule(profile: Profile) -> str:
+def schedule(profile: Profile) -> str:
+    """How a grid is trained, in words."""
     training = profile.ablation or profile.training
     stages = [f"{s.steps} steps of {s.batch_size} pictures at {s.image_size} pixels" for s in training.stages]
     before = [f"pre-training {profile.pretraining.steps} steps"] if profile.pretraining else []
@@ -243,16 +257,17 @@ def cost(profile: Profile, context: Context, size: int = 512) -> dict[str, float
     }
 
 
-def _read(file: Path) -> Any:
+def read_json(file: Path) -> Any:
+    """What a file of results holds."""
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Five digits of every number: the file is committed."""
     if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
+        return {key: rounded(one) for key, one in value.items()}
     if isinstance(value, list):
-        return [_rounded(one) for one in value]
+        return [rounded(one) for one in value]
     return float(f"{value:.5g}") if isinstance(value, float) and math.isfinite(value) else value
 
 
@@ -265,12 +280,17 @@ def draw_mattes(folder: Path, rows: Sequence[str], seed: int) -> Path:
         matter = Matter(load_checkpoint(folder / f"{row}-{seed}" / CHECKPOINT))
         columns.append([(matter.alpha(sample.image) * 255).round().astype(np.uint8) for sample in samples])
     columns.append([sample.alpha for sample in samples])
+    return save_tiles(columns, folder / MATTES)
+
+
+def save_tiles(columns: Sequence[Sequence[np.ndarray]], file: Path) -> Path:
+    """Write columns of square pictures (grey or RGB, uint8) as one picture of tiles of the size `TILE`."""
     tiles = [
         np.vstack([np.asarray(Image.fromarray(tile).convert("RGB").resize(TILE)) for tile in column])
         for column in columns
     ]
-    Image.fromarray(np.hstack(tiles)).save(folder / MATTES, quality=88)
-    return folder / MATTES
+    Image.fromarray(np.hstack(tiles)).save(file, quality=88)
+    return file
 
 
 class Summary(NamedTuple):

@@ -16,8 +16,16 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from modnet_lib.data.loaders import CompositionDataset, RawBatch, StagedSampler, assemble, training_loader
-from modnet_lib.network import MODNet, Segmenter
+from modnet_lib.baselines import Baseline, BaselineOutput
+from modnet_lib.data.loaders import (
+    CompositionDataset,
+    MattingBatch,
+    RawBatch,
+    StagedSampler,
+    assemble,
+    training_loader,
+)
+from modnet_lib.network import MattingOutput, MODNet, Segmenter
 from modnet_lib.network.checkpoints import write_atomically
 from modnet_lib.objectives import OBJECTIVES
 from modnet_lib.profiles import TrainingConfig
@@ -26,7 +34,7 @@ STATE = "state.pt"
 METRICS = "metrics.jsonl"
 
 COLLAPSE = 100  # steps in a row with the same matte everywhere
-Network = MODNet | Segmenter
+Network = MODNet | Segmenter | Baseline
 Validate = Callable[[Any, int], dict[str, float]]
 
 
@@ -85,6 +93,8 @@ def train(
     AcceleratorState._reset_state()  # else a process could only ever train in one precision
     accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=cpu)
     processes, first = accelerator.num_processes, accelerator.is_main_process
+    if processes > 1 and isinstance(network, Baseline):
+        raise ValueError("other methods freeze parts of themselves, so they are trained in one process")
     if config.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = create_optimizer(network, config)
@@ -116,20 +126,21 @@ def train(
     with (folder / METRICS).open("a", encoding="utf-8") if first else nullcontext() as log:
         while step < end:
             started = time.perf_counter()
-            for group in optimizer.param_groups:
-                group["lr"] = group["scale"] * learning_rate(config, step)
             model.train()
+            rate = learning_rate(config, step)
+            if isinstance(network, Baseline):  # each stage has a schedule of its own
+                rate = learning_rate(config, round(network.begin(step / config.steps) * config.steps))
+            for group in optimizer.param_groups:
+                group["lr"] = group["scale"] * rate
             if config.freeze_norm:
                 freeze_norms(model)
-            record, spread = _step(
-                accelerator, model, optimizer, batches, config, bool(network.config["trimap_input"])
-            )
+            record, spread = _step(accelerator, model, network, optimizer, batches, config)
             same = same + 1 if spread < 1e-3 else 0
             _stop_if_hopeless(record, same, step, stages)
             step += 1
             if averaged:
                 averaged.update(network, step)
-            record |= {"step": step, "learning_rate": learning_rate(config, step - 1)}
+            record |= {"step": step, "learning_rate": rate}
             record["seconds"] = time.perf_counter() - started
             due = config.validate_every and (step % config.validate_every == 0 or step == config.steps)
             if validate and due and first:
@@ -159,12 +170,12 @@ def train(
 def _step(
     accelerator: Accelerator,
     model: nn.Module,
+    network: Network,
     optimizer: torch.optim.Optimizer,
     batches: Iterator[RawBatch],
     config: TrainingConfig,
-    trimap_input: bool,
 ) -> tuple[dict[str, float], float]:
-    """Forward, Eq. 5 and backward for each piece of the batch, then the update.
+    """Forward, loss and backward for each piece of the batch, then the update.
 
     Returns
     -------
@@ -176,19 +187,18 @@ def _step(
         image = batch.image
         if config.channels_last:
             image = image.contiguous(memory_format=torch.channels_last)
+        given, objective = _objective(network, batch, config)
         last = piece == config.accumulate - 1
         # processes exchange gradients once, with the last piece
         with nullcontext() if last else accelerator.no_sync(model):
-            given = {"trimap": batch.trimap} if trimap_input else {}
             with accelerator.autocast():
-                output = model(image, auxiliary=True, **given)
-            heads = (None if part is None else part.float() for part in output)
-            losses = OBJECTIVES[config.objective](*heads, **batch._asdict(), weights=config.loss_weights)
-            accelerator.backward(losses.total / config.accumulate)
-        values = torch.stack([*losses, output.alpha.float().std()]).detach() / config.accumulate
+                output = model(image, **given)
+            losses = objective(output)
+            accelerator.backward(losses["total"] / config.accumulate)
+        values = torch.stack([*losses.values(), output.alpha.float().std()]).detach() / config.accumulate
         total = values if total is None else total + values
     numbers = accelerator.reduce(total, "mean").tolist()  # type: ignore[union-attr]
-    record = dict(zip((*losses._fields, "spread"), numbers, strict=True))  # type: ignore[possibly-undefined]
+    record = dict(zip((*losses, "spread"), numbers, strict=True))  # type: ignore[possibly-undefined]
     record["loss"], spread = record.pop("total"), record.pop("spread")
     if config.gradient_clip:
         norm: Any = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
@@ -197,6 +207,28 @@ def _step(
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return record, spread
+
+
+def _objective(
+    network: Network, batch: MattingBatch, config: TrainingConfig
+) -> tuple[dict[str, Any], Callable[[Any], dict[str, Tensor]]]:
+    """What a network is given beside the image, and the terms of its loss by name, ``total`` among them."""
+    if isinstance(network, Baseline):
+
+        def own(output: BaselineOutput) -> dict[str, Tensor]:
+            parts = {name: part.float() for name, part in output.parts.items()}
+            terms = network.losses(output._replace(alpha=output.alpha.float(), parts=parts), batch)
+            return terms | {"total": torch.stack(list(terms.values())).sum()}
+
+        return network.training_inputs(batch), own
+
+    def decomposed(output: MattingOutput) -> dict[str, Tensor]:
+        heads = (None if part is None else part.float() for part in output)
+        losses = OBJECTIVES[config.objective](*heads, **batch._asdict(), weights=config.loss_weights)
+        return losses._asdict()
+
+    trimap = {"trimap": batch.trimap} if network.config["trimap_input"] else {}
+    return {"auxiliary": True, **trimap}, decomposed
 
 
 def _stop_if_hopeless(

@@ -8,7 +8,9 @@ import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from modnet_lib import paths
+from modnet_lib.baselines import Baseline, create_baseline, load_network
 from modnet_lib.data.loaders import ccp_readers, mask_data, portrait_readers, training_data
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.data.sources import manifest, training_sources
@@ -27,7 +30,6 @@ from modnet_lib.network import (
     Segmenter,
     create_backbone,
     load_backbone,
-    load_checkpoint,
     load_imagenet_backbone,
     save_checkpoint,
 )
@@ -76,10 +78,12 @@ def build_network(profile: Profile) -> Network:
     """The network of a recipe, its backbone pre-trained if the recipe says so."""
     torch.manual_seed(profile.seed)
     if profile.initial is not None:
-        return load_checkpoint(profile.initial)
+        return load_network(profile.initial)
     backbone = _backbone(profile)
     if profile.training.objective == "segmentation":
         return Segmenter(backbone if isinstance(backbone, Backbone) else create_backbone(backbone))
+    if profile.baseline is not None:
+        return create_baseline(profile.baseline, backbone)
     return MODNet(profile.variant, backbone, profile.trimap_input, profile.context)
 
 
@@ -104,17 +108,43 @@ def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSa
     return [(name, read()) for name, read in portrait_readers(numbers, config.portrait_size).items()]
 
 
+def given_with(
+    network: Network, image: np.ndarray, alpha: np.ndarray, background: np.ndarray
+) -> dict[str, Any]:
+    """What a network is given beside a labelled picture, as `Matter.alpha` takes it.
+
+    That is the trimap of the truth, the background, the picture itself as the frames before and after: whatever it
+    needs of these. Arrays are (H, W, 3) uint8, `alpha` (H, W) uint8.
+    """
+    needed = (
+        network.required if isinstance(network, Baseline) else ("trimap",) * network.config["trimap_input"]
+    )
+    given: dict[str, Any] = {"background": background} if "background" in needed else {}
+    if "trimap" in needed:
+        given["trimap"] = trimap_of(alpha / 255)
+    if "clip" in needed:
+        given["clip"] = [(image, given["trimap"])] * 2
+    return given
+
+
 def validator(samples: list[tuple[str, MattingSample]], folder: Path, short_side: int = 512) -> Validate:
     """A function for `train` that measures a network on `samples` and keeps a picture of four mattes."""
 
     def validate(network: Network, step: int) -> dict[str, float]:
         matter = Matter(network, short_side=short_side, device=next(network.parameters()).device)
-        given = bool(network.config["trimap_input"])
-        pictures = ((name, s.image, s.alpha) for name, s in samples)
-        records = evaluate(matter.alpha, pictures, with_trimap=given)
+        records = [
+            record
+            for name, s in samples
+            for record in evaluate(
+                partial(matter.alpha, **given_with(network, s.image, s.alpha, s.background)),
+                [(name, s.image, s.alpha)],
+            )
+        ]
         rows = []
         for _, sample in samples[:4]:
-            alpha = matter.alpha(sample.image, trimap_of(sample.alpha / 255) if given else None)
+            alpha = matter.alpha(
+                sample.image, **given_with(network, sample.image, sample.alpha, sample.background)
+            )
             matte = np.repeat((alpha * 255).astype(np.uint8)[..., None], 3, axis=2)
             parts = (sample.image, matte, np.repeat(sample.alpha[..., None], 3, axis=2))
             rows.append(np.hstack([np.asarray(Image.fromarray(part).resize((192, 256))) for part in parts]))

@@ -493,4 +493,4 @@ ResultsTable("05_ppm100_evaluation", PROFILE)
 # - M. Erofeev et al. *Perceptually Motivated Benchmark for Video Matting.* BMVC 2015. dtSSD.
 # - C. Guo et al. *On Calibration of Modern Neural Networks.* ICML 2017.
 #
-# **Next:** [00 Start here](00_start_here.ipynb) with your own photographs; the baselines will be number 06.
+# **Next:** [06 Baselines and efficiency](06_baselines_and_efficiency.ipynb): is it better and faster than the others?

@@ -283,6 +283,24 @@ def test_cost_bars_are_the_costs():
         figures.cost_bars(formula, {"ASPP": (1, 1)})
 
 
+def test_efficiency_plot_labels_every_method_once_and_apart():
+    methods = {
+        name: {"parameters": size, "milliseconds": time, "gflops": 10.0}
+        for name, size, time in (
+            ("modnet", 3.4e6, 400),
+            ("shm", 2.9e6, 700),
+            ("index", 5e6, 1900),
+            ("hatt", 3.2e6, 200),
+        )
+    }
+    labels = {"modnet": "MODNet", "shm": "SHM", "index": "IndexNet", "hatt": "HAtt"}
+    figure = figures.efficiency_plot(methods, labels)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert sorted(texts) == sorted(labels.values())
+    dots = {tuple(line.get_xydata()[0]) for line in figure.axes[0].lines}
+    assert dots == {(cost["milliseconds"], cost["parameters"] / 1e6) for cost in methods.values()}
+
+
 def test_loss_map_weighs_the_transition_region():
     region = np.zeros((32, 32))
     region[:8] = 1

@@ -1,0 +1,81 @@
+"""The methods that the paper compares MODNet with, each on the same backbone and behind the same call."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from modnet_lib.baselines.blocks import Baseline, BaselineOutput, Stage
+from modnet_lib.baselines.bm import BM
+from modnet_lib.baselines.bshm import BSHM
+from modnet_lib.baselines.crgnn import CRGNN
+from modnet_lib.baselines.dim import DIM
+from modnet_lib.baselines.fdmpa import FDMPA
+from modnet_lib.baselines.hatt import HAtt
+from modnet_lib.baselines.indexnet import IndexNet
+from modnet_lib.baselines.lfm import LFM
+from modnet_lib.baselines.shm import SHM
+from modnet_lib.network import Backbone, MODNet, create_backbone, load_checkpoint
+from modnet_lib.network.backbones import read_state
+from modnet_lib.network.checkpoints import read_header
+
+BASELINES: dict[str, Callable[[Backbone], Baseline]] = {
+    "dim": DIM,
+    "dim_trimap": partial(DIM, with_trimap=True),
+    "indexnet": IndexNet,
+    "fdmpa": FDMPA,
+    "lfm": LFM,
+    "shm": SHM,
+    "hatt": HAtt,
+    "bshm": BSHM,
+    "bm": BM,
+    "crgnn": CRGNN,
+}
+
+
+def create_baseline(name: str, backbone: str | Backbone = "mobilenet_v2") -> Baseline:
+    """Build one of `BASELINES`; nothing is downloaded.
+
+    Parameters
+    ----------
+    name
+        A key of `BASELINES`.
+    backbone
+        A name for `create_backbone`, or a backbone, which is used in place.
+
+    Raises
+    ------
+    ValueError
+        If either name is unknown.
+    """
+    if name not in BASELINES:
+        raise ValueError(f"baseline must be one of {', '.join(BASELINES)}, got {name!r}")
+    network = BASELINES[name](create_backbone(backbone) if isinstance(backbone, str) else backbone)
+    network.config |= {"baseline": name, "trimap_input": "trimap" in network.required}
+    return network
+
+
+def load_network(path: str | Path) -> MODNet | Baseline:
+    """Read a MODNet or a baseline from a checkpoint, in evaluation mode; see `load_checkpoint`."""
+    if Path(path).suffix != ".safetensors" or not Path(path).is_file():
+        return load_checkpoint(path)
+    state = read_state(path)
+    config, metadata = read_header(Path(path))
+    if "baseline" not in config:
+        return load_checkpoint(path)
+    network = create_baseline(str(config["baseline"]), str(config["backbone"]))
+    try:
+        network.load_state_dict({key: value.float() for key, value in state.items()})
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit {network.title}: {error}") from error
+    network.metadata = metadata
+    return network.eval()
+
+
+__all__ = [
+    "BASELINES",
+    "Baseline",
+    "BaselineOutput",
+    "Stage",
+    "create_baseline",
+    "load_network",
+]
