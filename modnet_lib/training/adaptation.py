@@ -15,21 +15,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from safetensors import safe_open
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from modnet_lib import paths
+from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.data.sources import background_files, find_items, sources
 from modnet_lib.images import ImageLike, read_image, to_tensor
 from modnet_lib.inference.matter import SHORT_SIDE, network_size, resize
 from modnet_lib.network import MODNet
 from modnet_lib.network.checkpoints import write_atomically
+from modnet_lib.network.layers import upsample
 from modnet_lib.objectives.consistency import CONSISTENCY, ConsistencyLosses, ConsistencyPreset, disagreement
+from modnet_lib.objectives.supervised import semantic_target
 
 STATE = "adaptation.pt"
 HISTORY = "adaptation.jsonl"
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 COLLAPSE, WINDOW = 0.8, 20  # a share of the person (or of the background) that is gone, over so many steps
-MONITORED = 16  # frames that are watched after every epoch
+WATCHED = 8  # frames that are looked at after every epoch
+SOURCE = "source_disagreement"  # in a network's metadata
 Validate = Callable[[MODNet], dict[str, float]]
 
 
@@ -51,9 +58,9 @@ class AdaptationConfig:
         Normalisation layers keep their weights and biases too, not only their statistics.
     short_side
         Of the network's input, pixels; ``None`` takes what the checkpoint names.
-    patience
-        Stop after so many epochs in a row without a better `flip` (see `adapt`) and keep the best; 0 runs all
-        epochs and keeps the last, as the paper does.
+    until
+        Stop as soon as the disagreement is at most so many times that of the source domain, if it is known (see
+        `fit_semantic_head`); 0 runs all epochs, as the paper does.
     checkpoint_every
         Steps; an epoch's end is always kept.
     seed
@@ -69,7 +76,7 @@ class AdaptationConfig:
     refresh: bool = False
     freeze_affine: bool = True
     short_side: int | None = None
-    patience: int = 2
+    until: float = 1.1
     checkpoint_every: int = 500
     seed: int = 0
 
@@ -109,7 +116,80 @@ class Adaptation(NamedTuple):
     stopped: str
 
 
-def find_frames(source: str | Path, folder: str | Path, short_side: int, count: int | None = None) -> list[Path]:
+def fit_semantic_head(
+    network: MODNet, samples: Sequence[MattingSample], short_side: int | None = None, steps: int = 250
+) -> MODNet:
+    """Restore what SOC builds on: in the labelled source domain, s~ and alpha~ agree.
+
+    By Eq. 2 alone, and only for the last convolution of S (1,281 weights on MobileNetV2): d~ and alpha~ stay as they
+    are, bit for bit. The last quarter of the samples is not fitted; the disagreement there is what remains in the
+    source domain, and goes into the metadata as ``source_disagreement``.
+
+    Parameters
+    ----------
+    network
+        A trained MODNet of the paper's variant; it is not changed.
+    samples
+        At least four labelled pictures of the source domain.
+    short_side
+        Of the network's input; ``None`` takes what the checkpoint names.
+    steps
+        Of Adam, with all samples at once.
+
+    Raises
+    ------
+    ValueError
+        For fewer samples, or the released variant, whose head looks at another map.
+    """
+    if len(samples) < 4 or network.config["variant"] != "paper":
+        raise ValueError(f"expected four samples and a paper variant, got {len(samples)}, {network.config}")
+    network = copy.deepcopy(network).eval()
+    side = short_side or int(network.metadata.get("short_side", SHORT_SIDE))
+    branch, rows, images = network.semantic_branch, [], []
+    with torch.no_grad():
+        for sample in samples:
+            size = network_size(*sample.alpha.shape, side)
+            images.append(resize(to_tensor(sample.image), *size))
+            target = semantic_target(resize(to_tensor(sample.alpha), *size))
+            rows.append((branch(images[-1] * 2 - 1, False)[0], target))
+    fitted = rows[: -(len(rows) // 4)]
+    optimizer = torch.optim.Adam(branch.head.parameters(), lr=2e-3)
+    for _ in range(steps):
+        loss = torch.stack([F.mse_loss(torch.sigmoid(upsample(branch.head(top), 2)), g) for top, g in fitted])
+        optimizer.zero_grad()
+        loss.mean().backward()
+        optimizer.step()
+    apart = watch(network, images[len(fitted) :])["disagreement"]
+    network.metadata = network.metadata | {SOURCE: f"{apart:.5f}", "short_side": str(side)}
+    return network
+
+
+def with_semantic_head(network: MODNet, path: str | Path = paths.SEMANTIC_HEAD) -> MODNet:
+    """The network with another semantic head, as `fit_semantic_head` left it; by default the shipped one's.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the head is that of another network.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no semantic head at {path}")
+    network = copy.deepcopy(network)
+    with safe_open(path, "pt") as file:
+        state, told = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+    try:
+        network.semantic_branch.head.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{path} is the head of another network: {error}") from error
+    network.metadata = network.metadata | {key: told[key] for key in (SOURCE, "short_side")}
+    return network
+
+
+def find_frames(
+    source: str | Path, folder: str | Path, short_side: int, count: int | None = None
+) -> list[Path]:
     """The pictures of a video, of a folder, or of a data set.
 
     Parameters
@@ -244,36 +324,43 @@ def adaptation_step(
 
 
 @torch.no_grad()
-def watch(network: MODNet, original: MODNet, images: Sequence[Tensor]) -> dict[str, float]:
+def watch(
+    network: MODNet, images: Sequence[Tensor], before: Sequence[Tensor] | None = None
+) -> dict[str, float]:
     """What can be said of a network without labels.
 
     Parameters
     ----------
-    network, original
-        M, and M as it was at the start.
+    network
+        M, in evaluation mode.
     images
         Frames, (1, 3, H, W) each.
+    before
+        Their alpha~ at the start, if there is one.
 
     Returns
     -------
-    Means over the frames: ``flip``, |alpha~ - alpha~ of the mirrored frame|; ``disagreement``, |G(alpha~) - s~|;
-    ``drift``, |alpha~ - alpha~ at the start|; ``person``, alpha~; ``original_person``, alpha~ at the start.
+    Means over the frames: ``disagreement``, |G(alpha~) - s~|; ``flip``, |alpha~ - alpha~ of the mirrored frame|;
+    ``person``, alpha~; and of the start, ``drift``, |alpha~ - before|, and ``person_before``.
     """
     rows = []
-    for image in images:
-        alpha = network(image, auxiliary=True)
-        before = original(image, auxiliary=False).alpha
+    for image, old in zip(images, before or [None] * len(images), strict=True):
+        output = network(image, auxiliary=True)
         mirrored = network(image.flip(3), auxiliary=False).alpha.flip(3)
-        parts = (alpha.alpha - mirrored, disagreement(alpha.semantic, alpha.alpha), alpha.alpha - before)
-        rows.append(torch.stack([*(p.abs().mean() for p in parts), alpha.alpha.mean(), before.mean()]))
-    names = ("flip", "disagreement", "drift", "person", "original_person")
+        old = output.alpha if old is None else old
+        apart = disagreement(output.semantic, output.alpha)
+        parts = (apart, (output.alpha - mirrored).abs(), output.alpha, (output.alpha - old).abs(), old)
+        rows.append(torch.stack([part.mean() for part in parts]))
+    names = ("disagreement", "flip", "person", "drift", "person_before")
     return dict(zip(names, torch.stack(rows).mean(dim=0).tolist(), strict=True))
 
 
 def has_collapsed(person: float, before: float) -> bool:
     """Whether most of what was the person, or of what was background, is gone (mean alphas in [0, 1])."""
     lost, spread = before - person, person - before
-    return (lost > COLLAPSE * before and before > 0.02) or (spread > COLLAPSE * (1 - before) and before < 0.98)
+    return (lost > COLLAPSE * before and before > 0.02) or (
+        spread > COLLAPSE * (1 - before) and before < 0.98
+    )
 
 
 def adapt(
@@ -289,11 +376,10 @@ def adapt(
 ) -> Adaptation:
     """Adapt a trained network to unlabelled frames; call it again with the same folder to go on after a cut.
 
-    After every epoch it looks at up to 16 of the frames (`watch`) and at four things, none of which needs a label:
-    a loss that is not finite; a collapse, the person or the background gone, also within an epoch; and whether
-    alpha~ of a frame and of its mirror image still come closer (`flip`): both show the same person, so the
-    difference is error, and SOC does not minimise it. The weights of the best epoch are kept, the untouched
-    ones included.
+    After every epoch it looks at up to 8 of the frames (`watch`). Three things end a run, and none needs a label: a
+    loss that is not finite; a collapse, the person or the background gone, also within an epoch; and a disagreement
+    that is down to that of the source domain, where there is nothing left to learn from it. The last good weights
+    are kept, the untouched ones included.
 
     Parameters
     ----------
@@ -330,11 +416,14 @@ def adapt(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     side = config.short_side or int(network.metadata.get("short_side", SHORT_SIDE))
     run = _Run(network, config, Path(folder), len(frames), device)
-    chosen = np.linspace(0, len(frames) - 1, min(MONITORED, len(frames))).round().astype(int).tolist()
+    chosen = np.linspace(0, len(frames) - 1, min(WATCHED, len(frames))).round().astype(int).tolist()
     watched = [group.to(device) for (group,) in batches(frames, chosen, 1, side)]
+    original = copy.deepcopy(network).to(device).eval()
+    with torch.no_grad():
+        before = [original(image, auxiliary=False).alpha for image in watched]
 
     def close(epoch: int, means: dict[str, float]) -> None:
-        seen = watch(run.network, run.original, watched)
+        seen = watch(run.network, watched, before)
         run.close_epoch({"epoch": epoch} | means | seen | (validate(run.network) if validate else {}))
 
     if not run.history:
@@ -373,8 +462,8 @@ class _Run:
     ):
         folder.mkdir(parents=True, exist_ok=True)
         self.config, self.folder = config, folder
-        self.network, self.original, self.frozen = (
-            copy.deepcopy(network).to(device).eval().requires_grad_(False) for _ in range(3)
+        self.network, self.frozen = (
+            copy.deepcopy(network).to(device).eval().requires_grad_(False) for _ in range(2)
         )
         learning = trainable(self.network, config.freeze_affine)
         for parameter in learning:
@@ -415,20 +504,20 @@ class _Run:
     def close_epoch(self, record: dict[str, Any]) -> None:
         self.history.append(record)
         self.epoch, self.step, self.rows = record["epoch"], 0, []
-        if has_collapsed(record["person"], record["original_person"]):
-            self._stop(f"collapse: mean alpha {record['original_person']:.3f}, now {record['person']:.3f}")
+        if has_collapsed(record["person"], record["person_before"]):
+            self._stop(f"collapse: mean alpha {record['person_before']:.3f}, now {record['person']:.3f}")
             return
-        best = min(self.history, key=lambda r: r["flip"])["epoch"]
-        if best == self.epoch or not self.config.patience:
-            self.best, self.best_epoch = _copied(self.network), self.epoch
-        elif self.epoch - best >= self.config.patience:
-            self.stopped = f"no better after epoch {best}"
+        self.best, self.best_epoch = _copied(self.network), self.epoch
+        source = float(self.network.metadata.get(SOURCE, 0))
+        if record["disagreement"] <= self.config.until * source:
+            self.stopped = f"the disagreement is that of the source domain, {source:.4f}"
         if self.config.refresh:
             self.frozen.load_state_dict(self.network.state_dict())
         self.save()
 
     def _stop(self, reason: str) -> None:
-        self.stopped = f"{reason} (epoch {self.epoch}, step {self.step}); the weights of epoch {self.best_epoch} are kept"
+        where = f"epoch {self.epoch}, step {self.step}"
+        self.stopped = f"{reason} ({where}); the weights of epoch {self.best_epoch} are kept"
         self.save()
 
     def save(self) -> None:
