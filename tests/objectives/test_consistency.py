@@ -52,7 +52,9 @@ def test_transition_region_is_grey_morphology_picture_by_picture(size: int) -> N
         square = np.ones((size, size))
         maybe, unsure = ((part).astype(np.uint8) for part in (picture >= 0.1, picture < 0.9))
         # beyond the border nothing counts, for the person and for what is not
-        wide, narrow = (grey_dilation(part, footprint=square, mode="constant", cval=0) for part in (maybe, unsure))
+        wide, narrow = (
+            grey_dilation(part, footprint=square, mode="constant", cval=0) for part in (maybe, unsure)
+        )
         np.testing.assert_array_equal(found, wide * narrow)
     assert 0 < region.mean() < 1
 
@@ -77,7 +79,9 @@ def test_paper_terms_equal_loops_over_pixels(outputs) -> None:
         outputs["alpha"], outputs["detail"], outputs["frozen_detail"], region
     ))  # fmt: skip
     target = slow_target(outputs["alpha"])
-    semantic = mean([(t - s) ** 2 for t, s in zip(target.flat, outputs["semantic"].flatten().tolist(), strict=True)])
+    semantic = mean(
+        [(t - s) ** 2 for t, s in zip(target.flat, outputs["semantic"].flatten().tolist(), strict=True)]
+    )
     expected = [
         semantic / 2,
         mean([k * abs(x - y) for x, y, k in zip(a, d, m, strict=True)]),
