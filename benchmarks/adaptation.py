@@ -49,6 +49,7 @@ app = typer.Typer(help=__doc__)
 SIZE, SOURCES, TRAIN, TEST, SEEDS = 256, 128, 12, 20, 3
 STEM = "07_soc_domain_adaptation"
 CLIPS, CLIP_FRAMES = 4, 8
+METRICS = ("mad", "mse", "iou", "hair", "detail", "dtssd")
 Folder = Annotated[Path, typer.Option(help="Where pictures and partial results are kept.")]
 FOLDER = paths.RUNS / "adaptation"
 PAPER = dataclasses.replace(PRESETS["paper"], epochs=2, until=0, short_side=SIZE)
@@ -217,8 +218,11 @@ def measure(
         if any((run["experiment"], run["seed"]) == (one.name, seed) for run in done):
             continue
         frames, sequences = pictures(one, folder, seed)
-        validate = partial(errors, sequences=sequences)
         place = folder / "states" / f"{one.name} {seed}".replace(" ", "_")
+        # before adaptation alpha~ and d~ are the same with every seed and either head
+        same = (r["history"][0] for r in done if _measured(r["experiment"]) == _measured(one.name))
+        known = iter([] if place.exists() else [next(same, None)])
+        validate = partial(_first_or, known, sequences=sequences)
         result = adapt(
             start(one.fitted), frames, one.settings(seed), place, validate=validate, show_progress=False
         )
@@ -230,7 +234,17 @@ def measure(
         mads = [f"{np.mean(record['mad']):.4f}" for record in result.history]
         print(one.name, seed, *mads, result.stopped, flush=True)
         (place / "adaptation.pt").unlink()
+        _write(done)
     _write(done)
+
+
+def _measured(name: str) -> tuple[str, bool]:
+    return next((one.shift, one.video) for one in EXPERIMENTS if one.name == name)
+
+
+def _first_or(known: Iterator[dict[str, Any] | None], network: MODNet, sequences: Any) -> dict[str, Any]:
+    first = next(known, None)
+    return {key: first[key] for key in METRICS if key in first} if first else errors(network, sequences)
 
 
 def _todo(seeds: int, only: list[str] | None) -> Iterator[tuple[Experiment, int]]:
@@ -245,7 +259,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     last = [run["history"][-1] for run in runs]
     first = [run["history"][0] for run in runs]
     told: dict[str, Any] = {"seeds": len(runs), "stopped": [run["stopped"] for run in runs]}
-    for metric in ("mad", "mse", "iou", "hair", "detail", "dtssd"):
+    for metric in METRICS:
         if metric in first[0]:
             before, after = (np.array([record[metric] for record in records]) for records in (first, last))
             change = paired_difference(before, after)._asdict()

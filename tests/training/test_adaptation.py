@@ -290,8 +290,9 @@ def test_watch_sees_what_it_says(tiny_network) -> None:
 
 
 def test_a_run_cut_anywhere_resumes_to_the_same_bits(tiny_network, frames, tmp_path) -> None:
+    frames = frames[:3]
     whole = run(tiny_network, frames, CONFIG, tmp_path / "whole")
-    for cut in (1, 3, 4):  # within an epoch, at its end, after one
+    for cut in (1, 2, 3):  # within an epoch, at its end, after one
         folder = tmp_path / str(cut)
         run(tiny_network, frames, CONFIG, folder, stop_after=cut)
         resumed = run(tiny_network, frames, CONFIG, folder)
@@ -311,7 +312,8 @@ import numpy as np, torch
 from modnet_lib.network import load_checkpoint
 from modnet_lib.training.adaptation import AdaptationConfig, adapt
 torch.set_num_threads(1)
-adapt(load_checkpoint("start.safetensors"), list(np.load("frames.npy")), {config!r}, "run", device="cpu", show_progress=False)
+start, frames = load_checkpoint("start.safetensors"), list(np.load("frames.npy"))
+adapt(start, frames, {config!r}, "run", device="cpu", show_progress=False)
 """
     process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stderr=subprocess.PIPE)
     log, deadline = tmp_path / "run" / "adaptation.jsonl", time.monotonic() + 120
