@@ -35,7 +35,7 @@ STATE = "adaptation.pt"
 HISTORY = "adaptation.jsonl"
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 COLLAPSE, WINDOW = 0.8, 20  # a share of the person (or of the background) that is gone, over so many steps
-WATCHED = 8  # frames that are looked at after every epoch
+WATCHED = 4  # frames that are looked at after every epoch
 SOURCE = "source_disagreement"  # in a network's metadata
 Validate = Callable[[MODNet], dict[str, float]]
 
@@ -376,7 +376,7 @@ def adapt(
 ) -> Adaptation:
     """Adapt a trained network to unlabelled frames; call it again with the same folder to go on after a cut.
 
-    After every epoch it looks at up to 8 of the frames (`watch`). Three things end a run, and none needs a label: a
+    After every epoch it looks at up to 4 of the frames (`watch`). Three things end a run, and none needs a label: a
     loss that is not finite; a collapse, the person or the background gone, also within an epoch; and a disagreement
     that is down to that of the source domain, where there is nothing left to learn from it. The last good weights
     are kept, the untouched ones included.
