@@ -160,7 +160,7 @@ CONSISTENCY: dict[ConsistencyPreset, Callable[..., ConsistencyLosses]] = {
 }
 
 
-def _weigh(terms: tuple[Tensor, ...], weights: tuple[float, ...]) -> ConsistencyLosses:
+def _weigh(terms: tuple[Tensor, Tensor, Tensor], weights: tuple[float, float, float]) -> ConsistencyLosses:
     return ConsistencyLosses(*terms, torch.stack([w * t for w, t in zip(weights, terms, strict=True)]).sum())
 
 

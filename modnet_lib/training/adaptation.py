@@ -148,7 +148,7 @@ def fit_semantic_head(
     branch, rows, images = network.semantic_branch, [], []
     with torch.no_grad():
         for sample in samples:
-            size = network_size(*sample.alpha.shape, side)
+            size = network_size(sample.alpha.shape[0], sample.alpha.shape[1], side)
             images.append(resize(to_tensor(sample.image), *size))
             target = semantic_target(resize(to_tensor(sample.alpha), *size))
             rows.append((branch(images[-1] * 2 - 1, False)[0], target))
@@ -239,10 +239,10 @@ def _decode(video: Path, folder: Path, short_side: int) -> list[Path]:
                 container.streams.video[0].thread_type = "AUTO"
                 for number, frame in enumerate(container.decode(video=0)):
                     upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-                    height, width = network_size(*upright.shape[:2], short_side)
+                    height, width = network_size(upright.shape[0], upright.shape[1], short_side)
                     small = Image.fromarray(upright).resize((width, height), Image.Resampling.BILINEAR)
                     small.save(folder / f"{number:06d}.jpg", quality=95, subsampling=0)
-        except (av.FFmpegError, IndexError) as error:
+        except (av.error.FFmpegError, IndexError) as error:
             raise ValueError(f"{video} is no video that can be decoded: {error}") from error
         write_atomically(done, lambda file: file.write_text(json.dumps(what)))
     return background_files(folder)
@@ -255,7 +255,7 @@ def batches(
 
     def load(number: int) -> Tensor:
         tensor = to_tensor(read_image(frames[number]))
-        return resize(tensor, *network_size(*tensor.shape[2:], short_side))
+        return resize(tensor, *network_size(tensor.shape[2], tensor.shape[3], short_side))
 
     with ThreadPoolExecutor(threads) as pool:
         waiting = [pool.submit(load, number) for number in order[: 4 * batch_size]]
