@@ -228,6 +228,7 @@ def find_frames(
 
 def _decode(video: Path, folder: Path, short_side: int) -> list[Path]:
     import av
+    from av.error import FFmpegError
     from PIL import Image
 
     done = folder / "complete.json"
@@ -242,7 +243,7 @@ def _decode(video: Path, folder: Path, short_side: int) -> list[Path]:
                     height, width = network_size(upright.shape[0], upright.shape[1], short_side)
                     small = Image.fromarray(upright).resize((width, height), Image.Resampling.BILINEAR)
                     small.save(folder / f"{number:06d}.jpg", quality=95, subsampling=0)
-        except (av.error.FFmpegError, IndexError) as error:
+        except (FFmpegError, IndexError) as error:
             raise ValueError(f"{video} is no video that can be decoded: {error}") from error
         write_atomically(done, lambda file: file.write_text(json.dumps(what)))
     return background_files(folder)
