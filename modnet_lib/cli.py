@@ -135,8 +135,12 @@ def adapt(
     short_side: Annotated[
         int | None, typer.Option(help="Of the network's input.", show_default="the checkpoint's")
     ] = None,
+    fit: Annotated[
+        int, typer.Option(help="Drawn people to fit the semantic head to first; 0 takes it as it is.")
+    ] = 32,
 ) -> None:
     """Adapt a checkpoint to unlabelled pictures (SOC), and keep the weights from before it did harm."""
+    from modnet_lib.data.loaders import portrait_readers
     from modnet_lib.network import load_checkpoint, save_checkpoint
     from modnet_lib.training import adaptation
 
@@ -146,8 +150,6 @@ def adapt(
         if output.suffix != ".safetensors":
             raise ValueError(f"the output must end in .safetensors, got {output}")
         network = load_checkpoint(paths.PRETRAINED if str(model) == "shipped" else model)
-        if str(model) == "shipped":
-            network = adaptation.with_semantic_head(network)
         given = {"epochs": epochs, "learning_rate": learning_rate, "short_side": short_side}
         config = replace(
             adaptation.PRESETS[preset],
@@ -156,6 +158,9 @@ def adapt(
         )
         folder = folder or output.with_suffix("")
         side = config.short_side or int(network.metadata.get("short_side", 512))
+        if fit and network.config["variant"] == "paper":
+            drawn = [read() for read in portrait_readers(range(fit), side).values()]
+            network = adaptation.fit_semantic_head(network, drawn, side)
         pictures = adaptation.find_frames(frames, folder / "frames", side, count)
         result = adaptation.adapt(network, pictures, config, folder)
         save_checkpoint(result.network, output)

@@ -67,9 +67,22 @@ def test_matte_alone(call, checkpoint, pictures, tmp_path) -> None:
     np.testing.assert_array_equal(np.asarray(written), np.round(expected * 255).astype(np.uint8))
 
 
-def test_adapt_writes_a_network_of_the_domain(call, checkpoint, pictures, tmp_path) -> None:
+def test_adapt_writes_a_network_of_the_domain(call, checkpoint, pictures, without_data) -> None:
+    tmp_path = without_data
     output = tmp_path / "adapted.safetensors"
-    arguments = ("adapt", checkpoint, tmp_path, "--output", output, "--epochs", 1, "--short-side", 64)
+    arguments = (
+        "adapt",
+        checkpoint,
+        tmp_path,
+        "--output",
+        output,
+        "--epochs",
+        1,
+        "--short-side",
+        64,
+        "--fit",
+        4,
+    )
     code, text = call(*arguments)
     assert code == 0
     assert "2 pictures" in text

@@ -36,7 +36,7 @@ HISTORY = "adaptation.jsonl"
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 COLLAPSE, WINDOW = 0.8, 20  # a share of the person (or of the background) that is gone, over so many steps
 WATCHED = 4  # frames that are looked at after every epoch
-SOURCE = "source_disagreement"  # in a network's metadata
+SOURCE, SOURCE_SIDE = "source_disagreement", "source_short_side"  # in a network's metadata
 Validate = Callable[[MODNet], dict[str, float]]
 
 
@@ -59,8 +59,8 @@ class AdaptationConfig:
     short_side
         Of the network's input, pixels; ``None`` takes what the checkpoint names.
     until
-        Stop as soon as the disagreement is at most so many times that of the source domain, if it is known (see
-        `fit_semantic_head`); 0 runs all epochs, as the paper does.
+        Stop as soon as the disagreement is at most so many times that of the source domain, if it is known for this
+        size (see `fit_semantic_head`); 0 runs all epochs, as the paper does.
     checkpoint_every
         Steps; an epoch's end is always kept.
     seed
@@ -123,7 +123,7 @@ def fit_semantic_head(
 
     By Eq. 2 alone, and only for the last convolution of S (1,281 weights on MobileNetV2): d~ and alpha~ stay as they
     are, bit for bit. The last quarter of the samples is not fitted; the disagreement there is what remains in the
-    source domain, and goes into the metadata as ``source_disagreement``.
+    source domain, and goes into the metadata, for this size, as ``source_disagreement``.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def fit_semantic_head(
         loss.mean().backward()
         optimizer.step()
     apart = watch(network, images[len(fitted) :])["disagreement"]
-    network.metadata = network.metadata | {SOURCE: f"{apart:.5f}", "short_side": str(side)}
+    network.metadata = network.metadata | {SOURCE: f"{apart:.5f}", SOURCE_SIDE: str(side)}
     return network
 
 
@@ -183,7 +183,7 @@ def with_semantic_head(network: MODNet, path: str | Path = paths.SEMANTIC_HEAD) 
         network.semantic_branch.head.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"{path} is the head of another network: {error}") from error
-    network.metadata = network.metadata | {key: told[key] for key in (SOURCE, "short_side")}
+    network.metadata = network.metadata | {key: told[key] for key in (SOURCE, SOURCE_SIDE)}
     return network
 
 
@@ -416,7 +416,9 @@ def adapt(
         raise ValueError("SOC adapts a MODNet without trimap_input: new pictures have no trimaps")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     side = config.short_side or int(network.metadata.get("short_side", SHORT_SIDE))
+    known = network.metadata.get(SOURCE_SIDE) == str(side)
     run = _Run(network, config, Path(folder), len(frames), device)
+    run.source = float(network.metadata[SOURCE]) if known else 0.0
     chosen = np.linspace(0, len(frames) - 1, min(WATCHED, len(frames))).round().astype(int).tolist()
     watched = [group.to(device) for (group,) in batches(frames, chosen, 1, side)]
     original = copy.deepcopy(network).to(device).eval()
@@ -473,7 +475,7 @@ class _Run:
         self.history: list[dict[str, Any]] = []
         self.epoch = self.step = self.best_epoch = 0
         self.rows: list[dict[str, float]] = []
-        self.stopped = ""
+        self.stopped, self.source = "", 0.0
         self.best = _copied(self.network)
         self.identity = repr((dataclasses.replace(config, checkpoint_every=0), frames, network.config))
         if (folder / STATE).is_file():
@@ -509,9 +511,8 @@ class _Run:
             self._stop(f"collapse: mean alpha {record['person_before']:.3f}, now {record['person']:.3f}")
             return
         self.best, self.best_epoch = _copied(self.network), self.epoch
-        source = float(self.network.metadata.get(SOURCE, 0))
-        if record["disagreement"] <= self.config.until * source:
-            self.stopped = f"the disagreement is that of the source domain, {source:.4f}"
+        if record["disagreement"] <= self.config.until * self.source:
+            self.stopped = f"the disagreement is that of the source domain, {self.source:.4f}"
         if self.config.refresh:
             self.frozen.load_state_dict(self.network.state_dict())
         self.save()

@@ -233,7 +233,7 @@ def test_a_run_stops_when_the_disagreement_is_that_of_the_source_domain(
     assert run(tiny_network, frames, config, tmp_path / "unknown").epoch == 3, (
         "nothing is known of the source"
     )
-    tiny_network.metadata = {adaptation.SOURCE: "0.2"}
+    tiny_network.metadata = {adaptation.SOURCE: "0.2", adaptation.SOURCE_SIDE: "64"}
     calls = [3, 2, 1, 0]
     result = run(tiny_network, frames, config, tmp_path / "known")
     assert (result.epoch, len(result.history)) == (2, 3)
