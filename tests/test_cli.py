@@ -68,12 +68,15 @@ def test_matte_alone(call, checkpoint, pictures, tmp_path) -> None:
 
 
 def test_adapt_writes_a_network_of_the_domain(call, checkpoint, pictures, without_data) -> None:
-    tmp_path = without_data
+    tmp_path, frames = without_data, without_data / "frames"
+    frames.mkdir()
+    for picture in pictures:
+        picture.rename(frames / picture.name)
     output = tmp_path / "adapted.safetensors"
     arguments = (
         "adapt",
         checkpoint,
-        tmp_path,
+        frames,
         "--output",
         output,
         "--epochs",
@@ -94,7 +97,7 @@ def test_adapt_writes_a_network_of_the_domain(call, checkpoint, pictures, withou
     assert not any("running" in name for name in names)
     for wrong, message in (
         (("adapt", checkpoint, tmp_path / "gone", "--output", output), "no video, no folder"),
-        (("adapt", checkpoint, tmp_path, "--output", tmp_path / "x.ckpt"), "safetensors"),
+        (("adapt", checkpoint, frames, "--output", tmp_path / "x.ckpt"), "safetensors"),
         ((*arguments, "--preset", "mine"), "paper, released"),
         ((*arguments, "--learning-rate", 1.0), "another run"),
     ):
