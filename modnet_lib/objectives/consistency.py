@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from modnet_lib.images import dilate
 from modnet_lib.objectives.supervised import released_semantic_target, semantic_target
 
 ConsistencyPreset = Literal["paper", "released"]
@@ -43,13 +44,6 @@ class ConsistencyLosses(NamedTuple):
     total: Tensor
 
 
-def spread(x: Tensor, size: int) -> Tensor:
-    """Largest value in a square of `size` pixels around each, (N, C, H, W); outside the picture nothing counts."""
-    before, after = (size - 1) // 2, size // 2
-    x = F.pad(x, (before, after, before, after), value=float("-inf"))
-    return F.max_pool2d(F.max_pool2d(x, (1, size), stride=1), (size, 1), stride=1)
-
-
 def transition_region(alpha: Tensor, size: int | None = None) -> Tensor:
     """m_d of a predicted matte: dilate(alpha >= 0.1) - erode(alpha >= 0.9), on its device, all pictures at once.
 
@@ -66,8 +60,8 @@ def transition_region(alpha: Tensor, size: int | None = None) -> Tensor:
     """
     alpha = alpha.detach()
     size = size or max(3, round(BAND * (alpha.shape[2] + alpha.shape[3]) / 2))
-    edges = torch.cat((alpha >= MAYBE, alpha < SURE), dim=1).to(alpha.dtype)
-    return spread(edges, size).prod(dim=1, keepdim=True)
+    maybe, unsure = dilate(torch.cat((alpha >= MAYBE, alpha < SURE), dim=1).byte(), size).chunk(2, dim=1)
+    return (maybe * unsure).to(alpha.dtype)  # eroding the sure is dilating the unsure
 
 
 def released_transition_region(semantic: Tensor, alpha: Tensor) -> Tensor:
@@ -82,8 +76,8 @@ def released_transition_region(semantic: Tensor, alpha: Tensor) -> Tensor:
     person = (alpha.detach() > MAYBE).to(alpha.dtype) * coarse
     size = max(1, int((alpha.shape[2] + alpha.shape[3]) / 2 * RELEASED_BAND))
     # a square of even size has no middle: scipy's erosion leans the other way than its dilation
-    eroded = -spread(-person.flip(2, 3), size).flip(2, 3)
-    return (spread(person, size) != eroded).to(alpha.dtype)
+    dilated = dilate(person.flip(2, 3), size).flip(2, 3)
+    return (dilated != -dilate(-person, size)).to(alpha.dtype)
 
 
 def paper_consistency(
