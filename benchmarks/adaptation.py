@@ -275,6 +275,10 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
             before, after = (np.array([record[metric] for record in records]) for records in (first, last))
             change = paired_difference(before, after)._asdict()
             told[metric] = {"before": float(before.mean()), "after": float(after.mean())} | change
+    told["after_by_seed"] = {
+        str(run["seed"]): {m: float(np.mean(run["history"][-1][m])) for m in ("mad", "hair", "detail")}
+        for run in runs
+    }
     epochs = min(len(run["history"]) for run in runs)
     for key in ("mad", "loss", "semantic", "preserve", "disagreement", "flip", "drift", "person"):
         curve = [[np.mean(run["history"][k].get(key, np.nan)) for run in runs] for k in range(epochs)]
@@ -290,6 +294,9 @@ def _write(done: list[dict[str, Any]]) -> None:
         for one in EXPERIMENTS
         if (runs := [run for run in done if run["experiment"] == one.name])
     }
+    for one in EXPERIMENTS:
+        if one.shift == MAIN != one.name and one.name in found:
+            found[one.name]["against_ordinary"] = _against(done, one.name)
     file = paths.RESULTS / f"{STEM}.json"
     old = json.loads(file.read_text()) if file.is_file() else {}
     provenance = (
@@ -308,6 +315,18 @@ def _write(done: list[dict[str, Any]]) -> None:
     }
     result = {"profile": "laptop", "provenance": provenance, "values": values, "source_disagreement": source}
     _save(old | result | {"experiments": found})
+
+
+def _against(done: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """Paired differences to the ordinary run, over the seeds that both have and the pictures."""
+    last = {(run["experiment"], run["seed"]): run["history"][-1] for run in done}
+    seeds = [seed for known, seed in last if known == name and (MAIN, seed) in last]
+    return {
+        metric: paired_difference(
+            *(np.array([last[which, seed][metric] for seed in seeds]) for which in (MAIN, name))
+        )._asdict()
+        for metric in ("mad", "hair", "detail")
+    }
 
 
 def _save(result: dict[str, Any]) -> None:

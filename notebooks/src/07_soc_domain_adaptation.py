@@ -35,13 +35,14 @@ import shutil
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from IPython.display import display
 
 from modnet_lib import paths
 from modnet_lib.data.benchmarks import Labelled
 from modnet_lib.data.spm import photograph, subjects
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.robustness import degrade
-from modnet_lib.images import to_tensor
+from modnet_lib.images import read_image, to_tensor
 from modnet_lib.inference import Matter
 from modnet_lib.network import load_checkpoint
 from modnet_lib.notebook.build import show_source
@@ -55,6 +56,7 @@ from modnet_lib.training.adaptation import (
     PRESETS,
     adapt,
     adaptation_step,
+    find_frames,
     has_collapsed,
     trainable,
     with_semantic_head,
@@ -140,11 +142,11 @@ image_row(shown, titles, columns=4, caption="White: the two answers contradict e
 # %% [markdown]
 # They do not. Upper row: the shipped $s$ is a haze, too wide at the borders, and contradicts a *correct* matte nearly as
 # much in focus as out of focus. The reason is in its training (notebook [03](03_training.ipynb)): Eq. 2 is a mean of
-# squares with a factor of one half, and our checkpoint was trained for two hours, not for 40 epochs. Whoever adapts with
-# such an $s$ teaches the matte the haze. Section 7 measures that.
+# squares with a factor of one half, and our checkpoint was trained for two hours, not for 40 epochs. With such an $s$ a
+# contradiction says little about the domain.
 #
-# So the premise has to be restored first, where there *are* labels: `fit_semantic_head` trains the last convolution of
-# $S$ by Eq. 2 on drawn people, and nothing else. **Predict**: how many weights is that, and what happens to the matte?
+# So we restore the premise where there *are* labels: `fit_semantic_head` trains the last convolution of $S$ by Eq. 2 on
+# drawn people, and nothing else. **Predict**: how many weights is that, and what happens to the matte?
 
 # %% tags=["nbval-check-output"]
 head = fitted.semantic_branch.head
@@ -159,9 +161,10 @@ losses = [
 print("L_s of Eq. 2 on these pictures fell by more than a third:", losses[1] < 0.67 * losses[0])
 
 # %% [markdown]
-# The head is a $1 \times 1$ convolution of 1,280 channels, and $\alpha_p$ does not pass through it. The lower row above is what
-# the paper describes: little contradiction in focus, except at borders, which blocks of 16 pixels cannot resolve; and
-# more of it out of focus, in places where a human sees the mistake too.
+# The head is a $1 \times 1$ convolution of 1,280 channels, and $\alpha_p$ does not pass through it. In the lower row the
+# contradictions in focus are those at the border, which blocks of 16 pixels cannot resolve. Out of focus there are more,
+# and in places where a human sees the mistake too. Whether the fitted head makes SOC *better* is another question:
+# section 7 measures it, and the answer is not the one we expected.
 
 # %% [markdown]
 # ## 3. Eq. 7: consistency
@@ -357,55 +360,83 @@ axis.set(yticks=range(len(names)), yticklabels=names, xlabel="change of MAD (lef
 axis.invert_yaxis()
 
 # %% [markdown]
-# RESULTS_TEXT
+# Out of focus the gain is large and its interval far from zero: two fifths of the error are gone, and the IoU of the
+# whole rises from 0.39 to 0.70. The blurred picture had left the network with pieces of people, and SOC joined them. Dark
+# and noisy pictures gain as much. Where the network was right already (no shift, or the mild camera of SPM-shift) there is
+# nothing to win. At noise 80 it is a different story, told in section 8.
+#
+# Look at the seeds as well. They choose which eight people are adapted to, and in which order:
+
+# %% tags=["nbval-check-output"]
+for name in ("out of focus", "dark", "none"):
+    seeds = [f"{one['mad']:.4f}" for one in found[name]["after_by_seed"].values()]
+    print(f"{name:14s} before {found[name]['mad']['before']:.4f}   after, seed by seed: {'  '.join(seeds)}")
+
+# %% [markdown]
+# With one seed this table could have shown twice the gain, or half of it. Sixteen steps at a rate of $10^{-4}$ are a
+# shaky walk, which is why the paper takes 50,000 frames and 15 epochs.
 
 # %% [markdown]
 # ## 7. What each part of it does
 #
-# One shift, out of focus, and one thing changed at a time. "Hair" is the mean error where the truth is neither 0 nor 1;
-# "$\tilde d$" is the error of the detail prediction in the same place. Rows with fewer than three seeds are hints.
+# One shift, out of focus, and one thing changed at a time. A variant is compared with the ordinary run *of the same seeds*,
+# because seeds differ that much. "Hair" is the mean error where the truth is neither 0 nor 1. Rows with fewer than three seeds are hints, not results.
 
 # %% tags=["nbval-check-output"]
-VARIANTS = [name for name in found if name not in SHIFTS and not name.startswith("video")]
-print(f"{'':28s}seeds  MAD before → after    hair before → after    d before → after")
-for name in ("out of focus", *VARIANTS):
-    one = found[name]
-    parts = [f"{one[key]['before']:.4f} → {one[key]['after']:.4f}" for key in ("mad", "hair", "detail")]
-    print(f"{name:28s}{one['seeds']:5d}  {'       '.join(parts)}")
+VARIANTS = [name for name in found if name not in SHIFTS and not name.startswith(("video", "none"))]
+print("change against the ordinary run of the same seeds (plus: worse), 95 % interval")
+print(f"{'':28s}seeds   MAD                          hair")
+for name in VARIANTS:
+    parts = [found[name]["against_ordinary"][key] for key in ("mad", "hair")]
+    texts = [f"{p['mean']:+.3f} [{p['low']:+.3f}, {p['high']:+.3f}]" for p in parts]
+    print(f"{name:28s}{found[name]['seeds']:5d}   {texts[0]:29s}{texts[1]}")
 
 # %% [markdown]
-# VARIANTS_TEXT
+# Three lessons, one of them unexpected.
+#
+# - **$\mathcal L_{dd}$ keeps hair**, as the paper says: without it the error at soft pixels is higher with either seed. The
+#   error over the whole picture does not show it; hair is a small part of a picture.
+# - **The repair comes through the second term of Eq. 7.** Without the first, semantic, term the result is about the same;
+#   without the second there is no repair. Out of focus, $\tilde d$ still knew where borders were when $\tilde\alpha$ did not. The author
+#   describes SOC as a repair of semantics; in this shift it is not.
+# - **Fitting the head first did not pay** here: the shipped head does as well. That fits the second lesson. What the fitted head is
+#   good for is the map of section 2 and the rule of section 8, which need an $s$ that means something.
+#
+# And of the dials: few frames are dangerous, the small rates are too slow for so few steps, and larger batches take
+# fewer steps over the same frames, so they come less far.
 
 # %% [markdown]
 # ## 8. When it fails, and how to notice without labels
 #
 # SOC cannot know who is right. Where the gap is too large, *both* answers are wrong, and the shortest way to agree is to say
-# "nobody is here": two black pictures contradict each other nowhere. Noise of 80 of 255 does that to our network.
+# "nobody is here": two black pictures contradict each other nowhere. With noise of 80 of 255 our network sees nobody from the
+# start. **Predict** what SOC does to the disagreement, and to the error.
 
 # %% tags=["nbval-check-output"]
 curves = found["noise 80"]["curves"]
 for epoch, values in enumerate(zip(curves["disagreement"], curves["person"], curves["mad"], strict=True)):
     apart, person, error = values
     print(f"epoch {epoch}: disagreement {apart:.4f}   mean alpha {person:.3f}   MAD {error:.4f}")
-print("stopped:", found["noise 80"]["stopped"][0].split(";")[0])
 
 # %% [markdown]
-# By its own measure that run is a triumph. So `adapt` watches the mean of alpha, on a few frames and over the latest
-# steps: if four fifths of the people (or of the background) are gone, it stops and keeps the last good weights. A loss that
-# is not finite does the same.
+# By its own measure that run is a triumph: hardly any disagreement is left, and still nobody is found. The author's remark
+# that the gap "must not be large" (issue 181) is about this. The same pull can empty pictures in which people *were* found.
+# So `adapt` watches the mean of alpha, on a few frames and over the latest steps: if four fifths of the people (or of the
+# background) are gone, it stops and keeps the last good weights. A loss that is not finite does the same.
 
 # %% tags=["nbval-check-output"]
 for now, start in ((0.01, 0.30), (0.95, 0.30), (0.20, 0.30), (0.001, 0.01)):
     print(f"mean alpha {start:.3f} → {now:.3f}: {'collapsed' if has_collapsed(now, start) else 'fine'}")
 
 # %% [markdown]
-# The quieter failure is a domain in which nothing was wrong. There the answers differ as much as they do in the source
-# domain, where the last blocks at the border cannot agree anyway, and pulling at them only blurs. That gives a rule that
-# needs no label: **stop when the disagreement is down to what it is in the source domain** (`until=1.1`: within 10 %).
+# The second failure is too few frames: with two of them the recorded run agrees ever better on those two, and the error on
+# everybody else grows by half. The third is the domain in which nothing was wrong: the answers differ as much as they do in
+# the source domain, where blocks at the border cannot agree anyway. For both there is a rule that needs no label: **stop when the disagreement is down to what it is in the source domain** (`until=1.1`: within 10 %).
 # `fit_semantic_head` measures that level on pictures it did not fit and writes it into the checkpoint.
 
 # %%
 source = recorded["source_disagreement"]
+names = [*names, "2 frames"]
 figure, axis = plt.subplots(figsize=(7, 2.8), layout="constrained")
 for name in names:
     curve = found[name]["curves"]
@@ -431,7 +462,13 @@ for name in names:
     )
 
 # %% [markdown]
-# RULE_TEXT
+# Read it line by line. The rule leaves "none" and the mild camera alone, and cuts the run with two frames short, before most
+# of the harm. Out of focus and dark it lets run. At noise 80 it stops because everything agrees, which is no comfort: low
+# disagreement is no proof of anything. Note also that within a run the error can fall while the disagreement does not. It
+# tells *whether* there is something to repair, not when the optimum is reached; for that one needs a few labels.
+#
+# A rule that we tried first, and dropped: "stop when the matte of a frame and of its mirror image come no closer" (`flip` in
+# the history). In the recorded curves it rises while the error falls in the dark, and falls at noise 80.
 
 # %% [markdown]
 # ## 9. Table 4: a video
@@ -458,7 +495,9 @@ for name in ("video", "video, dark"):
             print(f"{row:24s}" + "".join(f"{found[name][m][when]:9.4f}" for m in ("mse", "mad", "dtssd")))
 
 # %% [markdown]
-# VIDEO_TEXT
+# The direction of the paper's table is there; its size is not to be compared. The dark clips gain two fifths of their error,
+# the ones as drawn a fifth, and flicker falls a little in both. In the paper SOC lowers MAD by 46 %.
+# One seed only, and four clips: a hint.
 
 # %% [markdown]
 # ## 10. Real pictures
@@ -473,12 +512,30 @@ for name, epochs in recorded["real"].items():
         print(f"   {key:14s}" + " → ".join(f"{epoch[key]:.4f}" for epoch in epochs))
 
 # %% [markdown]
-# REAL_TEXT
+# Here the rate is $10^{-5}$. At $10^{-4}$ a first trial on the man outdoors moved the matte by 0.05 on average within sixteen
+# steps, and its disagreement *rose*: the shaky walk of section 6 in a domain where little is wrong. At $10^{-5}$ his
+# disagreement halves while the matte moves by less than 0.005, and CCP's falls by a third for 0.002: it is $s$ that
+# follows the matte.
+#
+# The woman at her desk is the lesson. Her matte moves by 0.07, and the picture says why: before, the network took pieces of
+# the monitor for a person; after, it takes the *whole* monitor. The answers now agree better, and the result is worse. SOC
+# joins pieces, whatever they are pieces of; out of focus they were people. (The pictures are not ours to store; in the
+# laptop profile the next cell makes them if `MODNET_DATA` has clips.)
 
 # %%
 data = paths.external_data() if PROFILE != "smoke" else None
 clips = sorted((data / "videos").glob("*.mp4")) if data else []
-print(f"{len(clips)} clips below MODNET_DATA, for the profiles above smoke")
+gentle = dataclasses.replace(config, learning_rate=1e-5)
+screens, titles = [], []
+for clip in clips:
+    files = find_frames(clip, RUN / clip.stem / "frames", SIZE, 12)
+    adapted = adapt(fitted, files, gentle, RUN / clip.stem, show_progress=False).network
+    image = read_image(files[4])
+    mattes = [Matter(n, short_side=SIZE).alpha(image) for n in (fitted, adapted)]
+    screens += [image, *(over_colour(image, alpha, "#00B140") for alpha in mattes)]
+    titles += [clip.stem, "before", "after"]
+if screens:
+    display(image_row(screens, titles, columns=3, caption="As Fig. 7 (a) to (c)."))
 
 # %% [markdown]
 # ## 11. What a step costs
@@ -493,7 +550,9 @@ for name, row in timing["rows"].items():
     print(f"{name:44s}{row['milliseconds']:10.1f} ms   {row['ratio']:6.2f} times as fast")
 
 # %% [markdown]
-# SPEED_TEXT
+# The ratio of the third row is mostly the network's: the paper's costs half of the released one. With the same network, ours
+# is a tenth faster, for the region is 0.2 % of a step on a CPU; there the two passes are the price. The region itself is computed
+# two to six times as fast, and on a GPU without the way to the CPU and back; that has not been measured yet.
 
 # %% [markdown]
 # ## 12. Use it
@@ -525,7 +584,6 @@ with torch.no_grad():
 record("disagreement_as_shipped", levels[0])
 record("disagreement_with_fitted_head", levels[1])
 record("weights_that_learn", sum(p.numel() for p in learning))
-record("eq_8_before_the_first_step", 1 + steps[0]["preserve"])
 record("mad_before_out_of_focus", live[0])
 record("mad_after_out_of_focus", live[1])
 ResultsTable("07_soc_domain_adaptation", PROFILE)
@@ -533,7 +591,13 @@ ResultsTable("07_soc_domain_adaptation", PROFILE)
 # %% [markdown]
 # ## Summary
 #
-# SUMMARY
+# - Sub-objectives that contradict each other show a domain shift without labels, block by block.
+# - Eq. 7 lets them move towards each other, Eq. 8 ties the details to what they were. $\mathcal L_{dd}$ starts at zero,
+#   so the loss rises first.
+# - Out of focus, SOC took two fifths of the error away, with an interval far from zero; without a shift, nothing.
+# - At this scale the repair comes through the second term of Eq. 7, not through the first.
+# - It fails where both answers are wrong, with two frames, and at the released rate in so few steps.
+# - Agreement is not truth: watch the mean of alpha, compare with the source domain, and look at pictures.
 
 # %% [markdown]
 # ## Exercises
