@@ -1,4 +1,4 @@
-"""The command line: ``modnet matte``, ``train``, ``evaluate``, ``reproduce`` and ``data``."""
+"""The command line: ``modnet matte``, ``train``, ``adapt``, ``evaluate``, ``reproduce`` and ``data``."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -150,6 +150,63 @@ def compare(
         ends = f"{one.change.low:+.4f} to {one.change.high:+.4f}"
         changes.add_row(systems[one.before].label, systems[one.after].label, f"{one.change.mean:+.4f}", ends)
     console.print(rows, changes, result["provenance"])
+
+
+@app.command()
+def adapt(
+    model: Annotated[
+        Path, typer.Argument(help="A trained checkpoint, ours or the authors'; `shipped` is ours.")
+    ],
+    frames: Annotated[str, typer.Argument(help="A video, a folder, or NAME:SPLIT of a data set; no labels.")],
+    output: Annotated[Path, typer.Option(help="The adapted checkpoint, .safetensors.")],
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Where the run lives; a cut one goes on.", show_default="beside the output"),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="paper or released.")] = "paper",
+    count: Annotated[int | None, typer.Option(help="At most so many frames, evenly spaced.")] = None,
+    epochs: Annotated[int | None, typer.Option(show_default="the preset's")] = None,
+    learning_rate: Annotated[float | None, typer.Option(show_default="the preset's")] = None,
+    batch_size: Annotated[int, typer.Option(help="Frames a step.")] = 1,
+    short_side: Annotated[
+        int | None, typer.Option(help="Of the network's input.", show_default="the checkpoint's")
+    ] = None,
+    fit: Annotated[
+        int, typer.Option(help="Drawn people to fit the semantic head to first; 0 takes it as it is.")
+    ] = 32,
+) -> None:
+    """Adapt a checkpoint to unlabelled pictures (SOC), and keep the weights from before it did harm."""
+    from modnet_lib.data.loaders import portrait_readers
+    from modnet_lib.network import load_checkpoint, save_checkpoint
+    from modnet_lib.training import adaptation
+
+    with _mistakes():
+        if preset not in adaptation.PRESETS:
+            raise ValueError(f"preset must be one of {', '.join(adaptation.PRESETS)}, got {preset!r}")
+        if output.suffix != ".safetensors":
+            raise ValueError(f"the output must end in .safetensors, got {output}")
+        network = load_checkpoint(paths.PRETRAINED if str(model) == "shipped" else model)
+        given = {"epochs": epochs, "learning_rate": learning_rate, "short_side": short_side}
+        config = replace(
+            adaptation.PRESETS[preset],
+            batch_size=batch_size,
+            **{name: value for name, value in given.items() if value is not None},
+        )
+        folder = folder or output.with_suffix("")
+        side = config.short_side or int(network.metadata.get("short_side", 512))
+        if fit and network.config["variant"] == "paper":
+            drawn = [read() for read in portrait_readers(range(fit), side).values()]
+            network = adaptation.fit_semantic_head(network, drawn, side)
+        pictures = adaptation.find_frames(frames, folder / "frames", side, count)
+        result = adaptation.adapt(network, pictures, config, folder)
+        save_checkpoint(result.network, output)
+    table = Table("epoch", "loss", "disagreement", "drift", title=f"{frames}, {len(pictures)} pictures")
+    for record in result.history:
+        table.add_row(
+            str(record["epoch"]), *(f"{record.get(key, 0):.4f}" for key in ("loss", "disagreement", "drift"))
+        )
+    console.print(table)
+    _say(f"{output} has the weights of epoch {result.epoch}. {result.stopped}")
 
 
 @app.command()

@@ -1,10 +1,11 @@
-"""Pictures in and out: any file, PIL image or array becomes 8-bit RGB, upright."""
+"""Pictures in and out: any file, PIL image or array becomes 8-bit RGB, upright; and one filter that all parts share."""
 
 import io
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -116,3 +117,18 @@ def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file))
+
+
+def dilate(mask: Tensor, size: int) -> Tensor:
+    """Grey dilation of (N, C, H, W) with a square of `size` pixels; outside the picture counts as smallest."""
+    outside = float("-inf") if mask.is_floating_point() else 0
+    before, after = size // 2, size - 1 - size // 2
+    for axis, pad in ((-1, (before, after)), (-2, (0, 0, before, after))):
+        mask = F.pad(mask, pad, value=outside)
+        reach = 1
+        while reach < size:  # the maximum over 2 r is the maximum of two maxima over r
+            step = min(reach, size - reach)
+            length = mask.shape[axis] - step
+            mask = torch.maximum(mask.narrow(axis, 0, length), mask.narrow(axis, step, length))
+            reach += step
+    return mask

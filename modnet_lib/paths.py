@@ -14,6 +14,7 @@ RESULTS = DATA / "results"
 RUNS = REPOSITORY / "runs"  # what a run leaves behind; never committed
 
 PRETRAINED = CHECKPOINTS / "modnet_paper_mobilenet_v2.safetensors"
+SEMANTIC_HEAD = CHECKPOINTS / "semantic_head.safetensors"  # of PRETRAINED, for SOC
 
 
 def external_data() -> Path | None:

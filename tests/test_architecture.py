@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "images": set(),
     "profiles": {"paths"},
     "network": {"paths"},
-    "objectives": set(),
+    "objectives": {"images"},
     "data": BASE,
     "baselines": {"network"},
     "inference": {"network", "baselines", *BASE},

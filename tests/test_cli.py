@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -64,6 +65,44 @@ def test_matte_alone(call, checkpoint, pictures, tmp_path) -> None:
     expected = Matter(load_checkpoint(checkpoint)).alpha(pictures[1])
     assert written.mode == "L"
     np.testing.assert_array_equal(np.asarray(written), np.round(expected * 255).astype(np.uint8))
+
+
+def test_adapt_writes_a_network_of_the_domain(call, checkpoint, pictures, without_data) -> None:
+    tmp_path, frames = without_data, without_data / "frames"
+    frames.mkdir()
+    for picture in pictures:
+        picture.rename(frames / picture.name)
+    output = tmp_path / "adapted.safetensors"
+    arguments = (
+        "adapt",
+        checkpoint,
+        frames,
+        "--output",
+        output,
+        "--epochs",
+        1,
+        "--short-side",
+        64,
+        "--fit",
+        4,
+    )
+    code, text = call(*arguments)
+    assert code == 0
+    assert "2 pictures" in text
+    assert "weights of epoch 1" in text
+    before, after = load_checkpoint(checkpoint), load_checkpoint(output)
+    assert after.metadata["adapted"] == "SOC, paper, epoch 1"
+    names = {k for k, v in before.state_dict().items() if not torch.equal(v, after.state_dict()[k])}
+    assert any("head" in name for name in names)
+    assert not any("running" in name for name in names)
+    for wrong, message in (
+        (("adapt", checkpoint, tmp_path / "gone", "--output", output), "no video, no folder"),
+        (("adapt", checkpoint, frames, "--output", tmp_path / "x.ckpt"), "safetensors"),
+        ((*arguments, "--preset", "mine"), "paper, released"),
+        ((*arguments, "--learning-rate", 1.0), "another run"),
+    ):
+        code, text = call(*wrong)
+        assert (code, message in text) == (1, True), text
 
 
 def test_mistakes_end_with_a_message_and_1(call, checkpoint, pictures, tmp_path) -> None:

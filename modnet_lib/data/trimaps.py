@@ -3,25 +3,11 @@
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from modnet_lib.images import dilate
+
 FOREGROUND = 0.9  # alpha from here on is foreground, as the authors disclosed
-
-
-def dilate(mask: Tensor, size: int) -> Tensor:
-    """Grey dilation of (N, C, H, W) with a square of `size` pixels; outside the picture counts as smallest."""
-    outside = float("-inf") if mask.is_floating_point() else 0
-    before, after = size // 2, size - 1 - size // 2
-    for axis, pad in ((-1, (before, after)), (-2, (0, 0, before, after))):
-        mask = F.pad(mask, pad, value=outside)
-        reach = 1
-        while reach < size:  # the maximum over 2 r is the maximum of two maxima over r
-            step = min(reach, size - reach)
-            length = mask.shape[axis] - step
-            mask = torch.maximum(mask.narrow(axis, 0, length), mask.narrow(axis, step, length))
-            reach += step
-    return mask
 
 
 def erode(mask: Tensor, size: int) -> Tensor:

@@ -1,0 +1,137 @@
+"""One SOC step: ours beside the released function's way, in one run.
+
+.venv/bin/python benchmarks/soc.py [--size 512] [--batch 1] [--repeats 3] [--output data/results/soc_benchmark.json]
+
+The released way, written anew from its description: the released network, both passes in full, the band by scipy's
+grey morphology on the CPU, picture by picture, and the masks copied to the device. Rows in between change one thing at
+a time, so that it can be seen what the ratio is made of.
+"""
+
+import copy
+import datetime
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import typer
+from rich.console import Console
+from rich.table import Table
+from scipy.ndimage import grey_dilation, grey_erosion
+from torch import Tensor
+
+from modnet_lib.network import MODNet
+from modnet_lib.network.checkpoints import write_atomically
+from modnet_lib.objectives.consistency import released_transition_region, transition_region
+from modnet_lib.objectives.supervised import released_semantic_target
+from modnet_lib.training.adaptation import PRESETS, adaptation_step, trainable
+from modnet_lib.training.recipes import current_commit
+
+
+def scipy_band(semantic: Tensor, alpha: Tensor) -> Tensor:
+    """The released code's band, as it computes it."""
+    coarse = F.interpolate((semantic.detach() > 0.1).float(), scale_factor=16, mode="bilinear")
+    person = ((alpha.detach() > 0.1).float() * coarse).cpu().numpy()
+    bands, side = np.zeros(person.shape), int(sum(person.shape[2:]) / 2 * 0.05)
+    for number, (picture,) in enumerate(person):
+        dilated, eroded = (op(picture, size=(side, side)) for op in (grey_dilation, grey_erosion))
+        bands[number, 0][dilated - eroded != 0] = 1
+    return torch.tensor(bands).float().to(alpha.device)
+
+
+def released_step(network: MODNet, backup: MODNet, optimizer: torch.optim.Optimizer, image: Tensor) -> None:
+    """One update the released way."""
+    optimizer.zero_grad()
+    semantic, detail, alpha = network(image, auxiliary=True)
+    with torch.no_grad():
+        _, backup_detail, backup_alpha = backup(image, auxiliary=True)
+    band = scipy_band(semantic, alpha)
+    blurred = released_semantic_target(alpha)
+    targets = [(t * (t > 0.01).float()).detach() for t in (blurred, semantic)]
+    loss = 100 * (F.mse_loss(semantic, targets[0]) + F.mse_loss(blurred, targets[1]))
+    for live, held in ((detail, backup_detail), (alpha, backup_alpha)):
+        error = band * F.l1_loss(live, held, reduction="none")
+        loss = loss + (error.sum(dim=(1, 2, 3)) / band.sum(dim=(1, 2, 3))).mean()
+    loss.backward()
+    optimizer.step()
+
+
+def main(
+    size: int = 512,
+    batch: int = 1,
+    repeats: int = 3,
+    threads: int = 1,
+    output: Annotated[Path | None, typer.Option(help="JSON with the numbers.")] = None,
+) -> None:
+    """Print and record the medians; the ways take turns."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    image = F.interpolate(torch.rand(batch, 3, 12, 12), (size, size), mode="bicubic").clamp(0, 1).to(device)
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def timed(work: Callable[[], object]) -> float:
+        wait()
+        begin = time.perf_counter()
+        work()
+        wait()
+        return 1000 * (time.perf_counter() - begin)
+
+    def pair(variant: str) -> tuple[MODNet, MODNet]:
+        network = MODNet(variant).to(device).eval()  # type: ignore[arg-type]
+        return network, copy.deepcopy(network).requires_grad_(False)
+
+    def ours(variant: str, preset: str) -> Callable[[], object]:
+        (network, frozen), config = pair(variant), PRESETS[preset]
+        learning = trainable(network.requires_grad_(False), config.freeze_affine)
+        for parameter in learning:
+            parameter.requires_grad_(True)
+        optimizer = torch.optim.Adam(learning, config.learning_rate, config.betas)
+        return lambda: adaptation_step(network, frozen, optimizer, [image], config)
+
+    network, backup = pair("released")
+    adam = torch.optim.Adam(network.parameters(), 1e-5, (0.9, 0.99))
+    with torch.no_grad():
+        semantic, _, alpha = network(image, auxiliary=True)
+    ways = {
+        "step, the released way, released network": lambda: released_step(network, backup, adam, image),
+        "step, ours, released network and preset": ours("released", "released"),
+        "step, ours, paper network and preset": ours("paper", "paper"),
+        "band alone, scipy picture by picture": lambda: scipy_band(semantic, alpha),
+        "band alone, ours, released form": lambda: released_transition_region(semantic, alpha),
+        "band alone, ours, paper form": lambda: transition_region(alpha),
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(repeats + 1):
+        for name, work in ways.items():
+            taken = timed(work)
+            if turn:  # the first is not counted
+                times[name].append(taken)
+    table = Table("", "ms", "times the released way")
+    rows = {}
+    for name, values in times.items():
+        first = next(n for n in ways if n[:4] == name[:4])
+        middle = statistics.median(values)
+        rows[name] = {"milliseconds": middle, "ratio": statistics.median(times[first]) / middle}
+        table.add_row(name, f"{middle:.1f}", f"{rows[name]['ratio']:.2f}")
+    card = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {threads} thread(s)"
+    told = f"{size} x {size}, batch {batch}, median of {repeats}, random weights; {card}, float32, "
+    told += (
+        f"torch {torch.__version__}, commit {current_commit()}, {datetime.date.today()}; benchmarks/soc.py"
+    )
+    Console().print(table, told)
+    if output:
+        text = json.dumps({"provenance": told, "rows": rows}, indent=1) + "\n"
+        write_atomically(output, lambda temporary: temporary.write_text(text))
+
+
+if __name__ == "__main__":
+    typer.run(main)

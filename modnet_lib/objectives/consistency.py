@@ -1,0 +1,163 @@
+"""Sub-objectives consistency (SOC): Eq. 6 to 8 of the paper, and the form of the released code.
+
+Eq. 6 is a forward pass without labels, s~, d~, alpha~ = M(I~); the objectives below take its three outputs and those
+of M', the copy made before. Norms are means over the whole image, as in `modnet_lib.objectives.supervised`.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modnet_lib.images import dilate
+from modnet_lib.objectives.supervised import released_semantic_target, semantic_target
+
+ConsistencyPreset = Literal["paper", "released"]
+BAND = 30 / 512  # side of the square, of the mean side of the picture: what training has (m_d of Eq. 3)
+RELEASED_BAND = 0.05
+MAYBE, SURE = 0.1, 0.9  # a sigmoid is never 0: from MAYBE on a pixel may be the person
+PAPER_WEIGHTS = (1.0, 1.0, 1.0)
+RELEASED_WEIGHTS = (100.0, 1.0, 1.0)
+
+
+class ConsistencyLosses(NamedTuple):
+    """Unweighted terms and their weighted sum, scalars each.
+
+    Attributes
+    ----------
+    semantic
+        First term of Eq. 7: G(alpha~) against s~.
+    detail
+        Second term of Eq. 7: alpha~ against d~ in the transition region. The released code has alpha~ against
+        alpha~' of M' in its place.
+    preserve
+        L_dd of Eq. 8: d~ against d~' of M', in the transition region.
+    total
+        The sum that is minimised.
+    """
+
+    semantic: Tensor
+    detail: Tensor
+    preserve: Tensor
+    total: Tensor
+
+
+def transition_region(alpha: Tensor, size: int | None = None) -> Tensor:
+    """m_d of a predicted matte: dilate(alpha >= 0.1) - erode(alpha >= 0.9), on its device, all pictures at once.
+
+    Parameters
+    ----------
+    alpha
+        (N, 1, H, W) in [0, 1].
+    size
+        Side of the square in pixels; if ``None`` the one of training, 30 at 512.
+
+    Returns
+    -------
+    (N, 1, H, W) of {0, 1}, without gradient; all 0 where nobody is, or nothing but a person.
+    """
+    alpha = alpha.detach()
+    size = size or max(3, round(BAND * (alpha.shape[2] + alpha.shape[3]) / 2))
+    maybe, unsure = dilate(torch.cat((alpha >= MAYBE, alpha < SURE), dim=1).byte(), size).chunk(2, dim=1)
+    return (maybe * unsure).to(alpha.dtype)  # eroding the sure is dilating the unsure
+
+
+def released_transition_region(semantic: Tensor, alpha: Tensor) -> Tensor:
+    """The released code's band: where (alpha > 0.1) * (s > 0.1, enlarged) is not the same all around.
+
+    Parameters
+    ----------
+    semantic, alpha
+        (N, 1, H/16, W/16) and (N, 1, H, W) in [0, 1].
+    """
+    coarse = F.interpolate((semantic.detach() > MAYBE).to(alpha.dtype), scale_factor=16, mode="bilinear")
+    person = (alpha.detach() > MAYBE).to(alpha.dtype) * coarse
+    size = max(1, int((alpha.shape[2] + alpha.shape[3]) / 2 * RELEASED_BAND))
+    # a square of even size has no middle: scipy's erosion leans the other way than its dilation
+    dilated = dilate(person.flip(2, 3), size).flip(2, 3)
+    return (dilated != -dilate(-person, size)).to(alpha.dtype)
+
+
+def paper_consistency(
+    semantic: Tensor,
+    detail: Tensor,
+    alpha: Tensor,
+    *,
+    frozen_detail: Tensor,
+    frozen_alpha: Tensor | None = None,
+    weights: tuple[float, float, float] | None = None,
+) -> ConsistencyLosses:
+    """L_cons of Eq. 7 plus L_dd of Eq. 8.
+
+    Nothing is detached: each sub-objective moves towards the other, and L_dd holds d~. Without people there is no
+    transition region, and its two terms are 0.
+
+    Parameters
+    ----------
+    semantic, detail, alpha
+        Outputs of M (Eq. 6): (N, 1, H/16, W/16), (N, 1, H, W), (N, 1, H, W) in [0, 1].
+    frozen_detail
+        d~' of M', (N, 1, H, W).
+    frozen_alpha
+        There for the common signature.
+    weights
+        Of the three terms; the paper has 1, 1, 1, and (1, 1, 0) leaves L_dd out.
+    """
+    transition = transition_region(alpha)
+    terms = (
+        F.mse_loss(semantic_target(alpha), semantic) / 2,
+        (transition * (alpha - detail).abs()).mean(),
+        (transition * (frozen_detail.detach() - detail).abs()).mean(),
+    )
+    return _weigh(terms, weights or PAPER_WEIGHTS)
+
+
+def released_consistency(
+    semantic: Tensor,
+    detail: Tensor,
+    alpha: Tensor,
+    *,
+    frozen_detail: Tensor,
+    frozen_alpha: Tensor,
+    weights: tuple[float, float, float] | None = None,
+) -> ConsistencyLosses:
+    """The released code's SOC losses, weighted 100, 1, 1; arguments as `paper_consistency`.
+
+    It differs from Eq. 7 and 8: each half of the semantic term has its target detached (its gradient is that of
+    the squared difference) and cleared below 0.01; in the transition region d~ and alpha~ are both held to
+    M', and never to each other; that region's errors are averaged over the region of each picture.
+    An empty region, where the released code divides by zero, gives 0.
+    """
+    blurred = released_semantic_target(alpha)
+    transition = released_transition_region(semantic, alpha)
+
+    def cleared(target: Tensor) -> Tensor:
+        return target.detach() * (target.detach() > 0.01)
+
+    def held(prediction: Tensor, target: Tensor) -> Tensor:
+        error = (transition * (prediction - target.detach()).abs()).sum(dim=(1, 2, 3))
+        return (error / transition.sum(dim=(1, 2, 3)).clamp(min=1)).mean()
+
+    terms = (
+        F.mse_loss(semantic, cleared(blurred)) + F.mse_loss(blurred, cleared(semantic)),
+        held(alpha, frozen_alpha),
+        held(detail, frozen_detail),
+    )
+    return _weigh(terms, weights or RELEASED_WEIGHTS)
+
+
+CONSISTENCY: dict[ConsistencyPreset, Callable[..., ConsistencyLosses]] = {
+    "paper": paper_consistency,
+    "released": released_consistency,
+}
+
+
+def _weigh(terms: tuple[Tensor, Tensor, Tensor], weights: tuple[float, float, float]) -> ConsistencyLosses:
+    return ConsistencyLosses(*terms, torch.stack([w * t for w, t in zip(weights, terms, strict=True)]).sum())
+
+
+def disagreement(semantic: Tensor, alpha: Tensor) -> Tensor:
+    """|G(alpha~) - s~|, (N, 1, H/16, W/16) in [0, 1]: where the sub-objectives contradict each other."""
+    return (semantic_target(alpha) - semantic).abs()
