@@ -12,14 +12,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import torch
 import typer
+from PIL import Image
 from shipped import made_by
 
 from modnet_lib import paths
+from modnet_lib.data.fixed_camera import CAMERA_SEED, background_difference, clean_plate, passing_car
 from modnet_lib.evaluation import flicker
-from modnet_lib.images import read_image
+from modnet_lib.images import read_image, to_tensor
 from modnet_lib.inference import Matter
+from modnet_lib.inference.media import Clip
 from modnet_lib.network.checkpoints import write_atomically
 
 app = typer.Typer(help=__doc__)
@@ -88,9 +93,10 @@ def spm_video(folder: Path, short_side: int = 512) -> None:
         kind: {} for kind in ("natural", "injected", "two frames")
     }
     speed: dict[str, list[float]] = {}
-    names = sorted(path.name for path in (folder / "image").iterdir())
+    names, length, size = sorted(path.name for path in (folder / "image").iterdir()), 0, 0
     for number, name in enumerate(names):
         images, truth = clip_of(folder, name)
+        length, size = truth.shape[:2]
         prediction = mattes(matter, images, f"{name}_{images[0].shape[0]}_{short_side}")
         found = flicker.true_flicker(prediction, truth)
         clips[name] = {"flicker_share": float(found.mean())}
@@ -118,8 +124,99 @@ def spm_video(folder: Path, short_side: int = 512) -> None:
         for metric in ("dtssd", "mad")
         for when, title in (("before", "as it is"), ("after", "OFD"))
     }
-    what = f"SPM-video, {len(names)} clips of {len(truth)} frames at {truth.shape[1]} pixels, the shipped checkpoint "
+    what = f"SPM-video, {len(names)} clips of {length} frames at {size} pixels, the shipped checkpoint "
     add("spm_video", what + f"at a short side of {short_side}, seed {SEED}", content)
+
+
+@app.command()
+def fixed_camera(bm: Path | None = None, frames: int = 48, short_side: int = 512) -> None:
+    """Error over time while a car drives by, of MODNet, of background matting and of the plain difference."""
+    plate = clean_plate(CAMERA_SEED, 512)
+    shots = list(passing_car(CAMERA_SEED, 512, frames))
+    images, truth = [shot.image for shot in shots], np.stack([shot.alpha for shot in shots])
+    matter = Matter.from_pretrained(short_side=short_side)
+    found = {
+        "MODNet": mattes(matter, images, f"camera_modnet_{short_side}_{frames}"),
+        "difference": np.stack([background_difference(image, plate) for image in images]),
+    }
+    if bm:
+        from modnet_lib.baselines import load_network
+
+        network = load_network(bm)
+        with torch.inference_mode():
+            behind = to_tensor(plate)
+            outputs = [network(to_tensor(image), background=behind).alpha for image in images]
+        found["BM"] = np.stack([alpha[0, 0].clamp(0, 1).numpy() for alpha in outputs])
+    error = {name: np.abs(alphas - truth) for name, alphas in found.items()}
+    car = np.stack([shot.car for shot in shots])
+    there = car.any(axis=(1, 2))
+    content: dict[str, Any] = {
+        "car": [float(one.mean()) for one in car],
+        "mad": {name: [float(one.mean()) for one in each] for name, each in error.items()},
+        "taken_for_person": {
+            name: float((alphas > 0.5)[car & (truth < 0.5)].mean()) for name, alphas in found.items()
+        },
+        "values": {
+            f"mad_{name}_{when}".lower(): float(each[where].mean())
+            for name, each in error.items()
+            for when, where in (("without_car", ~there), ("with_car", there))
+        },
+    }
+    shown = [frames // 6, int(np.argmax(car.mean(axis=(1, 2)))), 5 * frames // 6]
+    rows = [images, *found.values(), truth]
+    strip(rows, shown, "08_fixed_camera")
+    content["rows"] = ["input", *found, "truth"]
+    content["shown"] = shown
+    what = f"a drawn person before a drawn street, {frames} frames at 512 pixels, short side {short_side}"
+    add("fixed_camera", what + (f", {bm.name}" if bm else ""), content)
+
+
+def strip(rows: list[Any], shown: list[int], name: str, side: int = 224) -> None:
+    """Rows of pictures or mattes at some frames as one JPEG."""
+    sheet = []
+    for row in rows:
+        cells = [
+            row[at] if row[at].ndim == 3 else np.repeat(np.round(row[at] * 255)[..., None], 3, 2)
+            for at in shown
+        ]
+        height = round(side * cells[0].shape[0] / cells[0].shape[1])
+        sheet.append(
+            np.hstack(
+                [cv2.resize(c.astype(np.uint8), (side, height), interpolation=cv2.INTER_AREA) for c in cells]
+            )
+        )
+    Image.fromarray(np.vstack(sheet)).save(paths.RESULTS / f"{name}.jpg", quality=85)
+
+
+@app.command()
+def real_clips(adapted: Path | None = None, frames: int = 96, short_side: int = 512) -> None:
+    """Flicker of real clips, which have no truth: what the rule finds, and how unsteady mattes are before and after."""
+    root = paths.external_data()
+    if root is None:
+        raise typer.BadParameter("set MODNET_DATA to a folder with videos")
+    networks = {"MODNet": paths.PRETRAINED} | ({"MODNet + SOC": adapted} if adapted else {})
+    clips: dict[str, Any] = {}
+    for file in sorted((root / "videos").glob("*.mp4")):
+        images = [frame.image for frame in Clip(file, limit=frames)]
+        for title, path in networks.items():
+            name = f"{file.stem}_{path.stem}_{short_side}_{len(images)}"
+            alphas = mattes(Matter.from_pretrained(path, short_side=short_side), images, name)
+            repaired = flicker.delayed(alphas)
+            clips.setdefault(file.stem, {})[title] = {
+                "repaired_share": float((repaired != alphas).mean()),
+                "repaired_share_of_frames": float((repaired != alphas).any(axis=(1, 2)).mean()),
+                "unsteady_before": unsteadiness(alphas),
+                "unsteady_after": unsteadiness(repaired),
+                "mixed_share": float(((alphas > 0.1) & (alphas < 0.9)).mean()),
+            }
+        print(file.stem, clips[file.stem], flush=True)
+    what = f"{', '.join(clips)}, first {frames} frames, short side {short_side}, no truth"
+    add("real_clips", what + (f", adapted weights {adapted.name}" if adapted else ""), {"clips": clips})
+
+
+def unsteadiness(alphas: np.ndarray) -> float:
+    """Mean distance of a value from the mean of its neighbours in time: steady motion has little of it."""
+    return float(np.abs(alphas[1:-1] - (alphas[:-2] + alphas[2:]) / 2).mean())
 
 
 if __name__ == "__main__":

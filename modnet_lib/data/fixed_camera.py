@@ -12,6 +12,7 @@ from modnet_lib.data.scenes import render_background
 
 WIDTH = 0.62  # of the car, in sides of the picture
 GROUND = 0.9  # where its wheels stand
+CAMERA_SEED = 8_000_305  # of the recorded clip; like all clips of SPM, unseen in training
 GRAIN = 1.5  # noise of the camera, of 255
 
 
@@ -54,13 +55,33 @@ def passing_car(seed: int, size: int = 512, frames: int = 48) -> Iterator[Camera
     street = _street(seed, size)
     person = animate(seed, size, motion="talking", frames=frames, body="half")
     for number, frame in enumerate(person):
-        way = 3 * number / frames - 1  # from 0 to 1 in the middle third
+        way = 3 * (number + 0.5) / frames - 1  # from 0 to 1 in the middle third
         scene = draw_car(street, way * (1 + WIDTH) - WIDTH) if 0 <= way < 1 else street
         weight = frame.alpha[..., None]
         image = weight * frame.foreground + (1 - weight) * scene
         car = (scene != street).any(axis=2) & (frame.alpha < 1)
         rng = np.random.default_rng([seed, number + 1])
         yield CameraFrame(_with_grain(image, rng), frame.alpha, car)
+
+
+def background_difference(
+    image: np.ndarray, plate: np.ndarray, low: float = 12, high: float = 40
+) -> np.ndarray:
+    """The oldest matte: how far a pixel is from the clean plate, 0 up to `low`, 1 from `high` (of 255).
+
+    Parameters
+    ----------
+    image, plate
+        (H, W, 3) uint8.
+    low, high
+        Largest difference of a colour channel, after a median over 3 x 3 pixels.
+
+    Returns
+    -------
+    (H, W) float32 in [0, 1].
+    """
+    difference = cv2.medianBlur(cv2.absdiff(image, plate), 3).max(axis=2).astype(np.float32)
+    return np.clip((difference - low) / (high - low), 0, 1)
 
 
 def draw_car(scene: np.ndarray, left: float) -> np.ndarray:

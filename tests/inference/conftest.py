@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ class RedMatter(Matter):
         super().__init__(MODNet(backbone="mobilenetv3_small_050"), short_side=64, device="cpu")
         self.seen = 0
 
-    def alphas(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def alphas(self, images: Sequence[Any]) -> list[np.ndarray]:
         self.seen += len(images)
         return [image[..., 0].astype(np.float32) / 255 for image in images]
 
