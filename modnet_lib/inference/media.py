@@ -3,13 +3,15 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import cv2
 import numpy as np
+
+from modnet_lib.network.checkpoints import write_atomically
 
 Source = str | Path | int | IO[bytes]
 
@@ -41,6 +43,30 @@ class Frame(NamedTuple):
     shot: int
 
 
+class Pace(NamedTuple):
+    """What a new file takes over from a clip besides its pictures.
+
+    Attributes
+    ----------
+    rate
+        Frames a second, on average; frames have times of their own.
+    time_base
+        Times of frames are multiples of it, seconds.
+    start
+        When the first frame is shown by the file's clock, to which audio packets refer, seconds.
+    aspect
+        Width of a pixel by its height; ``None`` if the file does not say.
+    audio
+        The audio stream (of PyAV), or ``None``.
+    """
+
+    rate: Fraction
+    time_base: Fraction
+    start: Fraction = Fraction(0)
+    aspect: Fraction | None = None
+    audio: Any = None
+
+
 class Clip:
     """A clip that is read once, from its start.
 
@@ -55,16 +81,10 @@ class Clip:
 
     Attributes
     ----------
-    rate
-        Frames a second, on average; frames have times of their own.
+    pace
+        Rate, time base, audio and so on.
     count
         How many frames the file says it has; ``None`` if it does not say.
-    time_base
-        Times of frames are multiples of it, seconds.
-    start
-        When the first frame is shown by the file's clock, to which audio packets refer, seconds.
-    audio
-        The file's first audio stream, or ``None``.
     packets
         What was read of it while frames were, first to last; whoever uses it takes it out.
 
@@ -81,9 +101,7 @@ class Clip:
         if limit is not None and limit < 1:
             raise ValueError(f"limit must be at least 1 frame, got {limit}")
         self.name, self.limit = str(getattr(source, "name", source)), limit
-        self.rate, self.count, self.aspect = Fraction(30), limit, None
-        self.audio: Any = None
-        self.time_base = Fraction(1, 1_000_000)
+        self.count = limit
         self.packets: deque[Any] = deque()  # of av.Packet
         self._container: Any = None
         if isinstance(source, int):
@@ -110,12 +128,15 @@ class Clip:
             raise ValueError(f"{self.name} holds no video ({kind}); of single pictures use `modnet matte`")
         self._video: Any = videos[0]
         self._video.thread_type = "AUTO"
-        self.rate = self._video.average_rate or self._video.guessed_rate or Fraction(30)
-        self.time_base = self._video.time_base
-        self.aspect = self._video.sample_aspect_ratio
-        self.start = (self._video.start_time or 0) * self.time_base
+        base, aspect = self._video.time_base, self._video.sample_aspect_ratio
+        self.pace = Pace(
+            self._video.average_rate or self._video.guessed_rate or Fraction(30),
+            base,
+            (self._video.start_time or 0) * base,
+            aspect,
+            next(iter(self._container.streams.audio), None) if sound else None,
+        )
         self.count = min(filter(None, (self._video.frames, limit)), default=None)
-        self.audio = next(iter(self._container.streams.audio), None) if sound else None
 
     def _open_camera(self, number: int) -> None:
         if self.limit is None:
@@ -123,7 +144,8 @@ class Clip:
         self._camera = cv2.VideoCapture(number)
         if not self._camera.isOpened():
             raise ValueError(f"camera {number} does not answer; is it plugged in, and used by nothing else?")
-        self.rate = Fraction(self._camera.get(cv2.CAP_PROP_FPS) or 30).limit_denominator(1001)
+        rate = Fraction(self._camera.get(cv2.CAP_PROP_FPS) or 30).limit_denominator(1001)
+        self.pace = Pace(rate, Fraction(1, 1_000_000))
 
     def close(self) -> None:
         """Let go of the file or the camera."""
@@ -159,12 +181,12 @@ class Clip:
             for packet in self._container.demux():
                 if packet.pts is not None:
                     end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-                if packet.stream is self.audio and packet.dts is not None:
+                if packet.stream is self.pace.audio and packet.dts is not None:
                     self.packets.append(packet)
                 for frame in packet.decode() if packet.stream is self._video else ():
-                    moment = last if frame.pts is None else frame.pts * frame.time_base - self.start
+                    moment = last if frame.pts is None else frame.pts * frame.time_base - self.pace.start
                     if moment <= last:  # no time, or one that runs backwards
-                        moment = last + 1 / self.rate
+                        moment = last + 1 / self.pace.rate
                     last = moment
                     if (frame.height, frame.width) != (self._video.height, self._video.width):
                         raise ValueError(f"{self.name} changes its size at {float(moment):.2f} s")
@@ -187,7 +209,7 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
 
 
 class FileWriter:
-    """H.264 (``.mp4``, ``.mov``, ``.mkv``) or VP9 (``.webm``) at the clip's times, with its audio.
+    """H.264 (``.mp4``, ``.mov``, ``.mkv``) or VP9 (``.webm``) at the clip's times, with its sound.
 
     Parameters
     ----------
@@ -195,24 +217,24 @@ class FileWriter:
         The file; its name says nothing.
     suffix
         One of `CODECS`.
-    clip
-        What the frames come from.
+    pace
+        Of the clip that the frames come from.
     """
 
-    def __init__(self, path: Path, suffix: str, clip: Clip):
+    def __init__(self, path: Path, suffix: str, pace: Pace):
         import av
 
         form = {".mkv": "matroska"}.get(suffix, suffix[1:])
         options = {"movflags": "+faststart"} if suffix in (".mp4", ".mov") else {}
         self._container = av.open(str(path), "w", format=form, options=options)
-        self._suffix, self._clip = suffix, clip
+        self._suffix, self._pace = suffix, pace
         self._stream: Any = None
         self._audio: Any = None
         self._resampler: Any = None
-        if clip.audio is None:
+        if pace.audio is None:
             return
-        if suffix == ".mkv" or clip.audio.codec_context.name in COPIED[suffix]:
-            self._audio = self._container.add_stream_from_template(clip.audio)
+        if suffix == ".mkv" or pace.audio.codec_context.name in COPIED[suffix]:
+            self._audio = self._container.add_stream_from_template(pace.audio)
         else:
             self._audio = self._container.add_stream(AUDIO[suffix], rate=48000, layout="stereo")
             sample = self._audio.codec_context.format or "fltp"
@@ -234,8 +256,8 @@ class FileWriter:
             np.ascontiguousarray(image), "rgba" if image.shape[2] == 4 else "rgb24"
         )
         frame = frame.reformat(format=self._stream.pix_fmt, dst_colorspace="ITU709")
-        frame.time_base = self._clip.time_base
-        frame.pts = round(moment / self._clip.time_base)
+        frame.time_base = self._pace.time_base
+        frame.pts = round(moment / self._pace.time_base)
         self._container.mux(self._stream.encode(frame))
 
     def _start(self, image: np.ndarray) -> Any:
@@ -243,25 +265,25 @@ class FileWriter:
         if self._suffix == ".webm":
             quality = {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "5", "row-mt": "1"}
             quality |= {"auto-alt-ref": "0"}  # libvpx knows no hidden frames with alpha
-        stream: Any = self._container.add_stream(CODECS[self._suffix], rate=self._clip.rate, options=quality)
+        stream: Any = self._container.add_stream(CODECS[self._suffix], rate=self._pace.rate, options=quality)
         stream.height, stream.width = image.shape[:2]
         stream.pix_fmt = "yuva420p" if image.shape[2] == 4 else "yuv420p"
-        stream.time_base = stream.codec_context.time_base = self._clip.time_base
+        stream.time_base = stream.codec_context.time_base = self._pace.time_base
         stream.codec_context.colorspace = stream.codec_context.color_primaries = 1  # BT.709, and say so
         stream.codec_context.color_trc = stream.codec_context.color_range = 1
-        if self._clip.aspect:
-            stream.codec_context.sample_aspect_ratio = self._clip.aspect
+        if self._pace.aspect:
+            stream.codec_context.sample_aspect_ratio = self._pace.aspect
         return stream
 
     def write_audio(self, packet: Any) -> None:
         """Add a packet of the clip's audio."""
         if self._resampler is None:
-            shift = round(self._clip.start / packet.time_base)
+            shift = round(self._pace.start / packet.time_base)
             packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, self._audio
             self._container.mux(packet)
             return
         for frame in packet.decode():
-            frame.pts -= round(self._clip.start / frame.time_base)
+            frame.pts -= round(self._pace.start / frame.time_base)
             for piece in self._resampler.resample(frame):
                 self._container.mux(self._audio.encode(piece))
 
@@ -296,3 +318,25 @@ class FolderWriter:
     def close(self) -> None:
         """Write the times."""
         (self._folder / TIMES).write_text("\n".join(self._times) + "\n", encoding="utf-8")
+
+
+def write_clip(path: str | Path, images: Iterable[np.ndarray], rate: int = 24) -> None:
+    """Pictures as a clip, atomically; the suffix chooses the codec.
+
+    Parameters
+    ----------
+    path
+        Ends in one of `CODECS`.
+    images
+        (H, W, 3) uint8 of one size; for ``.webm`` also (H, W, 4).
+    rate
+        Frames a second.
+    """
+
+    def write(file: Path) -> None:
+        writer = FileWriter(file, Path(path).suffix, Pace(Fraction(rate), Fraction(1, 1000 * rate)))
+        for number, image in enumerate(images):
+            writer.write(image, Fraction(number, rate))
+        writer.close()
+
+    write_atomically(path, write)

@@ -158,7 +158,7 @@ def matte_video(
 
     def run(path: Path) -> None:
         nonlocal done, repaired
-        writer = FileWriter(path, suffix, clip) if suffix else FolderWriter(path)
+        writer = FileWriter(path, suffix, clip.pace) if suffix else FolderWriter(path)
         # closed from the last to the first, so that no thread is left that reads the clip
         with (
             closing(_ahead(clip, 2 * batch_size)) as frames,
@@ -349,7 +349,7 @@ def _repeated(path: Path) -> Generator[np.ndarray, Fraction, None]:
             while image is not None and moment < begins + frame.time:
                 moment = yield image
             image, last = frame.image, frame.time
-        begins += last + 1 / clip.rate
+        begins += last + 1 / clip.pace.rate
         clip.close()
 
 

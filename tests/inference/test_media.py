@@ -174,7 +174,7 @@ def test_sound_is_copied_where_the_file_can_hold_it(make_clip, tmp_path, suffix,
 
 def rewrite(clip: Clip, path: Path, suffix: str) -> list[av.Packet]:
     """Write a clip's own frames and sound; the packets that it had."""
-    writer, packets = FileWriter(path, suffix, clip), []
+    writer, packets = FileWriter(path, suffix, clip.pace), []
     for frame in clip:
         writer.write(frame.image, frame.time)
         while clip.packets:

@@ -141,7 +141,7 @@ def test_times_and_sound_are_the_clips_own(make_clip, red_matter, tmp_path):
         matte_video(red_matter, source, tmp_path / name)
         clip = Clip(tmp_path / name, sound=True)
         assert [frame.time for frame in clip] == [Fraction(time, 1000) for time in times]
-        assert clip.audio is not None and len(clip.packets) > 10
+        assert clip.pace.audio is not None and len(clip.packets) > 10
 
 
 @pytest.mark.parametrize("angle", [90, 180])
