@@ -10,6 +10,7 @@ Each adds its part to ``data/results/08_ofd_video_demo.json``. Mattes of the net
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -62,7 +63,7 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
-def mattes(matter: Matter, images: list[np.ndarray], name: str) -> np.ndarray:
+def mattes(matter: Any, images: list[np.ndarray], name: str) -> np.ndarray:
     """Mattes of a clip's frames, (T, H, W) float32, from `runs` if they are there."""
     file = paths.RUNS / "flicker" / f"{name}.npy"
     if not file.is_file():
@@ -140,13 +141,7 @@ def fixed_camera(bm: Path | None = None, frames: int = 48, short_side: int = 512
         "difference": np.stack([background_difference(image, plate) for image in images]),
     }
     if bm:
-        from modnet_lib.baselines import load_network
-
-        network = load_network(bm)
-        with torch.inference_mode():
-            behind = to_tensor(plate)
-            outputs = [network(to_tensor(image), background=behind).alpha for image in images]
-        found["BM"] = np.stack([alpha[0, 0].clamp(0, 1).numpy() for alpha in outputs])
+        found["BM"] = mattes(behind_plate(bm, plate), images, f"camera_{bm.stem}_{frames}")
     error = {name: np.abs(alphas - truth) for name, alphas in found.items()}
     car = np.stack([shot.car for shot in shots])
     there = car.any(axis=(1, 2))
@@ -169,6 +164,19 @@ def fixed_camera(bm: Path | None = None, frames: int = 48, short_side: int = 512
     content["shown"] = shown
     what = f"a drawn person before a drawn street, {frames} frames at 512 pixels, short side {short_side}"
     add("fixed_camera", what + (f", {bm.name}" if bm else ""), content)
+
+
+def behind_plate(weights: Path, plate: np.ndarray) -> Any:
+    """Background matting with a clean plate, called as a `Matter` is."""
+    from modnet_lib.baselines import load_network  # type: ignore[import-not-found]
+
+    network, behind = load_network(weights), to_tensor(plate)
+
+    @torch.inference_mode()
+    def alpha(image: np.ndarray) -> np.ndarray:
+        return network(to_tensor(image), background=behind).alpha[0, 0].clamp(0, 1).numpy()
+
+    return SimpleNamespace(alpha=alpha)
 
 
 def strip(rows: list[Any], shown: list[int], name: str, side: int = 224) -> None:
@@ -194,12 +202,13 @@ def real_clips(adapted: Path | None = None, frames: int = 96, short_side: int = 
     root = paths.external_data()
     if root is None:
         raise typer.BadParameter("set MODNET_DATA to a folder with videos")
-    networks = {"MODNet": paths.PRETRAINED} | ({"MODNet + SOC": adapted} if adapted else {})
     clips: dict[str, Any] = {}
     for file in sorted((root / "videos").glob("*.mp4")):
+        own = adapted / f"{file.stem}.safetensors" if adapted else None
+        networks = {"MODNet": paths.PRETRAINED} | ({"MODNet + SOC": own} if own and own.is_file() else {})
         images = [frame.image for frame in Clip(file, limit=frames)]
         for title, path in networks.items():
-            name = f"{file.stem}_{path.stem}_{short_side}_{len(images)}"
+            name = f"{file.stem}_{path.parent.name}_{path.stem}_{short_side}_{len(images)}"
             alphas = mattes(Matter.from_pretrained(path, short_side=short_side), images, name)
             repaired = flicker.delayed(alphas)
             clips.setdefault(file.stem, {})[title] = {
@@ -211,7 +220,7 @@ def real_clips(adapted: Path | None = None, frames: int = 96, short_side: int = 
             }
         print(file.stem, clips[file.stem], flush=True)
     what = f"{', '.join(clips)}, first {frames} frames, short side {short_side}, no truth"
-    add("real_clips", what + (f", adapted weights {adapted.name}" if adapted else ""), {"clips": clips})
+    add("real_clips", what + (", weights adapted to each clip by SOC" if adapted else ""), {"clips": clips})
 
 
 def unsteadiness(alphas: np.ndarray) -> float:
