@@ -130,18 +130,18 @@ def spm_video(folder: Path, short_side: int = 512) -> None:
 
 
 @app.command()
-def fixed_camera(bm: Path | None = None, frames: int = 48, short_side: int = 512) -> None:
+def fixed_camera(bm: Path | None = None, frames: int = 48, size: int = 512) -> None:
     """Error over time while a car drives by, of MODNet, of background matting and of the plain difference."""
-    plate = clean_plate(CAMERA_SEED, 512)
-    shots = list(passing_car(CAMERA_SEED, 512, frames))
+    plate = clean_plate(CAMERA_SEED, size)
+    shots = list(passing_car(CAMERA_SEED, size, frames))
     images, truth = [shot.image for shot in shots], np.stack([shot.alpha for shot in shots])
-    matter = Matter.from_pretrained(short_side=short_side)
+    matter = Matter.from_pretrained(short_side=size)
     found = {
-        "MODNet": mattes(matter, images, f"camera_modnet_{short_side}_{frames}"),
+        "MODNet": mattes(matter, images, f"camera_modnet_{size}_{frames}"),
         "difference": np.stack([background_difference(image, plate) for image in images]),
     }
     if bm:
-        found["BM"] = mattes(behind_plate(bm, plate), images, f"camera_{bm.stem}_{frames}")
+        found["BM"] = mattes(behind_plate(bm, plate), images, f"camera_{bm.stem}_{size}_{frames}")
     error = {name: np.abs(alphas - truth) for name, alphas in found.items()}
     car = np.stack([shot.car for shot in shots])
     there = car.any(axis=(1, 2))
@@ -162,18 +162,18 @@ def fixed_camera(bm: Path | None = None, frames: int = 48, short_side: int = 512
     strip(rows, shown, "08_fixed_camera")
     content["rows"] = ["input", *found, "truth"]
     content["shown"] = shown
-    what = f"a drawn person before a drawn street, {frames} frames at 512 pixels, short side {short_side}"
+    what = f"a drawn person before a drawn street, {frames} frames at {size} pixels"
     add("fixed_camera", what + (f", {bm.name}" if bm else ""), content)
 
 
 def behind_plate(weights: Path, plate: np.ndarray) -> Any:
     """Background matting with a clean plate, called as a `Matter` is."""
-    from modnet_lib.baselines import load_network  # type: ignore[import-not-found]
-
-    network, behind = load_network(weights), to_tensor(plate)
 
     @torch.inference_mode()
     def alpha(image: np.ndarray) -> np.ndarray:
+        from modnet_lib.baselines import load_network  # type: ignore[import-not-found]
+
+        network, behind = load_network(weights), to_tensor(plate)
         return network(to_tensor(image), background=behind).alpha[0, 0].clamp(0, 1).numpy()
 
     return SimpleNamespace(alpha=alpha)

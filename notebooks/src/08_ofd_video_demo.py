@@ -63,7 +63,9 @@ recorded = recorded_run("08_ofd_video_demo")
 scene = render_background(3, SIZE).astype(float)
 drawn = list(animate(3, SIZE, motion="head_turn", frames=FRAMES, body="half"))
 truth = np.stack([frame.alpha for frame in drawn])
-images = np.stack([a[..., None] * f.foreground + (1 - a[..., None]) * scene for f, a in zip(drawn, truth)])
+images = np.stack(
+    [a[..., None] * f.foreground + (1 - a[..., None]) * scene for f, a in zip(drawn, truth, strict=True)]
+)
 images = images.round().astype(np.uint8)
 mattes, where = flicker.inject_flicker(truth, seed=0, spots=4, radius=0.12)
 
@@ -114,6 +116,7 @@ show_source(flickers)
 # The answer for frame $t$ needs frame $t + 1$: at 24 frames a second it comes 42 ms later. **Predict** how many mattes
 # must be kept, and which value comes out of `0 1 0 1 0` if neighbours are the mattes as they came, not as repaired.
 
+
 # %% tags=["nbval-check-output"]
 def told(values):
     """Say when a matte is taken."""
@@ -159,7 +162,12 @@ thresholds = [title for title in rows["natural"] if title.startswith("OFD ")]
 figure, axes = plt.subplots(1, 3, figsize=(10, 2.8), layout="constrained")
 for axis, key in zip(axes, ("precision", "recall", "dtssd"), strict=True):
     for kind, style in (("injected", "o-"), ("natural", "s--")):
-        axis.plot([float(title[4:]) for title in thresholds], [mean_of(kind, title, key) for title in thresholds], style, label=kind)
+        axis.plot(
+            [float(title[4:]) for title in thresholds],
+            [mean_of(kind, title, key) for title in thresholds],
+            style,
+            label=kind,
+        )
     axis.axvline(THRESHOLD, color="grey", linewidth=1)
     axis.set(xlabel="threshold", title=key, xscale="log")
 axes[0].legend()
@@ -234,7 +242,9 @@ for speed in (1, 2, 4, 5, 8):
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
 for number, (name, harm) in enumerate(recorded["spm_video"]["harm_by_speed"].items()):
-    axes[0].plot(recorded["spm_video"]["strides"], np.array(harm) * 100, "o-" if "walk" in name else "o:", label=name)
+    axes[0].plot(
+        recorded["spm_video"]["strides"], np.array(harm) * 100, "o-" if "walk" in name else "o:", label=name
+    )
     change = rows["natural"]["OFD"]["dtssd"][number] - rows["natural"]["as it is"]["dtssd"][number]
     axes[1].barh(name, change, color="#D55E00" if change > 0 else "#0072B2")
 axes[0].set(xlabel="times as fast", ylabel="MAD × 100 added to exact mattes", xscale="log")
@@ -305,7 +315,7 @@ for name, errors in camera["mad"].items():
     axis.plot(np.array(errors) * 100, "o-", markersize=3, label=name)
 seen = np.flatnonzero(camera["car"])
 axis.axvspan(seen[0] - 0.5, seen[-1] + 0.5, color="grey", alpha=0.2, label="car")
-axis.set(xlabel="frame", ylabel="MAD × 100", title="Recorded at 512 pixels")
+axis.set(xlabel="frame", ylabel="MAD × 100", title="Recorded")
 _ = axis.legend(ncols=2)
 
 # %%
@@ -339,7 +349,10 @@ with tempfile.TemporaryDirectory() as folder:
     report = matte_video(Matter.from_pretrained(short_side=128), source, target, background="blur")
     frames = list(Clip(target))
 print("frames:", report.frames, " size:", frames[0].image.shape)
-print("times kept:", [f.time for f in frames] == [f.time for f in frames][:6] and float(frames[1].time) == 1 / 24)
+print(
+    "times kept:",
+    [f.time for f in frames] == [f.time for f in frames][:6] and float(frames[1].time) == 1 / 24,
+)
 
 # %%
 file = paths.RESULTS / "video_benchmark.json"
