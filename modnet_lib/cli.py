@@ -1,4 +1,4 @@
-"""The command line: ``modnet matte``, ``train``, ``adapt``, ``evaluate``, ``reproduce`` and ``data``."""
+"""The command line: ``modnet matte``, ``video``, ``train``, ``adapt``, ``evaluate``, ``reproduce`` and ``data``."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -66,6 +66,57 @@ def matte(
             cutout = matter.cutout(image)
             (cutout.getchannel("A") if alpha_only else cutout).save(target)
             _say(f"{image} → {target}")
+
+
+@app.command()
+def video(
+    source: Annotated[
+        str, typer.Argument(help="A clip; - for standard input; a camera's number, such as 0.")
+    ],
+    target: Annotated[
+        Path, typer.Argument(help=".mp4, .mov, .mkv (H.264), .webm (VP9), or a new folder for PNG files.")
+    ],
+    background: Annotated[
+        str | None,
+        typer.Option(
+            help="A colour, a picture, a clip, blur, matte, or transparent (.webm and folders).",
+            show_default="transparent where the target can be, else green",
+        ),
+    ] = None,
+    ofd: Annotated[bool, typer.Option(help="One-frame delay against flicker.")] = True,
+    threshold: Annotated[float, typer.Option(help="Of the one-frame delay.")] = 0.1,
+    frames: Annotated[int | None, typer.Option(help="Only so many; a camera needs it.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Frames that go through the network together.")] = 1,
+    short_side: Annotated[int | None, typer.Option(help="Of the network's input.")] = None,
+    resume: Annotated[bool, typer.Option(help="Keep mattes, so that a run that was cut goes on.")] = True,
+    checkpoint: Checkpoint = paths.PRETRAINED,
+) -> None:
+    """Cut people out of a clip, or put another background behind them."""
+    from modnet_lib.inference import Matter
+    from modnet_lib.inference.video import matte_video
+
+    columns = (*progress.Progress.get_default_columns(), progress.TextColumn("{task.fields[rate]} frames/s"))
+    with _mistakes(), progress.Progress(*columns, console=console) as bar:
+        task = bar.add_task(target.name, total=None, rate="–")
+
+        def show(done: int, total: int | None) -> None:
+            rate = f"{bar.tasks[task].speed or 0:.1f}"
+            bar.update(task, completed=done, total=total, rate=rate)
+
+        report = matte_video(
+            Matter.from_pretrained(checkpoint, short_side=short_side),
+            int(source) if source.isdecimal() else source,
+            target,
+            background=background,
+            threshold=threshold if ofd else None,
+            batch_size=batch_size,
+            limit=frames,
+            resume=resume,
+            progress=show,
+        )
+    _say(f"{target}: {report.frames} frames, {report.frames / report.seconds:.1f} a second")
+    if ofd:
+        _say(f"the one-frame delay repaired {100 * report.repaired:.2f} % of the pixels")
 
 
 @app.command()

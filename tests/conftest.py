@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from modnet_lib import paths
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.network import MODNet
 
+CLIP_RATE = 25  # frames a second
 TINY_BACKBONE = "mobilenetv3_small_050"
 
 
@@ -103,3 +105,46 @@ def _make_sample(seed: int = 0, height: int = 96, width: int = 96) -> MattingSam
 @pytest.fixture
 def make_sample() -> Callable[..., MattingSample]:
     return _make_sample
+
+
+def write_clip(
+    path: Path,
+    frames: Sequence[np.ndarray],
+    *,
+    times: Sequence[int] | None = None,
+    codec: str = "libx264rgb",
+    audio: str | None = None,
+    rotation: int = 0,
+) -> Path:
+    """A clip, lossless unless the codec says otherwise; times in 1/1000 s; audio is a tone."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        options = {"qp": "0"} if codec == "libx264rgb" else {"crf": "10"}
+        stream = container.add_stream(codec, rate=CLIP_RATE, options=options)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "rgb24" if codec == "libx264rgb" else "yuv444p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        if rotation:
+            stream.set_display_rotation(rotation)
+        tone = container.add_stream(audio, rate=48000, layout="mono") if audio else None
+        for number, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+            frame.pts = times[number] if times else 1000 * number // CLIP_RATE
+            frame.time_base = Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        if tone is not None:
+            samples = np.arange(48000 * len(frames) // CLIP_RATE)
+            wave = np.sin(2 * np.pi * 440 * samples / 48000).astype(np.float32)[None]
+            sound = av.AudioFrame.from_ndarray(wave, "fltp", "mono")
+            sound.sample_rate = 48000
+            container.mux(tone.encode(sound))
+            container.mux(tone.encode(None))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def make_clip(tmp_path: Path) -> Callable[..., Path]:
+    """`write_clip` into this test's folder."""
+    return lambda name, frames, **options: write_clip(tmp_path / name, frames, **options)

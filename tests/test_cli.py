@@ -17,6 +17,7 @@ from modnet_lib.data.portraits import render_composite
 from modnet_lib.data.spm import write_spm100
 from modnet_lib.evaluation.benchmark import read_records
 from modnet_lib.inference import Matter
+from modnet_lib.inference.media import Clip
 from modnet_lib.network import load_checkpoint, save_checkpoint
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
 
@@ -103,6 +104,24 @@ def test_adapt_writes_a_network_of_the_domain(call, checkpoint, pictures, withou
     ):
         code, text = call(*wrong)
         assert (code, message in text) == (1, True), text
+
+
+def test_video_end_to_end(call, checkpoint, make_clip, tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    clip = make_clip("in.mp4", [rng.integers(0, 256, (40, 64, 3), dtype=np.uint8) for _ in range(4)])
+    options = ("--checkpoint", checkpoint, "--background", "#102030", "--frames", 3, "--batch-size", 2)
+    code, output = call("video", clip, tmp_path / "out.mp4", "--ofd", *options)
+    assert code == 0 and "3 frames" in output and "repaired" in output
+    code, output = call("video", clip, tmp_path / "frames", "--no-ofd", "--checkpoint", checkpoint)
+    assert code == 0 and "repaired" not in output
+    matter = Matter(load_checkpoint(checkpoint))
+    for file, frame in zip(sorted((tmp_path / "frames").glob("*.png")), Clip(clip), strict=True):
+        expected = np.round(matter.alpha(frame.image) * 255)
+        assert np.abs(np.asarray(Image.open(file))[..., 3] - expected).max() <= 1
+    code, output = call("video", tmp_path / "none.mp4", tmp_path / "o.mp4", "--checkpoint", checkpoint)
+    assert code == 1 and "no clip at" in output
+    code, output = call("video", "0", tmp_path / "o.mp4", "--checkpoint", checkpoint)
+    assert code == 1 and "how many frames" in output
 
 
 def test_mistakes_end_with_a_message_and_1(call, checkpoint, pictures, tmp_path) -> None:

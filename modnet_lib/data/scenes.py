@@ -138,15 +138,21 @@ def _defocus(img: Array, radius: float) -> Array:
     return top / low
 
 
-def render_background(seed: int, size: int = 512, *, bokeh: bool | None = None) -> Array:
+def render_background(
+    seed: int, size: int = 512, *, bokeh: bool | None = None, kind: str | None = None
+) -> Array:
     """Render a people-free scene, (size, size, 3) uint8 RGB.
 
-    ``bokeh`` puts it out of focus; left to the seed, about half of the scenes are. Rooms, streets, parks,
-    studio and brick walls, lights, textures. Raises ValueError as `render_portrait` does.
+    ``bokeh`` puts it out of focus; left to the seed, about half of the scenes are. ``kind`` is one of ``KINDS``:
+    rooms, streets, parks, studio and brick walls, lights, textures; the seed chooses if it is ``None``. Raises
+    ValueError for another kind, and as `render_portrait` does.
     """
     check_arguments(seed, size)
     rng = np.random.default_rng([seed, 4])
-    img = _scene(rng, size, str(rng.choice(list(KINDS), p=list(KINDS.values()))))
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r}: expected one of {', '.join(KINDS)}")
+    chosen = str(rng.choice(list(KINDS), p=list(KINDS.values())))
+    img = _scene(rng, size, kind or chosen)
     amount, drawn = rng.uniform(0.008, 0.022), rng.random() < 0.5
     img = _defocus(img, size * amount) if (drawn if bokeh is None else bokeh) else img
     x, y = np.linspace(-1, 1, size, dtype=np.float32)[None, :, None], np.linspace(-1, 1, size)[:, None, None]

@@ -25,7 +25,7 @@ SHEET_ROWS = 3  # pictures on the contact sheet
 STRIP = 6  # pictures of a run in the static form
 
 
-class _WithStaticForm(widgets.VBox):
+class WithStaticForm(widgets.VBox):
     """A box that a notebook stores as PNG and text beside the live widget, which JupyterLab prefers."""
 
     def static_png(self) -> bytes | None:
@@ -41,7 +41,7 @@ class _WithStaticForm(widgets.VBox):
         return bundle
 
 
-class MatteInspector(_WithStaticForm):
+class MatteInspector(WithStaticForm):
     """Look closely at each answer of the network, over any background, also for your own picture.
 
     Parameters
@@ -159,7 +159,7 @@ class MatteInspector(_WithStaticForm):
         size = tuple(max(1, round(side * scale)) for side in whole.shape[1::-1])
         smaller = size[0] < part.shape[1]
         part = cv2.resize(part, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_NEAREST)
-        self.view.value = _png(part)
+        self.view.value = png_bytes(part)
 
     def _take_upload(self, change: Any) -> None:
         if not self.upload.value:
@@ -186,7 +186,7 @@ class MatteInspector(_WithStaticForm):
                 self.picture.value = name
 
 
-class LivePicture(_WithStaticForm):
+class LivePicture(WithStaticForm):
     """The newest picture of a run, for instance the matte of a validation picture while training goes on.
 
     Show it before the run starts and call `update` from the run. Show it once more after the run, so that
@@ -214,7 +214,7 @@ class LivePicture(_WithStaticForm):
         caption
             Plain text below it, for instance the step.
         """
-        png = _png((as_pixels(image) * 255).round().astype(np.uint8))
+        png = png_bytes((as_pixels(image) * 255).round().astype(np.uint8))
         self._frames.append((png, caption))
         self.view.value = png
         self.caption.value = html.escape(caption)
@@ -247,7 +247,8 @@ def crop(picture: np.ndarray, zoom: float, x: float, y: float) -> np.ndarray:
     return picture[top : top + rows, left : left + columns]
 
 
-def _png(pixels: np.ndarray) -> bytes:
+def png_bytes(pixels: np.ndarray) -> bytes:
+    """A picture, uint8 (H, W) or (H, W, 3), as a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="png")
     return buffer.getvalue()

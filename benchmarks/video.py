@@ -1,0 +1,170 @@
+"""Speed of `matte_video`, end to end and stage by stage, beside the paper's 67 frames a second; memory of a long run.
+
+python benchmarks/video.py speed [--frames 96] [--batch-size 1] [--clip FILE]
+python benchmarks/video.py memory [--frames 15000]
+
+`speed` runs on a GPU if there is one. Without `--clip` it draws a person of 512 x 512 pixels, the paper's size.
+`memory` runs ten minutes of video with a stub in the network's place: it is about what decoding, the delay and
+encoding hold, not about the network. Both write their part of ``data/results/video_benchmark.json``.
+"""
+
+import json
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import typer
+from shipped import made_by
+
+from modnet_lib import paths
+from modnet_lib.data.animation import animate
+from modnet_lib.data.scenes import render_background
+from modnet_lib.inference import Matter
+from modnet_lib.inference.media import Clip, write_clip
+from modnet_lib.inference.video import clean_foreground, matte_video, one_frame_delay
+from modnet_lib.network import MODNet
+
+app = typer.Typer(help=__doc__)
+RESULT = paths.RESULTS / "video_benchmark.json"
+PAPER = 67.0  # frames a second at 512 x 512 on a GTX 1080 Ti, "including data loading"
+WARM_UP = 4
+
+
+def add(part: str, content: dict[str, Any], what: str, result: Path) -> None:
+    """Write a part of the file of results and show it."""
+    everything = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
+    everything[part] = {"provenance": made_by(what + f"; benchmarks/video.py {part}")} | content
+    result.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(everything[part], indent=1))
+
+
+def drawn(size: int, count: int) -> list[np.ndarray]:
+    """Frames of a person who turns the head."""
+    scene = render_background(1, size)
+    people = animate(1, size, motion="head_turn", frames=count, body="half")
+    return [
+        np.round(p.alpha[..., None] * p.foreground + (1 - p.alpha[..., None]) * scene).astype(np.uint8)
+        for p in people
+    ]
+
+
+def timed(what: Callable[[], object]) -> float:
+    """Seconds of one call; a GPU is waited for."""
+    start = time.perf_counter()
+    what()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+@app.command()
+def speed(
+    frames: int = 96,
+    batch_size: int = 1,
+    short_side: int = 512,
+    clip: Path | None = None,
+    output: Path = RESULT,
+) -> None:
+    """Frames a second of every stage alone and of all together, and the latency of single frames."""
+    matter = Matter.from_pretrained(short_side=short_side)
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = clip or Path(folder) / "in.mp4", Path(folder) / "out.mp4"
+        if clip is None:
+            write_clip(source, islice(cycle(drawn(512, 12)), frames))
+        pictures = [frame.image for frame in Clip(source, limit=frames)]
+        count = len(pictures)
+        batches = [pictures[at : at + batch_size] for at in range(0, count, batch_size)]
+        for batch in batches[:WARM_UP]:
+            matter.alphas(batch)
+        alphas: list[np.ndarray] = []
+        seconds = {
+            "decode": timed(lambda: list(Clip(source, limit=frames))),
+            "network": timed(lambda: [alphas.extend(matter.alphas(batch)) for batch in batches]),
+            "one-frame delay": timed(lambda: list(one_frame_delay(alphas))),
+            "foreground colours": timed(
+                lambda: [
+                    clean_foreground(image, alpha) for image, alpha in zip(pictures, alphas, strict=True)
+                ]
+            ),
+            "encode": timed(lambda: write_clip(target, iter(pictures))),
+        }
+        report = matte_video(matter, source, target, batch_size=batch_size, limit=frames)
+        cut = matte_video(matter, source, target, batch_size=batch_size, limit=frames, background="matte")
+        live = [timed(lambda image=image: matter.alphas([image])) for image in pictures]
+    content: dict[str, Any] = {
+        "frames": count,
+        "size": list(pictures[0].shape[:2]),
+        "frames_per_second": {name: count / value for name, value in seconds.items()},
+        "end_to_end": {
+            "on green, clean colours": report.frames / report.seconds,
+            "matte": cut.frames / cut.seconds,
+        },
+        "one_after_the_other": count / sum(seconds.values()),
+        "latency_ms": {f"p{p}": 1000 * float(np.percentile(live, p)) for p in (50, 95, 99)},
+        "paper_frames_per_second": PAPER,
+        "of_the_papers": cut.frames / cut.seconds / PAPER,
+    }
+    what = (
+        f"{count} frames, the shipped checkpoint at a short side of {short_side}, batches of {batch_size}, "
+    )
+    add("speed", content, what + f"float32, {torch.get_num_threads()} threads of torch", output)
+
+
+class Stub(Matter):
+    """The red channel in the network's place."""
+
+    def __init__(self) -> None:
+        super().__init__(MODNet(backbone="mobilenetv3_small_050"), short_side=32, device="cpu")
+
+    def alphas(self, images: Sequence[Any]) -> list[np.ndarray]:
+        return [image[..., 0].astype(np.float32) / 255 for image in images]
+
+
+@app.command()
+def memory(frames: int = 15_000, size: int = 64, output: Path = RESULT) -> None:
+    """Resident memory while ten minutes of video go through: it must not grow."""
+    scene = np.random.default_rng(0).integers(0, 160, (size, size, 3), dtype=np.uint8)
+    samples: list[tuple[int, float]] = []
+
+    def pictures() -> Iterator[np.ndarray]:
+        for number in range(frames):
+            picture = scene.copy()
+            at = number % (size // 2)
+            picture[size // 4 :, at : at + size // 3, 0] = 255
+            yield picture
+
+    def note(done: int, total: int | None) -> None:
+        if done % max(1, frames // 30) == 0:
+            with open("/proc/self/statm", encoding="ascii") as file:
+                samples.append((done, int(file.read().split()[1]) * resource.getpagesize() / 2**20))
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "in.mp4"
+        write_clip(source, pictures(), rate=25)
+        report = matte_video(Stub(), source, Path(folder) / "out.mp4", batch_size=4, progress=note)
+    third = len(samples) // 3
+    growth = np.mean([mib for _, mib in samples[-third:]]) - np.mean(
+        [mib for _, mib in samples[third : 2 * third]]
+    )
+    content = {
+        "frames": report.frames,
+        "frames_per_second": report.frames / report.seconds,
+        "resident_mib": [[done, round(mib, 1)] for done, mib in samples],
+        "growth_mib_from_second_to_last_third": float(growth),
+    }
+    add(
+        "memory",
+        content,
+        f"{frames} frames of {size} x {size}, a stub in the network's place, on green",
+        output,
+    )
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,126 @@
+"""Flicker of a sequence of mattes: made on purpose, found by comparing with the truth, and filtered.
+
+Sequences are (T, H, W) float32 in [0, 1].
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import cv2
+import numpy as np
+
+from modnet_lib.evaluation.metrics import dtssd, mad
+from modnet_lib.inference.video import THRESHOLD, one_frame_delay
+
+TOLERANCE = 0.1  # an error above it is seen as flicker if it lasts for one frame
+CHANGED = 0.02  # a filter that moves a value by more has touched the pixel
+Filter = Callable[[np.ndarray], np.ndarray]
+
+
+def true_flicker(prediction: np.ndarray, truth: np.ndarray, tolerance: float = TOLERANCE) -> np.ndarray:
+    """Pixels that are wrong by more than `tolerance` in one frame and right in the frames around it; bool."""
+    wrong = np.abs(prediction - truth) > tolerance
+    found = np.zeros(wrong.shape, bool)
+    found[1:-1] = wrong[1:-1] & ~wrong[:-2] & ~wrong[2:]
+    return found
+
+
+def inject_flicker(
+    alphas: np.ndarray, seed: int, *, spots: int = 3, radius: float = 0.06, frames: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Spots where a matte is wrong for a moment, as real flicker is: along the border, in patches.
+
+    Parameters
+    ----------
+    alphas
+        At least three frames.
+    seed
+        Of the spots' places, sizes and strengths (a change of 0.15 to 1, towards the other side).
+    spots
+        In each frame but the first and the last.
+    radius
+        The largest, as a share of the height.
+    frames
+        How long each lasts.
+
+    Returns
+    -------
+    The mattes with flicker, and where it is, (T, H, W) bool.
+    """
+    rng, result = np.random.default_rng(seed), alphas.copy()
+    for t in range(1, len(alphas) - frames):
+        inside = alphas[t] > 0.5
+        border = np.argwhere(inside != cv2.erode(inside.astype(np.uint8), np.ones((3, 3))).astype(bool))
+        for _ in range(spots if len(border) else 0):
+            y, x = border[rng.integers(len(border))]
+            axes = np.maximum(rng.uniform(0.2, 1, 2) * radius * alphas.shape[1], 1).astype(int)
+            spot = np.zeros(inside.shape, np.uint8)
+            cv2.ellipse(spot, (int(x), int(y)), axes.tolist(), float(rng.uniform(0, 180)), 0, 360, 1, -1)
+            strength = rng.uniform(0.15, 1)
+            for k in range(t, t + frames):
+                other = np.where(alphas[k] > 0.5, alphas[k] - strength, alphas[k] + strength)
+                result[k] = np.where(spot > 0, np.clip(other, 0, 1), result[k])
+    return result, np.abs(result - alphas) > TOLERANCE
+
+
+def delayed(alphas: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
+    """`one_frame_delay` of a whole sequence."""
+    return np.stack(list(one_frame_delay(alphas, threshold)))
+
+
+def median_of_three(alphas: np.ndarray) -> np.ndarray:
+    """Each pixel the median of itself and its two neighbours in time; one frame late, as the delay is."""
+    result = alphas.copy()
+    result[1:-1] = np.median(np.stack((alphas[:-2], alphas[1:-1], alphas[2:])), axis=0)
+    return result
+
+
+def smoothed(alphas: np.ndarray, weight: float = 0.5) -> np.ndarray:
+    """Exponential smoothing: `weight` of the new matte, the rest of the last result; no frame late."""
+    result = alphas.copy()
+    for t in range(1, len(alphas)):
+        result[t] = weight * alphas[t] + (1 - weight) * result[t - 1]
+    return result
+
+
+FILTERS: dict[str, Filter] = {
+    "as it is": np.copy,
+    "OFD": delayed,
+    "median of 3": median_of_three,
+    "smoothing": smoothed,
+}
+
+
+def with_threshold(threshold: float) -> Filter:
+    """The delay with another threshold."""
+    return partial(delayed, threshold=threshold)
+
+
+def measure(
+    filtered: np.ndarray, before: np.ndarray, truth: np.ndarray, flicker: np.ndarray
+) -> dict[str, float]:
+    """What a filter did to a sequence.
+
+    Parameters
+    ----------
+    filtered, before, truth
+        After the filter, before it, and as it should be.
+    flicker
+        Where there was flicker, (T, H, W) bool.
+
+    Returns
+    -------
+    ``mad`` and ``dtssd``; ``precision`` and ``recall`` of the pixels that the filter touched; ``left``: the mean
+    error that remains where there was flicker; ``harm``: the share of all pixels that are worse by more than 0.02.
+    """
+    touched = np.abs(filtered - before) > CHANGED
+    hit = int((touched & flicker).sum())
+    error = np.abs(filtered - truth)
+    return {
+        "mad": mad(filtered.reshape(-1, filtered.shape[2]), truth.reshape(-1, truth.shape[2])),
+        "dtssd": dtssd(filtered, truth),
+        "precision": hit / max(int(touched.sum()), 1),
+        "recall": hit / max(int(flicker.sum()), 1),
+        "left": float(error[flicker].mean()) if flicker.any() else 0.0,
+        "harm": float((error > np.abs(before - truth) + CHANGED).mean()),
+    }

@@ -1,0 +1,233 @@
+"""Every kind of file is read upright, whole and at its times, or refused with a reason."""
+
+from __future__ import annotations
+
+import os
+import threading
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from modnet_lib.inference.media import Clip, FileWriter, FolderWriter
+
+
+def picture(red: float, green: float, blue: float, height: int = 48, width: int = 64) -> np.ndarray:
+    """One colour, each part in [0, 1]."""
+    return np.full((height, width, 3), np.round(np.array([red, green, blue]) * 255), np.uint8)
+
+
+def noisy(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov"])
+def test_frames_and_times_are_those_that_were_written(make_clip, name):
+    frames, times = noisy(7), [0, 40, 55, 200, 203, 500, 520]
+    clip = Clip(make_clip(name, frames, times=times))
+    read = list(clip)
+    assert [frame.time for frame in read] == [Fraction(time, 1000) for time in times]
+    for frame, image in zip(read, frames, strict=True):
+        np.testing.assert_array_equal(frame.image, image)
+    assert clip.count in (7, None)  # Matroska does not say
+
+
+def test_limit_ends_the_clip_early(make_clip):
+    path = make_clip("a.mp4", noisy(7))
+    clip = Clip(path, limit=3)
+    assert clip.count == 3 and len(list(clip)) == 3
+    with pytest.raises(ValueError, match="limit must be at least 1"):
+        Clip(path, limit=0)
+
+
+@pytest.mark.parametrize("angle", [90, -90, 180])
+def test_rotated_clips_stand_upright(make_clip, angle):
+    image = noisy(1)[0]
+    (frame,) = Clip(make_clip("a.mp4", [image], rotation=angle))
+    np.testing.assert_array_equal(frame.image, np.rot90(image, angle // 90))
+
+
+def test_odd_sizes_are_read_whole(make_clip):
+    frames = noisy(2, 47, 63)
+    for frame, image in zip(Clip(make_clip("a.mkv", frames)), frames, strict=True):
+        np.testing.assert_array_equal(frame.image, image)
+
+
+def test_a_pipe_is_a_clip(make_clip):
+    frames = noisy(5)
+    content = make_clip("a.mkv", frames).read_bytes()
+    reading, writing = os.pipe()
+
+    def feed() -> None:
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(content)
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    with os.fdopen(reading, "rb") as pipe:
+        read = list(Clip(pipe))
+    thread.join()
+    np.testing.assert_array_equal([frame.image for frame in read], frames)
+
+
+class Camera:
+    """Three blue pictures, then nothing."""
+
+    def __init__(self, number: int):
+        self.left = 3 if number == 0 else 0
+
+    def isOpened(self) -> bool:
+        return self.left > 0
+
+    def get(self, what: int) -> float:
+        return 30.0
+
+    def read(self) -> tuple[bool, np.ndarray]:
+        self.left -= 1
+        return self.left >= 0, picture(1, 0, 0)  # OpenCV's order: blue first
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_camera_gives_rgb_at_times_that_grow(monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    frames = list(Clip(0, limit=5))
+    assert len(frames) == 3 and all((frame.image == picture(0, 0, 1)).all() for frame in frames)
+    assert [frame.time for frame in frames] == sorted({frame.time for frame in frames})
+    with pytest.raises(ValueError, match="how many frames"):
+        Clip(0)
+    with pytest.raises(ValueError, match="does not answer"):
+        Clip(1, limit=5)
+
+
+def test_cuts_number_the_shots_and_motion_does_not(make_clip):
+    rng = np.random.default_rng(1)
+    scenes = [cv2.resize(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8), (64, 48)) for _ in range(3)]
+    frames = [np.roll(scene, 2 * step, axis=1) for scene in scenes for step in range(4)]
+    shots = [frame.shot for frame in Clip(make_clip("a.mp4", frames))]
+    assert shots == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def truncated(path: Path, share: float) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "front.mp4"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.8])
+def test_a_truncated_file_is_refused(make_clip, tmp_path, name, share):
+    path = make_clip(name, noisy(100))
+    if name == "front.mp4":  # the index at the front survives a cut
+        with (
+            av.open(str(path)) as source,
+            av.open(str(tmp_path / "b.mp4"), "w", options={"movflags": "faststart"}) as target,
+        ):
+            stream = target.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(video=0):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    target.mux(packet)
+        path = tmp_path / "b.mp4"
+    with pytest.raises(ValueError, match="cut short"):
+        list(Clip(truncated(path, share)))
+
+
+def test_what_is_no_clip_is_refused(tmp_path, make_clip):
+    empty, text, still = tmp_path / "empty.mp4", tmp_path / "notes.txt", tmp_path / "still.png"
+    empty.touch()
+    text.write_text("no clip at all\n" * 200)
+    Image.fromarray(picture(0.5, 0.5, 0.5)).save(still)
+    sound = tmp_path / "sound.m4a"
+    with av.open(str(sound), "w") as container:
+        stream = container.add_stream("aac", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 48000), np.float32), "fltp", "mono")
+        frame.sample_rate = 48000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    noise = tmp_path / "noise.mp4"
+    noise.write_bytes(np.random.default_rng(0).bytes(5000))
+    for path, reason in (
+        (empty, "empty"), (text, "no video"), (still, "no video"), (sound, "no video"), (noise, "no video"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=reason):
+            list(Clip(path))
+    with pytest.raises(FileNotFoundError, match="no clip at"):
+        Clip(tmp_path / "nothing.mp4")
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "aac"), (".mkv", "aac"), (".webm", "libopus")])
+def test_sound_is_copied_where_the_file_can_hold_it(make_clip, tmp_path, suffix, codec):
+    frames = noisy(25)
+    clip = Clip(make_clip("a.mkv", frames, audio=codec), sound=True)
+    packets = [bytes(packet) for packet in rewrite(clip, tmp_path / "out", suffix)]
+    with av.open(str(tmp_path / "out")) as written:
+        assert [bytes(p) for p in written.demux(audio=0) if p.size] == packets
+    assert len(packets) > 20
+
+
+def rewrite(clip: Clip, path: Path, suffix: str) -> list[av.Packet]:
+    """Write a clip's own frames and sound; the packets that it had."""
+    writer, packets = FileWriter(path, suffix, clip.pace), []
+    for frame in clip:
+        writer.write(frame.image, frame.time)
+        while clip.packets:
+            packets.append(clip.packets.popleft())
+            writer.write_audio(packets[-1])
+    while clip.packets:
+        packets.append(clip.packets.popleft())
+        writer.write_audio(packets[-1])
+    writer.close()
+    return packets
+
+
+def test_sound_is_encoded_again_where_it_must_be(make_clip, tmp_path):
+    clip = Clip(make_clip("a.mp4", noisy(50), audio="aac"), sound=True)
+    rewrite(clip, tmp_path / "out", ".webm")
+    with av.open(str(tmp_path / "out")) as written:
+        assert written.streams.audio[0].codec_context.name.endswith("opus")
+        wave = np.concatenate([frame.to_ndarray()[0] for frame in written.decode(audio=0)])
+    assert abs(len(wave) / 48000 - 2) < 0.1
+    spectrum = np.abs(np.fft.rfft(wave[24000:72000]))
+    assert spectrum.argmax() == 440
+
+
+def test_a_clip_without_sound_stays_silent(make_clip, tmp_path):
+    rewrite(Clip(make_clip("a.mp4", noisy(5)), sound=True), tmp_path / "out", ".mp4")
+    with av.open(str(tmp_path / "out")) as written:
+        assert not written.streams.audio
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_colours_and_times_survive(make_clip, tmp_path, suffix):
+    colours = [(0.9, 0.2, 0.1), (0.1, 0.7, 0.2), (0.2, 0.3, 0.8)]
+    times = [0, 100, 130]
+    rewrite(Clip(make_clip("a.mkv", [picture(*c) for c in colours], times=times)), tmp_path / "out", suffix)
+    for frame, colour, time in zip(Clip(tmp_path / "out"), colours, times, strict=True):
+        assert frame.time == Fraction(time, 1000)
+        np.testing.assert_allclose(frame.image[24, 32] / 255, colour, atol=0.02)
+
+
+def test_h264_repeats_an_odd_border_and_vp9_does_not(make_clip, tmp_path):
+    path = make_clip("a.mkv", [picture(0.2, 0.4, 0.6, 47, 63)])
+    for suffix, size in ((".mp4", (48, 64, 3)), (".webm", (47, 63, 3))):
+        rewrite(Clip(path), tmp_path / f"out{suffix}", suffix)
+        (frame,) = Clip(tmp_path / f"out{suffix}")
+        assert frame.image.shape == size
+        np.testing.assert_allclose(frame.image[-1, -1] / 255, (0.2, 0.4, 0.6), atol=0.02)
+
+
+def test_a_folder_holds_every_frame_and_its_time(tmp_path):
+    writer, images = FolderWriter(tmp_path), [np.dstack((f, f[..., 0])) for f in noisy(2, 5, 7)]
+    for number, image in enumerate(images):
+        writer.write(image, Fraction(number, 3))
+    writer.close()
+    for number, image in enumerate(images):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"{number:06d}.png")), image)
+    assert (tmp_path / "timecodes.txt").read_text().splitlines()[1:] == ["0.000", "333.333"]

@@ -1,0 +1,281 @@
+"""The one-frame delay equals its definition; a clip comes out whole or not at all."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from modnet_lib.inference.media import Clip
+from modnet_lib.inference.video import blurred, clean_foreground, matte_video, one_frame_delay
+
+
+def slow_delay(alphas: list[np.ndarray], threshold: float) -> list[np.ndarray]:
+    """The rule, pixel by pixel."""
+    result = [alpha.copy() for alpha in alphas]
+    for t in range(1, len(alphas) - 1):
+        for at in np.ndindex(alphas[t].shape):
+            before, now, after = (alphas[k][at] for k in (t - 1, t, t + 1))
+            close = abs(before - after) <= threshold
+            if close and abs(now - before) > threshold and abs(now - after) > threshold:
+                result[t][at] = (before + after) / 2
+    return result
+
+
+@pytest.mark.parametrize("length", range(11))
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 0.35, 1.0])
+def test_delay_is_the_rule_pixel_by_pixel(length, threshold):
+    rng = np.random.default_rng(length)
+    alphas = [np.round(rng.random((5, 6)) * 8).astype(np.float32) / 8 for _ in range(length)]
+    expected = slow_delay(alphas, threshold)
+    np.testing.assert_array_equal(list(one_frame_delay(alphas, threshold)), expected)
+    tensors = [torch.from_numpy(alpha)[None] for alpha in alphas]
+    np.testing.assert_array_equal([t[0].numpy() for t in one_frame_delay(tensors, threshold)], expected)
+
+
+def test_neighbours_are_the_mattes_as_they_came():
+    alphas = [np.full((1, 1), value) for value in (0.0, 1.0, 0.0, 1.0, 0.0)]
+    assert [float(a[0, 0]) for a in one_frame_delay(alphas)] == [0, 0, 1, 0, 0]
+
+
+def test_delay_waits_for_one_frame_and_keeps_three():
+    taken, alive = 0, weakref.WeakSet()
+
+    class Matte(np.ndarray):
+        __hash__ = object.__hash__  # so that a set of weak references takes it
+
+    def mattes() -> Iterator[np.ndarray]:
+        nonlocal taken
+        for _ in range(50):
+            taken += 1
+            matte = np.random.default_rng(taken).random((4, 4)).view(Matte)
+            alive.add(matte)
+            yield matte
+            del matte
+
+    for number, _ in enumerate(one_frame_delay(mattes())):
+        assert taken == min(number + 2, 50)
+        assert len(alive) <= 4  # three, and the one that is looked at here
+
+
+def test_delay_refuses_what_it_cannot_do():
+    with pytest.raises(ValueError, match="at least 0"):
+        list(one_frame_delay([], -0.1))
+    with pytest.raises(ValueError, match=r"\(2, 3\) after one of \(2, 2\)"):
+        list(one_frame_delay([np.zeros((2, 2)), np.zeros((2, 3))]))
+
+
+def person_clip(count: int = 12, height: int = 48, width: int = 64) -> list[np.ndarray]:
+    """Red squares that move, before a scene without red; red says where the person is."""
+    frames = []
+    for number in range(count):
+        frame = np.zeros((height, width, 3), np.uint8)
+        frame[..., 1] = np.linspace(40, 200, width)
+        frame[10:40, 5 + number : 30 + number, 0] = 255
+        frames.append(frame)
+    return frames
+
+
+def alphas_of(folder: Path) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(file))[..., 3] for file in sorted(folder.glob("*.png"))])
+
+
+def left_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_delay_starts_anew_at_a_cut(make_clip, red_matter, tmp_path):
+    frames = []
+    for shot in (0, 1):
+        frames += [np.full((48, 64, 3), (0, 220 * shot, 200 * (1 - shot)), np.uint8) for _ in range(3)]
+    frames[1][5, 5, 0] = frames[2][9, 9, 0] = (
+        255  # a flicker inside a shot; one on the last frame before the cut
+    )
+    path = make_clip("a.mkv", frames)
+    report = matte_video(red_matter, path, tmp_path / "out")
+    alphas = alphas_of(tmp_path / "out")
+    assert alphas[1].max() == 0, "repaired"
+    assert alphas[2, 9, 9] == 255, "a neighbour beyond the cut says nothing"
+    assert report.repaired == pytest.approx(1 / alphas.size)
+    matte_video(red_matter, path, tmp_path / "plain", threshold=None)
+    np.testing.assert_array_equal(alphas_of(tmp_path / "plain"), [frame[..., 0] for frame in frames])
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_folder_has_colours_and_exact_mattes(make_clip, red_matter, tmp_path, batch_size):
+    frames = person_clip()
+    seen = []
+    report = matte_video(
+        red_matter, make_clip("a.mp4", frames), tmp_path / "deep" / "out",
+        batch_size=batch_size, progress=lambda *state: seen.append(state),
+    )  # fmt: skip
+    np.testing.assert_array_equal(alphas_of(tmp_path / "deep" / "out"), [frame[..., 0] for frame in frames])
+    assert report.frames == 12 and seen == [(number, 12) for number in range(1, 13)]
+    assert len((tmp_path / "deep" / "out" / "timecodes.txt").read_text().splitlines()) == 13
+    assert left_in(tmp_path / "deep") == {"out"}
+
+
+def test_webm_is_transparent(make_clip, red_matter, tmp_path):
+    frames = person_clip(5, 47, 63)
+    matte_video(red_matter, make_clip("a.mkv", frames), tmp_path / "out.webm")
+    with av.open(str(tmp_path / "out.webm")) as container:
+        decoder = av.CodecContext.create("libvpx-vp9", "r")  # the usual decoder leaves alpha out
+        read = [f for packet in container.demux(video=0) for f in decoder.decode(packet)]
+    assert [f.format.name for f in read] == ["yuva420p"] * 5
+    for frame, image in zip(read, frames, strict=True):
+        alpha = frame.to_ndarray(format="rgba")[..., 3]
+        assert np.abs(alpha.astype(float) - image[..., 0]).mean() < 2
+
+
+def test_times_and_sound_are_the_clips_own(make_clip, red_matter, tmp_path):
+    times = [0, 40, 80, 300, 310, 500, 520, 700, 740, 800, 900, 1000]
+    source = make_clip("a.mkv", person_clip(), times=times, audio="aac")
+    for name in ("out.mp4", "out.webm"):
+        matte_video(red_matter, source, tmp_path / name)
+        clip = Clip(tmp_path / name, sound=True)
+        assert [frame.time for frame in clip] == [Fraction(time, 1000) for time in times]
+        assert clip.pace.audio is not None and len(clip.packets) > 10
+
+
+@pytest.mark.parametrize("angle", [90, 180])
+def test_rotated_clips_come_out_upright(make_clip, red_matter, tmp_path, angle):
+    frames = person_clip(3)
+    matte_video(
+        red_matter, make_clip("a.mp4", frames, rotation=angle), tmp_path / "out.mp4", background="matte"
+    )
+    for frame, image in zip(Clip(tmp_path / "out.mp4"), frames, strict=True):
+        expected = np.rot90(image[..., :1].repeat(3, 2), angle // 90)
+        assert np.abs(frame.image.astype(float) - expected).mean() < 3
+
+
+def first_frame(matter, source, target: Path, **options) -> np.ndarray:
+    matte_video(matter, source, target, limit=1, **options)
+    return next(iter(Clip(target))).image.astype(float)
+
+
+def test_backgrounds(make_clip, red_matter, tmp_path):
+    source = make_clip("a.mkv", person_clip())
+    green = first_frame(red_matter, source, tmp_path / "green.mp4")
+    np.testing.assert_allclose(green[2, 2], (0, 177, 64), atol=4)
+    np.testing.assert_allclose(green[25, 17], person_clip()[0][25, 17], atol=4)
+    colour = first_frame(red_matter, source, tmp_path / "colour.webm", background="#204060")
+    np.testing.assert_allclose(colour[2, 2], (32, 64, 96), atol=4)
+    Image.new("RGB", (300, 90), (200, 180, 20)).save(tmp_path / "wide.png")
+    still = first_frame(red_matter, source, tmp_path / "still.mp4", background=tmp_path / "wide.png")
+    np.testing.assert_allclose(still[2, 2], (200, 180, 20), atol=4)
+    matte = first_frame(red_matter, source, tmp_path / "matte.mp4", background="matte")
+    np.testing.assert_allclose(matte[..., 0], person_clip()[0][..., 0], atol=20)
+
+
+def test_a_moving_background_keeps_its_pace_and_starts_again(make_clip, red_matter, tmp_path):
+    colours = [(0, 0, 80), (0, 0, 240)]
+    behind = [np.full((60, 60, 3), colour, np.uint8) for colour in colours]
+    scene = make_clip("scene.mkv", behind, times=[0, 100])  # its rate says 40 ms for the last frame
+    frames = [np.zeros((48, 64, 3), np.uint8)] * 8  # a frame every 40 ms
+    matte_video(red_matter, make_clip("a.mkv", frames), tmp_path / "out.mkv", background=scene)
+    shown = [float(frame.image[..., 2].mean()) for frame in Clip(tmp_path / "out.mkv")]
+    np.testing.assert_allclose(shown, [80, 80, 80, 240, 80, 80, 240, 80], atol=4)
+
+
+def test_blur_leaves_no_halo():
+    (frame,) = person_clip(1)
+    alpha = frame[..., 0].astype(np.float32) / 255
+    behind = blurred(type("F", (), {"image": frame})(), alpha)
+    assert behind[..., 0].max() <= 1, "no red of the person"
+    np.testing.assert_allclose(behind[2, :, 1], frame[2, :, 1], atol=25)
+
+
+def test_clean_foreground_is_nearer_to_the_truth():
+    y, x = np.mgrid[:80, :80]
+    alpha = np.clip((30 - np.hypot(x - 40, y - 40)) / 12 + 0.5, 0, 1).astype(np.float32)
+    truth, scene = np.full((80, 80, 3), (180, 60, 40.0)), np.full((80, 80, 3), (20, 200, 230.0))
+    image = np.round(alpha[..., None] * truth + (1 - alpha[..., None]) * scene).astype(np.uint8)
+    mixed = (alpha > 0.1) & (alpha < 0.9)
+    error = np.abs(clean_foreground(image, alpha) - truth)[mixed].mean()
+    assert error < 0.25 * np.abs(image - truth)[mixed].mean()
+    solid = np.ones_like(alpha)
+    assert clean_foreground(image, solid) is image
+
+
+def test_what_cannot_be_written_is_refused_before_work(make_clip, red_matter, tmp_path):
+    source = make_clip("a.mp4", person_clip(2))
+    (tmp_path / "there").mkdir()
+    before = left_in(tmp_path)
+    for target, options, reason in (
+        ("out.avi", {}, "must end in"),
+        ("there", {}, "exists"),
+        ("a.mp4", {}, "the clip itself"),
+        ("out.mp4", {"background": "transparent"}, "no transparency"),
+        ("out.mp4", {"background": "no such colour"}, "no colour, no file"),
+        ("out.mp4", {"batch_size": 0}, "at least 1"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            matte_video(red_matter, source, tmp_path / target, **options)
+    assert left_in(tmp_path) == before and red_matter.seen == 0
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.webm", "out"])
+def test_a_broken_clip_leaves_nothing(make_clip, red_matter, tmp_path, name):
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(60)]
+    source = make_clip("a.mkv", frames)
+    source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    if name == "out.mp4":
+        (tmp_path / name).write_bytes(b"an older result")
+    before = left_in(tmp_path)
+    with pytest.raises(ValueError, match="cut short"):
+        matte_video(red_matter, source, tmp_path / name)
+    assert left_in(tmp_path) == before and red_matter.seen > 0
+    assert name != "out.mp4" or (tmp_path / name).read_bytes() == b"an older result"
+
+
+def test_a_cut_run_goes_on_to_the_same_bytes(make_clip, red_matter, tmp_path):
+    source = make_clip("a.mp4", person_clip(), audio="aac")
+    matte_video(red_matter, source, tmp_path / "whole.mp4", batch_size=3, resume=True)
+    assert red_matter.seen == 12
+
+    def tired(done: int, total: int | None) -> None:
+        if done == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        matte_video(red_matter, source, tmp_path / "out.mp4", batch_size=3, resume=True, progress=tired)
+    assert not (tmp_path / "out.mp4").exists()
+    red_matter.seen = 0
+    matte_video(red_matter, source, tmp_path / "out.mp4", batch_size=3, resume=True)
+    assert red_matter.seen < 6
+    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert left_in(tmp_path) == {"a.mp4", "out.mp4", "whole.mp4"}
+
+
+def test_other_weights_do_not_go_on_with_old_mattes(make_clip, red_matter, tmp_path):
+    source, target = make_clip("a.mp4", person_clip()), tmp_path / "out.mp4"
+
+    def tired(done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        matte_video(red_matter, source, target, resume=True, progress=tired)
+    red_matter.seen = 0
+    with torch.no_grad():
+        next(red_matter.network.parameters()).add_(1)
+    matte_video(red_matter, source, target, resume=True)
+    assert red_matter.seen == 12
+    assert left_in(tmp_path) == {"a.mp4", "out.mp4"}
+
+
+def test_a_failing_network_is_reported(make_clip, red_matter, tmp_path, monkeypatch):
+    def fail(images: list[np.ndarray]) -> list[np.ndarray]:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(red_matter, "alphas", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        matte_video(red_matter, make_clip("a.mp4", person_clip()), tmp_path / "out.mp4")
+    assert left_in(tmp_path) == {"a.mp4"}
