@@ -32,7 +32,7 @@ from skimage.data import astronaut, chelsea
 from modnet_lib.data.portraits import render_portrait
 from modnet_lib.data.scenes import render_background
 from modnet_lib.inference import Matter
-from modnet_lib.inference.matter import network_size
+from modnet_lib.inference.sizes import network_size
 from modnet_lib.notebook.drawings import draw_fig1
 from modnet_lib.notebook.figures import checkerboard, image_row, over_colour, show_prediction, use_style
 from modnet_lib.notebook.results import ResultsTable, record

@@ -11,7 +11,7 @@ from PIL import Image
 
 from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
-from modnet_lib.inference.matter import MAX_PIXELS, network_size, resize
+from modnet_lib.inference.sizes import MAX_PIXELS, network_size, resize
 from modnet_lib.network import MODNet, save_checkpoint
 
 TINY = "mobilenetv3_small_050"
@@ -125,7 +125,7 @@ def test_cutouts_are_the_pictures_colours_with_the_matte(matter, picture, mode) 
     source = Image.fromarray(picture).convert("L" if mode == "I;16" else mode)
     if mode == "I;16":
         source = Image.fromarray(np.asarray(source).astype(np.uint16) * 257)
-    cutout = matter.cutout(source)
+    cutout = matter.cutout(source, clean=False)
     assert cutout.mode == "RGBA"
     assert cutout.size == source.size
     array = np.asarray(cutout)
@@ -159,7 +159,7 @@ def test_the_network_is_in_evaluation_mode_and_keeps_no_graph(tiny_network, pict
 def test_a_checkpoint_is_read(matter, picture, tmp_path) -> None:
     save_checkpoint(matter.network, tmp_path / "n.safetensors")
     loaded = Matter.from_pretrained(tmp_path / "n.safetensors", short_side=64, device="cpu")
-    np.testing.assert_array_equal(loaded.alpha(picture), matter.alpha(picture))
+    np.testing.assert_allclose(loaded.alpha(picture), matter.alpha(picture), atol=1e-5)  # folded norms
     with pytest.raises(FileNotFoundError, match=r"gone\.safetensors"):
         Matter.from_pretrained(tmp_path / "gone.safetensors")
 
