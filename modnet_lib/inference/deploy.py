@@ -1,6 +1,7 @@
 """The same network with less to do: norms folded into convolutions, an enlargement moved behind a convolution."""
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -128,7 +129,7 @@ def deploy(network: MODNet | Segmenter) -> MODNet | Segmenter:
         Any variant and backbone; it is left as it is. Norms of timm backbones that are not part of a
         `torch.nn.Sequential` stay.
     """
-    result = copy.deepcopy(network).eval().requires_grad_(False)
+    result = copy.deepcopy(network).eval()
     for parent in list(result.modules()):
         for name, child in parent.named_children():
             if isinstance(child, Block):
@@ -137,9 +138,10 @@ def deploy(network: MODNet | Segmenter) -> MODNet | Segmenter:
                 _fold_batch_norms(child)
     semantic = getattr(result, "semantic_branch", None)
     if isinstance(semantic, ReleasedSemantic):
-        semantic.enlarge = nn.Identity()
-        semantic.decode16.convolution = EnlargingConvolution(semantic.decode16.convolution)
-    return result
+        block: Any = semantic.decode16
+        block.convolution = EnlargingConvolution(block.convolution)
+        semantic.add_module("enlarge", nn.Identity())
+    return result.requires_grad_(False)
 
 
 def _fold_batch_norms(block: nn.Sequential) -> None:

@@ -115,15 +115,13 @@ def _out_of_focus(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     small = tuple(max(1, side // 4) for side in alpha.shape[::-1])  # a blurred picture has no detail to lose
     both = cv2.resize(np.dstack((image * weight, weight)), small, interpolation=cv2.INTER_AREA)
     both = cv2.GaussianBlur(both, (0, 0), max(0.03 * min(small), 0.5))
-    return cv2.resize(both[..., :3] / both[..., 3:], alpha.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    colours = np.asarray(both[..., :3] / both[..., 3:], np.float32)
+    return cv2.resize(colours, alpha.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _cover(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     scale = max(height / picture.shape[0], width / picture.shape[1])
-    size = tuple(
-        max(wanted, round(side * scale))
-        for wanted, side in zip((width, height), picture.shape[1::-1], strict=True)
-    )
+    size = max(width, round(picture.shape[1] * scale)), max(height, round(picture.shape[0] * scale))
     resized = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
     top, left = (resized.shape[0] - height) // 2, (resized.shape[1] - width) // 2
     return resized[top : top + height, left : left + width]

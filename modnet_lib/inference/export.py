@@ -129,7 +129,7 @@ def _inputs(network: MODNet, images: Sequence[ImageLike]) -> list[Tensor]:
     side = int(network.metadata.get("short_side", SHORT_SIDE))
     for image in images:
         pixels = read_image(image)
-        inputs.append(resize(to_tensor(pixels), *network_size(*pixels.shape[:2], side)))
+        inputs.append(resize(to_tensor(pixels), *network_size(pixels.shape[0], pixels.shape[1], side)))
     return inputs
 
 

@@ -205,8 +205,9 @@ class Matter:
 
     def _size(self, pixels: np.ndarray) -> tuple[int, int]:
         if self.squash:
-            return (max(32, self.short_side // 32 * 32),) * 2
-        return network_size(*pixels.shape[:2], self.short_side, self.bucket)
+            side = max(32, self.short_side // 32 * 32)
+            return side, side
+        return network_size(pixels.shape[0], pixels.shape[1], self.short_side, self.bucket)
 
     def _shrink(self, pixels: np.ndarray) -> Tensor:
         return shrink(pixels, *self._size(pixels)).to(self.device)

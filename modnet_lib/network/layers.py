@@ -14,18 +14,18 @@ EASPP_DILATIONS = (1, 2, 3, 5, 7)
 class Block(nn.Sequential):
     """Convolution, norm and ReLU of one map, or of several beside each other."""
 
-    def forward(self, *parts: Tensor) -> Tensor:
+    def forward(self, input: Tensor, *others: Tensor) -> Tensor:
         """Map (N, C_i, H, W), whose channels add up to those of the convolution."""
-        return super().forward(concat(*parts) if len(parts) > 1 else parts[0])
+        return super().forward(concat(input, *others) if others else input)
 
 
 class Chain(nn.Sequential):
     """Modules in a row, the first of which takes several maps."""
 
-    def forward(self, *parts: Tensor) -> Tensor:
+    def forward(self, input: Tensor, *others: Tensor) -> Tensor:
         """Map what the first module takes to what the last one gives."""
         first, *rest = self
-        x = first(*parts)
+        x = first(input, *others)
         for module in rest:
             x = module(x)
         return x
