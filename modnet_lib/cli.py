@@ -54,8 +54,9 @@ def matte(
         str | None,
         typer.Option(help="Before a colour (white, #00b140), a picture, or blur; no transparency."),
     ] = None,
+    refine: Annotated[bool, typer.Option("--refine", help="Sharper edges in large pictures.")] = False,
     keep_colours: Annotated[
-        bool, typer.Option(help="Leave the old background's colour at the edges.")
+        bool, typer.Option("--keep-colours", help="Leave the old background's colour at the edges.")
     ] = False,
     format: Annotated[str, typer.Option(help="Of files in a folder: png, webp, jpg or tif.")] = "png",
     model: Annotated[
@@ -71,9 +72,9 @@ def matte(
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     batch_size: Annotated[int, typer.Option(help="Pictures at once.")] = 1,
     workers: Annotated[int, typer.Option(help="Threads that read and write.")] = 2,
-    overwrite: Annotated[bool, typer.Option(help="Also do what is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also do what is there.")] = False,
 ) -> None:
-    """Cut people out: of a picture, a folder with all in it, or a pipe. What is there is skipped.
+    """Cut people out of pictures, of folders with all in them, or of a pipe. What a folder has already is skipped.
 
     modnet matte me.jpg me.png · modnet matte photos/ cutouts/ · modnet matte --background blur a.jpg b.jpg out/
 
@@ -99,7 +100,12 @@ def matte(
         if dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         rank = os.environ.get("LOCAL_RANK")
-        settings: dict[str, Any] = {"backend": backend, "dtype": DTYPES[dtype], "short_side": short_side}
+        settings: dict[str, Any] = {
+            "backend": backend,
+            "dtype": DTYPES[dtype],
+            "short_side": short_side,
+            "refine": refine,
+        }
         settings["device"] = f"cuda:{rank}" if device == "cuda" and rank else device
         matter = Matter.from_pretrained(model, **settings)
         if piped:

@@ -24,7 +24,8 @@ SIZES = ((64, 96), (160, 128))  # of the random pictures that are compared
 def export_onnx(network: MODNet, path: str | Path, images: Sequence[ImageLike] = ()) -> float:
     """Write the network as ONNX, atomically, if ONNX Runtime gives the same mattes.
 
-    Input ``image``: (N, 3, H, W) float32 RGB in [0, 1], any N, H and W multiples of 32. Output ``alpha``: (N, 1, H, W).
+    Input ``image``: (N, 3, H, W) float32 RGB in [0, 1], any N, H and W multiples of 32 from 64
+    on. Output ``alpha``: (N, 1, H, W).
     The side that its pictures are brought to is in the metadata, ``short_side``.
 
     Parameters
@@ -119,7 +120,7 @@ def _example() -> Tensor:
 
 
 def _shapes() -> dict[str, dict[int, Any]]:
-    height, width = (32 * torch.export.Dim(name, min=1, max=512) for name in ("height32", "width32"))
+    height, width = (32 * torch.export.Dim(name, min=2, max=512) for name in ("height32", "width32"))
     return {"image": {0: torch.export.Dim("batch", min=1, max=4096), 2: height, 3: width}}
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from modnet_lib import paths
 from modnet_lib.images import ImageLike, read_image
 from modnet_lib.inference.backends import Backend, make_backend
-from modnet_lib.inference.edges import clean_foreground, compose
+from modnet_lib.inference.edges import clean_foreground, compose, sharpen
 from modnet_lib.inference.sizes import SHORT_SIDE, network_size, resize, shrink
 from modnet_lib.network import MattingOutput, MODNet, Segmenter, load_checkpoint
 
@@ -62,6 +62,9 @@ class Matter:
     bucket
         Round the long side of the network's input to a multiple of this, itself a multiple of 32: with 128 there are a
         few sizes to compile for, and more pictures share a batch; proportions change by a few per cent.
+    refine
+        Let the picture guide the matte's enlargement, see `modnet_lib.inference.edges.sharpen`: for pictures much
+        larger than `short_side`. Off, the matte is enlarged bilinearly, as the paper's protocol has it.
 
     Raises
     ------
@@ -79,6 +82,7 @@ class Matter:
         backend: Backend = "eager",
         dtype: torch.dtype = torch.float32,
         bucket: int = 32,
+        refine: bool = False,
     ):
         if short_side is None:
             short_side = int(network.metadata.get("short_side", SHORT_SIDE))
@@ -90,7 +94,7 @@ class Matter:
         self.network = network.to(self.device).eval()
         self.short_side, self.squash, self.bucket = short_side, squash, bucket
         self.backend: Backend = backend
-        self.dtype = dtype
+        self.dtype, self.refine = dtype, refine
         self._module, self._answer = make_backend(self.network, backend, self.device, dtype)
 
     @classmethod
@@ -103,8 +107,11 @@ class Matter:
         backend: Backend = "auto",
         dtype: torch.dtype = torch.float32,
         bucket: int = 32,
+        refine: bool = False,
     ) -> "Matter":
         """Read a checkpoint: ours (by default the one that ships with the project) or the authors' ``.ckpt``.
+
+        Other arguments are those of the class; the backend is chosen if none is given.
 
         Raises
         ------
@@ -113,8 +120,15 @@ class Matter:
         ValueError
             If the file is damaged or is no MODNet, or an argument does not fit.
         """
-        network = load_checkpoint(path)
-        return cls(network, short_side=short_side, device=device, backend=backend, dtype=dtype, bucket=bucket)
+        return cls(
+            load_checkpoint(path),
+            short_side=short_side,
+            device=device,
+            backend=backend,
+            dtype=dtype,
+            bucket=bucket,
+            refine=refine,
+        )
 
     def alpha(self, image: ImageLike, trimap: np.ndarray | None = None) -> np.ndarray:
         """The matte of a picture.
@@ -236,7 +250,7 @@ class Matter:
         given = torch.from_numpy(trimap).to(small)[None, None]
         return F.interpolate(given, small.shape[-2:], mode="nearest-exact")
 
-    @staticmethod
     @torch.inference_mode()
-    def _full_size(matte: Tensor, pixels: np.ndarray) -> np.ndarray:
-        return resize(matte.float(), *pixels.shape[:2])[0, 0].clamp_(0, 1).cpu().numpy()
+    def _full_size(self, matte: Tensor, pixels: np.ndarray) -> np.ndarray:
+        full = resize(matte.float(), *pixels.shape[:2])[0, 0].clamp_(0, 1).cpu().numpy()
+        return sharpen(full, pixels, pixels.shape[0] / matte.shape[-2]) if self.refine else full
