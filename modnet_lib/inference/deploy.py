@@ -121,7 +121,7 @@ def deploy(network: MODNet | Segmenter) -> MODNet | Segmenter:
 
     Every batch norm that follows a convolution is folded into it, IBNorm becomes one affine pass, and the released
     network's widest convolution, which reads an enlarged map, runs before the enlargement. Exact but for rounding.
-    The normalisation of the input stays: a share of 1/500 of the time, and a zero of the padding means mid-grey.
+    The normalisation of the input stays: it takes less than 1 % of the time, and a zero of the padding means mid-grey.
 
     Parameters
     ----------
