@@ -18,7 +18,8 @@ app = typer.Typer(help="Trimap-free portrait matting, from data to matte.", no_a
 data = typer.Typer(help="Data sets: what there is, getting it, checking it.", no_args_is_help=True)
 app.add_typer(data, name="data")
 console = Console()
-errors = Console(stderr=True)  # what matte says: its pictures may go to standard output
+# what matte says: its pictures may go to standard output, and it may be called from a notebook
+errors = Console(stderr=True, force_jupyter=False)
 Checkpoint = Annotated[
     Path, typer.Option(help="Another checkpoint than the shipped one.", show_default="the shipped one")
 ]
