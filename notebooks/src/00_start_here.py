@@ -32,7 +32,7 @@ from skimage.data import astronaut, chelsea
 from modnet_lib.data.portraits import render_portrait
 from modnet_lib.data.scenes import render_background
 from modnet_lib.inference import Matter
-from modnet_lib.inference.sizes import network_size
+from modnet_lib.inference.matter import network_size
 from modnet_lib.notebook.drawings import draw_fig1
 from modnet_lib.notebook.figures import checkerboard, image_row, over_colour, show_prediction, use_style
 from modnet_lib.notebook.results import ResultsTable, record
@@ -134,7 +134,7 @@ for name, photo in photos.items():
 # The network halves its input five times, so both sides must be multiples of $2^5 = 32$. The authors bring the
 # short side to 512 and round each side down. By hand for Grace Hopper: the short side is 512 already, and
 # $\lfloor 600 / 32 \rfloor \cdot 32 = 576$. The astronaut is $512 \times 512$ and stays.
-# The checkpoint that ships was trained at up to 384 pixels and says so in its header, so `Matter` takes 384 for it.
+# The checkpoint that ships was trained mostly at 384 pixels and says so in its header, so `Matter` takes 384 for it.
 
 # %% tags=["nbval-check-output"]
 for name, photo in photos.items():
@@ -294,7 +294,7 @@ draw_fig1()
 # %% [markdown]
 # Compare what goes in and how many networks stand in a row. In (a) somebody must make the second input. In (b) an error of
 # the first network becomes the input of the second. In (c) all parts learn at the same time, each from its own target.
-# Whether that is better is a question for measurements; notebooks 04 and 06 are planned for it.
+# Whether that is better is a question for measurements: notebook 04 takes MODNet apart, 06 compares it with the others.
 #
 # ## 6. Where it fails
 #
