@@ -144,6 +144,7 @@ def speed(
                 torch.cuda.synchronize()
             times[key].append((time.perf_counter() - wall, time.process_time() - processor))
         for run, row in runs.values():
+            run(image.repeat(batch, 1, 1, 1))  # compiles for the new size
             start = time.perf_counter()
             run(image.repeat(batch, 1, 1, 1))
             if DEVICE.type == "cuda":

@@ -187,7 +187,7 @@ print(shell("matte", photo, WORK / "me.jpg"))
 # %%
 large, exact, _, _ = render_composite(11, 384)
 small = Image.fromarray(exact).resize((64, 64), Image.Resampling.BILINEAR)  # as good as 64 pixels can be
-coarse = np.asarray(small.resize((384, 384), Image.Resampling.BILINEAR))
+coarse = np.array(small.resize((384, 384), Image.Resampling.BILINEAR))
 sharp = sharpen(coarse, large, 384 / 64)
 part = np.s_[15:93, 144:258]
 image_row(
