@@ -122,7 +122,7 @@ class Stub(Matter):
     def __init__(self) -> None:
         super().__init__(MODNet(backbone="mobilenetv3_small_050"), short_side=32, device="cpu")
 
-    def alphas(self, images: Sequence[Any]) -> list[np.ndarray]:
+    def alphas(self, images: Sequence[Any], batch_size: int = 8) -> list[np.ndarray]:
         return [image[..., 0].astype(np.float32) / 255 for image in images]
 
 

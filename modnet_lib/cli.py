@@ -1,4 +1,4 @@
-"""The command line: ``modnet matte``, ``video``, ``train``, ``adapt``, ``evaluate``, ``reproduce`` and ``data``."""
+"""The command line: ``modnet matte``, ``video``, ``export``, ``train``, ``adapt``, ``evaluate``, …"""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +18,8 @@ app = typer.Typer(help="Trimap-free portrait matting, from data to matte.", no_a
 data = typer.Typer(help="Data sets: what there is, getting it, checking it.", no_args_is_help=True)
 app.add_typer(data, name="data")
 console = Console()
+# what matte says: its pictures may go to standard output, and it may be called from a notebook
+errors = Console(stderr=True, force_jupyter=False)
 Checkpoint = Annotated[
     Path, typer.Option(help="Another checkpoint than the shipped one.", show_default="the shipped one")
 ]
@@ -28,8 +30,8 @@ Root = Annotated[
 ]
 
 
-def _say(text: object, style: str | None = None) -> None:
-    console.print(str(text), style=style, markup=False, highlight=False, soft_wrap=True)
+def _say(text: object, style: str | None = None, to: Console = console) -> None:
+    to.print(str(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -38,34 +40,146 @@ def _mistakes(*more: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (ValueError, FileNotFoundError, *more) as error:
-        _say(error, "red")
+        _say(error, "red", errors)
         raise typer.Exit(1) from error
 
 
 @app.command()
 def matte(
-    images: Annotated[list[Path], typer.Argument(help="Pictures to cut out.")],
-    folder: Annotated[Path, typer.Option(help="Where the cut-outs go.")] = Path("mattes"),
-    checkpoint: Checkpoint = paths.PRETRAINED,
-    alpha_only: Annotated[
-        bool, typer.Option("--alpha", help="Write the matte in the place of the cut-out.")
+    places: Annotated[
+        list[Path],
+        typer.Argument(metavar="IN... OUT", help="Pictures or folders, then a file or folder; - is a pipe."),
+    ],
+    alpha_only: Annotated[bool, typer.Option("--alpha", help="The matte instead of a cut-out.")] = False,
+    background: Annotated[
+        str | None,
+        typer.Option(help="Before a colour (white, #00b140), a picture, or blur; no transparency."),
+    ] = None,
+    refine: Annotated[bool, typer.Option("--refine", help="Sharper edges in large pictures.")] = False,
+    keep_colours: Annotated[
+        bool, typer.Option("--keep-colours", help="Leave the old background's colour at the edges.")
     ] = False,
+    format: Annotated[str, typer.Option(help="Of files in a folder: png, webp, jpg or tif.")] = "png",
+    model: Annotated[
+        Path, typer.Option(help="A checkpoint, ours or the authors'.", show_default="the shipped one")
+    ] = paths.PRETRAINED,
+    short_side: Annotated[
+        int | None, typer.Option(help="Of what the network sees.", show_default="the checkpoint's")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1.", show_default="a GPU if any")
+    ] = None,
+    backend: Annotated[str, typer.Option(help="eager, fused, compiled, cudagraphs, onnxruntime.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    batch_size: Annotated[int, typer.Option(help="Pictures at once.")] = 1,
+    workers: Annotated[int, typer.Option(help="Threads that read and write.")] = 2,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also do what is there.")] = False,
 ) -> None:
-    """Cut people out of pictures: a PNG with transparency for each."""
-    from modnet_lib.inference import Matter
+    """Cut people out of pictures, of folders with all in them, or of a pipe. What a folder has already is skipped.
 
-    targets = [folder / f"{image.stem}.png" for image in images]
-    twice = sorted({target.name for target in targets if targets.count(target) > 1})
-    if twice:
-        _say(f"several pictures would be written to {', '.join(twice)}; cut them out separately", "red")
-        raise typer.Exit(1)
+    modnet matte me.jpg me.png · modnet matte photos/ cutouts/ · modnet matte --background blur a.jpg b.jpg out/
+
+    Exit codes: 0 all is well, 1 a mistake in the call, 3 some pictures failed (they are listed at the end).
+    """
+    import os
+
+    from modnet_lib.inference import Matter, bulk
+    from modnet_lib.inference.backends import DTYPES
+
     with _mistakes():
-        matter = Matter.from_pretrained(checkpoint)
-        folder.mkdir(parents=True, exist_ok=True)
-        for image, target in zip(images, targets, strict=True):
-            cutout = matter.cutout(image)
-            (cutout.getchannel("A") if alpha_only else cutout).save(target)
-            _say(f"{image} → {target}")
+        if len(places) < 2:
+            raise ValueError(f"say where to: modnet matte {places[0]} OUT")
+        *sources, target = places
+        output = bulk.Output(alpha_only, background, clean=not keep_colours)
+        piped = "-" in map(str, places)
+        if piped and len(places) != 2:
+            raise ValueError("a pipe takes one picture: modnet matte - OUT, or modnet matte IN -")
+        suffix = f".{format.lower().removeprefix('.')}"
+        jobs = [] if piped else bulk.plan(sources, target, suffix)
+        for ending in {suffix} if piped else {job.target.suffix.lower() for job in jobs}:
+            output.check(ending)
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+        rank = os.environ.get("LOCAL_RANK")
+        settings: dict[str, Any] = {
+            "backend": backend,
+            "dtype": DTYPES[dtype],
+            "short_side": short_side,
+            "refine": refine,
+        }
+        settings["device"] = f"cuda:{rank}" if device == "cuda" and rank else device
+        matter = Matter.from_pretrained(model, **settings)
+        if piped:
+            _pipe(matter, str(sources[0]), str(target), suffix, output)
+            return
+        if background is not None:  # a mistake in it is one of the call, not of every picture
+            bulk.check_background(background)
+        jobs, failed, counts = bulk.share(jobs), list[str](), {"written": 0, "skipped": 0}
+        overwrite = overwrite or (len(jobs) == 1 and jobs[0].target == target)
+        results = bulk.run(matter, jobs, output, overwrite=overwrite, batch_size=batch_size, workers=workers)
+        for result in progress.track(results, "matting", len(jobs), console=errors, disable=len(jobs) < 2):
+            if result.error:
+                failed.append(result.error)
+            else:
+                counts["skipped" if result.skipped else "written"] += 1
+    for reason in failed:
+        _say(reason, "red", errors)
+    _say(f"{counts['written']} written, {counts['skipped']} there already, {len(failed)} failed", to=errors)
+    if failed:
+        raise typer.Exit(3)
+
+
+def _pipe(matter: Any, source: str, target: str, suffix: str, output: Any) -> None:
+    """One picture through stdin, stdout or both."""
+    import io
+    import sys
+
+    from PIL import Image
+
+    from modnet_lib.images import read_image
+    from modnet_lib.inference.bulk import save
+    from modnet_lib.network.checkpoints import write_atomically
+
+    if source == "-":
+        try:
+            picture: Any = Image.open(io.BytesIO(sys.stdin.buffer.read()))
+            picture.load()
+        except OSError as error:
+            raise ValueError(f"standard input holds no picture: {error}") from error
+    else:
+        picture = Path(source)
+    pixels = read_image(picture)
+    suffix = suffix if target == "-" else Path(target).suffix.lower()
+    output.check(suffix)
+    result = output.render(picture, pixels, matter.alpha(pixels), suffix)
+    if target != "-":
+        write_atomically(target, lambda file: save(result, file, suffix))
+        return
+    buffer = io.BytesIO()
+    save(result, buffer, suffix)
+    sys.stdout.buffer.write(buffer.getvalue())
+
+
+@app.command()
+def export(
+    target: Annotated[Path, typer.Argument(help="FILE.onnx, or FILE.pt2 for torch.export.")],
+    model: Annotated[
+        Path, typer.Option(help="A checkpoint, ours or the authors'.", show_default="the shipped one")
+    ] = paths.PRETRAINED,
+    image: Annotated[
+        list[Path] | None, typer.Option(help="Also compare on this picture; repeatable.")
+    ] = None,
+) -> None:
+    """Write the network for other programs; refuses if the copy does not answer alike."""
+    from modnet_lib.inference.export import export_onnx, export_program
+    from modnet_lib.network import load_checkpoint
+
+    with _mistakes():
+        writers = {".onnx": export_onnx, ".pt2": export_program}
+        if target.suffix not in writers:
+            raise ValueError(f"the target must end in .onnx or .pt2, got {target}")
+        difference = writers[target.suffix](load_checkpoint(model), target, image or ())
+    _say(f"{target}: the largest difference of alpha is {difference:.1e}")
 
 
 @app.command()
@@ -89,7 +203,7 @@ def video(
     batch_size: Annotated[int, typer.Option(help="Frames that go through the network together.")] = 1,
     short_side: Annotated[int | None, typer.Option(help="Of the network's input.")] = None,
     resume: Annotated[bool, typer.Option(help="Keep mattes, so that a run that was cut goes on.")] = True,
-    checkpoint: Checkpoint = paths.PRETRAINED,
+    model: Checkpoint = paths.PRETRAINED,
 ) -> None:
     """Cut people out of a clip, or put another background behind them."""
     from modnet_lib.inference import Matter
@@ -104,7 +218,7 @@ def video(
             bar.update(task, completed=done, total=total, rate=rate)
 
         report = matte_video(
-            Matter.from_pretrained(checkpoint, short_side=short_side),
+            Matter.from_pretrained(model, short_side=short_side),
             int(source) if source.isdecimal() else source,
             target,
             background=background,

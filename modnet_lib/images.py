@@ -1,12 +1,13 @@
-"""Pictures in and out: any file, PIL image or array becomes 8-bit RGB, upright; and one filter that all parts share."""
+"""Pictures in and out: any file, PIL image or array becomes 8-bit sRGB, upright; and a filter that all parts share."""
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
 
 ImageLike = str | Path | Image.Image | np.ndarray
@@ -20,7 +21,8 @@ def read_image(image: ImageLike) -> np.ndarray:
     image
         A file name, a PIL image of any mode, or an array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), RGB
         order; uint8, uint16, bool, or float in [0, 1]. EXIF orientation is applied. Transparent pictures are
-        laid over white, as a viewer shows them. 16-bit values are scaled, not cut.
+        laid over white, as a viewer shows them. 16-bit values are scaled, not cut. Colours of another space, such as
+        Adobe RGB or CMYK with a profile, become those of sRGB.
 
     Raises
     ------
@@ -43,9 +45,11 @@ def read_image(image: ImageLike) -> np.ndarray:
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty (0 bytes)")
     try:
-        with Image.open(path) as opened:
-            opened.load()
-            return _from_pil(opened)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # 100 MP are no bomb
+            with Image.open(path) as opened:
+                opened.load()
+                return _from_pil(opened)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is damaged or no picture: {error}") from error
 
@@ -54,6 +58,7 @@ def _from_pil(image: Image.Image) -> np.ndarray:
     image = ImageOps.exif_transpose(image)
     if 0 in image.size:
         raise ValueError(f"the image has no pixels: {image.size}")
+    image = _to_srgb(image)
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         values = np.asarray(image, dtype=np.float64)
         # what 32-bit values mean only their range can tell; 16-bit ones may well be dark
@@ -68,6 +73,39 @@ def _from_pil(image: Image.Image) -> np.ndarray:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
     return np.asarray(image.convert("RGB"))
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """Follow an embedded profile, unless it is sRGB's or damaged."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK"):
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(source).lower():
+            return image
+        alpha = image.getchannel("A") if image.mode == "RGBA" else None
+        image, target = image.convert("RGB") if alpha else image, ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
+    if converted is None:
+        return image
+    if alpha:
+        converted.putalpha(alpha)
+    return converted
+
+
+def has_16_bits(image: str | Path | Image.Image) -> bool:
+    """Whether a picture has 16 bits a channel."""
+    if isinstance(image, Image.Image):
+        return image.mode.startswith("I")
+    with open(image, "rb") as file:
+        head = file.read(32)
+    if head.startswith(b"\x89PNG"):
+        return head[24] == 16  # the header's bit depth; of a colour picture Pillow keeps 8
+    with Image.open(image) as opened:
+        return opened.mode.startswith("I") or 16 in np.atleast_1d(getattr(opened, "tag_v2", {}).get(258, 8))
 
 
 def _from_array(array: np.ndarray) -> np.ndarray:

@@ -1,17 +1,21 @@
-"""Where things are. Nothing here touches the disk; the folders may not exist yet."""
+"""Where things are. Nothing here writes; the folders may not exist yet."""
 
 import os
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
+# an installed wheel has no repository around it and carries the files that it needs inside (setup.py)
+IS_INSTALLED = not (PACKAGE.parent / "pyproject.toml").is_file()
+REPOSITORY = PACKAGE / "_shipped" if IS_INSTALLED else PACKAGE.parent
 DATA = REPOSITORY / "data"
-CACHE = DATA / "cache"  # derived data, e.g. pseudo-mattes; never committed
+_USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "modnet"
+CACHE = _USER_CACHE if IS_INSTALLED else DATA / "cache"  # derived data, e.g. pseudo-mattes; never committed
 CHECKPOINTS = DATA / "checkpoints"
 MANIFEST = DATA / "manifest.toml"
 NOTEBOOKS = REPOSITORY / "notebooks"
 PROFILES = NOTEBOOKS / "profiles"
 RESULTS = DATA / "results"
-RUNS = REPOSITORY / "runs"  # what a run leaves behind; never committed
+RUNS = Path("runs") if IS_INSTALLED else REPOSITORY / "runs"  # what a run leaves behind; never committed
 
 PRETRAINED = CHECKPOINTS / "modnet_paper_mobilenet_v2.safetensors"
 SEMANTIC_HEAD = CHECKPOINTS / "semantic_head.safetensors"  # of PRETRAINED, for SOC

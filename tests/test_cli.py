@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import io
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from modnet_lib.evaluation.benchmark import read_records
 from modnet_lib.inference import Matter
 from modnet_lib.inference.media import Clip
 from modnet_lib.network import load_checkpoint, save_checkpoint
+from modnet_lib.notebook.widgets import MatteInspector
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
 
 
@@ -49,23 +53,94 @@ def pictures(tmp_path):
 
 def test_matte_writes_a_cutout_for_each_picture(call, checkpoint, pictures, tmp_path) -> None:
     folder = tmp_path / "out" / "deep"
-    code, _ = call("matte", *pictures, "--folder", folder, "--checkpoint", checkpoint)
+    code, output = call("matte", *pictures, folder, "--model", checkpoint)
     assert code == 0
-    matter = Matter(load_checkpoint(checkpoint))
+    assert "2 written" in output
+    matter = Matter.from_pretrained(checkpoint)
     assert {p.name for p in folder.iterdir()} == {"first.png", "second.png"}
     for picture in pictures:
         written = Image.open(folder / f"{picture.stem}.png")
         assert written.mode == "RGBA"
         np.testing.assert_array_equal(np.asarray(written), np.asarray(matter.cutout(picture)))
+    code, output = call("matte", *pictures, folder, "--model", checkpoint)
+    assert (code, "0 written, 2 there already" in output) == (0, True)
 
 
-def test_matte_alone(call, checkpoint, pictures, tmp_path) -> None:
-    code, _ = call("matte", pictures[1], "--alpha", "--folder", tmp_path / "out", "--checkpoint", checkpoint)
+def test_a_file_becomes_a_file_and_is_replaced(call, checkpoint, pictures, tmp_path) -> None:
+    target, matter = tmp_path / "new" / "x.png", Matter.from_pretrained(checkpoint)
+    for background in ("white", str(pictures[0]), "blur"):
+        code, output = call("matte", pictures[1], target, "--background", background, "--model", checkpoint)
+        assert code == 0, output
+        expected = np.asarray(matter.composite(pictures[1], background))
+        np.testing.assert_array_equal(np.asarray(Image.open(target)), expected)
+
+
+def test_three_entry_points_give_the_same_matte(call, checkpoint, pictures, tmp_path) -> None:
+    code, _ = call("matte", pictures[1], tmp_path / "m.png", "--alpha", "--model", checkpoint)
     assert code == 0
-    written = Image.open(tmp_path / "out" / "second.png")
-    expected = Matter(load_checkpoint(checkpoint)).alpha(pictures[1])
+    written = Image.open(tmp_path / "m.png")
+    matter = Matter.from_pretrained(checkpoint)
+    alpha = matter.alpha(pictures[1])
     assert written.mode == "L"
-    np.testing.assert_array_equal(np.asarray(written), np.round(expected * 255).astype(np.uint8))
+    np.testing.assert_array_equal(np.asarray(written), np.round(alpha * 255).astype(np.uint8))
+    content, now = pictures[1].read_bytes(), datetime.datetime.now(datetime.UTC)
+    upload = {"name": "second.png", "type": "image/png", "size": len(content), "content": content}
+    upload["last_modified"] = now
+    inspector = MatteInspector(matter, {"first": pictures[0]})
+    inspector.upload.value = (upload,)
+    np.testing.assert_array_equal(inspector.prediction("second.png").alpha, alpha)
+
+
+def test_pipes(checkpoint, pictures, tmp_path) -> None:
+    run = partial(CliRunner().invoke, app, input=pictures[1].read_bytes())
+    model = ["--model", str(checkpoint)]
+    result = run(["matte", "-", "-", "--alpha", *model])
+    assert result.exit_code == 0, result.output
+    expected = np.round(Matter.from_pretrained(checkpoint).alpha(pictures[1]) * 255).astype(np.uint8)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(result.stdout_bytes))), expected)
+    assert run(["matte", "-", str(tmp_path / "o.png"), "--alpha", *model]).exit_code == 0
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "o.png")), expected)
+    for arguments, message in ((["-"], "say where to"), (["-", "a.png", "b"], "one picture")):
+        result = run(["matte", *arguments, *model])
+        assert result.exit_code == 1
+        assert message in result.stderr
+    result = CliRunner().invoke(app, ["matte", "-", "-", *model], input=b"nothing")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no picture" in result.stderr
+
+
+def test_a_folder_with_a_bad_file_ends_with_3_and_names_it(call, checkpoint, pictures, tmp_path) -> None:
+    (tmp_path / "in").mkdir()
+    for picture in pictures:
+        picture.rename(tmp_path / "in" / picture.name)
+    (tmp_path / "in" / "broken.jpg").write_text("no picture")
+    code, output = call("matte", tmp_path / "in", tmp_path / "out", "--format", "webp", "--model", checkpoint)
+    assert code == 3
+    assert "broken.jpg is damaged" in output
+    assert "2 written, 0 there already, 1 failed" in output
+    assert {f.name for f in (tmp_path / "out").iterdir()} == {"first.webp", "second.webp"}
+
+
+def test_help_fits_a_screen_and_shells_complete(call) -> None:
+    result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"})
+    assert len(result.output.splitlines()) <= 40
+    result = CliRunner().invoke(app, ["matte", "--help"], env={"COLUMNS": "120"})
+    assert len(result.output.splitlines()) <= 60
+    result = CliRunner().invoke(
+        app,
+        [],
+        env={"_MODNET_COMPLETE": "complete_bash", "COMP_WORDS": "modnet ma", "COMP_CWORD": "1"},
+        prog_name="modnet",
+    )
+    assert result.output.split() == ["matte"]
+
+
+def test_export_names_the_difference(call, checkpoint, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("modnet_lib.inference.export.export_onnx", lambda network, path, images: 3e-6)
+    code, output = call("export", tmp_path / "n.onnx", "--model", checkpoint)
+    assert (code, "3.0e-06" in output) == (0, True)
+    code, output = call("export", tmp_path / "n.bin", "--model", checkpoint)
+    assert (code, ".onnx or .pt2" in output) == (1, True)
 
 
 def test_adapt_writes_a_network_of_the_domain(call, checkpoint, pictures, without_data) -> None:
@@ -109,18 +184,18 @@ def test_adapt_writes_a_network_of_the_domain(call, checkpoint, pictures, withou
 def test_video_end_to_end(call, checkpoint, make_clip, tmp_path) -> None:
     rng = np.random.default_rng(0)
     clip = make_clip("in.mp4", [rng.integers(0, 256, (40, 64, 3), dtype=np.uint8) for _ in range(4)])
-    options = ("--checkpoint", checkpoint, "--background", "#102030", "--frames", 3, "--batch-size", 2)
+    options = ("--model", checkpoint, "--background", "#102030", "--frames", 3, "--batch-size", 2)
     code, output = call("video", clip, tmp_path / "out.mp4", "--ofd", *options)
     assert code == 0 and "3 frames" in output and "repaired" in output
-    code, output = call("video", clip, tmp_path / "frames", "--no-ofd", "--checkpoint", checkpoint)
+    code, output = call("video", clip, tmp_path / "frames", "--no-ofd", "--model", checkpoint)
     assert code == 0 and "repaired" not in output
     matter = Matter(load_checkpoint(checkpoint))
     for file, frame in zip(sorted((tmp_path / "frames").glob("*.png")), Clip(clip), strict=True):
         expected = np.round(matter.alpha(frame.image) * 255)
         assert np.abs(np.asarray(Image.open(file))[..., 3] - expected).max() <= 1
-    code, output = call("video", tmp_path / "none.mp4", tmp_path / "o.mp4", "--checkpoint", checkpoint)
+    code, output = call("video", tmp_path / "none.mp4", tmp_path / "o.mp4", "--model", checkpoint)
     assert code == 1 and "no clip at" in output
-    code, output = call("video", "0", tmp_path / "o.mp4", "--checkpoint", checkpoint)
+    code, output = call("video", "0", tmp_path / "o.mp4", "--model", checkpoint)
     assert code == 1 and "how many frames" in output
 
 
@@ -128,16 +203,20 @@ def test_mistakes_end_with_a_message_and_1(call, checkpoint, pictures, tmp_path)
     broken = tmp_path / "broken.jpg"
     broken.write_text("no picture")
     for arguments, message in (
-        (("matte", tmp_path / "gone.jpg", "--checkpoint", checkpoint), "gone.jpg"),
-        (("matte", broken, "--checkpoint", checkpoint), "broken.jpg"),
-        (("matte", pictures[0], "--checkpoint", tmp_path / "gone.safetensors"), "gone.safetensors"),
-        (("matte", pictures[0], "--checkpoint", broken), "broken.jpg"),
+        (("matte", tmp_path / "gone.jpg", tmp_path / "out", "--model", checkpoint), "gone.jpg"),
+        (
+            ("matte", pictures[0], tmp_path / "out", "--model", tmp_path / "gone.safetensors"),
+            "gone.safetensors",
+        ),
+        (("matte", pictures[0], tmp_path / "out", "--model", broken), "broken.jpg"),
+        (("matte", pictures[0], tmp_path / "out.jpg", "--model", checkpoint), "transparency"),
+        (("matte", pictures[0], tmp_path / "out", "--dtype", "int8"), "int8"),
+        (("matte", pictures[0], tmp_path / "out", "--background", "whiet", "--model", checkpoint), "whiet"),
         (("evaluate", "--model", tmp_path / "gone.safetensors"), "gone.safetensors"),
         (("train", "no_such_profile", "--folder", tmp_path / "run"), "no_such_profile"),
         (("train", tmp_path / "gone.yaml", "--folder", tmp_path / "run"), "gone.yaml"),
     ):
-        options = ("--folder", tmp_path / "out") if arguments[0] == "matte" else ()
-        code, output = call(*arguments, *options)
+        code, output = call(*arguments)
         assert code == 1, arguments
         assert message in output
         assert "Traceback" not in output
@@ -235,10 +314,12 @@ def test_ablate_prints_the_table_and_its_differences(call, monkeypatch, tmp_path
         assert expected in output
 
 
-def test_pictures_of_the_same_name_do_not_overwrite_each_other(call, checkpoint, tmp_path) -> None:
-    code, text = call("matte", "a/x.jpg", "b/x.png", "--folder", tmp_path / "out", "--checkpoint", checkpoint)
+def test_pictures_of_the_same_name_do_not_overwrite_each_other(call, pictures, tmp_path) -> None:
+    (tmp_path / "b").mkdir()
+    other = pictures[0].rename(tmp_path / "b" / "second.png")
+    code, text = call("matte", pictures[1], other, tmp_path / "out")
     assert code == 1
-    assert "x.png" in text
+    assert "second.png" in text
     assert not (tmp_path / "out").exists()
 
 

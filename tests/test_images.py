@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
-from modnet_lib.images import read_image, to_array, to_tensor
+from modnet_lib.images import has_16_bits, read_image, to_array, to_tensor
 
 ORIENTATION = 0x0112
 
@@ -223,3 +223,40 @@ def test_tensors_and_back(pixels) -> None:
     np.testing.assert_array_equal(to_tensor(alpha)[0, 0].numpy(), alpha)
     np.testing.assert_array_equal(to_array(to_tensor(alpha)), np.round(alpha * 255).astype(np.uint8))
     assert to_array(torch.tensor([[[[-1.0, 2.0]]]])).tolist() == [[0, 255]]
+
+
+def test_colours_with_a_profile_become_srgb(tmp_path) -> None:
+    # a profile whose red and blue are swapped would be seen at once; XYZ and Lab profiles come with Pillow
+    lab = ImageCms.createProfile("LAB")
+    srgb = ImageCms.createProfile("sRGB")
+    colours = np.array([[[200, 60, 40], [20, 90, 180]]], np.uint8)
+    profile = ImageCms.ImageCmsProfile(srgb).tobytes()
+    Image.fromarray(colours).save(tmp_path / "srgb.png", icc_profile=profile)
+    np.testing.assert_array_equal(read_image(tmp_path / "srgb.png"), colours)
+    # cannot describe RGB values, like a damaged one: the picture is read as it is
+    for bad in (ImageCms.ImageCmsProfile(lab).tobytes(), b"no profile"):
+        Image.fromarray(colours).save(tmp_path / "bad.png", icc_profile=bad)
+        np.testing.assert_array_equal(read_image(tmp_path / "bad.png"), colours)
+    # the same primaries with linear values: 128 of 255 is 188 in sRGB
+    linear = bytearray(profile)
+    names = [
+        bytes(linear[132 + 12 * n : 136 + 12 * n]) for n in range(int.from_bytes(linear[128:132], "big"))
+    ]
+    curve = b"curv" + bytes(4) + (0).to_bytes(4, "big")  # no entries: the identity
+    for number, name in enumerate(names):
+        place = 132 + 12 * number
+        start = int.from_bytes(linear[place + 4 : place + 8], "big")
+        if name in (b"rTRC", b"gTRC", b"bTRC"):
+            linear[start : start + 12] = curve
+            linear[place + 8 : place + 12] = (12).to_bytes(4, "big")
+    described = bytes(linear).replace("sRGB".encode("utf-16-be"), "line".encode("utf-16-be"))
+    Image.fromarray(np.full((2, 2, 3), 128, np.uint8)).save(tmp_path / "linear.png", icc_profile=described)
+    assert abs(int(read_image(tmp_path / "linear.png")[0, 0, 0]) - 188) <= 1
+
+
+@pytest.mark.parametrize(("values", "expected"), [(np.uint8, False), (np.uint16, True)])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_bits_are_told(tmp_path, values, expected, suffix) -> None:
+    Image.fromarray(np.ones((3, 3), values)).save(tmp_path / f"x{suffix}")
+    assert has_16_bits(tmp_path / f"x{suffix}") == expected
+    assert has_16_bits(Image.open(tmp_path / f"x{suffix}")) == expected

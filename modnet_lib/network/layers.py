@@ -11,7 +11,27 @@ from torch import Tensor, nn
 EASPP_DILATIONS = (1, 2, 3, 5, 7)
 
 
-class ConvBlock(nn.Sequential):
+class Block(nn.Sequential):
+    """Convolution, norm and ReLU of one map, or of several beside each other."""
+
+    def forward(self, input: Tensor, *others: Tensor) -> Tensor:
+        """Map (N, C_i, H, W), whose channels add up to those of the convolution."""
+        return super().forward(concat(input, *others) if others else input)
+
+
+class Chain(nn.Sequential):
+    """Modules in a row, the first of which takes several maps."""
+
+    def forward(self, input: Tensor, *others: Tensor) -> Tensor:
+        """Map what the first module takes to what the last one gives."""
+        first, *rest = self
+        x = first(input, *others)
+        for module in rest:
+            x = module(x)
+        return x
+
+
+class ConvBlock(Block):
     """Convolution, batch normalisation, ReLU: the block of the paper variant.
 
     Parameters
@@ -73,7 +93,7 @@ class IBNorm(nn.Module):
         return torch.cat((self.batch_norm(first), self.instance_norm(second)), dim=1)
 
 
-class IBConvBlock(nn.Sequential):
+class IBConvBlock(Block):
     """Convolution with bias, IBNorm, ReLU: the block of the released network.
 
     Parameters are those of `ConvBlock`.

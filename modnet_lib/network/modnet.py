@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from modnet_lib.network.backbones import Backbone, create_backbone, widen_first_convolution
-from modnet_lib.network.layers import ASPP, ConvBlock, EfficientASPP, concat, upsample
+from modnet_lib.network.layers import ASPP, ConvBlock, EfficientASPP, upsample
 from modnet_lib.network.released import ReleasedDetail, ReleasedFusion, ReleasedSemantic
 
 Variant = Literal["paper", "released"]
@@ -106,8 +106,8 @@ class DetailBranch(nn.Module):
             x = x + (upsample(features, 2**level) if level else features)
         x = upsample(self.process(x), 2)
         image2 = nn.functional.avg_pool2d(image, 2)
-        x = upsample(self.restore2(concat(x, low[0], image2)), 2)
-        x = self.restore1(concat(x, image))
+        x = upsample(self.restore2(x, low[0], image2), 2)
+        x = self.restore1(x, image)
         return x, torch.sigmoid(self.head(x)) if auxiliary else None
 
 
@@ -132,7 +132,7 @@ class FusionBranch(nn.Module):
     def forward(self, top: Tensor, detail: Tensor, image: Tensor) -> Tensor:
         """Return alpha_p, (N, 1, H, W). The paper's F does not look at `image`, the released one does."""
         top = upsample(self.project(top), STRIDE)
-        return torch.sigmoid(self.head(self.fuse(concat(detail, top))))
+        return torch.sigmoid(self.head(self.fuse(detail, top)))
 
 
 class MODNet(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from modnet_lib.network.backbones import Backbone
-from modnet_lib.network.layers import IBConvBlock, SqueezeExcite, concat, upsample
+from modnet_lib.network.layers import Chain, IBConvBlock, SqueezeExcite, upsample
 
 WIDTH = 32  # of the high-resolution maps
 
@@ -26,6 +26,7 @@ class ReleasedSemantic(nn.Module):
         channels = backbone.channels
         self.backbone = backbone
         self.context = SqueezeExcite(channels[4])
+        self.enlarge = nn.Upsample(scale_factor=2, mode="bilinear")
         self.decode16 = IBConvBlock(channels[4], channels[3], 5)
         self.decode8 = IBConvBlock(channels[3], channels[2], 5)
         self.head = nn.Conv2d(channels[2], 1, 3, stride=2, padding=1)
@@ -33,7 +34,7 @@ class ReleasedSemantic(nn.Module):
     def forward(self, image: Tensor, auxiliary: bool) -> tuple[Tensor, list[Tensor], Tensor | None]:
         """Return S(I) at 1/8, the lower maps of the pyramid, and s_p if `auxiliary`."""
         *low, top = self.backbone(image)
-        x = self.decode16(upsample(self.context(top), 2))
+        x = self.decode16(self.enlarge(self.context(top)))
         x = self.decode8(upsample(x, 2))
         return x, low, torch.sigmoid(self.head(x)) if auxiliary else None
 
@@ -47,31 +48,31 @@ class ReleasedDetail(nn.Module):
         self.merge2 = IBConvBlock(width + in_channels, width, 3, stride=2)
         self.lateral4 = IBConvBlock(channels[1], width, 1)
         self.merge4 = IBConvBlock(2 * width, 2 * width)
-        self.process4 = nn.Sequential(
+        self.process4 = Chain(
             IBConvBlock(2 * width + channels[2] + in_channels, 2 * width),
             IBConvBlock(2 * width, 2 * width),
             IBConvBlock(2 * width, width),
         )
-        self.process2 = nn.Sequential(
+        self.process2 = Chain(
             IBConvBlock(2 * width, 2 * width),
             IBConvBlock(2 * width, width),
             IBConvBlock(width, width),
             IBConvBlock(width, width),
         )
-        self.head = nn.Sequential(IBConvBlock(width + in_channels, width), nn.Conv2d(width, 1, 1))
+        self.head = Chain(IBConvBlock(width + in_channels, width), nn.Conv2d(width, 1, 1))
 
     def forward(
         self, image: Tensor, low: list[Tensor], top: Tensor, auxiliary: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Return D(I, S(I)) of shape (N, 32, H/2, W/2), and d_p if `auxiliary`."""
         low2 = self.lateral2(low[0])
-        x = self.merge2(concat(shrink(image, 2).to(low2.dtype), low2))
-        x = self.merge4(concat(x, self.lateral4(low[1])))
-        x = self.process4(concat(x, upsample(top, 2), shrink(image, 4)))
-        x = self.process2(concat(upsample(x, 2), low2))
+        x = self.merge2(shrink(image, 2).to(low2.dtype), low2)
+        x = self.merge4(x, self.lateral4(low[1]))
+        x = self.process4(x, upsample(top, 2), shrink(image, 4))
+        x = self.process2(upsample(x, 2), low2)
         if not auxiliary:
             return x, None
-        return x, torch.sigmoid(self.head(concat(upsample(x, 2), image)))
+        return x, torch.sigmoid(self.head(upsample(x, 2), image))
 
 
 class ReleasedFusion(nn.Module):
@@ -81,10 +82,10 @@ class ReleasedFusion(nn.Module):
         super().__init__()
         self.project = IBConvBlock(channels[2], width, 5)
         self.fuse = IBConvBlock(2 * width, width)
-        self.head = nn.Sequential(IBConvBlock(width + in_channels, width // 2), nn.Conv2d(width // 2, 1, 1))
+        self.head = Chain(IBConvBlock(width + in_channels, width // 2), nn.Conv2d(width // 2, 1, 1))
 
     def forward(self, top: Tensor, features: Tensor, image: Tensor) -> Tensor:
         """Return alpha_p, (N, 1, H, W)."""
         x = upsample(self.project(upsample(top, 2)), 2)
-        x = upsample(self.fuse(concat(x, features)), 2)
-        return torch.sigmoid(self.head(concat(x, image)))
+        x = upsample(self.fuse(x, features), 2)
+        return torch.sigmoid(self.head(x, image))

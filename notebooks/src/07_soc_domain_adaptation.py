@@ -552,7 +552,7 @@ for name, row in timing["rows"].items():
 #
 # ```bash
 # modnet adapt shipped my_clip.mp4 --output my_clip.safetensors --count 50 --epochs 2
-# modnet matte frame.jpg --checkpoint my_clip.safetensors
+# modnet matte frame.jpg person.png --model my_clip.safetensors
 # ```
 #
 # `shipped` is the checkpoint with its fitted head; a folder of pictures, or a data set such as `ccp:unlabelled`, will do in the

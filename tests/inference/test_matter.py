@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,7 @@ from PIL import Image
 
 from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
-from modnet_lib.inference.matter import MAX_PIXELS, network_size, resize
+from modnet_lib.inference.sizes import network_size, resize
 from modnet_lib.network import MODNet, save_checkpoint
 
 TINY = "mobilenetv3_small_050"
@@ -31,57 +29,6 @@ def picture() -> np.ndarray:
     rng = np.random.default_rng(0)
     small = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
     return np.asarray(small.resize((101, 77), Image.Resampling.BICUBIC))
-
-
-@pytest.mark.parametrize(
-    ("picture", "expected"),
-    [
-        ((512, 512), (512, 512)),
-        ((1080, 1920), (512, 896)),  # 910 is floored
-        ((1920, 1080), (896, 512)),
-        ((300, 300), (512, 512)),  # small pictures are enlarged
-        ((256, 384), (512, 768)),
-        ((2160, 3840), (512, 896)),
-        ((600, 450), (672, 512)),  # 682.67
-        ((1, 1), (512, 512)),
-    ],
-)
-def test_network_size_is_the_authors_rule(picture, expected) -> None:
-    assert network_size(*picture) == expected
-
-
-def test_network_size_always_fits_the_network() -> None:
-    rng = np.random.default_rng(0)
-    cases = [(1, 12_000), (40, 12_000), (12_000, 40), (1, 100_000), (7, 3000), (32, 65_000), (2, 2)]
-    cases += [
-        tuple(int(x) for x in np.exp(rng.uniform(0, np.log(20_000), 2)).astype(int)) for _ in range(500)
-    ]
-    for height, width in cases:
-        for short_side in (32, 192, 512, 1024):
-            h, w = network_size(height, width, short_side)
-            assert h % 32 == w % 32 == 0
-            assert min(h, w) >= 32
-            assert h * w <= MAX_PIXELS
-            assert network_size(width, height, short_side) == (w, h)
-            scale = short_side / min(height, width)
-            if height * width * scale**2 <= MAX_PIXELS:
-                assert min(h, w) == short_side
-                assert 0 <= max(height, width) * scale - max(h, w) < 32
-            elif min(height, width) * math.sqrt(MAX_PIXELS / (height * width)) >= 32:
-                # capped: as large as the proportion allows, each side floored
-                scale = math.sqrt(MAX_PIXELS / (height * width))
-                assert 0 <= height * scale - h < 32
-                assert 0 <= width * scale - w < 32
-
-
-def test_resize_keeps_constants_and_equals_pillow() -> None:
-    x = torch.rand(1, 1, 40, 60)
-    assert resize(x, 40, 60) is x
-    expected = Image.fromarray(x[0, 0].numpy()).resize((15, 10), Image.Resampling.BILINEAR)
-    torch.testing.assert_close(
-        resize(x, 10, 15)[0, 0], torch.from_numpy(np.array(expected)), rtol=0, atol=1e-5
-    )
-    torch.testing.assert_close(resize(torch.full((1, 1, 3, 5), 0.3), 64, 32), torch.full((1, 1, 64, 32), 0.3))
 
 
 @pytest.mark.parametrize("size", [(77, 101), (1, 1), (1, 50), (33, 2), (40, 12_000), (64, 64)])
@@ -125,7 +72,7 @@ def test_cutouts_are_the_pictures_colours_with_the_matte(matter, picture, mode) 
     source = Image.fromarray(picture).convert("L" if mode == "I;16" else mode)
     if mode == "I;16":
         source = Image.fromarray(np.asarray(source).astype(np.uint16) * 257)
-    cutout = matter.cutout(source)
+    cutout = matter.cutout(source, clean=False)
     assert cutout.mode == "RGBA"
     assert cutout.size == source.size
     array = np.asarray(cutout)
@@ -159,7 +106,7 @@ def test_the_network_is_in_evaluation_mode_and_keeps_no_graph(tiny_network, pict
 def test_a_checkpoint_is_read(matter, picture, tmp_path) -> None:
     save_checkpoint(matter.network, tmp_path / "n.safetensors")
     loaded = Matter.from_pretrained(tmp_path / "n.safetensors", short_side=64, device="cpu")
-    np.testing.assert_array_equal(loaded.alpha(picture), matter.alpha(picture))
+    np.testing.assert_allclose(loaded.alpha(picture), matter.alpha(picture), atol=1e-5)  # folded norms
     with pytest.raises(FileNotFoundError, match=r"gone\.safetensors"):
         Matter.from_pretrained(tmp_path / "gone.safetensors")
 
@@ -183,3 +130,52 @@ def test_a_checkpoint_can_name_its_own_size(tiny_network, tmp_path) -> None:
     assert Matter.from_pretrained(file, short_side=64).short_side == 64
     save_checkpoint(tiny_network, file)
     assert Matter.from_pretrained(file).short_side == 512
+
+
+def test_every_backend_gives_the_matte(matter, picture) -> None:
+    expected = matter.alpha(picture)
+    fused = Matter(matter.network, short_side=64, device="cpu", backend="fused")
+    np.testing.assert_allclose(fused.alpha(picture), expected, atol=1e-4)
+    np.testing.assert_array_equal(fused.predict(picture).alpha, fused.alpha(picture))
+    half = Matter(matter.network, short_side=64, device="cpu", backend="fused", dtype=torch.bfloat16)
+    assert 0 < np.abs(half.alpha(picture) - expected).mean() < 5e-3
+    assert half.alpha(picture).dtype == half.predict(picture).semantic.dtype == np.float32
+
+
+def test_only_eager_follows_a_network_that_goes_on_training(tiny_network, picture) -> None:
+    eager, fused = (Matter(tiny_network, short_side=64, device="cpu", backend=b) for b in ("eager", "fused"))
+    before = eager.alpha(picture)
+    with torch.no_grad():
+        tiny_network.fusion_branch.head.bias.add_(1)
+    assert np.abs(eager.alpha(picture) - before).mean() > 0.05
+    np.testing.assert_allclose(fused.alpha(picture), before, atol=1e-4)
+
+
+def test_pictures_of_different_sizes_share_a_batch(matter, monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [
+        rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((80, 100), (64, 64), (40, 50), (96, 64))
+    ]
+    one_by_one = [matter.alpha(picture) for picture in pictures]
+    seen, answer = [], matter._answer
+    monkeypatch.setattr(matter, "_answer", lambda x: (seen.append(tuple(x.shape)), answer(x))[1])
+    together = matter.alphas(pictures, batch_size=2)
+    for mine, theirs in zip(together, one_by_one, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    # 80 x 100 and 40 x 50 are both 64 x 64 after flooring, as is the square: two batches of it
+    assert sorted(seen) == [(1, 3, 64, 64), (1, 3, 96, 64), (2, 3, 64, 64)]
+
+
+def test_buckets_leave_fewer_sizes(matter, picture) -> None:
+    coarse = Matter(matter.network, short_side=64, device="cpu", bucket=128)
+    assert coarse._size(np.zeros((70, 150, 3))) == (64, 128)
+    assert coarse.alpha(picture).shape == (77, 101)
+    with pytest.raises(ValueError, match="bucket"):
+        Matter(matter.network, bucket=33)
+
+
+def test_a_composite_is_eq_1_with_clean_colours(matter, picture) -> None:
+    result = np.asarray(matter.composite(picture, "white"))
+    cutout = np.asarray(matter.cutout(picture)).astype(float)
+    alpha = matter.alpha(picture)[..., None]
+    np.testing.assert_allclose(result, alpha * cutout[..., :3] + (1 - alpha) * 255, atol=0.51)

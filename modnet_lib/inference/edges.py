@@ -1,0 +1,166 @@
+"""Edges at the picture's own size: a sharper matte, colours without the old background, and Eq. 1."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageColor
+
+from modnet_lib.images import ImageLike, read_image, to_tensor
+
+BLOCK, MARGIN = 2048, 128  # pixels of a block's side, and of what it sees around it
+
+
+def clean_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """F of Eq. 1: the picture's colours where only the person is seen, estimated ones at mixed pixels and outside.
+
+    The multi-level method of Germer et al. (2020), block by block, so that large pictures fit in memory; blocks without
+    mixed pixels are left alone.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8.
+    alpha
+        (H, W) in [0, 1].
+
+    Returns
+    -------
+    (H, W, 3) uint8.
+
+    Raises
+    ------
+    ValueError
+        If the sizes differ.
+    """
+    if image.shape[:2] != alpha.shape:
+        raise ValueError(f"image and alpha must have one size, got {image.shape[:2]} and {alpha.shape}")
+    from pymatting import estimate_foreground_ml  # slow to import: it compiles
+
+    result = image.copy()
+    for inner, outer, place in blocks(*alpha.shape):
+        known = alpha[inner]
+        if not ((known > 0) & (known < 1)).any():
+            continue
+        colours: np.ndarray = estimate_foreground_ml(image[outer] / 255.0, alpha[outer].astype(np.float64))  # type: ignore[assignment]
+        estimate = (colours[place] * 255).round().clip(0, 255).astype(np.uint8)
+        result[inner] = np.where((known < 1)[..., None], estimate, image[inner])
+    return result
+
+
+def sharpen(alpha: np.ndarray, image: np.ndarray, scale: float) -> np.ndarray:
+    """Bring an enlarged matte's soft edges to where the picture has its edges.
+
+    A guided filter (He et al. 2010, in its fast form of 2015) explains alpha as a linear function of colour in windows
+    of four pixels of the network's. Only where alpha is between 0.05 and 0.95: elsewhere the network is sure, and
+    textures would only disturb it. Block by block, in bounded memory.
+
+    Parameters
+    ----------
+    alpha
+        (H, W) float32 in [0, 1], bilinearly enlarged.
+    image
+        (H, W, 3) uint8.
+    scale
+        By how much `alpha` was enlarged; up to 1.5 nothing is done.
+
+    Returns
+    -------
+    (H, W) float32 in [0, 1].
+    """
+    step = round(scale)
+    if step < 2:
+        return alpha
+    from kornia.filters import guided_blur  # optional, and slow to import
+
+    result = alpha.copy()
+    for inner, outer, place in blocks(*alpha.shape, margin=8 * step):
+        mixed = (alpha[inner] > 0.05) & (alpha[inner] < 0.95)
+        if not mixed.any():
+            continue
+        coarse = torch.from_numpy(alpha[outer])[None, None]
+        filtered = guided_blur(
+            to_tensor(image[outer]), coarse, 4 * step + 1, 1e-5, border_type="replicate", subsample=step
+        )[0, 0].clamp_(0, 1)
+        result[inner][mixed] = filtered.numpy()[place][mixed]
+    return result
+
+
+def blocks(
+    height: int, width: int, side: int = BLOCK, margin: int = MARGIN
+) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], tuple[slice, slice]]]:
+    """Cut a picture into blocks: where each lies, what it sees around it, and where it lies in what it sees."""
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            inner, outer, place = [], [], []
+            for start, length in ((top, height), (left, width)):
+                end, before = min(start + side, length), max(start - margin, 0)
+                inner.append(slice(start, end))
+                outer.append(slice(before, min(end + margin, length)))
+                place.append(slice(start - before, end - before))
+            yield tuple(inner), tuple(outer), tuple(place)  # type: ignore[misc]
+
+
+def compose(
+    foreground: np.ndarray, alpha: np.ndarray, background: ImageLike, image: np.ndarray | None = None
+) -> np.ndarray:
+    """Eq. 1 before a new background.
+
+    Parameters
+    ----------
+    foreground
+        (H, W, 3) uint8, such as `clean_foreground` gives.
+    alpha
+        (H, W) in [0, 1].
+    background
+        A colour's name or ``"#rrggbb"``; ``"blur"``, the picture's own background out of focus; or a picture, which is
+        scaled to cover and cropped to the middle.
+    image
+        The picture, for ``"blur"``; the foreground if ``None``.
+
+    Returns
+    -------
+    (H, W, 3) uint8.
+
+    Raises
+    ------
+    ValueError
+        If the background is neither a colour nor a picture.
+    FileNotFoundError
+        If it looks like a file's name and there is none.
+    """
+    height, width = alpha.shape
+    behind: np.ndarray | tuple[int, ...]
+    if isinstance(background, str) and background == "blur":
+        behind = _out_of_focus(foreground if image is None else image, alpha)
+    elif isinstance(background, str) and "." not in background:
+        try:
+            behind = ImageColor.getrgb(background)[:3]
+        except ValueError as error:
+            raise ValueError(
+                "background must be a colour such as white or #00b140, blur, or a picture's name with its ending; "
+                f"got {background!r}"
+            ) from error
+    else:
+        behind = _cover(read_image(background), height, width)
+    weight = alpha[..., None].astype(np.float32)
+    return (weight * foreground + (1 - weight) * np.asarray(behind)).round().astype(np.uint8)
+
+
+def _out_of_focus(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The background blurred by 3 % of the short side; pixels count by how much background they hold."""
+    weight = (1.001 - alpha).astype(np.float32)[..., None]  # a little everywhere: nothing is divided by 0
+    small = tuple(max(1, side // 4) for side in alpha.shape[::-1])  # a blurred picture has no detail to lose
+    both = cv2.resize(np.dstack((image * weight, weight)), small, interpolation=cv2.INTER_AREA)
+    both = cv2.GaussianBlur(both, (0, 0), max(0.03 * min(small), 0.5))
+    colours = np.asarray(both[..., :3] / both[..., 3:], np.float32)
+    return cv2.resize(colours, alpha.shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _cover(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    scale = max(height / picture.shape[0], width / picture.shape[1])
+    size = max(width, round(picture.shape[1] * scale)), max(height, round(picture.shape[0] * scale))
+    resized = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+    top, left = (resized.shape[0] - height) // 2, (resized.shape[1] - width) // 2
+    return resized[top : top + height, left : left + width]

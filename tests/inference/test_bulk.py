@@ -1,0 +1,182 @@
+"""Folders of pictures: what becomes of which file, bad files, resuming, several processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from modnet_lib.inference import Matter
+from modnet_lib.inference.bulk import Job, Output, plan, run, share
+from modnet_lib.network import save_checkpoint
+
+
+@pytest.fixture
+def matter(tiny_network) -> Matter:
+    return Matter(tiny_network, short_side=32, device="cpu")
+
+
+def make(folder, *names) -> None:
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(number)
+        Image.fromarray(rng.integers(0, 256, (40, 40 + 4 * number, 3), dtype=np.uint8)).save(folder / name)
+
+
+def test_a_folder_is_mirrored_with_everything_in_it(tmp_path) -> None:
+    make(tmp_path / "in", "b.JPG", "a.png", "deep/er/c.webp", ".hidden.png")
+    (tmp_path / "in" / "notes.txt").write_text("no picture")
+    jobs = plan([tmp_path / "in"], tmp_path / "out", ".webp")
+    targets = {job.target.relative_to(tmp_path / "out").as_posix() for job in jobs}
+    assert targets == {"b.webp", "a.webp", "deep/er/c.webp"}
+    assert jobs == plan([tmp_path / "in"], tmp_path / "out", ".webp")
+
+
+def test_names_that_differ_in_their_ending_only_keep_it(tmp_path) -> None:
+    make(tmp_path / "in", "a.png", "a.jpg", "b.png")
+    targets = {job.target.name for job in plan([tmp_path / "in"], tmp_path / "out")}
+    assert targets == {"a.png.png", "a.jpg.png", "b.png"}
+
+
+def test_an_output_folder_inside_is_no_input(tmp_path) -> None:
+    make(tmp_path, "a.png", "out/old.png")
+    assert [job.source.name for job in plan([tmp_path], tmp_path / "out")] == ["a.png"]
+
+
+def test_a_single_picture_becomes_the_file_or_goes_into_the_folder(tmp_path) -> None:
+    make(tmp_path, "a.png")
+    source = tmp_path / "a.png"
+    assert plan([source], tmp_path / "x.webp") == [Job(source, tmp_path / "x.webp")]
+    assert plan([source], tmp_path / "new") == [Job(source, tmp_path / "new" / "a.png")]
+
+
+def test_plans_that_cannot_be(tmp_path) -> None:
+    make(tmp_path, "a.png", "b/a.png", "c/a.png")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="gone"):
+        plan([tmp_path / "gone"], tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match="no pictures"):
+        plan([tmp_path / "empty"], tmp_path / "out")
+    with pytest.raises(ValueError, match="source itself"):
+        plan([tmp_path / "b"], tmp_path / "b")
+    with pytest.raises(ValueError, match="is a file"):
+        plan([tmp_path / "b"], tmp_path / "a.png")
+    with pytest.raises(ValueError, match="several pictures"):
+        plan([tmp_path / "b", tmp_path / "c"], tmp_path / "out")
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_bad_picture_costs_nothing_else_and_a_second_run_does_nothing(matter, tmp_path, batch_size) -> None:
+    make(tmp_path / "in", *(f"{n}.png" for n in range(5)))
+    (tmp_path / "in" / "2.png").write_bytes(b"broken")
+    jobs = plan([tmp_path / "in"], tmp_path / "out")
+    results = list(run(matter, jobs, Output(clean=False), batch_size=batch_size))
+    assert {r.job.source.name: bool(r.error) for r in results} == {f"{n}.png": n == 2 for n in range(5)}
+    assert "2.png" in next(r.error for r in results if r.error)
+    assert {f.name for f in (tmp_path / "out").iterdir()} == {"0.png", "1.png", "3.png", "4.png"}
+    for job in jobs[3:]:
+        expected = np.asarray(matter.cutout(job.source, clean=False)).astype(int)
+        np.testing.assert_allclose(np.asarray(Image.open(job.target)), expected, atol=1)
+    before = {f: f.stat().st_mtime_ns for f in (tmp_path / "out").iterdir()}
+    again = list(run(matter, jobs, Output(clean=False)))
+    assert [r.skipped for r in sorted(again)] == [True, True, False, True, True]
+    assert {f: f.stat().st_mtime_ns for f in (tmp_path / "out").iterdir()} == before
+    assert sum(not r.error for r in run(matter, jobs, Output(alpha=True), overwrite=True)) == 4
+    assert Image.open(tmp_path / "out" / "0.png").mode == "L"
+
+
+def test_a_target_that_cannot_be_written_is_reported(matter, tmp_path) -> None:
+    make(tmp_path, "a.png", "b.png")
+    (tmp_path / "file").write_text("in the way")
+    jobs = [
+        Job(tmp_path / "a.png", tmp_path / "file" / "a.png"),
+        Job(tmp_path / "b.png", tmp_path / "b2.png"),
+    ]
+    results = {r.job.source.name: r.error for r in run(matter, jobs, Output(alpha=True))}
+    assert results["a.png"]
+    assert not results["b.png"]
+
+
+def test_formats(matter, tmp_path) -> None:
+    make(tmp_path, "a.png")
+    jobs = [Job(tmp_path / "a.png", tmp_path / name) for name in ("o.webp", "o.tif", "o.png")]
+    assert not [r.error for r in run(matter, jobs, Output()) if r.error]
+    modes = {name: Image.open(tmp_path / name).mode for name in ("o.webp", "o.tif", "o.png")}
+    assert set(modes.values()) == {"RGBA"}
+    job = [Job(tmp_path / "a.png", tmp_path / "o.jpg")]
+    assert not [r.error for r in run(matter, job, Output(background="white")) if r.error]
+    assert Image.open(tmp_path / "o.jpg").mode == "RGB"
+    Output(background="white").check(".jpg")
+    for suffix in (".jpg", ".gif", ""):
+        with pytest.raises(ValueError, match="take"):
+            Output().check(suffix)
+
+
+def test_mattes_of_16_bit_pictures_have_16_bits(matter, tmp_path) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (40, 50), dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    jobs = [Job(tmp_path / "deep.png", tmp_path / "m.png")]
+    assert not [r.error for r in run(matter, jobs, Output(alpha=True)) if r.error]
+    matte = np.asarray(Image.open(tmp_path / "m.png"))
+    assert matte.max() > 255
+    np.testing.assert_allclose(matte / 65535, matter.alpha(tmp_path / "deep.png"), atol=1e-5)
+
+
+def test_every_job_belongs_to_one_process(monkeypatch) -> None:
+    jobs = [Job(n, n) for n in range(11)]
+    assert share(jobs) == jobs
+    parts = []
+    for rank in range(3):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "3")
+        parts.append(share(jobs))
+    assert sorted(job for part in parts for job in part) == jobs
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.slow
+def test_two_processes_one_of_which_is_killed_do_everything_once(tiny_network, tmp_path) -> None:
+    count = 60
+    make(tmp_path / "in", *(f"{n:02}.png" for n in range(count)))
+    save_checkpoint(tiny_network, tmp_path / "n.safetensors", metadata={"short_side": "64"})
+    out = tmp_path / "out"
+    call = ["matte", tmp_path / "in", out, "--model", tmp_path / "n.safetensors", "--workers", "1"]
+    # the second waits before every picture, so that it can be killed in the middle
+    slow = (
+        "import time; from modnet_lib.images import read_image as r; from modnet_lib.inference import bulk\n"
+    )
+    slow += "bulk.read_image = lambda p: (time.sleep(0.3), r(p))[1]\n"
+    code = "from modnet_lib.cli import app; app()"
+
+    def start(rank: int, before: str = "") -> subprocess.Popen:
+        environment = os.environ | {"RANK": str(rank), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", before + code, *map(str, call)]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    def done(rank: int) -> set:
+        return {f for f in out.glob("*.png") if int(f.stem) % 2 == rank}
+
+    first, second = start(0), start(1, slow)
+    deadline = time.monotonic() + 120
+    while len(done(1)) < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    second.kill()
+    second.communicate()
+    assert first.wait(timeout=120) == 0
+    assert f"{count // 2} written" in first.communicate()[1]
+    before = {f: f.stat().st_mtime_ns for f in out.glob("*.png")}
+    survived = len(done(1))
+    assert 4 <= survived < count // 2
+    assert not [f for f in done(1) if Image.open(f).load() is None], "a file is whole or not there"
+
+    again = start(1)
+    said = again.communicate(timeout=120)[1]
+    assert again.returncode == 0
+    assert f"{count // 2 - survived} written, {survived} there already" in said
+    assert len(list(out.glob("*.png"))) == count
+    assert all(f.stat().st_mtime_ns == when for f, when in before.items()), "nothing was done twice"

@@ -1,0 +1,121 @@
+"""Clean edges: colours against exact ones; backgrounds by Eq. 1."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pymatting import estimate_foreground_ml
+
+from modnet_lib.data.portraits import render_composite
+from modnet_lib.inference import edges
+from modnet_lib.inference.edges import blocks, clean_foreground, compose, sharpen
+from modnet_lib.inference.sizes import resize
+
+
+@pytest.fixture(scope="module")
+def person():
+    return render_composite(11, 192, supersample=8)
+
+
+def test_estimated_colours_are_nearer_to_the_exact_ones(person) -> None:
+    image, alpha, portrait, _ = person
+    clean = clean_foreground(image, alpha)
+    mixed = (alpha > 0.05) & (alpha < 0.95)
+    exact = portrait.foreground.astype(float)
+
+    def error(colours: np.ndarray) -> float:
+        return float((np.abs(colours - exact).mean(axis=2) * alpha)[mixed].mean())
+
+    assert error(clean) < 0.5 * error(image)
+    np.testing.assert_array_equal(clean[alpha == 1], image[alpha == 1])
+
+
+def test_blocks_give_what_the_whole_gives_within_a_hundredth(person, monkeypatch) -> None:
+    image, alpha, _, _ = person
+    whole = estimate_foreground_ml(image / 255.0, alpha.astype(np.float64))
+    monkeypatch.setattr(edges, "blocks", lambda h, w: blocks(h, w, 96, 48))
+    mixed = (alpha > 0.05) & (alpha < 1)
+    difference = np.abs(clean_foreground(image, alpha) / 255 - whole).mean(axis=2) * alpha
+    assert difference[mixed].mean() < 1e-2
+
+
+def test_guided_enlargement_is_nearer_to_the_truth(person) -> None:
+    image, alpha, _, _ = person
+    coarse = resize(resize(torch.from_numpy(alpha)[None, None], 48, 48), 192, 192)[0, 0].numpy()
+    sharp = sharpen(coarse, image, 4)
+    before, after = (np.abs(matte - alpha).mean() for matte in (coarse, sharp))
+    assert after < 0.95 * before
+    sure = (coarse <= 0.05) | (coarse >= 0.95)
+    np.testing.assert_array_equal(sharp[sure], coarse[sure])
+    np.testing.assert_array_equal(sharpen(coarse, image, 1.4), coarse)
+
+
+def test_guided_enlargement_block_by_block_is_that_of_the_whole(person, monkeypatch) -> None:
+    image, alpha, _, _ = person
+    coarse = resize(resize(torch.from_numpy(alpha)[None, None], 48, 48), 192, 192)[0, 0].numpy()
+    whole = sharpen(coarse, image, 4)
+    monkeypatch.setattr(edges, "blocks", lambda h, w, margin: blocks(h, w, 96, margin))
+    np.testing.assert_allclose(sharpen(coarse, image, 4), whole, atol=1e-4)
+
+
+def test_blocks_cover_every_pixel_once() -> None:
+    picture = np.arange(50 * 35).reshape(50, 35)
+    counts = np.zeros_like(picture)
+    for inner, outer, place in blocks(50, 35, 16, 5):
+        counts[inner] += 1
+        np.testing.assert_array_equal(picture[outer][place], picture[inner])
+        assert max(picture[outer].shape) <= 16 + 2 * 5
+    assert (counts == 1).all()
+
+
+def test_certain_pictures_are_left_alone() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    for value in (0.0, 1.0):
+        np.testing.assert_array_equal(clean_foreground(image, np.full((20, 30), value, np.float32)), image)
+    with pytest.raises(ValueError, match="one size"):
+        clean_foreground(image, np.ones((30, 20)))
+
+
+@pytest.mark.parametrize(("name", "colour"), [("white", 255), ("#102030", (16, 32, 48)), ("Black", 0)])
+def test_colours(name, colour) -> None:
+    foreground, alpha = np.full((4, 5, 3), 100, np.uint8), np.linspace(0, 1, 20).reshape(4, 5)
+    expected = alpha[..., None] * 100 + (1 - alpha[..., None]) * np.asarray(colour)
+    result = compose(foreground, alpha, name)
+    np.testing.assert_allclose(result, np.broadcast_to(expected, result.shape), atol=0.51)
+
+
+def test_pictures_cover_without_distortion(tmp_path) -> None:
+    stripes = np.zeros((40, 120, 3), np.uint8)
+    stripes[:, 40:80] = 200  # the middle third is what a square sees
+    Image.fromarray(stripes).save(tmp_path / "b.png")
+    result = compose(np.zeros((60, 60, 3), np.uint8), np.zeros((60, 60)), tmp_path / "b.png")
+    assert result.shape == (60, 60, 3)
+    assert (result[:, 5:55] == 200).all()
+
+
+def test_the_blurred_background_holds_no_person() -> None:
+    image, alpha = np.full((80, 80, 3), 30, np.uint8), np.zeros((80, 80))
+    image[20:60, 20:60], alpha[20:60, 20:60] = 250, 1
+    behind = compose(image, np.zeros((80, 80)), "blur")  # for comparison: the person smears
+    result = compose(image, alpha, "blur", image)
+    assert behind[18, 40, 0] > 60
+    assert abs(int(result[18, 40, 0]) - 30) <= 2
+    assert (result[alpha == 1] == 250).all()
+
+
+def test_the_blur_takes_detail_away() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    result = compose(noise, np.zeros((96, 96)), "blur")
+    assert result.std() < 0.2 * noise.std()
+    assert cv2.Laplacian(result, cv2.CV_32F).std() < 2
+
+
+def test_backgrounds_that_are_none() -> None:
+    nothing = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2))
+    with pytest.raises(ValueError, match="a colour such as"):
+        compose(*nothing, "whiet")
+    with pytest.raises(FileNotFoundError, match=r"gone\.jpg"):
+        compose(*nothing, "gone.jpg")
