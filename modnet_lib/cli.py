@@ -1,4 +1,4 @@
-"""The command line: ``modnet matte``, ``video``, ``export``, ``train``, ``adapt``, ``evaluate``, …"""
+"""The command line: ``modnet matte``, ``video``, ``export``, ``train``, ``adapt``, ``evaluate`` and more."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

@@ -20,13 +20,13 @@ from PIL import Image, ImageColor
 from torch import Tensor
 
 from modnet_lib.images import read_image
+from modnet_lib.inference.edges import clean_foreground
 from modnet_lib.inference.matter import Matter
 from modnet_lib.inference.media import CODECS, Clip, FileWriter, FolderWriter, Frame, Source
 from modnet_lib.network.checkpoints import write_atomically
 
 THRESHOLD = 0.1  # ours: the paper gives none; chosen in notebook 08
 GREEN = "#00B140"
-SURE = 0.02  # a matte this close to 0 or 1 says nobody, or nothing else
 
 Matte = TypeVar("Matte", np.ndarray, Tensor)
 Item = TypeVar("Item")
@@ -256,33 +256,6 @@ def _delayed(
         for alpha in one_frame_delay(map(noted, shot), threshold):
             frame, before = waiting.popleft()
             yield frame, alpha, float((alpha != before).mean())
-
-
-def clean_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The person's own colours, without the background that shines through (Germer et al., 2020).
-
-    Parameters
-    ----------
-    image
-        (H, W, 3) uint8.
-    alpha
-        (H, W) float32 in [0, 1].
-
-    Returns
-    -------
-    (H, W, 3) uint8; `image` where alpha is within 0.02 of 1.
-    """
-    mixed = np.argwhere((alpha > SURE) & (alpha < 1 - SURE))
-    if not len(mixed):
-        return image
-    (top, left), (bottom, right) = np.maximum(mixed.min(0) - 8, 0), mixed.max(0) + 9
-    from pymatting import estimate_foreground_ml
-
-    part = image[top:bottom, left:right]
-    colours = estimate_foreground_ml(part / 255.0, alpha[top:bottom, left:right].astype(np.float64))
-    result = image.copy()
-    result[top:bottom, left:right] = np.clip(np.round(np.asarray(colours) * 255), 0, 255)
-    return np.where((alpha >= 1 - SURE)[..., None], image, result)
 
 
 def _composer(background: str | Path) -> Callable[[Frame, np.ndarray], np.ndarray]:

@@ -345,10 +345,10 @@ print(f"upright head of section 1: {np.abs(matter.alpha(drawn) - portrait.alpha)
 # | [03 training](03_training.ipynb) | "Results", pre-training | How is it trained, watched and resumed? |
 # | [04 ablation study](04_ablation_study.ipynb) | Table 3 | Which part earns what? |
 # | [05 PPM-100 evaluation](05_ppm100_evaluation.ipynb) | the protocol, Tables 1, 2, 5 | How good is it, and where does it fail? |
-# | 06 baselines and efficiency (planned) | Tables 1, 2, 5, Fig. 5, 6, 8 | Is it better and faster than the others? |
-# | 07 SOC domain adaptation (planned) | Eq. 6–8, Fig. 7, Table 4 | How does it adapt without labels? |
-# | 08 OFD video demo (planned) | Fig. 7, Fig. 9, Appendix D | How does one frame of delay remove flicker? |
-# | 09 your own pictures (planned) | – | How do I use it on photographs and videos? |
+# | [06 baselines and efficiency](06_baselines_and_efficiency.ipynb) | Tables 1, 2, 5, Fig. 5, 6, 8 | Is it better and faster than the others? |
+# | [07 SOC domain adaptation](07_soc_domain_adaptation.ipynb) | Eq. 6–8, Fig. 7, Table 4 | How does it adapt without labels? |
+# | [08 OFD video demo](08_ofd_video_demo.ipynb) | Fig. 7, Fig. 9, Appendix D | How does one frame of delay remove flicker? |
+# | [09 your own pictures](09_your_own_pictures.ipynb) | – | How do I use it on photographs and videos? |
 #
 # ## 8. The inspector
 #

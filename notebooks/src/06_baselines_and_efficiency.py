@@ -491,4 +491,4 @@ ResultsTable("06_baselines_and_efficiency", PROFILE)
 # - S. Sengupta et al. *Background Matting: The World is Your Green Screen.* CVPR 2020. BM.
 # - T. Wang et al. *Video Matting via Consistency-Regularized Graph Neural Networks.* ICCV 2021. CRGNN.
 #
-# **Next:** [00 Start here](00_start_here.ipynb) with your own photographs.
+# **Next:** [07 SOC domain adaptation](07_soc_domain_adaptation.ipynb): can a network correct itself without labels?

@@ -634,4 +634,4 @@ ResultsTable("07_soc_domain_adaptation", PROFILE)
 #   ICCV 2021. CRGNN-R.
 # - M. Erofeev et al. *Perceptually Motivated Benchmark for Video Matting.* BMVC 2015. dtSSD.
 #
-# **Next:** video (number 08): how one frame of delay removes what is left of the flicker.
+# **Next:** [08 OFD video demo](08_ofd_video_demo.ipynb): what one frame of delay does against flicker.

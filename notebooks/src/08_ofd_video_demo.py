@@ -402,4 +402,4 @@ ResultsTable("08_ofd_video_demo", PROFILE)
 # - Erofeev et al., Perceptually Motivated Benchmark for Video Matting, BMVC 2015 (dtSSD).
 
 # %% [markdown]
-# **Next**: notebook 09, your own pictures.
+# **Next:** [09 Your own pictures](09_your_own_pictures.ipynb).

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from modnet_lib.inference.media import Clip
-from modnet_lib.inference.video import blurred, clean_foreground, matte_video, one_frame_delay
+from modnet_lib.inference.video import blurred, matte_video, one_frame_delay
 
 
 def slow_delay(alphas: list[np.ndarray], threshold: float) -> list[np.ndarray]:
@@ -190,18 +190,6 @@ def test_blur_leaves_no_halo():
     behind = blurred(type("F", (), {"image": frame})(), alpha)
     assert behind[..., 0].max() <= 1, "no red of the person"
     np.testing.assert_allclose(behind[2, :, 1], frame[2, :, 1], atol=25)
-
-
-def test_clean_foreground_is_nearer_to_the_truth():
-    y, x = np.mgrid[:80, :80]
-    alpha = np.clip((30 - np.hypot(x - 40, y - 40)) / 12 + 0.5, 0, 1).astype(np.float32)
-    truth, scene = np.full((80, 80, 3), (180, 60, 40.0)), np.full((80, 80, 3), (20, 200, 230.0))
-    image = np.round(alpha[..., None] * truth + (1 - alpha[..., None]) * scene).astype(np.uint8)
-    mixed = (alpha > 0.1) & (alpha < 0.9)
-    error = np.abs(clean_foreground(image, alpha) - truth)[mixed].mean()
-    assert error < 0.25 * np.abs(image - truth)[mixed].mean()
-    solid = np.ones_like(alpha)
-    assert clean_foreground(image, solid) is image
 
 
 def test_what_cannot_be_written_is_refused_before_work(make_clip, red_matter, tmp_path):
