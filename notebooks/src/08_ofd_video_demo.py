@@ -275,7 +275,8 @@ ClipPlayer({"input": images, "with flicker": mattes, "after OFD": flicker.delaye
 
 # %% [markdown]
 # Fig. 7 of the paper shows three frames in a row: input, MODNet, and MODNet after the delay, on a green screen. Ours, on
-# the drawn clip, with the shipped model. (Its row "+ SOC" needs weights adapted to the clip: notebook 07.)
+# the drawn clip, with the shipped model, as mattes: flicker shows better without colours. (Its row "+ SOC" needs weights
+# adapted to the clip: notebook 07.)
 
 # %%
 matter = Matter.from_pretrained(short_side=256)
