@@ -263,7 +263,7 @@ def test_live_picture_strip_spans_the_run(monkeypatch):
     chosen = []
     real = figures.image_row
     monkeypatch.setattr(
-        "modnet_lib.notebook.widgets.image_row", lambda *args: chosen.extend(args[1]) or real(*args)
+        "modnet_lib.notebook.live.image_row", lambda *args: chosen.extend(args[1]) or real(*args)
     )
     live = LivePicture()
     for step in range(11):
