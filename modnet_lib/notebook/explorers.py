@@ -149,7 +149,9 @@ class TrimapSlider(WithStaticForm):
         scale = 255 if alpha.dtype == np.uint8 else 1
         self._alpha = torch.from_numpy(alpha.astype(np.float32) / scale)[None, None]
         if alpha.shape != self._image.shape[:2]:
-            raise ValueError(f"the picture is {self._image.shape[:2]}, the matte {alpha.shape}: sizes must agree")
+            raise ValueError(
+                f"the picture is {self._image.shape[:2]}, the matte {alpha.shape}: sizes must agree"
+            )
         self.width = widgets.IntSlider(30, 1, 120, description="trimap width", layout=WIDE, style=LABEL)
         self.view, self.caption = image_view(), widgets.HTML()
         super().__init__([self.width, self.caption, self.view])

@@ -74,8 +74,8 @@ def region(alpha: np.ndarray, width: int, maybe: float = 0.0) -> np.ndarray:
     small = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) if scale < 1 else alpha
     sure = 1 - maybe if maybe else FOREGROUND
     levels = np.where(small >= sure, 1.0, np.where(small > maybe, 0.5, 0.0)).astype(np.float32)
-    tensor = torch.from_numpy(levels)[None, None]
-    unknown = transition_region(tensor, band_size(tensor, width))[0, 0].numpy()
+    size_of_band = band_size(torch.from_numpy(small)[None, None], width)
+    unknown = transition_region(torch.from_numpy(levels)[None, None], size_of_band)[0, 0].numpy()
     if scale < 1:
         unknown = cv2.resize(unknown, alpha.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return unknown > 0.5

@@ -211,9 +211,18 @@ class MatteInspector(WithStaticForm):
             "thresholds": row([self.trimap_width, self.soc_band]),
         }
         panel = widgets.Tab(list(tabs.values()), titles=list(tabs))
-        pictures = row([self.view, self.loupe_view], layout=widgets.Layout(flex_flow="row wrap", grid_gap="8px"))
+        pictures = row(
+            [self.view, self.loupe_view], layout=widgets.Layout(flex_flow="row wrap", grid_gap="8px")
+        )
         super().__init__(
-            [row([self.picture, self.upload, self.model]), self.stage, panel, self.message, self.status, pictures]
+            [
+                row([self.picture, self.upload, self.model]),
+                self.stage,
+                panel,
+                self.message,
+                self.status,
+                pictures,
+            ]
         )
 
     def __repr__(self) -> str:
@@ -251,9 +260,9 @@ class MatteInspector(WithStaticForm):
             return image
         return self._keep(
             ("input", question.picture, question.kind, question.level),
-            lambda: degrade(
-                Labelled(image, np.empty((0, 0), np.uint8), {}), question.kind, question.level
-            ).image,
+            lambda: (
+                degrade(Labelled(image, np.empty((0, 0), np.uint8), {}), question.kind, question.level).image
+            ),
         )
 
     def _answer(self, question: Question) -> Prediction:
@@ -298,7 +307,9 @@ class MatteInspector(WithStaticForm):
         try:
             self._answer(question)
         except Exception as error:  # whatever a model raises is said in the widget, not lost in a log
-            self._failures[question] = f"{question.model} failed on {question}: {type(error).__name__}: {error}"
+            self._failures[question] = (
+                f"{question.model} failed on {question}: {type(error).__name__}: {error}"
+            )
 
     def _compute(self, questions: list[Question], loop: asyncio.AbstractEventLoop | None) -> None:
         for number, question in enumerate(questions, start=1):
@@ -317,8 +328,8 @@ class MatteInspector(WithStaticForm):
         questions = self._needed(sweep)
         if questions and loop is not None:
             self.status.value = f"computing {html.escape(str(questions[0]))} …"
-            self._job = loop.run_in_executor(self._pool, self._compute, questions, loop)
-            self._job.add_done_callback(lambda done: self._done(loop))
+            job = self._job = loop.run_in_executor(self._pool, self._compute, questions, loop)
+            job.add_done_callback(lambda done: self._done(loop))
             return
         self._compute(questions, None)
         self._draw()
@@ -399,7 +410,9 @@ class MatteInspector(WithStaticForm):
             return over_colour(image, alpha, whole.astype(np.float32) / 255)
         if chosen in ("checkerboard", "picture"):
             return checkerboard(image, alpha)
-        return over_colour(image, alpha, {"green": "#00B140", "colour": self.colour.value}.get(chosen, chosen))
+        return over_colour(
+            image, alpha, {"green": "#00B140", "colour": self.colour.value}.get(chosen, chosen)
+        )
 
     def _region(self, question: Question, *, of_truth: bool) -> np.ndarray:
         width, maybe = self.trimap_width.value, 0.0 if of_truth else self.soc_band.value
@@ -450,9 +463,8 @@ class MatteInspector(WithStaticForm):
 
         def compute() -> Errors:
             prediction = self._answer(question)
-            if truth is None:
-                right = Answers(*self._answer(clean)[1:])
-            else:
+            right = Answers(*self._answer(clean)[1:])
+            if truth is not None:
                 right = answers_of_truth(truth, prediction.semantic)
             return sub_objective_errors(prediction, right, self._region(clean, of_truth=truth is not None))
 
@@ -470,7 +482,9 @@ class MatteInspector(WithStaticForm):
         rows, broken = [], ""
         for one in tried:
             errors = self._errors(one)
-            growth = {stage: now - before for stage, now, before in zip(Errors._fields, errors, clean, strict=True)}
+            growth = {
+                stage: now - before for stage, now, before in zip(Errors._fields, errors, clean, strict=True)
+            }
             worst = max(growth, key=growth.__getitem__)
             if not broken and growth[worst] > BROKEN:
                 broken = f"First to break: <b>{NAMES[worst]}</b>, at {question.kind} {one.level:g}."

@@ -214,7 +214,9 @@ for title, mse, mad in (
     print(f"{title:44s}{mse:8.4f}{mad:8.4f}")
 for key, part in recorded["reports"].items():
     mean = part["protocols"]["paper"]
-    print(f"{'ours: ' + BENCHMARKS[key].title.split(' (')[0]:44s}{mean['mse']:8.4f}{mean['mad']:8.4f}", end="")
+    print(
+        f"{'ours: ' + BENCHMARKS[key].title.split(' (')[0]:44s}{mean['mse']:8.4f}{mean['mad']:8.4f}", end=""
+    )
     print("".join(f"{mean[n]:8.1f}" for n in ("sad", "grad", "conn")))
 
 # %% tags=["nbval-check-output"]
