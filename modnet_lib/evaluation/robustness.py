@@ -50,12 +50,18 @@ def rotation(image: np.ndarray, degrees: float) -> np.ndarray:
     )
 
 
+def brightness(image: np.ndarray, factor: float) -> np.ndarray:
+    """Every value times `factor`, cut at 255: a wrong exposure."""
+    return np.clip(image * factor, 0, 255).round().astype(np.uint8)
+
+
 _KINDS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "resolution": resolution,
     "blur": blur,
     "jpeg": lambda image, quality: jpeg(image, int(quality)),
     "noise": noise,
     "rotation": rotation,
+    "brightness": brightness,
 }
 
 
@@ -67,7 +73,8 @@ def degrade(picture: Labelled, kind: str, level: float) -> Labelled:
     picture
         Image and matte, uint8.
     kind, level
-        Key of `LEVELS`; the function of that name says what the level means; of JPEG it is the quality.
+        Key of `LEVELS`, or ``"brightness"``; the function of that name says what the level means; of JPEG it is
+        the quality.
 
     Raises
     ------

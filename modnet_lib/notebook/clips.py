@@ -14,7 +14,7 @@ import numpy as np
 from modnet_lib.inference.media import write_clip
 from modnet_lib.inference.video import THRESHOLD, flickers, one_frame_delay
 from modnet_lib.notebook.figures import compact_png, image_row
-from modnet_lib.notebook.widgets import WithStaticForm, png_bytes
+from modnet_lib.notebook.live import WithStaticForm, encode_png
 
 ORANGE = (230, 159, 0)
 GAP = 4  # pixels between two panels
@@ -141,7 +141,7 @@ class DelayInspector(WithStaticForm):
         sheet = np.hstack(self.panels(frame, threshold))
         scale = self._width / sheet.shape[1]
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
-        self.view.value = png_bytes(cv2.resize(sheet, None, fx=scale, fy=scale, interpolation=method))
+        self.view.value = encode_png(cv2.resize(sheet, None, fx=scale, fy=scale, interpolation=method))
         share = 100 * float(self._found(frame, threshold).mean())
         self.message.value = f"t − 1, t, t + 1, found (orange), repaired: <b>{share:.2f} %</b> of the pixels"
 

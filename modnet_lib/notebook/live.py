@@ -1,0 +1,87 @@
+"""What all live widgets share, and the picture that follows a training run.
+
+They push PNG bytes into an image widget from `observe`, so they behave the same in a browser, under papermill
+and in a test. Where no kernel runs, a stored PNG of the same content takes their place.
+"""
+
+import base64
+import html
+import io
+from typing import Any
+
+import cv2
+import ipywidgets as widgets
+import numpy as np
+from PIL import Image
+
+from modnet_lib.notebook.figures import Picture, as_pixels, compact_png, image_row
+
+STRIP = 6  # pictures of a run in the static form
+
+
+class WithStaticForm(widgets.VBox):
+    """A box that a notebook stores as PNG and text beside the live widget, which JupyterLab prefers."""
+
+    def static_png(self) -> bytes | None:
+        """Return the picture for readers without a kernel, or ``None`` if there is nothing to show yet."""
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        bundle = super()._repr_mimebundle_(**kwargs) or {}
+        bundle["text/plain"] = repr(self)
+        png = self.static_png()
+        if png is not None:
+            bundle["image/png"] = base64.b64encode(png).decode("ascii")
+        return bundle
+
+
+def image_view() -> widgets.Image:
+    """An image widget at its own size, smaller where the page is narrow."""
+    return widgets.Image(format="png", layout=widgets.Layout(max_width="100%", align_self="flex-start"))
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """(H, W) or (H, W, 3) uint8 RGB as PNG, packed lightly: a browser on this machine waits for time, not bytes."""
+    ordered = pixels if pixels.ndim == 2 else pixels[..., ::-1]
+    return cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+
+
+class LivePicture(WithStaticForm):
+    """The newest picture of a run, for instance the matte of a validation picture while training goes on.
+
+    Show it before the run starts and call `update` from the run. Show it once more after the run, so that
+    readers without a kernel see a strip of up to six pictures from the first to the last.
+    """
+
+    def __init__(self) -> None:
+        self._frames: list[tuple[bytes, str]] = []
+        self.view = image_view()
+        self.caption = widgets.HTML("waiting for the first picture")
+        super().__init__([self.view, self.caption])
+
+    def __repr__(self) -> str:
+        return "LivePicture()"
+
+    def update(self, image: Picture, caption: str) -> None:
+        """Show a picture.
+
+        Parameters
+        ----------
+        image
+            Picture or matte; see `modnet_lib.notebook.figures.as_pixels`.
+        caption
+            Plain text below it, for instance the step.
+        """
+        png = encode_png((as_pixels(image) * 255).round().astype(np.uint8))
+        self._frames.append((png, caption))
+        self.view.value = png
+        self.caption.value = html.escape(caption)
+
+    def static_png(self) -> bytes | None:
+        """Return the strip of up to six pictures, evenly spaced, the last one included."""
+        if not self._frames:
+            return None
+        chosen = np.unique(np.linspace(0, len(self._frames) - 1, STRIP).round().astype(int))
+        frames = [self._frames[index] for index in chosen]
+        pictures = [np.asarray(Image.open(io.BytesIO(png))) for png, _ in frames]
+        return compact_png(image_row(pictures, [caption for _, caption in frames]))
