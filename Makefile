@@ -48,8 +48,8 @@ lab: setup ## Open JupyterLab on notebook 00
 notebooks: setup ## Build the stored notebooks from notebooks/src
 	$(BIN)/python -m modnet_lib.notebook.build
 
-book: reproduce ## The series as HTML pages: runs/<profile>/index.html
-	@echo "open runs/$(PROFILE)/index.html"
+book: setup ## The stored notebooks as one site that needs no network: runs/book/index.html
+	$(BIN)/python -m modnet_lib.notebook.book
 
 bench: setup ## Side-by-side timings
 	$(BIN)/python benchmarks/network.py

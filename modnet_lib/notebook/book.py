@@ -39,6 +39,7 @@ td,th{border:1px solid #ccd;padding:.2rem .6rem;text-align:left}pre{overflow-x:a
 .input_area{background:#f7f7f7;border:1px solid #ddd;border-radius:4px;padding:.2rem .7rem;font-size:14px}
 .output_area{margin:.3rem 0 .3rem 1rem;font-size:14px}.prompt,.anchor-link{display:none}
 blockquote{border-left:4px solid #0072b2;margin:1rem 0;padding:.1rem 1rem;background:#f4f8fb}
+math{font-family:"STIX Two Math","Latin Modern Math","Cambria Math",serif}
 math[display=block]{margin:.7rem 0;overflow-x:auto}details{background:#f7f7f2;padding:.3rem 1rem;margin:.5rem 0}
 code{background:#f2f2f2;border-radius:3px}pre code{background:none}footer{margin:2rem 0;display:flex;gap:2rem}
 .found{border-left:4px solid #e69f00;padding:0 1rem;margin:1rem 0}:focus-visible{outline:3px solid #e69f00}
@@ -278,9 +279,7 @@ def _add_to_index(index: dict[str, Any], source: str, title: str, soup: Beautifu
             close()
             address, texts = f"{_address(source)}#{node.get('id', '')}", []
             heading = f"{title}: {' '.join(node.get_text().split())}"
-        elif not isinstance(node, Tag) and not node.find_parent(
-            ["style", "script", "math", "h1", "h2", "h3", "h4"]
-        ):
+        elif not isinstance(node, Tag) and not node.find_parent(["style", "script", "h1", "h2", "h3", "h4"]):
             texts.append(str(node))
     close()
 

@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 
 from modnet_lib.data.trimaps import band_size, trimap_from_alpha
 from modnet_lib.images import ImageLike, read_image
+from modnet_lib.inference.video import THRESHOLD, flickers
 from modnet_lib.network.layers import EASPP_DILATIONS
 from modnet_lib.notebook.drawings import BLUE, GREEN, ORANGE, PURPLE, SKY, compact_png
 from modnet_lib.notebook.figures import image_row, tint_trimap
@@ -203,7 +204,7 @@ class OFDTimeline(WithStaticForm):
         If there are fewer than three frames.
     """
 
-    def __init__(self, alphas: Sequence[np.ndarray] | np.ndarray, *, threshold: float = 0.1):
+    def __init__(self, alphas: Sequence[np.ndarray] | np.ndarray, *, threshold: float = THRESHOLD):
         stack = np.asarray(alphas)
         if stack.ndim != 3 or len(stack) < 3:
             raise ValueError(f"alphas must be (T, H, W) with at least three frames, got {stack.shape}")
@@ -225,9 +226,7 @@ class OFDTimeline(WithStaticForm):
         """Where frame `time` flickers, (H, W) bool; nowhere in the first and the last."""
         if not 0 < time < len(self._alphas) - 1:
             return np.zeros(self._alphas.shape[1:], bool)
-        before, now, after = self._alphas[time - 1 : time + 2]
-        limit = self.threshold.value
-        return (abs(before - after) <= limit) & (abs(now - before) > limit) & (abs(now - after) > limit)
+        return flickers(*self._alphas[time - 1 : time + 2], self.threshold.value)
 
     def repaired(self, time: int) -> np.ndarray:
         """Frame `time` as it leaves the delay, (H, W) float32."""

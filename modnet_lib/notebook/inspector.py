@@ -198,6 +198,8 @@ class MatteInspector(WithStaticForm):
         self.soc_band = slider("SOC band", 0.1, 0.01, 0.45, 0.01)
         self.view, self.loupe_view, self.overview = image_view(), image_view(), image_view()
         self.status, self.message, self.scores = (widgets.HTML() for _ in range(3))
+        for part in ("view", "loupe_view", "overview", "status", "message", "scores"):
+            getattr(self, part).add_class(f"inspector-{part}")  # for who looks from outside
         self._controls = (
             self.picture, self.model, self.stage, self.background, self.colour, self.zoom, self.x, self.y, self.loupe,
             self.compare, self.wipe, self.strength, self.trimap_width, self.soc_band,
