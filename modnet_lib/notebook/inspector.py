@@ -367,10 +367,8 @@ class MatteInspector(WithStaticForm):
             shown[:, line:] = right[:, line:] if right.ndim == 3 else right[:, line:, None]
             shown[:, max(0, line - 1) : line + 1] = _rgb(ORANGE)
         self.view.value = encode_png(shown)
-        self.view.tooltip = f"{stage} of {question}"
         if self.loupe.value != "off":
             self.loupe_view.value = encode_png(self._part(question, self.loupe.value))
-            self.loupe_view.tooltip = f"loupe: {self.loupe.value} of {question}"
         if self.zoom.value > 1:
             self.overview.value = encode_png(self._framed(self._images[question.picture]))
         self.scores.value = self._table()

@@ -39,7 +39,7 @@ def run_all(page: Any, address: str, entry: str, ready: Any) -> None:
     page.goto(address)
     page.wait_for_selector(IDLE)
     menu = "Kernel" if entry.startswith("Restart") else "Run"
-    for patience in (60_000, 90_000, 90_000):
+    for patience in (60_000, 90_000):
         page.get_by_role("menuitem", name=menu, exact=True).click()
         page.get_by_text(entry, exact=True).click()
         if menu == "Kernel":
@@ -48,8 +48,9 @@ def run_all(page: Any, address: str, entry: str, ready: Any) -> None:
             ready.wait_for(timeout=patience)
             break
         except TimeoutError:
+            assert page.locator(ERRORS).count() == 0, page.locator(ERRORS).all_inner_texts()
             page.keyboard.press("Escape")
-    ready.wait_for()
+    ready.wait_for(timeout=1000)
     page.wait_for_selector(IDLE)
 
 
