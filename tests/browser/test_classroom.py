@@ -43,7 +43,7 @@ def run_all(page: Any, address: str, entry: str, ready: Any) -> None:
         page.get_by_role("menuitem", name=menu, exact=True).click()
         page.get_by_text(entry, exact=True).click()
         if menu == "Kernel":
-            page.get_by_role("button", name="Restart", exact=False).last.click()
+            page.locator(".jp-Dialog .jp-mod-accept").click(timeout=20_000)
         try:
             ready.wait_for(timeout=patience)
             break
@@ -112,7 +112,7 @@ def test_every_control_of_the_inspector(lab: tuple[str, Path], page: Any, tmp_pa
     for background in ("white", "black", "green", "colour"):
         change(page, view, lambda background=background: choose("background", background))
     colour = page.locator(".widget-colorpicker input[type=text]")
-    change(page, view, lambda: (colour.fill("#d55e00"), colour.press("Enter")))
+    change(page, view, lambda: (colour.fill("#d55e00"), colour.press("Tab")))
     change(page, view, lambda: upload(page, "background picture", SAMPLES / "image" / "spm_003.jpg"))
     page.locator(".widget-vbox", has=view).last.screenshot(path=tmp_path / "1_background.png")
 
