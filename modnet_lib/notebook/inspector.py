@@ -204,7 +204,11 @@ class MatteInspector(WithStaticForm):
             self.picture, self.model, self.stage, self.background, self.colour, self.zoom, self.x, self.y, self.loupe,
             self.compare, self.wipe, self.strength, self.trimap_width, self.soc_band,
         )  # fmt: skip
-        row, column = widgets.HBox, widgets.VBox
+        row = widgets.HBox
+
+        def column(parts: list[Any]) -> widgets.VBox:
+            return widgets.VBox(parts, layout=widgets.Layout(flex="0 0 auto"))
+
         tabs = {
             "look": row([column([self.zoom, self.loupe]), column([self.x, self.y]), self.overview]),
             "background": row([column([self.background, self.colour]), self.backdrop]),

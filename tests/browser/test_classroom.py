@@ -173,9 +173,8 @@ def test_notebook_00_from_restart_to_end(lab: tuple[str, Path], page: Any, tmp_p
     view = page.locator("img.inspector-view")
     run_all(page, address.format(path.name), "Restart Kernel and Run All Cells…", view)
     assert page.locator(ERRORS).count() == 0, page.locator(ERRORS).all_inner_texts()
-    broken = (
-        "[...document.querySelectorAll('.jp-Notebook img')].filter(i => i.complete && !i.naturalWidth).length"
-    )
+    shown = "[...document.querySelectorAll('.jp-Notebook img')].filter(image => image.offsetParent)"
+    broken = f"{shown}.filter(image => image.complete && !image.naturalWidth).length"
     assert page.evaluate(broken) == 0
     view.scroll_into_view_if_needed()
     change(page, view, lambda: page.get_by_role("button", name="cutout", exact=True).click())
