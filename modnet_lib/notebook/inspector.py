@@ -155,15 +155,18 @@ class MatteInspector(WithStaticForm):
 
     def _make_controls(self) -> None:
         models = list(self._matters)
-        several = "" if len(models) > 1 else "none"
-        wide, name = widgets.Layout(width="340px"), {"description_width": "100px"}
+        several = len(models) > 1
+        name = {"description_width": "100px"}
+
+        def wide() -> widgets.Layout:  # one for each: hiding one must not hide all
+            return widgets.Layout(width="340px")
 
         def dropdown(label: str, options: Any, **more: Any) -> widgets.Dropdown:
-            return widgets.Dropdown(options=options, description=label, layout=wide, style=name, **more)
+            return widgets.Dropdown(options=options, description=label, layout=wide(), style=name, **more)
 
         def slider(label: str, value: float, low: float, high: float, step: float, **more: Any) -> Any:
             kind = widgets.IntSlider if isinstance(step, int) else widgets.FloatSlider
-            more = {"layout": wide, "style": name} | more
+            more = {"layout": wide(), "style": name} | more
             return kind(value, min=low, max=high, step=step, description=label, **more)
 
         self.picture = dropdown("picture", list(self._images))
@@ -171,11 +174,11 @@ class MatteInspector(WithStaticForm):
             accept="image/*", description="your own picture", layout=widgets.Layout(width="190px")
         )
         self.model = dropdown("model", models)
-        self.model.layout.display = several
+        self.model.layout.display = "" if several else "none"
         stages = [*STAGES, "region", *(["error"] if self._truths else [])]
         self.stage = widgets.ToggleButtons(options=stages, value="alpha", style={"button_width": "90px"})
         self.background = dropdown("background", BACKGROUNDS)
-        self.colour = widgets.ColorPicker(value="#0072B2", description="colour", layout=wide, style=name)
+        self.colour = widgets.ColorPicker(value="#0072B2", description="colour", layout=wide(), style=name)
         self.backdrop = widgets.FileUpload(
             accept="image/*", description="background picture", layout=widgets.Layout(width="190px")
         )
@@ -184,12 +187,12 @@ class MatteInspector(WithStaticForm):
         self.y = slider("centre y", 0.5, 0, 1, 0.01)
         self.loupe = dropdown("loupe shows", ["off", *stages])
         self.compare = dropdown("compare with", [("off", "off"), ("the undisturbed picture", "undisturbed")])
-        if several == "":
+        if several:
             self.compare.options = [*self.compare.options, *((model, model) for model in models)]
         self.wipe = slider("wipe", 0.5, 0, 1, 0.01)
         self.disturbance = dropdown("disturb by", list(DISTURBANCES))
         self.strength = widgets.SelectionSlider(
-            options=[("–", 0.0)], description="strength", layout=wide, style=name, continuous_update=False
+            options=[("–", 0.0)], description="strength", layout=wide(), style=name, continuous_update=False
         )
         self.sweep = widgets.Button(
             description="every strength", tooltip="Tries each and says what breaks first"

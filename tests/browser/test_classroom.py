@@ -178,6 +178,10 @@ def test_notebook_00_from_restart_to_end(lab: tuple[str, Path], page: Any, tmp_p
     assert page.evaluate(broken) == 0
     view.scroll_into_view_if_needed()
     change(page, view, lambda: page.get_by_role("button", name="cutout", exact=True).click())
+    change(page, view, lambda: page.get_by_label("picture", exact=True).select_option("astronaut"))
+    zoom = page.locator(".widget-slider", has_text="zoom").locator(".noUi-handle")
+    change(page, view, lambda: zoom.press("ArrowRight"))
+    assert not page.get_by_label("model", exact=True).is_visible(), "there is one model, so nothing to choose"
     change(page, view, lambda: upload(page, "your own picture", SAMPLES / "image" / "spm_002.jpg"))
     upload(page, "your own picture", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8\xff"})
     page.get_by_text("cannot be read").wait_for()

@@ -279,6 +279,11 @@ def test_error_stage_is_the_error_map(rich: MatteInspector):
     np.testing.assert_array_equal(decode(rich.view.value), rich._images["Ada"])
 
 
+def test_with_one_model_only_the_choice_of_models_is_hidden(inspector: MatteInspector, rich: MatteInspector):
+    assert inspector.model.layout.display == "none" and rich.model.layout.display != "none"
+    assert all(c.layout.display != "none" for c in inspector._controls if c is not inspector.model)
+
+
 def test_without_truths_there_is_no_error_stage(inspector: MatteInspector):
     assert "error" not in inspector.stage.options and "region" in inspector.stage.options
 
