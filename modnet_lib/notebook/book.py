@@ -115,7 +115,9 @@ def _markdown(source: str) -> str:
 def _mathml(body: str, display: str) -> str:
     from latex2mathml.converter import convert
 
-    return convert(html.unescape(body).strip(), display=display)
+    # sizes before a double bar are beyond the converter
+    body = re.sub(r"\\[bB]igg?[lr]?(?=\\\|)", "", html.unescape(body).strip())
+    return convert(body, display=display)
 
 
 def reading_minutes(notebook: nbformat.NotebookNode) -> int:

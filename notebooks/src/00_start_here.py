@@ -7,7 +7,7 @@
 # %% [markdown]
 # ## You will be able to
 #
-# - say what a matte is, and why a segmentation mask is not one;
+# - say what a [matte](GLOSSARY.md#alpha-matte) is, and why a segmentation mask is not one;
 # - matte a photograph in two lines and put the person before another background;
 # - tell the network's three outputs apart and say which one is the answer;
 # - judge a matte, and know where this model fails.
@@ -16,7 +16,7 @@
 # ## Needs
 #
 # No download and no GPU: the photographs ship inside matplotlib and scikit-image, the trained network with the
-# project. The smoke profile takes about 25 seconds on two CPU cores.
+# project. Reading takes about 17 minutes. The smoke profile takes about 25 seconds on two CPU cores.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"  # smoke, laptop, full or paper; see notebooks/profiles
@@ -120,7 +120,7 @@ print(
 # > "MODNet inputs a single RGB image and applies explicit constraints to solve matting sub-objectives
 # > simultaneously in one stage." *(Introduction)*
 #
-# "Single" is the point. Many methods want a *trimap* too: a drawing that marks sure foreground, sure background
+# "Single" is the point. Many methods want a [*trimap*](GLOSSARY.md#trimap) too: a drawing that marks sure foreground, sure background
 # and an unknown band. `Matter` holds the network that ships with this project and needs only the picture.
 
 # %% tags=["nbval-check-output"]
@@ -244,8 +244,8 @@ image_row(
 #
 # | output | branch | question it answers | size |
 # |---|---|---|---|
-# | semantics $s_p$ | S | Where is the person, roughly? | 1/16 |
-# | details $d_p$ | D | What does the border look like, strand by strand? | full |
+# | [semantics $s_p$](GLOSSARY.md#semantics-s_p) | S | Where is the person, roughly? | 1/16 |
+# | [details $d_p$](GLOSSARY.md#detail-d_p) | D | What does the border look like, strand by strand? | full |
 # | matte $\alpha_p$ | F | Both together: what is $\alpha$ at each pixel? | full |
 #
 # Predict the sizes for Grace Hopper's $576 \times 512$ input. $s_p$ has $576 / 16 = 36$ rows and
@@ -380,6 +380,14 @@ ResultsTable("00_start_here", profile.name)
 #
 # ## Exercises
 #
+# Some check themselves, and a wrong answer is told why. In a new cell, with your answer for the dots:
+#
+# ```python
+# from modnet_lib.notebook.exercises import check_answer
+#
+# check_answer("00.1", ...)
+# ```
+#
 # 1. A pixel is $(130, 130, 130)$. The background is black, and the hair is known to be $(200, 200, 200)$. What is
 #    $\alpha$? Which extra knowledge made the problem solvable?
 #
@@ -387,6 +395,10 @@ ResultsTable("00_start_here", profile.name)
 #
 # $\alpha = 130 / 200 = 0.65$, from Eq. 1 with $B = 0$. Knowing $F$ and $B$ leaves one unknown for three equations.
 # A green screen uses the same idea: it fixes $B$.
+#
+# ```python
+# check_answer("00.1", 130 / 200)
+# ```
 #
 # </details>
 #
@@ -401,12 +413,16 @@ ResultsTable("00_start_here", profile.name)
 # </details>
 #
 # 3. `matter = Matter.from_pretrained(short_side=256)` shows the network a smaller picture. Predict the shape of
-#    $s_p$ for Grace Hopper, then try it. What happens to the hair?
+#    $s_p$ for Grace Hopper (`"00.3"`: rows, columns), then try it. What happens to the hair?
 #
 # <details><summary>Answer</summary>
 #
 # The input is $288 \times 256$ (300 rounded down to a multiple of 32), so $s_p$ is $18 \times 16$. The matte is
 # computed on half the pixels per side and enlarged afterwards, so strands thinner than its pixels blur.
+#
+# ```python
+# check_answer("00.3", (288 / 16, 256 / 16))
+# ```
 #
 # </details>
 #

@@ -19,7 +19,8 @@
 #
 # Convolutions and PyTorch; nothing about matting.
 # No download and no GPU: people and scenes are drawn by the project.
-# The smoke profile takes about 35 seconds on two CPU cores; the first run on a machine takes 40 more, because closed-form
+# Reading takes about 39 minutes. The smoke profile takes about 35 seconds on two CPU cores; the first run on a machine
+# takes 40 more, because closed-form
 # matting is compiled then.
 # With `MODNET_DATA` set and another profile, section 7 uses real photographs.
 
@@ -308,7 +309,7 @@ image_row(
 #
 # 1. mask and hair label, both binary;
 # 2. a trimap: sure outside, sure inside, *unknown* along the border, widest along hair;
-# 3. closed-form matting solves for $\alpha$ in the unknown band;
+# 3. [closed-form matting](GLOSSARY.md#closed-form-matting) solves for $\alpha$ in the unknown band;
 # 4. with $\alpha$ known, estimate $F$ and $B$ so that Eq. 1 gives the photograph back.
 #
 # The label for hair we get from a twin: the same seed, drawn bald.
@@ -805,6 +806,14 @@ ResultsTable("01_dataset_compositing", PROFILE)
 #
 # ## Exercises
 #
+# Some check themselves, and a wrong answer is told why. In a new cell, with your answer for the dots:
+#
+# ```python
+# from modnet_lib.notebook.exercises import check_answer
+#
+# check_answer("01.2", ...)
+# ```
+#
 # **1.** In section 1 we kept $B$ and enlarged $\alpha$. Can one also keep $F$ and choose a smaller $\alpha'$?
 #
 # <details><summary>Answer</summary>
@@ -814,13 +823,22 @@ ResultsTable("01_dataset_compositing", PROFILE)
 #
 # </details>
 #
-# **2.** You replace the affine jitter by a random gamma, $x \mapsto x^{\gamma}$. How can you keep Eq. 1 valid?
+# **2.** You replace the affine jitter by a random gamma, $x \mapsto x^{\gamma}$. How can you keep Eq. 1 valid? Write
+# the image as a function of `(foreground, background, alpha, gamma)` and hand it to `check_answer`.
 #
 # <details><summary>Answer</summary>
 #
 # Apply gamma to $F$ and $B$ first and compose afterwards: $I = \alpha F^\gamma + (1-\alpha) B^\gamma$.
 # That works for composites. For natural crops $I$ is given and $F$, $B$ are estimates,
 # so the triple would only hold approximately.
+#
+# ```python
+# def image(foreground, background, alpha, gamma):
+#     return alpha * foreground**gamma + (1 - alpha) * background**gamma
+#
+#
+# check_answer("01.2", image)
+# ```
 #
 # </details>
 #

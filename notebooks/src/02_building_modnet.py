@@ -8,7 +8,7 @@
 # ## You will be able to
 #
 # - predict the shape of every map in MODNet for a given input;
-# - turn ASPP into e-ASPP in three steps and count what each step saves;
+# - turn [ASPP into e-ASPP](GLOSSARY.md#aspp-e-aspp) in three steps and count what each step saves;
 # - explain what D's skip link and F's order of operations are for;
 # - write down the three losses and say which branch each of them trains;
 # - tell the paper's network from the released one, and name what the paper leaves open.
@@ -17,7 +17,7 @@
 # ## Needs
 #
 # Convolutions and PyTorch; [notebook 00](00_start_here.ipynb) for the words *matte* and *Eq. 1*. No data.
-# The smoke profile takes about 25 seconds on two CPU cores.
+# Reading takes about 27 minutes. The smoke profile takes about 25 seconds on two CPU cores.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"  # smoke, laptop, full or paper; see notebooks/profiles
@@ -580,6 +580,14 @@ ResultsTable("02_building_modnet", profile.name)
 #
 # ## Exercises
 #
+# Some check themselves, and a wrong answer is told why. In a new cell, with your answer for the dots:
+#
+# ```python
+# from modnet_lib.notebook.exercises import check_answer
+#
+# check_answer("02.1", ...)
+# ```
+#
 # 1. Which reduction would bring e-ASPP at $c = 1280$ below half a per cent of ASPP? Derive it, then check with
 #    `cost.parameter_ratio`.
 #
@@ -587,6 +595,10 @@ ResultsTable("02_building_modnet", profile.name)
 #
 # With reduction $r$ the ratio is $(2c^2 + 50c) / (50 r c^2) = (0.04 + 1/c)/r$, so $r = 8$ gives 0.0051 and $r = 10$ gives
 # 0.0041. The first $r$ that divides 1280 and is large enough is 10.
+#
+# ```python
+# check_answer("02.1", next(r for r in range(1, 1281) if 1280 % r == 0 and (0.04 + 1 / 1280) / r < 0.005))
+# ```
 #
 # </details>
 #

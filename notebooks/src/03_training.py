@@ -19,7 +19,7 @@
 #
 # Notebooks [01](01_dataset_compositing.ipynb) (the samples) and [02](02_building_modnet.ipynb) (the network and Eq. 2–5).
 # No download and no GPU.
-# The smoke profile takes about 40 seconds on two CPU cores; its network is far from trained.
+# Reading takes about 26 minutes. The smoke profile takes about 40 seconds on two CPU cores; its network is far from trained.
 # What a long run looks like is shown in section 8, from the record of the checkpoint that comes with the project.
 
 # %% tags=["parameters"]
@@ -536,6 +536,14 @@ ResultsTable("03_training", PROFILE)
 # %% [markdown]
 # ## Exercises
 #
+# Some check themselves, and a wrong answer is told why. In a new cell, with your answer for the dots:
+#
+# ```python
+# from modnet_lib.notebook.exercises import check_answer
+#
+# check_answer("03.1", ...)
+# ```
+#
 # **1.** The paper says "multiplied by 0.1 after every 10 epochs". What is the learning rate in epoch 40, and would a
 # fifth stage of 10 epochs change the network much?
 #
@@ -543,15 +551,23 @@ ResultsTable("03_training", PROFILE)
 #
 # $10^{-5}$. A fifth stage would use $10^{-6}$, ten thousand times less than at the start: the weights would hardly move.
 #
+# ```python
+# check_answer("03.1", 0.01 * 0.1**3)
+# ```
+#
 # </details>
 #
 # **2.** Which constant prediction $c$ minimises $\mathcal{L}_s$ for a batch whose mattes are on average 0.3? And the
-# first part of $\mathcal{L}_\alpha$, if they are almost binary?
+# first part of $\mathcal{L}_\alpha$, if they are almost binary? (`"03.2"`: both, as a tuple.)
 #
 # <details><summary>Answer</summary>
 #
 # A squared error is smallest at the mean, $c = 0.3$. An absolute error is smallest at the median, and with 30 % ones
 # the median is 0. So a network that knows nothing drifts towards "nobody" in $\alpha_p$, and towards 0.3 in $s_p$.
+#
+# ```python
+# check_answer("03.2", (0.3, 0))
+# ```
 #
 # </details>
 #

@@ -7,9 +7,9 @@
 # %% [markdown]
 # ## You will be able to
 #
-# - read an ablation table, and say what it does not tell;
+# - read an [ablation](GLOSSARY.md#ablation) table, and say what it does not tell;
 # - set up a fair comparison: what must be equal, what may differ, which control is missing;
-# - put an interval on a difference between two trained networks, and say why it must be paired;
+# - put an [interval](GLOSSARY.md#confidence-interval) on a difference between two trained networks, and say why it must be paired;
 # - point at a matte and name the part that repairs it;
 # - weigh what a part earns against what it costs.
 
@@ -18,7 +18,7 @@
 #
 # Notebooks [02](02_building_modnet.ipynb) (the parts) and [03](03_training.ipynb) (losses, pre-training).
 # No download and no GPU.
-# The smoke profile takes about 30 seconds on two CPU cores; its grid only shows that everything is connected.
+# Reading takes about 21 minutes. The smoke profile takes about 30 seconds on two CPU cores; its grid only shows that everything is connected.
 # The numbers to read come from a recorded run: 21 networks, each trained for minutes, not days.
 
 # %% tags=["parameters"]
@@ -429,14 +429,27 @@ ResultsTable("04_ablation_study", PROFILE)
 # %% [markdown]
 # ## Exercises
 #
+# Some check themselves, and a wrong answer is told why. In a new cell, with your answer for the dots:
+#
+# ```python
+# from modnet_lib.notebook.exercises import check_answer
+#
+# check_answer("04.1", ...)
+# ```
+#
 # **1.** A friend compares two networks on 100 pictures and finds means of 0.040 and 0.038 with a standard deviation of
-# 0.03 over pictures each. "Within one standard deviation, so no difference." What do you answer?
+# 0.03 over pictures each, and of 0.004 for the difference in each picture. "Within one standard deviation, so no
+# difference." What do you answer? (`"04.1"`: how well is the mean difference known?)
 #
 # <details><summary>Answer</summary>
 #
 # The standard deviation over pictures says how different the pictures are. What counts is the deviation of the
-# *difference in each picture*. If it is 0.004, its mean over 100 pictures is known to $0.004 / \sqrt{100} = 0.0004$,
+# *difference in each picture*. It is 0.004, so its mean over 100 pictures is known to $0.004 / \sqrt{100} = 0.0004$,
 # and 0.002 is five times that. And ask for a second seed: this interval covers other pictures, not another training.
+#
+# ```python
+# check_answer("04.1", 0.004 / 100**0.5)
+# ```
 #
 # </details>
 #
@@ -452,11 +465,16 @@ ResultsTable("04_ablation_study", PROFILE)
 # </details>
 #
 # **3.** Six comparisons with 95 % intervals. If no part did anything, how often would at least one look clear?
+# (`"04.3"`)
 #
 # <details><summary>Answer</summary>
 #
 # If they were independent, $1 - 0.95^6 = 26 \%$. They share rows, so it is somewhat less. Do not celebrate a single
 # clear interval whose end touches zero; ask for 99 % intervals, or for more seeds.
+#
+# ```python
+# check_answer("04.3", 1 - 0.95**6)
+# ```
 #
 # </details>
 

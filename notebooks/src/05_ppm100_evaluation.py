@@ -26,7 +26,6 @@
 PROFILE = "smoke"
 
 # %%
-
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy import ndimage

@@ -1,0 +1,137 @@
+"""Exercises that check themselves: a wrong answer is told why, a right one nothing more."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Judge = Callable[[Any], str | None]  # why an answer is wrong, or None
+
+
+class Verdict(NamedTuple):
+    """Whether an answer is right, and if not, why."""
+
+    right: bool
+    why: str
+
+    def __repr__(self) -> str:
+        return "right" if self.right else f"not yet: {self.why}"
+
+
+def check_answer(exercise: str, answer: Any) -> Verdict:
+    """Judge an answer.
+
+    Parameters
+    ----------
+    exercise
+        Notebook and number, such as ``"00.1"``.
+    answer
+        What the exercise asks for: a number, a tuple or a function.
+
+    Raises
+    ------
+    ValueError
+        If there is no such exercise.
+    """
+    if exercise not in EXERCISES:
+        raise ValueError(f"no exercise {exercise!r} checks itself; these do: {', '.join(EXERCISES)}")
+    if answer is None or answer is ...:
+        return Verdict(False, "put your answer in the place of the dots")
+    why = EXERCISES[exercise](answer)
+    return Verdict(why is None, why or "")
+
+
+def numbers(right: Any, mistakes: Mapping[Any, str], otherwise: str, *, tolerance: float = 0.01) -> Judge:
+    """Judge a number or a tuple of them, within a relative tolerance; `mistakes` are wrong answers with a reason."""
+
+    def same(answer: Any, known: Any) -> bool:
+        wanted = np.asarray(known, dtype=float)
+        return answer.shape == wanted.shape and bool(np.allclose(answer, wanted, tolerance, 1e-9))
+
+    def judge(answer: Any) -> str | None:
+        try:
+            given = np.asarray(answer, dtype=float)
+        except (TypeError, ValueError):
+            return f"a number or a tuple of numbers is wanted, not {type(answer).__name__}"
+        if given.shape != np.shape(right):
+            return f"{np.size(right)} numbers are wanted, you gave {given.size}"
+        if same(given, right):
+            return None
+        return next((why for wrong, why in mistakes.items() if same(given, wrong)), otherwise)
+
+    return judge
+
+
+def _gamma(answer: Any) -> str | None:
+    """Exercise 01.2: I of a triple after gamma, so that Eq. 1 still holds."""
+    if not callable(answer):
+        return "a function of (foreground, background, alpha, gamma) is wanted"
+    rng = np.random.default_rng(0)
+    foreground, background = rng.random((2, 5, 4, 3))
+    alpha, gamma = rng.random((5, 4, 1)), 2.2
+    try:
+        image = np.asarray(answer(foreground.copy(), background.copy(), alpha, gamma))
+    except Exception as error:  # the student's own code
+        return f"your function fails: {type(error).__name__}: {error}"
+    if image.shape != foreground.shape:
+        return f"the image must have the shape of the foreground, {foreground.shape}, not {image.shape}"
+    if np.allclose(image, alpha * foreground**gamma + (1 - alpha) * background**gamma):
+        return None
+    if np.allclose(image, (alpha * foreground + (1 - alpha) * background) ** gamma):
+        return "that is gamma of the composite: with F and B as they were, Eq. 1 no longer gives this image"
+    if np.allclose(image, alpha**gamma * foreground + (1 - alpha**gamma) * background):
+        return "alpha is a share, not a colour: gamma must leave it alone"
+    return "at a pixel with alpha 1 the image must be F after gamma, at alpha 0 it must be B after gamma"
+
+
+EXERCISES: dict[str, Judge] = {
+    "00.1": numbers(
+        0.65,
+        {0.35: "that is the share of the background, 1 - alpha", 130 / 255: "divide by the hair's colour, not by white",
+         200 / 130: "upside down: alpha is at most 1"},
+        "write Eq. 1 with B = 0 and solve it for alpha",
+    ),
+    "00.3": numbers(
+        (18, 16),
+        {(16, 18): "rows come first", (36, 32): "that is the answer for a short side of 512",
+         (288, 256): "that is the network's input; s_p has a sixteenth of it",
+         (19, 16): "300 is first rounded down to 288"},
+        "bring the short side to 256, round both sides down to multiples of 32, divide by 16",
+        tolerance=1e-6,
+    ),
+    "01.2": _gamma,
+    "02.1": numbers(
+        10,
+        {8: "8 gives 0.51 %, just too much", 9: "9 is small enough but does not divide 1280",
+         20: "20 does it, but a smaller one does, too"},
+        "the ratio is (0.04 + 1/c) / r; r must divide 1280",
+        tolerance=1e-6,
+    ),
+    "03.1": numbers(
+        1e-5,
+        {1e-6: "that would be a fifth stage: epoch 40 is the last of the fourth", 1e-2: "that is the first stage",
+         1e-4: "there are three divisions by ten before epoch 31, not two"},
+        "start at 0.01 and multiply by 0.1 after epochs 10, 20 and 30",
+    ),
+    "03.2": numbers(
+        (0.3, 0.0),
+        {(0.3, 0.3): "an absolute error is smallest at the median, not at the mean",
+         (0.0, 0.3): "the other way round: L_s is squared, L_alpha absolute",
+         (0.3, 1.0): "most pixels are 0, so the median is not 1"},
+        "find the constant that minimises a mean squared error, then one for a mean absolute error",
+    ),
+    "04.1": numbers(
+        0.0004,
+        {0.003: "that is the standard error of one mean; the comparison is of the same pictures",
+         0.004: "that is the deviation of one difference; the mean of 100 is known ten times better",
+         0.00424: "the two means are not independent: they are of the same pictures"},
+        "divide the deviation of the difference by the root of the number of pictures",
+    ),
+    "04.3": numbers(
+        1 - 0.95**6,
+        {0.3: "adding counts twice what happens together", 0.05: "that is one comparison",
+         0.95**6: "that is how often none looks clear", 0.05**6: "that is all six at once"},
+        "how often does none of six look clear?",
+        tolerance=0.02,
+    ),
+}  # fmt: skip

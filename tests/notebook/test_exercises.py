@@ -1,0 +1,74 @@
+"""Right answers pass, known mistakes are told why, and every hidden solution in the notebooks is executed."""
+
+import re
+
+import numpy as np
+import pytest
+
+from modnet_lib.notebook import build, exercises
+from modnet_lib.notebook.exercises import EXERCISES, check_answer, numbers
+
+HIDDEN = re.compile(r"<details>.*?</details>", re.DOTALL)
+CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+def solutions() -> dict[str, str]:
+    """Exercise to the code of its hidden solution, from the sources of the notebooks."""
+    found = {}
+    for source in build.sources():
+        text = "\n\n".join(c.source for c in build.read_source(source).cells if c.cell_type == "markdown")
+        for hidden in HIDDEN.findall(text):
+            for code in CODE.findall(hidden):
+                for exercise in re.findall(r'check_answer\("([\d.]+)"', code):
+                    assert exercise.startswith(f"{source.stem[:2]}.")
+                    found[exercise] = code
+    return found
+
+
+def test_every_exercise_has_a_hidden_solution() -> None:
+    assert set(solutions()) == set(EXERCISES)
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_the_hidden_solution_is_right(exercise: str) -> None:
+    verdicts = []
+    names = {"check_answer": lambda *answer: verdicts.append(check_answer(*answer))}
+    exec(solutions()[exercise], names)
+    assert [repr(verdict) for verdict in verdicts] == ["right"]
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer", "why"),
+    [
+        ("00.1", 0.35, "background"),
+        ("00.1", 0.9, "solve it"),
+        ("00.1", ..., "dots"),
+        ("00.1", "much", "a number"),
+        ("00.3", (16, 18), "rows come first"),
+        ("00.3", 18, "2 numbers"),
+        ("02.1", 9, "does not divide"),
+        ("03.1", 1e-6, "fifth stage"),
+        ("03.2", (0.3, 0.3), "median"),
+        ("04.1", 0.003, "one mean"),
+        ("04.3", 0.3, "twice"),
+        ("01.2", lambda f, b, a, g: (a * f + (1 - a) * b) ** g, "gamma of the composite"),
+        ("01.2", lambda f, b, a, g: a**g * f + (1 - a**g) * b, "not a colour"),
+        ("01.2", lambda f, b, a, g: f, "alpha 0"),
+        ("01.2", lambda f, b, a, g: f[0], "the shape"),
+        ("01.2", lambda f, b, a, g: 1 / 0, "ZeroDivisionError"),
+        ("01.2", 5, "a function"),
+    ],
+)
+def test_a_wrong_answer_is_told_why(exercise, answer, why) -> None:
+    verdict = check_answer(exercise, answer)
+    assert not verdict.right and why in repr(verdict)
+
+
+def test_numbers_are_compared_relatively() -> None:
+    judge = numbers(1e-5, {}, "no", tolerance=0.01)
+    assert judge(np.float32(1.001e-5)) is None and judge(1.1e-5) == "no" and judge(float("nan")) == "no"
+
+
+def test_unknown_exercise() -> None:
+    with pytest.raises(ValueError, match=r"these do: 00\.1"):
+        exercises.check_answer("99.9", 1)
