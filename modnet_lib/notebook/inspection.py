@@ -10,7 +10,7 @@ from modnet_lib.data.trimaps import FOREGROUND, band_size, transition_region
 from modnet_lib.inference.matter import Prediction, resize
 from modnet_lib.objectives.supervised import SEMANTIC_SCALE, semantic_target
 
-LONGEST = 1024  # pixels of a side, on which regions are computed
+LONGEST = 768  # pixels of a side, on which regions are computed
 
 
 class Answers(NamedTuple):
@@ -62,7 +62,7 @@ def region(alpha: np.ndarray, width: int, maybe: float = 0.0) -> np.ndarray:
     Parameters
     ----------
     alpha
-        (H, W) float32 in [0, 1]. Beyond 1,024 pixels it is computed on a smaller copy.
+        (H, W) float32 in [0, 1]. Beyond 768 pixels it is computed on a smaller copy.
     width
         Side of the square in pixels if the person spans 512 of them; see `modnet_lib.data.trimaps.band_size`.
     maybe
