@@ -1,7 +1,9 @@
 """The house style of the figures, and the paper's Fig. 1 to 3 drawn anew, with shapes read off a network."""
 
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import matplotlib.pyplot as plt
@@ -53,7 +55,25 @@ def use_style() -> None:
             1, 1
         )  # wakes the notebook's backend, which would otherwise put its own formatter back later
         for mime, encode in (("image/png", _png_of_drawing), ("image/jpeg", _jpeg_of_photographs)):
-            shell.display_formatter.formatters[mime].for_type(Figure, encode)
+            shell.display_formatter.formatters[mime].for_type(Figure, partial(_with_description, encode))
+
+
+def describe(figure: Figure) -> str:
+    """What a figure says in words, for those who cannot see it: titles, axes, legends, caption."""
+    parts = [" ".join(text.get_text().split()) for text in figure.texts]
+    for axes in figure.axes:
+        labels = [axes.get_xlabel(), axes.get_ylabel()]
+        legend = axes.get_legend()
+        words = [axes.get_title(), " against ".join(reversed(labels)) if all(labels) else ""]
+        words += [text.get_text() for text in (legend.get_texts() if legend else axes.texts)]
+        parts.append(", ".join(" ".join(word.split()) for word in words if word.strip()))
+    text = "; ".join(part for part in parts if part)
+    return re.sub(r"\\mathcal|[$\\{}]", "", text)[:600] or "figure"
+
+
+def _with_description(encode: Callable[[Figure], bytes | None], figure: Figure) -> Any:
+    data = encode(figure)
+    return None if data is None else (data, {"alt": describe(figure)})
 
 
 def compact_png(figure: Figure) -> bytes:

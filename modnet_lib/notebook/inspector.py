@@ -510,8 +510,9 @@ class MatteInspector(WithStaticForm):
 
     def _set_strengths(self, change: Any) -> None:
         levels = DISTURBANCES[self.disturbance.value]
-        with self.strength.hold_trait_notifications():
-            self.strength.options = [(f"{level:g}", level) for level in levels] or [("–", 0.0)]
+        self.strength.unobserve(self._show, names="value")  # it would draw twice
+        self.strength.options = [(f"{level:g}", level) for level in levels] or [("–", 0.0)]
+        self.strength.observe(self._show, names="value")
         self._show()
 
     def _read(self, file: Mapping[str, Any]) -> np.ndarray | None:

@@ -469,3 +469,15 @@ def test_thumbnails_are_what_they_are_called(kind):
 def test_prediction_of_a_real_network_can_be_shown(paper_network: MODNet):
     matter = Matter(paper_network, short_side=64, device="cpu")
     assert_readable(figures.show_prediction(matter.predict(np.zeros((70, 90, 3), np.uint8))))
+
+
+def test_a_figure_describes_itself():
+    row = figures.image_row([np.eye(4), np.eye(4)], ["matte $\\alpha_p$", "mask"], caption="Compare the two.")
+    assert drawings.describe(row) == "Compare the two.; matte alpha_p; mask"
+    figure = drawings.make_figure(3, 2)
+    axes = figure.add_subplot(xlabel="step", ylabel="loss")
+    axes.plot([1, 2], label="seed 1")
+    axes.legend()
+    assert drawings.describe(figure) == "loss against step, seed 1"
+    assert drawings.describe(drawings.make_figure(1, 1)) == "figure"
+    assert "detail prediction" in drawings.describe(figures.draw_architecture(MODNet()))
