@@ -164,7 +164,7 @@ def test_adapt_writes_a_network_of_the_domain(call, checkpoint, pictures, withou
     )
     code, text = call(*arguments)
     assert code == 0
-    assert "2 pictures" in text
+    assert "2 pictures" in " ".join(text.split())
     assert "weights of epoch 1" in text
     before, after = load_checkpoint(checkpoint), load_checkpoint(output)
     assert after.metadata["adapted"] == "SOC, paper, epoch 1"
