@@ -33,8 +33,9 @@ test: setup ## Every test that is not slow, and nbval over the stored notebooks
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope -m "not slow"
 	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout 120 --numprocesses 2 --dist loadscope notebooks/*.ipynb
 
+test-slow: export OMP_NUM_THREADS = 1
 test-slow: setup ## The slow tests, among them the widgets in a real browser
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope -m slow
 
 lint: setup ## Formatting, style, spelling, types
 	$(BIN)/ruff format --check .

@@ -148,14 +148,3 @@ def write_clip(
 def make_clip(tmp_path: Path) -> Callable[..., Path]:
     """`write_clip` into this test's folder."""
     return lambda name, frames, **options: write_clip(tmp_path / name, frames, **options)
-
-
-# Slow tests that were not yet seen to pass on a quiet machine, or miss their bound; each needs a look.
-UNSEEN = ("learns_four_pictures", "two_processes_one_of_which", "other_engines", "test_torch_export", "test_onnx",
-          "example_needs_no_torch", "wheel_cuts", "whole_grid_by_command", "exported_player")  # fmt: skip
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if any(name in item.name for name in UNSEEN):
-            item.add_marker(pytest.mark.xfail(strict=False, reason="not yet seen to pass"))
