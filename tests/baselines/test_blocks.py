@@ -203,7 +203,7 @@ def test_what_the_trimap_is_sure_of_is_kept() -> None:
 
 # enough for each; methods of several stages share theirs among them
 STEPS = dict.fromkeys(("dim", "dim_trimap", "bm"), 160) | {
-    "indexnet": 160, "crgnn": 140, "fdmpa": 360, "bshm": 340, "hatt": 700, "lfm": 220, "shm": 200,
+    "indexnet": 160, "crgnn": 140, "fdmpa": 360, "bshm": 340, "hatt": 260, "lfm": 220, "shm": 200,
 }  # fmt: skip
 
 
@@ -214,29 +214,33 @@ class FixedDataset(CompositionDataset):
         return super().__getitem__((key[0] % 4, key[1]))
 
 
+# HAtt answers at a quarter of the size: at 64 pixels enlarging alone costs nearly 0.02
+SIZES = {"hatt": 128}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BASELINES)
 def test_each_method_learns_four_pictures(name, make_sample, tmp_path) -> None:
     backgrounds = [lambda: make_sample(7).background, lambda: make_sample(8).background]
     people = [lambda: make_sample(0), lambda: make_sample(1)]
     dataset = FixedDataset(people, backgrounds, 0, empty=0)
-    network = build(name)
+    network, size = build(name), SIZES.get(name, 64)
     config = TrainingConfig(
-        stages=(Stage(64, 4, STEPS[name]),),
+        stages=(Stage(size, 4, STEPS[name]),),
         optimizer="adamw",
         learning_rate=1e-2 if name in (*STRIDED, "fdmpa") else 5e-3,
         schedule="cosine",
         checkpoint_every=0,
     )
     train(network, dataset, config, tmp_path, cpu=True, show_progress=False)
-    errors = four_errors(network, dataset)
+    errors = four_errors(network, dataset, size)
     assert sum(errors) / 4 < 0.02, errors
 
 
-def four_errors(network, dataset) -> list[float]:
+def four_errors(network, dataset, size: int) -> list[float]:
     from modnet_lib.data.loaders import assemble, collate
 
-    batch = assemble(collate([dataset[number, 64] for number in range(4)]))
+    batch = assemble(collate([dataset[number, size] for number in range(4)]))
     given = {"trimap": batch.trimap, "background": batch.background}
     if "clip" in network.required:
         frame = torch.cat((batch.image, batch.trimap), dim=1)
