@@ -61,6 +61,7 @@ SHIFTS: dict[str, tuple[str, float]] = {
     "SPM-shift camera": ("camera", 0),
     "noise 50": ("noise", 50),
     "dark": ("dark", 0.03),
+    "slightly out of focus": ("blur", 8),
     "out of focus": ("blur", 16),
     "noise 80": ("noise", 80),
 }
@@ -98,6 +99,8 @@ EXPERIMENTS = [
     Experiment("video", "none", video=True),
     Experiment("batch 4", MAIN, change={"batch_size": 4}),
     Experiment("2 frames", MAIN, frames=2, change={"epochs": 8}),
+    Experiment("20 frames", MAIN, frames=20, change={"epochs": 1}),
+    Experiment("slightly out of focus", "slightly out of focus"),
     Experiment(
         "released", MAIN, dataclasses.replace(PRESETS["released"], epochs=2, until=0, short_side=SIZE)
     ),

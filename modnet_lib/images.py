@@ -1,6 +1,7 @@
 """Pictures in and out: any file, PIL image or array becomes 8-bit sRGB, upright; and a filter that all parts share."""
 
 import io
+import os
 import warnings
 from pathlib import Path
 
@@ -170,3 +171,11 @@ def dilate(mask: Tensor, size: int) -> Tensor:
             mask = torch.maximum(mask.narrow(axis, 0, length), mask.narrow(axis, step, length))
             reach += step
     return mask
+
+
+def keep_threads() -> None:
+    """Call before the first import of pymatting: its numba would give torch, too, a thread for every core.
+
+    With several processes on one machine, threads would then wait for each other.
+    """
+    os.environ.setdefault("NUMBA_NUM_THREADS", str(torch.get_num_threads()))

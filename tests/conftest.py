@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from modnet_lib import paths
+from modnet_lib import images, paths
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.network import MODNet
+
+images.keep_threads()  # before a test imports pymatting
 
 CLIP_RATE = 25  # frames a second
 TINY_BACKBONE = "mobilenetv3_small_050"

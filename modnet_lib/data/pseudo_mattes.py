@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from modnet_lib.data.sources import Item, Track, read_item
 from modnet_lib.data.trimaps import trimap_from_mask
 from modnet_lib.data.workers import worker_pool
-from modnet_lib.images import read_image
+from modnet_lib.images import keep_threads, read_image
 
 
 class MattingSample(NamedTuple):
@@ -60,6 +60,7 @@ def pseudo_matte(
     ValueError
         If sizes differ, or the mask is empty or full.
     """
+    keep_threads()
     from pymatting import estimate_alpha_cf, estimate_foreground_ml  # slow to import: it compiles
 
     if mask.shape != image.shape[:2]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageColor
 
-from modnet_lib.images import ImageLike, read_image, to_tensor
+from modnet_lib.images import ImageLike, keep_threads, read_image, to_tensor
 
 BLOCK, MARGIN = 2048, 128  # pixels of a block's side, and of what it sees around it
 
@@ -36,6 +36,7 @@ def clean_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """
     if image.shape[:2] != alpha.shape:
         raise ValueError(f"image and alpha must have one size, got {image.shape[:2]} and {alpha.shape}")
+    keep_threads()
     from pymatting import estimate_foreground_ml  # slow to import: it compiles
 
     result = image.copy()

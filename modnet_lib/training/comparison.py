@@ -108,6 +108,8 @@ SYSTEMS = {
     "bm": System("BM †, background", "bm"),
     # the other methods without pre-training, which the paper leaves out
     "modnet_plain": System("MODNet", pretrained=False),
+    "fdmpa_plain": System("FDMPA", "fdmpa", pretrained=False),
+    "lfm_plain": System("LFM", "lfm", pretrained=False),
     "shm_plain": System("SHM", "shm", pretrained=False),
     "hatt_plain": System("HAtt", "hatt", pretrained=False),
     "bshm_plain": System("BSHM", "bshm", pretrained=False),
@@ -131,6 +133,8 @@ COMPARISONS = (
     ("indexnet", "modnet_trimap"),
     ("modnet", "modnet_trimap"),
     ("dim_plain", "dim_trimap"),
+    ("fdmpa_plain", "fdmpa"),
+    ("lfm_plain", "lfm"),
     ("shm_plain", "shm"),
     ("hatt_plain", "hatt"),
     ("bshm_plain", "bshm"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -119,3 +123,18 @@ def test_backgrounds_that_are_none() -> None:
         compose(*nothing, "whiet")
     with pytest.raises(FileNotFoundError, match=r"gone\.jpg"):
         compose(*nothing, "gone.jpg")
+
+
+def test_torch_keeps_its_number_of_threads() -> None:
+    """Numba, left alone, gives it one for every core."""
+    script = """
+import numpy as np, torch
+from modnet_lib.inference.edges import clean_foreground
+clean_foreground(np.full((8, 8, 3), 9, np.uint8), np.full((8, 8), 0.5, np.float32))
+print(torch.get_num_threads())
+"""
+    bare = {name: value for name, value in os.environ.items() if name != "NUMBA_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=bare, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "1"
