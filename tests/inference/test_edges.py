@@ -133,8 +133,7 @@ from modnet_lib.inference.edges import clean_foreground
 clean_foreground(np.full((8, 8, 3), 9, np.uint8), np.full((8, 8), 0.5, np.float32))
 print(torch.get_num_threads())
 """
-    bare = {name: value for name, value in os.environ.items() if name != "NUMBA_NUM_THREADS"}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=bare, capture_output=True, text=True, check=True
-    )
+    one = {name: value for name, value in os.environ.items() if name != "NUMBA_NUM_THREADS"}
+    one["OMP_NUM_THREADS"] = "1"
+    done = subprocess.run([sys.executable, "-c", script], env=one, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
