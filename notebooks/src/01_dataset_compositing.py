@@ -32,7 +32,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
-import ipywidgets as widgets
 import numpy as np
 import torch
 
@@ -58,6 +57,7 @@ from modnet_lib.images import read_image, to_array, to_tensor
 from modnet_lib.inference import Matter
 from modnet_lib.notebook.figures import checkerboard, image_row, motion_colours, tint_trimap, use_style
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
+from modnet_lib.notebook.widgets import TrimapSlider
 from modnet_lib.profiles import Profile
 from modnet_lib.training.recipes import validation_data
 
@@ -429,7 +429,8 @@ print("values of the trimap:", trimap_from_alpha(edge, 9).unique().tolist())
 # Too narrow, and loose strands fall outside the band, where Eq. 3 does not look.
 # Too wide, and $m_d$ covers the whole person, so the detail branch has to solve everything.
 #
-# The picture shows four sides; below it is a slider for all others, if the notebook is running.
+# The picture shows four sides; below it is a slider for all others, if the notebook is running. **Predict** first: twice
+# the side, how many times the unknown pixels?
 
 # %%
 large = render_portrait(6, 512, hair="coils", body="half")
@@ -440,18 +441,8 @@ bands = [tint_trimap(large_image, trimap_from_alpha(large_alpha, side)) for side
 names = [f"{side} pixels" for side in sides]
 image_row(bands, names, height=2.0, caption="20 and 40 are the ends of the authors' range at 512 pixels.")
 
-
 # %%
-def band_png(side):
-    """The tinted trimap as the bytes of a PNG."""
-    tinted = tint_trimap(large_image, trimap_from_alpha(large_alpha, side))
-    return cv2.imencode(".png", (tinted[..., ::-1] * 255).astype(np.uint8))[1].tobytes()
-
-
-slider = widgets.IntSlider(30, 2, 120, 2, description="side, pixels")
-view = widgets.Image(value=band_png(30), format="png", width=384)
-slider.observe(lambda change: setattr(view, "value", band_png(change["new"])), names="value")
-widgets.VBox([slider, view])
+TrimapSlider(to_array(large_image), large.alpha)
 
 # %% [markdown]
 # ### Small people

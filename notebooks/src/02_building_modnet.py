@@ -40,7 +40,7 @@ from modnet_lib.notebook.build import show_source
 from modnet_lib.notebook.drawings import draw_architecture, draw_easpp
 from modnet_lib.notebook.figures import cost_bars, image_row, loss_map_figure, show_prediction, use_style
 from modnet_lib.notebook.results import ResultsTable, record
-from modnet_lib.notebook.widgets import MatteInspector
+from modnet_lib.notebook.widgets import MatteInspector, ReceptiveFieldExplorer
 from modnet_lib.objectives.supervised import (
     compositional_loss,
     paper_objective,
@@ -126,8 +126,6 @@ module(cells)[0, :, 8, 8].sum().backward()
 touched = cells.grad[0].abs().sum(dim=0) > 0
 rows = touched.any(dim=1).nonzero()
 print("rates", EASPP_DILATIONS, "- places:", int(touched.sum()), "- width:", int(rows.max() - rows.min()) + 1)
-
-# %%
 alone = torch.zeros(16, 16)
 alone[8, 8] = 1
 image_row(
@@ -158,8 +156,13 @@ print("rate      " + "".join(f"{rate:4}" for rate in range(1, 25)))
 for size in (16, 8):
     print(f"{size:2} x {size:<2}   " + "".join(f"{living_taps(rate, size):4}" for rate in range(1, 25)))
 
+# %%
+ReceptiveFieldExplorer()
+
 # %% [markdown]
 # A rate of 8 is dead at 256, a rate of 16 is dead at 512. Small runs train at 256 and below, so our rates stay below 8.
+# The explorer shows a single cell, each tap in the colour of its rate. Give it a map side of 8 and the rates `6 12 18`: of
+# their 27 taps three live in the middle of the map, six in a corner.
 #
 # ## 3. From ASPP to e-ASPP (Fig. 3, Eq. 9–16)
 #

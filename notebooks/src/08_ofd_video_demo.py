@@ -40,9 +40,10 @@ from modnet_lib.inference import Matter
 from modnet_lib.inference.media import Clip, write_clip
 from modnet_lib.inference.video import THRESHOLD, flickers, matte_video, one_frame_delay
 from modnet_lib.notebook.build import show_source
-from modnet_lib.notebook.clips import ClipPlayer, DelayInspector, delay_figure
+from modnet_lib.notebook.clips import ClipPlayer
 from modnet_lib.notebook.figures import image_row, use_style
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
+from modnet_lib.notebook.widgets import OFDTimeline
 
 use_style()
 FRAMES, SIZE = (12, 160) if PROFILE == "smoke" else (48, 320)
@@ -135,17 +136,21 @@ for number, matte in enumerate(one_frame_delay(told([0, 1, 0, 1, 0]))):
 # %% [markdown]
 # ## 4. Which threshold?
 #
-# Below: the frames around one frame, what the rule finds in it (orange), and its repair, at three thresholds.
+# Below: the frames around the one that flickers most, what the rule finds in it (orange), and its repair, at three
+# thresholds. **Predict**: what does a threshold near zero find besides flicker, and what does a high one miss?
 
 # %%
-inspector = DelayInspector(mattes)
-delay_figure(inspector, inspector.frame.value)
+timeline = OFDTimeline(mattes)
+shown = [part for limit in (0.02, 0.1, 0.3) for part in timeline.panels(timeline.time.value, limit)]
+names = ["$\\alpha_{t-1}$", "$\\alpha_t$", "$\\alpha_{t+1}$", "found, threshold", "repaired"]
+titles = [n.replace("threshold", f"threshold {limit}") for limit in (0.02, 0.1, 0.3) for n in names]
+image_row(shown, titles, columns=5, height=1.9, caption="Orange: what the rule takes for flicker.")
 
 # %%
-inspector
+timeline
 
 # %% [markdown]
-# Move the threshold. Far left, grain counts as flicker; far right, faint flicker stays. To choose, measure: *precision*
+# Move both sliders. Far left, grain counts as flicker; far right, faint flicker stays. To choose, measure: *precision*
 # is the share of touched pixels that did flicker, *recall* the share of flicker that was touched. The recorded run has
 # eight clips of 48 frames (SPM-video): with injected flicker, and with what the shipped model does by itself.
 
