@@ -12,6 +12,7 @@ import cv2
 import ipywidgets as widgets
 import numpy as np
 from matplotlib.figure import Figure
+from traitlets import Unicode
 
 from modnet_lib.notebook.drawings import compact_png, describe
 from modnet_lib.notebook.figures import Picture, as_pixels, image_row
@@ -36,9 +37,15 @@ class WithStaticForm(widgets.VBox):
         return bundle, {"image/png": {"alt": f"{self!r}: {describe(figure)}"}}
 
 
-def image_view() -> widgets.Image:
+class DescribedImage(widgets.Image):
+    """An image whose tooltip the browser shows and screen readers say; ipywidgets sets it beside a description only."""
+
+    description = Unicode("").tag(sync=True)
+
+
+def image_view() -> DescribedImage:
     """An image widget at its own size, smaller where the page is narrow."""
-    return widgets.Image(format="png", layout=widgets.Layout(max_width="100%", align_self="flex-start"))
+    return DescribedImage(format="png", layout=widgets.Layout(max_width="100%", align_self="flex-start"))
 
 
 def show(view: widgets.Image, pixels: np.ndarray, words: str) -> None:

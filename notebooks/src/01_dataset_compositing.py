@@ -9,7 +9,7 @@
 # %% [markdown]
 # ## You will be able to
 #
-# - explain Eq. 1, and why one photograph has many correct answers;
+# - explain Eq. 1, [compositing](GLOSSARY.md#compositing), and why one photograph has many correct answers;
 # - draw people whose mattes are exact, and measure how exact;
 # - turn a segmentation mask into a matte, build a trimap and $m_d$, and say how wrong each step is;
 # - produce the paper's 15 samples of one foreground, with colours that still obey Eq. 1;
@@ -265,7 +265,7 @@ image_row(
 # %% [markdown]
 # ## 3. Straight colour, premultiplied colour, and the fringe
 #
-# Two conventions store a cut-out person. *Straight* colour keeps $F$ itself.
+# Two conventions store a cut-out person, [straight and premultiplied](GLOSSARY.md#straight-premultiplied). *Straight* colour keeps $F$ itself.
 # *Premultiplied* colour keeps $\alpha F$: convenient for adding layers, already dark where the pixel is half empty.
 # A file rarely says which one it holds. All files of this project are straight.
 #
@@ -305,7 +305,7 @@ image_row(
 # > — Introduction (citations left out)
 #
 # Mattes are scarce, segmentation masks are not: labels that say *person* or *not* exist for many photographs.
-# A mask becomes a matte in four steps. We run them on the drawn person, whose true matte tells the error of each.
+# A mask becomes a matte (a [*pseudo-matte*](GLOSSARY.md#pseudo-matte)) in four steps. We run them on the drawn person, whose true matte tells the error of each.
 #
 # 1. mask and hair label, both binary;
 # 2. a trimap: sure outside, sure inside, *unknown* along the border, widest along hair;
@@ -409,7 +409,8 @@ image_row(
 # >
 # > — section "Detail Prediction", after Eq. 3
 #
-# In training the matte is known, so the trimap goes the other way: from $\alpha_g$ to a band.
+# In training the matte is known, so the trimap goes the other way: from $\alpha_g$ to a band, the
+# [transition region](GLOSSARY.md#transition-region-m_d), by [dilation and erosion](GLOSSARY.md#dilation-erosion).
 # The paper gives no sizes. The authors gave them later, in their repository's issues 58, 74 and 108:
 # a square of 20 to 40 pixels for pictures of 512, drawn at random; *surely foreground* means $\alpha \ge 0.9$.
 
