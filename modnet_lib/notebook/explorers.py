@@ -243,8 +243,9 @@ class OFDTimeline(WithStaticForm):
         return panels
 
     def static_figure(self) -> Figure:
-        pictures, titles = [np.hstack(self.panels(self.time.value)), self._bars()], self._words().split(". ")
-        return image_row(pictures, [titles[0], ""], caption=". ".join(titles[1:]), columns=1, height=2.0)
+        sheet, (title, *rest) = np.hstack(self.panels(self.time.value)), self._words().split(". ")
+        bars = cv2.resize(self._bars(), sheet.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        return image_row([sheet, bars], [title, ""], caption=". ".join(rest), columns=1)
 
     def _bars(self) -> np.ndarray:
         """A bar for the share of flicker at each time, the chosen one orange; (H, W, 3) uint8."""
