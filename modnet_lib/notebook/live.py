@@ -14,14 +14,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from traitlets import Unicode
 
-from modnet_lib.notebook.drawings import compact_png, describe
+from modnet_lib.notebook.drawings import ENCODERS, describe
 from modnet_lib.notebook.figures import Picture, as_pixels, image_row
 
 STRIP = 6  # pictures of a run in the static form
 
 
 class WithStaticForm(widgets.VBox):
-    """A box that a notebook stores as described PNG and text beside the live widget, which JupyterLab prefers."""
+    """A box that a notebook stores as described picture and text beside the live widget, which JupyterLab prefers."""
 
     def static_figure(self) -> Figure | None:
         """Return the figure for readers without a kernel, or ``None`` if there is nothing to show yet."""
@@ -33,8 +33,9 @@ class WithStaticForm(widgets.VBox):
         figure = self.static_figure()
         if figure is None:
             return bundle, {}
-        bundle["image/png"] = base64.b64encode(compact_png(figure)).decode("ascii")
-        return bundle, {"image/png": {"alt": f"{self!r}: {describe(figure)}"}}
+        pictures = {mime: data for mime, encode in ENCODERS.items() if (data := encode(figure)) is not None}
+        bundle |= {mime: base64.b64encode(data).decode("ascii") for mime, data in pictures.items()}
+        return bundle, {mime: {"alt": f"{self!r}: {describe(figure)}"} for mime in pictures}
 
 
 class DescribedImage(widgets.Image):

@@ -79,9 +79,11 @@ def change(page: Any, view: Any, action: Callable[[], object]) -> None:
 
 
 FOCUS = """() => {
-    const at = document.activeElement, label = at.closest('.widget-inline-hbox')?.querySelector('label, .widget-label');
+    const at = document.activeElement;
     if (!at.closest('.jp-OutputArea')) return null;
-    return at.role === 'tab' ? 'tab' : label ? label.textContent : at.textContent.replace(/ .[0-9]+.$/, '');
+    if (at.role === 'tab') return 'tab';
+    if (at.tagName === 'BUTTON') return at.textContent.replace(/ .[0-9]+.$/, '');
+    return at.closest('.jupyter-widgets').querySelector('label, .widget-label').textContent;
 }"""
 STAGES = ["input", "semantic", "detail", "alpha", "cutout", "region", "error"]
 ABOVE = ["picture", "your own picture", "model", *STAGES, "tab"]

@@ -97,7 +97,7 @@ def test_timeline_repairs_a_blink_and_nothing_else():
     assert timeline.view.tooltip == timeline.caption.value
     assert not timeline.flicker(3, 0.75).any() and timeline.flicker(3).sum() == 4
     _, metadata = timeline._repr_mimebundle_()
-    assert "Frames 2, 3 and 4" in metadata["image/png"]["alt"]
+    assert "Frames 2, 3 and 4" in metadata["image/jpeg"]["alt"]
 
 
 def test_threshold_has_immediate_effect():

@@ -225,12 +225,12 @@ def test_bad_upload_gives_a_message_and_changes_nothing(inspector: MatteInspecto
 
 def test_mime_bundle_survives_stripping(inspector: MatteInspector):
     bundle, metadata = inspector._repr_mimebundle_()
-    assert "MatteInspector(2 images: Grace, Ada): Grace: input; semantic;" in metadata["image/png"]["alt"]
-    assert set(bundle) == {"text/plain", "image/png", WIDGET}
+    assert "MatteInspector(2 images: Grace, Ada): Grace: input; semantic;" in metadata["image/jpeg"]["alt"]
+    assert set(bundle) == {"text/plain", "image/jpeg", WIDGET}
     assert bundle["text/plain"] == "MatteInspector(2 images: Grace, Ada)"
     json.dumps(bundle)  # what the kernel sends
-    sheet = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
-    assert sheet.format == "PNG" and sheet.width <= 1000
+    sheet = Image.open(io.BytesIO(base64.b64decode(bundle["image/jpeg"])))
+    assert sheet.format == "JPEG" and sheet.width <= 1000
 
 
 def test_static_form_repeats_exactly(matter, pictures):
@@ -532,7 +532,7 @@ def test_live_picture_shows_the_newest():
     np.testing.assert_array_equal(decode(live.view.value), np.full((8, 8, 3), 255))
     assert live.view.tooltip == "step 20"
     bundle, metadata = live._repr_mimebundle_()
-    assert bundle["text/plain"] == "LivePicture()" and "step 20" in metadata["image/png"]["alt"]
+    assert bundle["text/plain"] == "LivePicture()" and "step 20" in metadata["image/jpeg"]["alt"]
 
 
 def test_live_picture_strip_spans_the_run():
