@@ -82,6 +82,7 @@ FOCUS = """() => {
     const at = document.activeElement;
     if (!at.closest('.jp-OutputArea')) return null;
     if (at.role === 'tab') return 'tab';
+    if (at.classList.contains('widget-readout')) return 'number';
     if (at.tagName === 'BUTTON') return at.textContent.replace(/ .[0-9]+.$/, '');
     return at.closest('.jupyter-widgets').querySelector('label, .widget-label').textContent;
 }"""
@@ -128,7 +129,7 @@ class Keys:
 
     def choose(self, name: str, option: str) -> None:
         listed = self.page.get_by_label(name, exact=True).evaluate(
-            "list => [list.selectedIndex, [...list.options].map(one => one.text)]"
+            "list => [list.selectedIndex, [...list.options].map(one => one.text.replace(/\\s/g, ' '))]"
         )
         steps = listed[1].index(option) - listed[0]
         self.press(name, "Space", *["ArrowDown" if steps > 0 else "ArrowUp"] * abs(steps), "Enter")
@@ -143,11 +144,11 @@ class Keys:
         chooser.value.set_files(file)
 
     def order(self) -> list[str]:
-        """The controls from the first on, as Tab meets them; a slider and its number count once."""
+        """The controls as Tab meets them: not the numbers beside sliders, and colour's two fields as one."""
         self.reach("picture")
         met = []
         while (name := self.page.evaluate(FOCUS)) is not None:
-            met += [name] if name not in met[-1:] else []
+            met += [name] if name not in ("number", *met[-1:]) else []
             self.page.keyboard.press("Tab")
         self.page.get_by_label("picture", exact=True).focus()
         return met
