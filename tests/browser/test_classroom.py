@@ -84,7 +84,9 @@ FOCUS = """() => {
     if (at.role === 'tab') return 'tab';
     if (at.classList.contains('widget-readout')) return 'number';
     if (at.tagName === 'BUTTON') return at.textContent.replace(/ .[0-9]+.$/, '');
-    return at.closest('.jupyter-widgets').querySelector('label, .widget-label').textContent;
+    let box = at;
+    while (!box.querySelector('label, .widget-label')) box = box.parentElement;
+    return box.querySelector('label, .widget-label').textContent;
 }"""
 STAGES = ["input", "semantic", "detail", "alpha", "cutout", "region", "error"]
 ABOVE = ["picture", "your own picture", "model", *STAGES, "tab"]
