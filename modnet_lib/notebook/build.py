@@ -133,6 +133,10 @@ def _cell_problems(cell: Any) -> Iterable[str]:
         yield "holds text on stderr"
     if any(WIDGET_VIEW in output.get("data", {}) for output in cell.outputs):
         yield "holds a live widget's view"
+    for output in cell.outputs:
+        for kind in output.get("data", {}):
+            if kind.startswith("image/") and not output.metadata.get(kind, {}).get("alt"):
+                yield "holds a picture without a description"
     if CHECKED in tags and not cell.outputs:
         yield "is checked but has no output"
     if set(cell.metadata) - {"tags"}:

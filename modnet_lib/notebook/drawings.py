@@ -54,7 +54,7 @@ def use_style() -> None:
         make_figure(
             1, 1
         )  # wakes the notebook's backend, which would otherwise put its own formatter back later
-        for mime, encode in (("image/png", _png_of_drawing), ("image/jpeg", _jpeg_of_photographs)):
+        for mime, encode in ENCODERS.items():
             shell.display_formatter.formatters[mime].for_type(Figure, partial(_with_description, encode))
 
 
@@ -104,6 +104,9 @@ def _jpeg_of_photographs(figure: Figure) -> bytes | None:
     buffer = io.BytesIO()
     _draw(figure).save(buffer, format="jpeg", quality=85, optimize=True)
     return buffer.getvalue()
+
+
+ENCODERS = {"image/png": _png_of_drawing, "image/jpeg": _jpeg_of_photographs}  # one of them answers
 
 
 def make_figure(width: float, height: float, **kwargs: Any) -> Figure:

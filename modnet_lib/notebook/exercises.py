@@ -84,6 +84,34 @@ def _gamma(answer: Any) -> str | None:
     return "at a pixel with alpha 1 the image must be F after gamma, at alpha 0 it must be B after gamma"
 
 
+def _delay(answer: Any) -> str | None:
+    """Exercise 08.1: the one-frame delay at a pixel."""
+    if not callable(answer):
+        return "a function of (before, now, after, threshold) is wanted"
+    before, now, after = np.random.default_rng(0).integers(0, 11, (3, 500)) / 10
+    limit = 0.15
+    try:
+        given = np.asarray(answer(before.copy(), now.copy(), after.copy(), limit))
+    except Exception as error:  # the student's own code
+        return f"your function fails: {type(error).__name__}: {error}"
+    if given.shape != now.shape:
+        return f"one value for each pixel is wanted, {now.shape}, not {given.shape}"
+    close, left, back = (abs(a - b) > limit for a, b in ((before, after), (now, before), (now, after)))
+    close, mean = ~close, (before + after) / 2
+    rules = {
+        None: (close & left & back, mean),
+        "both neighbours count: average them": (close & left & back, before),
+        "motion is repaired as well: the neighbours must agree": (left & back, mean),
+        "a pixel that hardly differs is no flicker: leave it": (close, mean),
+        "one neighbour is not enough: it must differ from both": (close & (left | back), mean),
+        "that is the condition as printed: it must differ from the frame after, too": (close & left, mean),
+    }
+    for why, (found, value) in rules.items():
+        if np.allclose(given, np.where(found, value, now)):
+            return why
+    return "flicker is: before and after are close, and now is far from both; it becomes their mean"
+
+
 EXERCISES: dict[str, Judge] = {
     "00.1": numbers(
         0.65,
@@ -133,5 +161,37 @@ EXERCISES: dict[str, Judge] = {
          0.95**6: "that is how often none looks clear", 0.05**6: "that is all six at once"},
         "how often does none of six look clear?",
         tolerance=0.02,
+    ),
+    "05.1": numbers(
+        (0.3, 0.3, 300),
+        {(0.3, 0.3, 300_000): "SAD is counted in thousands", (0.3, 0.09, 300): "MSE squares each pixel's error of 1, "
+         "not the mean", (0.3, 0.3, 0.3): "SAD is a sum: it grows with the picture"},
+        "the error is 1 on 30 % of the pixels and 0 elsewhere",
+    ),
+    "05.2": numbers(
+        (0.25, 1),
+        {(0.5, 1): "there are fewer pixels in both directions", (0.25, 0.25): "MAD is a mean",
+         (1, 1): "SAD is a sum over pixels", (4, 1): "the other way round: it gets smaller"},
+        "SAD adds the errors of all pixels, MAD divides by their number",
+    ),
+    "06.1": numbers(
+        0.01,
+        {0: "where U_s = 0, alpha = F_s whatever M-Net says", 0.005: "M-Net's answer is multiplied by U_s, which is 0"},
+        "put U_s = 0 and F_s = 1 into alpha = F_s + U_s alpha_r",
+    ),
+    "07.2": numbers(
+        50_000 * 512 * 512 * 2 / 1e9,
+        {52.4: "half precision takes two bytes a pixel, not four", 78.6: "the details are one channel, not three",
+         13.1: "half precision takes two bytes, not one", 0.00052: "that is one frame"},
+        "pixels of a frame, times bytes of a pixel, times frames",
+        tolerance=0.08,
+    ),
+    "08.1": _delay,
+    "09.1": numbers(
+        0.168,
+        {-0.168: "the wall is brighter than the hair, so the glow is bright", 0.24: "the mixed colour is weighted by "
+         "alpha once more, so (1 - alpha) of it is wrong", 0.56: "I in the place of F is multiplied by alpha",
+         0.2: "that is alpha of a half"},
+        "alpha (1 - alpha) (B - F)",
     ),
 }  # fmt: skip

@@ -7,14 +7,15 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
-from modnet_lib.data.trimaps import band_size, trimap_from_alpha
+from modnet_lib.data.trimaps import trimap_from_alpha
 from modnet_lib.images import ImageLike, read_image
 from modnet_lib.inference.video import THRESHOLD, flickers
 from modnet_lib.network.layers import EASPP_DILATIONS
-from modnet_lib.notebook.drawings import BLUE, GREEN, ORANGE, PURPLE, SKY, compact_png
+from modnet_lib.notebook.drawings import BLUE, GREEN, ORANGE, PURPLE, SKY
 from modnet_lib.notebook.figures import image_row, tint_trimap
-from modnet_lib.notebook.live import WithStaticForm, encode_png, image_view
+from modnet_lib.notebook.live import WithStaticForm, image_view, show
 
 WIDE = widgets.Layout(width="420px")
 LABEL = {"description_width": "130px"}
@@ -89,8 +90,8 @@ class ReceptiveFieldExplorer(WithStaticForm):
         grid[::pixel] = grid[:, ::pixel] = 255
         return grid
 
-    def static_png(self) -> bytes:
-        return compact_png(image_row([self.picture()], [self._words().replace(". ", ".\n")], height=3.2))
+    def static_figure(self) -> Figure:
+        return image_row([self.picture()], [self._words().replace(". ", ".\n")], height=3.2)
 
     def _words(self) -> str:
         taps = self.taps()
@@ -110,7 +111,7 @@ class ReceptiveFieldExplorer(WithStaticForm):
             )
             return
         self.caption.value = self._words()
-        self.view.value = encode_png(self.picture())
+        show(self.view, self.picture(), self._words())
 
 
 def _checked(dilations: Sequence[int]) -> tuple[int, ...]:
@@ -135,7 +136,7 @@ class TrimapSlider(WithStaticForm):
     Attributes
     ----------
     width
-        Slider: side of the square of the dilation and erosion, in pixels if the person spans 512.
+        Slider: side of the square of the dilation and erosion, in pixels.
     view, caption
         The picture with its unknown band in orange; shares of the three regions.
 
@@ -164,12 +165,11 @@ class TrimapSlider(WithStaticForm):
 
     def trimap(self, width: int) -> np.ndarray:
         """The trimap at a width, (H, W) float32 of {0, 0.5, 1}."""
-        return trimap_from_alpha(self._alpha, band_size(self._alpha, width))[0, 0].numpy()
+        return trimap_from_alpha(self._alpha, width)[0, 0].numpy()
 
-    def static_png(self) -> bytes:
-        widths = (10, 30, 60, 120)
-        pictures = [tint_trimap(self._image, self.trimap(width)) for width in widths]
-        return compact_png(image_row(pictures, [f"width {width}" for width in widths]))
+    def static_figure(self) -> Figure:
+        tinted = tint_trimap(self._image, self.trimap(self.width.value))
+        return image_row([tinted], [f"{self.width.value} pixels: {self.caption.value}"])
 
     def _show(self) -> None:
         trimap = self.trimap(self.width.value)
@@ -177,8 +177,8 @@ class TrimapSlider(WithStaticForm):
             f"{100 * (trimap == level).mean():.1f} % {name}"
             for level, name in ((1, "person"), (0.5, "unknown (orange)"), (0, "background"))
         ]
-        self.caption.value = ", ".join(shares) + "."
-        self.view.value = encode_png((tint_trimap(self._image, trimap) * 255).round().astype(np.uint8))
+        self.caption.value = words = ", ".join(shares)
+        show(self.view, (tint_trimap(self._image, trimap) * 255).round().astype(np.uint8), words)
 
 
 class OFDTimeline(WithStaticForm):
@@ -194,9 +194,10 @@ class OFDTimeline(WithStaticForm):
     Attributes
     ----------
     time, threshold
-        Sliders: the frame (first and last have only one neighbour and pass as they are), and the threshold.
+        Sliders: the frame (not the first nor the last, which have one neighbour only; at first the one that flickers
+        most), and the threshold.
     view, timeline, caption
-        Frame before, frame (flicker orange), frame after, repaired frame; share of flicker at each time.
+        The frame and its neighbours; share of flicker at each time; both in words.
 
     Raises
     ------
@@ -209,72 +210,65 @@ class OFDTimeline(WithStaticForm):
         if stack.ndim != 3 or len(stack) < 3:
             raise ValueError(f"alphas must be (T, H, W) with at least three frames, got {stack.shape}")
         self._alphas = stack.astype(np.float32) / (255 if stack.dtype == np.uint8 else 1)
-        self.time = widgets.IntSlider(1, 0, len(stack) - 1, description="frame", layout=WIDE, style=LABEL)
         self.threshold = widgets.FloatSlider(
-            threshold, min=0, max=0.5, step=0.01, description="threshold", layout=WIDE, style=LABEL
+            threshold, min=0, max=0.6, step=0.01, description="threshold", layout=WIDE, style=LABEL
         )
+        self.time = widgets.IntSlider(1, 1, len(stack) - 2, description="frame", layout=WIDE, style=LABEL)
+        self.time.value = 1 + int(self.shares().argmax())
         self.view, self.timeline, self.caption = image_view(), image_view(), widgets.HTML()
-        super().__init__([self.time, self.threshold, self.caption, self.view, self.timeline])
-        self.time.observe(lambda change: self._show(), names="value")
-        self.threshold.observe(lambda change: self._count(), names="value")
-        self._count()
+        super().__init__([self.threshold, self.time, self.caption, self.view, self.timeline])
+        for control in (self.time, self.threshold):
+            control.observe(lambda change: self._show(), names="value")
+        self._show()
 
     def __repr__(self) -> str:
         return f"OFDTimeline({len(self._alphas)} frames)"
 
-    def flicker(self, time: int) -> np.ndarray:
-        """Where frame `time` flickers, (H, W) bool; nowhere in the first and the last."""
-        if not 0 < time < len(self._alphas) - 1:
-            return np.zeros(self._alphas.shape[1:], bool)
-        return flickers(*self._alphas[time - 1 : time + 2], self.threshold.value)
+    def flicker(self, time: int, threshold: float | None = None) -> np.ndarray:
+        """Where frame `time` flickers, (H, W) bool; by the slider's threshold unless one is given."""
+        threshold = self.threshold.value if threshold is None else threshold
+        return flickers(*self._alphas[time - 1 : time + 2], threshold)
 
-    def repaired(self, time: int) -> np.ndarray:
-        """Frame `time` as it leaves the delay, (H, W) float32."""
-        now = self._alphas[time]
-        if not 0 < time < len(self._alphas) - 1:
-            return now
-        return np.where(self.flicker(time), (self._alphas[time - 1] + self._alphas[time + 1]) / 2, now)
+    def shares(self) -> np.ndarray:
+        """Share of flickering pixels in each frame but the first and the last, (T - 2,) in [0, 1]."""
+        return np.array([self.flicker(time).mean() for time in range(1, len(self._alphas) - 1)])
 
-    def static_png(self) -> bytes:
-        return compact_png(image_row([self._frames(), self._bars()], ["", ""], columns=1, height=2.4))
+    def panels(self, time: int, threshold: float | None = None) -> list[np.ndarray]:
+        """Before, now, after, now with the flicker in orange, and repaired; (H, W, 3) uint8 each."""
+        before, now, after = self._alphas[time - 1 : time + 2]
+        found = self.flicker(time, threshold)
+        mattes = (before, now, after, now, np.where(found, (before + after) / 2, now))
+        panels = [np.repeat((255 * matte).round().astype(np.uint8)[..., None], 3, 2) for matte in mattes]
+        panels[3][found] = COLOURS[0]
+        return panels
 
-    def _frames(self) -> np.ndarray:
-        time, last = self.time.value, len(self._alphas) - 1
-        grey = [
-            np.repeat(self._alphas[t][..., None], 3, axis=2)
-            for t in (max(0, time - 1), time, min(last, time + 1))
-        ]
-        marked = np.where(self.flicker(time)[..., None], COLOURS[0] / 255, grey[1])
-        fixed = np.repeat(self.repaired(time)[..., None], 3, axis=2)
-        gap = np.ones((self._alphas.shape[1], 6, 3))
-        row = np.concatenate([grey[0], gap, marked, gap, grey[2], gap, fixed], axis=1)
-        return (row * 255).round().astype(np.uint8)
+    def static_figure(self) -> Figure:
+        sheet, (title, *rest) = np.hstack(self.panels(self.time.value)), self._words().split(". ")
+        bars = cv2.resize(self._bars(), sheet.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        return image_row([sheet, bars], [title, ""], caption=". ".join(rest), columns=1)
 
     def _bars(self) -> np.ndarray:
-        """A bar for the share of flicker at each time, the chosen one orange."""
-        width, height = max(4, 720 // len(self._shares)), 60
-        bars = np.full((height, width * len(self._shares), 3), 245, np.uint8)
-        top = max(self._shares.max(), 1e-9)
-        for time, share in enumerate(self._shares):
-            length = max(1, round((height - 2) * share / top))
-            bars[height - length :, time * width : (time + 1) * width - 1] = COLOURS[4]
-            if time == self.time.value:
-                bars[height - length :, time * width : (time + 1) * width - 1] = COLOURS[0]
+        """A bar for the share of flicker at each time, the chosen one orange; (H, W, 3) uint8."""
+        shares = self.shares()
+        width, height = max(4, 880 // len(shares)), 60
+        bars = np.full((height, width * len(shares), 3), 245, np.uint8)
+        for number, share in enumerate(shares):
+            length = max(1, round((height - 2) * share / max(shares.max(), 1e-9)))
+            colour = COLOURS[0] if number + 1 == self.time.value else COLOURS[4]
+            bars[height - length :, number * width : (number + 1) * width - 1] = colour
         return bars
 
-    def _count(self) -> None:
-        self._shares = np.array([self.flicker(time).mean() for time in range(len(self._alphas))])
-        self._show()
+    def _words(self) -> str:
+        shares, time = 100 * self.shares(), self.time.value
+        return (
+            f"Frames {time - 1}, {time} and {time + 1}, what flickers in {time} (orange), and its repair. "
+            f"{shares[time - 1]:.2f} % of its pixels flicker, in all frames {shares.mean():.2f} %. "
+            "The bars: how much flickers at each time"
+        )
 
     def _show(self) -> None:
-        time = self.time.value
-        self.caption.value = (
-            f"Frame {time}: {100 * self._shares[time]:.2f} % of the pixels flicker (orange). "
-            f"In all frames {100 * self._shares.mean():.2f} %. "
-            "From left to right: before, this, after, repaired. Below: flicker at each time."
-        )
-        frames = self._frames()
-        scale = min(1.0, 960 / frames.shape[1])
-        size = (round(frames.shape[1] * scale), max(1, round(frames.shape[0] * scale)))
-        self.view.value = encode_png(cv2.resize(frames, size, interpolation=cv2.INTER_AREA))
-        self.timeline.value = encode_png(self._bars())
+        self.caption.value = words = self._words()
+        sheet = np.hstack(self.panels(self.time.value))
+        scale = min(1.0, 960 / sheet.shape[1])
+        show(self.view, cv2.resize(sheet, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), words)
+        show(self.timeline, self._bars(), f"share of flicker at each time, most {self.shares().max():.2%}")

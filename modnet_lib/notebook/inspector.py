@@ -12,6 +12,7 @@ import ipywidgets as widgets
 import numpy as np
 from IPython import get_ipython
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
 from modnet_lib.data.benchmarks import Labelled
@@ -19,7 +20,7 @@ from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.images import ImageLike, read_image
 from modnet_lib.inference.matter import Matter, Prediction
 from modnet_lib.notebook.drawings import BLUE, ORANGE
-from modnet_lib.notebook.figures import checkerboard, compact_png, error_map, image_row, over_colour
+from modnet_lib.notebook.figures import checkerboard, error_map, image_row, over_colour
 from modnet_lib.notebook.inspection import (
     Answers,
     Errors,
@@ -29,7 +30,7 @@ from modnet_lib.notebook.inspection import (
     region,
     sub_objective_errors,
 )
-from modnet_lib.notebook.live import WithStaticForm, encode_png, image_view
+from modnet_lib.notebook.live import WithStaticForm, image_view, show
 
 STAGES = ("input", "semantic", "detail", "alpha", "cutout")  # on the contact sheet
 BACKGROUNDS = ("checkerboard", "white", "black", "green", "colour", "picture")
@@ -250,7 +251,7 @@ class MatteInspector(WithStaticForm):
         """Return the network's answers for a picture, undisturbed, or for what is shown if ``None``; computed once."""
         return self._answer(Question(self.model.value, name) if name else self._question)
 
-    def static_png(self) -> bytes:
+    def static_figure(self) -> Figure:
         """Return the contact sheet: input, semantics, details, matte and cut-out of the first pictures."""
         names = list(self._images)[:SHEET_ROWS]
         stages = [*STAGES, *(["error"] if self._truths else [])]
@@ -259,7 +260,7 @@ class MatteInspector(WithStaticForm):
         titles = [
             f"{name}: {stages[0]}" if stage == stages[0] else stage for name in names for stage in stages
         ]
-        return compact_png(image_row(pictures, titles, columns=len(stages), height=2.0))
+        return image_row(pictures, titles, columns=len(stages), height=2.0)
 
     # -- forward passes
 
@@ -373,11 +374,15 @@ class MatteInspector(WithStaticForm):
             shown = shown.copy() if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=2)
             shown[:, line:] = right[:, line:] if right.ndim == 3 else right[:, line:, None]
             shown[:, max(0, line - 1) : line + 1] = _rgb(ORANGE)
-        self.view.value = encode_png(shown)
+        part = f", enlarged {self.zoom.value:g} times" if self.zoom.value > 1 else ""
+        beside = f"; right of the line {other.model}, {other}" if other else ""
+        show(self.view, shown, f"{stage} of {question}{part}{beside}")
         if self.loupe.value != "off":
-            self.loupe_view.value = encode_png(self._part(question, self.loupe.value))
+            loupe = self._part(question, self.loupe.value)
+            show(self.loupe_view, loupe, f"loupe: {self.loupe.value} of {question}{part}")
         if self.zoom.value > 1:
-            self.overview.value = encode_png(self._framed(self._images[question.picture]))
+            framed = self._framed(self._images[question.picture])
+            show(self.overview, framed, f"where the enlarged part of {question.picture} lies")
         self.scores.value = self._table()
 
     def _part(self, question: Question, stage: str, *, whole: bool = False) -> np.ndarray:

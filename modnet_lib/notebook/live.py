@@ -6,44 +6,59 @@ and in a test. Where no kernel runs, a stored PNG of the same content takes thei
 
 import base64
 import html
-import io
 from typing import Any
 
 import cv2
 import ipywidgets as widgets
 import numpy as np
-from PIL import Image
+from matplotlib.figure import Figure
+from traitlets import Unicode
 
-from modnet_lib.notebook.figures import Picture, as_pixels, compact_png, image_row
+from modnet_lib.notebook.drawings import ENCODERS, describe
+from modnet_lib.notebook.figures import Picture, as_pixels, image_row
 
 STRIP = 6  # pictures of a run in the static form
 
 
 class WithStaticForm(widgets.VBox):
-    """A box that a notebook stores as PNG and text beside the live widget, which JupyterLab prefers."""
+    """A box that a notebook stores as described picture and text beside the live widget, which JupyterLab prefers."""
 
-    def static_png(self) -> bytes | None:
-        """Return the picture for readers without a kernel, or ``None`` if there is nothing to show yet."""
+    def static_figure(self) -> Figure | None:
+        """Return the figure for readers without a kernel, or ``None`` if there is nothing to show yet."""
         raise NotImplementedError
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         bundle = super()._repr_mimebundle_(**kwargs) or {}
         bundle["text/plain"] = repr(self)
-        png = self.static_png()
-        if png is not None:
-            bundle["image/png"] = base64.b64encode(png).decode("ascii")
-        return bundle
+        figure = self.static_figure()
+        if figure is None:
+            return bundle, {}
+        pictures = {mime: data for mime, encode in ENCODERS.items() if (data := encode(figure)) is not None}
+        bundle |= {mime: base64.b64encode(data).decode("ascii") for mime, data in pictures.items()}
+        return bundle, {mime: {"alt": f"{self!r}: {describe(figure)}"} for mime in pictures}
 
 
-def image_view() -> widgets.Image:
+class DescribedImage(widgets.Image):
+    """An image whose tooltip the browser shows and screen readers say; ipywidgets sets it beside a description only."""
+
+    description = Unicode("").tag(sync=True)
+
+
+def image_view() -> DescribedImage:
     """An image widget at its own size, smaller where the page is narrow."""
-    return widgets.Image(format="png", layout=widgets.Layout(max_width="100%", align_self="flex-start"))
+    return DescribedImage(format="png", layout=widgets.Layout(max_width="100%", align_self="flex-start"))
 
 
-def encode_png(pixels: np.ndarray) -> bytes:
-    """(H, W) or (H, W, 3) uint8 RGB as PNG, packed lightly: a browser on this machine waits for time, not bytes."""
+def show(view: widgets.Image, pixels: np.ndarray, words: str) -> None:
+    """Put a picture into an image widget, and what it shows in words, which a screen reader says.
+
+    (H, W) or (H, W, 3) uint8 RGB, packed lightly: a browser on this machine waits for time, not bytes. The words are
+    the picture's tooltip: ipywidgets has no alternative text, and browsers take the tooltip where there is none.
+    """
     ordered = pixels if pixels.ndim == 2 else pixels[..., ::-1]
-    return cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    png = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    with view.hold_sync():
+        view.value, view.tooltip = png, words
 
 
 class LivePicture(WithStaticForm):
@@ -54,7 +69,7 @@ class LivePicture(WithStaticForm):
     """
 
     def __init__(self) -> None:
-        self._frames: list[tuple[bytes, str]] = []
+        self._frames: list[tuple[np.ndarray, str]] = []
         self.view = image_view()
         self.caption = widgets.HTML("waiting for the first picture")
         super().__init__([self.view, self.caption])
@@ -72,16 +87,14 @@ class LivePicture(WithStaticForm):
         caption
             Plain text below it, for instance the step.
         """
-        png = encode_png((as_pixels(image) * 255).round().astype(np.uint8))
-        self._frames.append((png, caption))
-        self.view.value = png
+        pixels = (as_pixels(image) * 255).round().astype(np.uint8)
+        self._frames.append((pixels, caption))
+        show(self.view, pixels, caption)
         self.caption.value = html.escape(caption)
 
-    def static_png(self) -> bytes | None:
+    def static_figure(self) -> Figure | None:
         """Return the strip of up to six pictures, evenly spaced, the last one included."""
         if not self._frames:
             return None
         chosen = np.unique(np.linspace(0, len(self._frames) - 1, STRIP).round().astype(int))
-        frames = [self._frames[index] for index in chosen]
-        pictures = [np.asarray(Image.open(io.BytesIO(png))) for png, _ in frames]
-        return compact_png(image_row(pictures, [caption for _, caption in frames]))
+        return image_row(*zip(*(self._frames[index] for index in chosen), strict=True))

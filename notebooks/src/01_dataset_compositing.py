@@ -9,7 +9,7 @@
 # %% [markdown]
 # ## You will be able to
 #
-# - explain Eq. 1, and why one photograph has many correct answers;
+# - explain Eq. 1, [compositing](GLOSSARY.md#compositing), and why one photograph has many correct answers;
 # - draw people whose mattes are exact, and measure how exact;
 # - turn a segmentation mask into a matte, build a trimap and $m_d$, and say how wrong each step is;
 # - produce the paper's 15 samples of one foreground, with colours that still obey Eq. 1;
@@ -32,7 +32,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
-import ipywidgets as widgets
 import numpy as np
 import torch
 
@@ -58,6 +57,7 @@ from modnet_lib.images import read_image, to_array, to_tensor
 from modnet_lib.inference import Matter
 from modnet_lib.notebook.figures import checkerboard, image_row, motion_colours, tint_trimap, use_style
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
+from modnet_lib.notebook.widgets import TrimapSlider
 from modnet_lib.profiles import Profile
 from modnet_lib.training.recipes import validation_data
 
@@ -265,7 +265,7 @@ image_row(
 # %% [markdown]
 # ## 3. Straight colour, premultiplied colour, and the fringe
 #
-# Two conventions store a cut-out person. *Straight* colour keeps $F$ itself.
+# Two conventions store a cut-out person, [straight and premultiplied](GLOSSARY.md#straight-premultiplied). *Straight* colour keeps $F$ itself.
 # *Premultiplied* colour keeps $\alpha F$: convenient for adding layers, already dark where the pixel is half empty.
 # A file rarely says which one it holds. All files of this project are straight.
 #
@@ -305,7 +305,7 @@ image_row(
 # > — Introduction (citations left out)
 #
 # Mattes are scarce, segmentation masks are not: labels that say *person* or *not* exist for many photographs.
-# A mask becomes a matte in four steps. We run them on the drawn person, whose true matte tells the error of each.
+# A mask becomes a matte (a [*pseudo-matte*](GLOSSARY.md#pseudo-matte)) in four steps. We run them on the drawn person, whose true matte tells the error of each.
 #
 # 1. mask and hair label, both binary;
 # 2. a trimap: sure outside, sure inside, *unknown* along the border, widest along hair;
@@ -409,7 +409,8 @@ image_row(
 # >
 # > — section "Detail Prediction", after Eq. 3
 #
-# In training the matte is known, so the trimap goes the other way: from $\alpha_g$ to a band.
+# In training the matte is known, so the trimap goes the other way: from $\alpha_g$ to a band, the
+# [transition region](GLOSSARY.md#transition-region-m_d), by [dilation and erosion](GLOSSARY.md#dilation-erosion).
 # The paper gives no sizes. The authors gave them later, in their repository's issues 58, 74 and 108:
 # a square of 20 to 40 pixels for pictures of 512, drawn at random; *surely foreground* means $\alpha \ge 0.9$.
 
@@ -429,7 +430,8 @@ print("values of the trimap:", trimap_from_alpha(edge, 9).unique().tolist())
 # Too narrow, and loose strands fall outside the band, where Eq. 3 does not look.
 # Too wide, and $m_d$ covers the whole person, so the detail branch has to solve everything.
 #
-# The picture shows four sides; below it is a slider for all others, if the notebook is running.
+# The picture shows four sides; below it is a slider for all others, if the notebook is running. **Predict** first: twice
+# the side, how many times the unknown pixels?
 
 # %%
 large = render_portrait(6, 512, hair="coils", body="half")
@@ -440,18 +442,8 @@ bands = [tint_trimap(large_image, trimap_from_alpha(large_alpha, side)) for side
 names = [f"{side} pixels" for side in sides]
 image_row(bands, names, height=2.0, caption="20 and 40 are the ends of the authors' range at 512 pixels.")
 
-
 # %%
-def band_png(side):
-    """The tinted trimap as the bytes of a PNG."""
-    tinted = tint_trimap(large_image, trimap_from_alpha(large_alpha, side))
-    return cv2.imencode(".png", (tinted[..., ::-1] * 255).astype(np.uint8))[1].tobytes()
-
-
-slider = widgets.IntSlider(30, 2, 120, 2, description="side, pixels")
-view = widgets.Image(value=band_png(30), format="png", width=384)
-slider.observe(lambda change: setattr(view, "value", band_png(change["new"])), names="value")
-widgets.VBox([slider, view])
+TrimapSlider(to_array(large_image), large.alpha)
 
 # %% [markdown]
 # ### Small people

@@ -40,7 +40,7 @@ from modnet_lib.notebook.build import show_source
 from modnet_lib.notebook.drawings import draw_architecture, draw_easpp
 from modnet_lib.notebook.figures import cost_bars, image_row, loss_map_figure, show_prediction, use_style
 from modnet_lib.notebook.results import ResultsTable, record
-from modnet_lib.notebook.widgets import MatteInspector
+from modnet_lib.notebook.widgets import MatteInspector, ReceptiveFieldExplorer
 from modnet_lib.objectives.supervised import (
     compositional_loss,
     paper_objective,
@@ -85,7 +85,7 @@ print(f"M: {cost.count_parameters(network):>9,}")
 # > "The difference is that we extract high-level semantics only through an encoder, *i.e.*, the low-resolution
 # > branch $S$ of MODNet. [...] An arbitrary CNN backbone can be applied to $S$." *(Semantic Estimation)*
 #
-# MobileNetV2 halves the map five times. So $512 \times 512$ becomes 256, 128, 64, 32 and 16 pixels a side. Its
+# MobileNetV2, the [backbone](GLOSSARY.md#backbone), halves the map five times. So $512 \times 512$ becomes 256, 128, 64, 32 and 16 pixels a side. Its
 # channels at these places are 16, 24, 32, 96 and 1280. Eq. 2 asks for $s_p$ at 1/16, so it has $512 / 16 = 32$ pixels
 # a side. The other two outputs have the size of the picture.
 
@@ -126,8 +126,6 @@ module(cells)[0, :, 8, 8].sum().backward()
 touched = cells.grad[0].abs().sum(dim=0) > 0
 rows = touched.any(dim=1).nonzero()
 print("rates", EASPP_DILATIONS, "- places:", int(touched.sum()), "- width:", int(rows.max() - rows.min()) + 1)
-
-# %%
 alone = torch.zeros(16, 16)
 alone[8, 8] = 1
 image_row(
@@ -140,7 +138,7 @@ image_row(
 # %% [markdown]
 # ### Which rates make sense?
 #
-# The paper names no dilation rates. Rates of 6, 12 and 18 are common elsewhere, on larger maps. On a map of $n$ cells a
+# The paper names no [dilation rates](GLOSSARY.md#dilation-rate). Rates of 6, 12 and 18 are common elsewhere, on larger maps. On a map of $n$ cells a
 # tap at distance $r \ge n$ lies outside for *every* position. It only ever multiplies padding, and its weight gets no
 # gradient. So of nine taps only the middle one lives once $r \ge n$. Predict the living taps of rate 8 on the
 # $16 \times 16$ map of a 512 picture, and on the $8 \times 8$ map of a 256 picture.
@@ -158,8 +156,13 @@ print("rate      " + "".join(f"{rate:4}" for rate in range(1, 25)))
 for size in (16, 8):
     print(f"{size:2} x {size:<2}   " + "".join(f"{living_taps(rate, size):4}" for rate in range(1, 25)))
 
+# %%
+ReceptiveFieldExplorer()
+
 # %% [markdown]
 # A rate of 8 is dead at 256, a rate of 16 is dead at 512. Small runs train at 256 and below, so our rates stay below 8.
+# The explorer shows a single cell, each tap in the colour of its rate. Give it a map side of 8 and the rates `6 12 18`: of
+# their 27 taps three live in the middle of the map, six in a corner.
 #
 # ## 3. From ASPP to e-ASPP (Fig. 3, Eq. 9–16)
 #
@@ -168,7 +171,7 @@ for size in (16, 8):
 # >
 # > *Appendix A*
 #
-# Eq. 9 counts weights, Eq. 10 multiplications and additions. By hand, for one $3 \times 3$ convolution from 1280 to
+# Eq. 9 counts weights, Eq. 10 multiplications and additions ([FLOPs](GLOSSARY.md#flop)). By hand, for one $3 \times 3$ convolution from 1280 to
 # 1280 channels: $1280^2 \cdot 9 = 14{,}745{,}600$ weights, each used twice (multiply, add) at each place of the map.
 #
 # ### Standard ASPP
@@ -561,7 +564,7 @@ matter = Matter(trained)
 show_prediction(matter.predict(image))
 
 # %%
-MatteInspector(matter, {"drawn portrait": image})
+MatteInspector(matter, {"drawn portrait": image}, truths={"drawn portrait": true})
 
 # %% [markdown]
 # ## 10. Results

@@ -400,7 +400,8 @@ show_prediction(trained.predict(sample.image))
 # With a kernel running, look closer, or load a picture of your own:
 
 # %%
-MatteInspector(trained, {held_out: part.image for held_out, part in samples[:2]})
+known = dict(samples[:2])
+MatteInspector(trained, {k: p.image for k, p in known.items()}, truths={k: p.alpha for k, p in known.items()})
 
 # %% [markdown]
 # ## 10. When it does not converge

@@ -400,12 +400,12 @@ for cells in (5, 6, 8, 16):
 # asked for: $s_p$ knows where, $d_p$ knows the border, and neither knows both.
 
 # %%
-image, _, _, _ = render_composite(7, 384)
+image, true, _, _ = render_composite(7, 384)
 matter = Matter.from_pretrained()
 show_prediction(matter.predict(image))
 
 # %%
-MatteInspector(matter, {"drawn": image})
+MatteInspector(matter, {"drawn": image}, truths={"drawn": true})
 
 # %% [markdown]
 # ## Results

@@ -7,8 +7,8 @@
 # %% [markdown]
 # ## You will be able to
 #
-# - compute five metrics by hand, and say which fault each of them notices;
-# - write down a protocol completely enough that somebody else gets your numbers;
+# - compute [five metrics](GLOSSARY.md#mad-mse-sad-grad-conn) by hand, and say which fault each of them notices;
+# - write down a [protocol](GLOSSARY.md#protocol) completely enough that somebody else gets your numbers;
 # - measure any matting tool, also one that is not in Python;
 # - find out *where* a network fails, instead of only how often;
 # - tell whether an alpha of 0.3 means 0.3.
@@ -17,6 +17,7 @@
 # ## Needs
 #
 # Notebook [00](00_start_here.ipynb). No download and no GPU: people are drawn, with exact mattes.
+# Reading takes about 22 minutes.
 # The smoke profile takes about 40 seconds on two CPU cores and measures four pictures. The numbers to read come from a
 # recorded run on 100.
 # With PPM-100 below `MODNET_DATA`, the `laptop`, `full` and `paper` profiles measure it in the place of the drawn people, and
@@ -61,7 +62,7 @@ recorded = recorded_run("05_ppm100_evaluation")
 # >
 # > — section "Photographic Portrait Matting Benchmark"
 #
-# PPM-100 has to be asked for. Its public version differs in a few pictures from the paper's, for licence reasons, so not
+# [PPM-100](GLOSSARY.md#ppm-100) has to be asked for. Its public version differs in a few pictures from the paper's, for licence reasons, so not
 # even the authors' checkpoint gives the paper's last digit. Until you have it, SPM-100 stands in: 100 drawn people,
 # balanced over the same three factors, whose mattes are exact (notebook
 # [01](01_dataset_compositing.ipynb#10-spm-100-a-benchmark-whose-mattes-are-exact)).
@@ -349,7 +350,7 @@ for axis, (key, label) in zip(
         print(f"{part:8s} {label:22s} rank correlation with MAD {spearmanr(x, y).statistic:+.2f}")
     axis.set(xlabel=label)
 axes[0].set_ylabel("MAD")
-_ = axes[0].legend(fontsize=8)
+_ = axes[1].legend(fontsize=8, loc="upper left")
 
 # %% [markdown]
 # - **Half bodies** have about twice the error of whole ones. Most of that is size: a person who fills more of the picture
@@ -368,7 +369,7 @@ _ = axes[0].legend(fontsize=8)
 # ## 7. Does an alpha of 0.3 mean 0.3?
 #
 # Take all pixels that were given an alpha between 0.3 and 0.4, and average the *true* alpha there. If the network is
-# calibrated, the points lie on the diagonal.
+# [calibrated](GLOSSARY.md#calibration), the points lie on the diagonal. **Predict**: in the middle, does a network that is unsure say too much or too little?
 
 # %%
 figure, axis = plt.subplots(figsize=(4, 3.4), layout="constrained")
@@ -390,7 +391,7 @@ _ = axis.legend(fontsize=8)
 # ## 8. A worse camera
 #
 # Benchmarks are sharp, well lit and upright. Pictures from a phone at night are not. What happens to the same people if
-# the camera gets worse, one way at a time?
+# the camera gets worse, one way at a time? **Predict** which of noise, blur, compression and a turned head costs most.
 
 # %%
 shown = {"noise": 25, "blur": 8, "jpeg": 10, "rotation": 45}
@@ -403,7 +404,9 @@ image_row(
 )
 
 # %%
-figure, axes = plt.subplots(1, 5, figsize=(10, 2.4), layout="constrained", sharey=True)
+units = {"resolution": "share of a side", "blur": "σ, thousandths of a side", "jpeg": "quality"}
+units |= {"noise": "σ, of 255", "rotation": "degrees"}
+figure, axes = plt.subplots(1, 5, figsize=(10, 2.6), layout="constrained", sharey=True)
 for axis, kind in zip(
     axes, [k for k in recorded["reports"]["spm100"]["degraded"] if k != "none"], strict=True
 ):
@@ -411,7 +414,7 @@ for axis, kind in zip(
         worse = recorded["reports"][part]["degraded"]
         axis.axhline(worse["none"]["0"]["mad"], color="grey", linewidth=0.8, linestyle=":")
         axis.semilogy(list(worse[kind]), [m["mad"] for m in worse[kind].values()], f"{marker}-", label=part)
-    axis.set_title(kind)
+    axis.set(title=kind, xlabel=units[kind])
 axes[0].set_ylabel("MAD")
 _ = axes[0].legend(fontsize=8)
 
@@ -432,7 +435,9 @@ _ = axes[0].legend(fontsize=8)
 show_prediction(matter.resized(512).predict(picture.image))
 
 # %%
-MatteInspector(matter, {k: p.image for k, p in pictures.items()})
+MatteInspector(
+    matter, {k: p.image for k, p in pictures.items()}, truths={k: p.alpha for k, p in pictures.items()}
+)
 
 # %% [markdown]
 # ## Results
@@ -456,20 +461,38 @@ ResultsTable("05_ppm100_evaluation", PROFILE)
 # %% [markdown]
 # ## Exercises
 #
+# Some check themselves, and a wrong answer is told why. In a new cell, with your answer for the dots:
+#
+# ```python
+# from modnet_lib.notebook.exercises import check_answer
+#
+# check_answer("05.1", ...)
+# ```
+#
 # **1.** A network answers 0 everywhere. The person fills 30 % of each picture. What are MAD, MSE and SAD at 1000 × 1000?
+# (`"05.1"`: the three, with SAD in thousands)
 #
 # <details><summary>Answer</summary>
 #
-# With an almost binary truth, MAD = MSE = 0.3 and SAD = 300. That is the number to beat before you call a matte bad.
+# With an almost binary truth, MAD = MSE = 0.3 and SAD = 300. That is the number to beat before you call a matte good.
+#
+# ```python
+# check_answer("05.1", (0.3, 0.3, 300))
+# ```
 #
 # </details>
 #
 # **2.** Somebody reports SAD 12 on their benchmark and SAD 30 on PPM-100 with the same network. Is PPM-100 harder?
+# (`"05.2"`: a picture and its matte are halved in both directions; by which factor do SAD and MAD change?)
 #
 # <details><summary>Answer</summary>
 #
 # Not necessarily: SAD is a sum over pixels, and PPM-100's pictures are large. Halve the sides of a picture and its SAD
 # falls to a quarter with the very same matte. MAD does not change.
+#
+# ```python
+# check_answer("05.2", (1 / 4, 1))
+# ```
 #
 # </details>
 #

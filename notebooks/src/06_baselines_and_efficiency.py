@@ -12,14 +12,15 @@
 # - check by hand how SHM, LFM and IndexNet put their answers together;
 # - read a table of methods, and test the ordering that it claims;
 # - find out in which stage of a multi-stage method the error begins;
-# - tell size, operations, memory and time apart, and say what a figure of cost has to state.
+# - tell size, [operations](GLOSSARY.md#flop), memory and time apart, and say what a figure of cost has to state.
 
 # %% [markdown]
 # ## Needs
 #
 # Notebooks [02](02_building_modnet.ipynb) (MODNet), [04](04_ablation_study.ipynb#5-how-sure-is-a-difference) (paired
 # intervals) and [05](05_ppm100_evaluation.ipynb) (the protocol). No download and no GPU.
-# The smoke profile takes about 35 seconds on two CPU cores. The numbers to read come from a recorded run.
+# Reading takes about 22 minutes. The smoke profile takes about 35 seconds on two CPU cores. The numbers to read come from
+# a recorded run.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -63,8 +64,8 @@ recorded, costs = recorded_run("06_baselines_and_efficiency"), recorded_run("eff
 # >
 # > — caption of Fig. 1
 #
-# (a) needs more than one picture: DIM and IndexNet a trimap, BM a second shot without the person, CRGNN a clip with a
-# trimap for every frame. (b) needs more than one network: FDMPA, LFM, SHM and BSHM first segment, then refine. HAtt, and
+# (a) needs more than one picture: DIM and IndexNet a [trimap](GLOSSARY.md#trimap), BM a second shot without the person, CRGNN a clip with a
+# trimap for every frame. (b) needs more than one network, in [stages](GLOSSARY.md#stage): FDMPA, LFM, SHM and BSHM first segment, then refine. HAtt, and
 # DIM with its trimap taken away, are single networks on a single picture, like MODNet.
 
 # %% tags=["nbval-check-output"]
@@ -83,7 +84,8 @@ for name in BASELINES:
 # So these are not the networks of their own papers, which have DenseNet-201 (LFM), ResNeXt-101 (HAtt) or PSPNet-50 (SHM)
 # inside. On MobileNetV2 the comparison is about the *idea* of each method. Ours are built from the papers'
 # descriptions, one file each; what is simplified stands in the docstring. Two things we do not have: SPS, and the grid
-# search. Masks of street photographs stand in for SPS, and all methods share one set of hyper-parameters. The learning rate
+# search. Masks of street photographs stand in for SPS (a † in
+# the tables marks who began with them), and all methods share one set of hyper-parameters. The learning rate
 # was chosen once: a first run with a third of it left BSHM untrained, and one trial was made with MODNet alone. So the
 # choice may favour MODNet.
 
@@ -94,7 +96,7 @@ show_source(shm.SHM)
 # ## 2. One call, and what happens when something is missing
 #
 # All methods answer to `model(image, trimap=None, background=None, clip=None)`, so the same loop trains them and the
-# same protocol measures them. A method that lacks an input says which.
+# same protocol measures them. **Predict**: what should a method do that gets too little? Or too much?
 
 # %% tags=["nbval-check-output"]
 image = torch.rand(1, 3, 64, 64)
@@ -155,7 +157,8 @@ for name, weights in {"hard": hard, "soft": soft}.items():
 #
 # `modnet compare PROFILE --folder F` trains every row of Tables 1, 2 and 5 with every seed. With one seed, all methods
 # start from the same pre-trained backbone and see the same samples in the same order; each has its own losses and
-# stages, and a multi-stage method shares the steps among its stages. Here are four of them after three steps:
+# stages, and a multi-stage method shares the steps among its stages. Here are four of them after three steps.
+# **Predict**: which of DIM with a trimap, HAtt, SHM and MODNet is ahead so early?
 
 # %%
 some = ["dim_trimap", "hatt", "shm", "modnet"] if PROFILE == "smoke" else list(SYSTEMS)
@@ -419,12 +422,12 @@ for name, cost in sorted(costs["methods"].items(), key=lambda pair: pair[1]["mil
 # another method; `Matter.from_pretrained("runs/shm/modnet.safetensors")` then cuts pictures out with it.
 
 # %%
-picture, _, _, _ = render_composite(11, 384)
+picture, exact, _, _ = render_composite(11, 384)
 matter = Matter.from_pretrained()
 show_prediction(matter.predict(picture))
 
 # %%
-MatteInspector(matter, {"drawn": picture})
+MatteInspector(matter, {"drawn": picture}, truths={"drawn": exact})
 
 # %% [markdown]
 # ## Results
@@ -448,12 +451,25 @@ ResultsTable("06_baselines_and_efficiency", PROFILE)
 #
 # ## Exercises
 #
+# Some check themselves, and a wrong answer is told why. In a new cell, with your answer for the dots:
+#
+# ```python
+# from modnet_lib.notebook.exercises import check_answer
+#
+# check_answer("06.1", ...)
+# ```
+#
 # **1.** T-Net of SHM calls 1 % of all pixels foreground, wrongly and surely. What is the smallest MAD that M-Net can reach?
+# (`"06.1"`)
 #
 # <details><summary>Answer</summary>
 #
 # 0.01. Where $U_s = 0$, $\alpha = F_s$, whatever M-Net says. End-to-end training helps because T-Net can learn to be
 # unsure: an unknown pixel can still be repaired.
+#
+# ```python
+# check_answer("06.1", 0.01)
+# ```
 #
 # </details>
 #

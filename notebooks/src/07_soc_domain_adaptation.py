@@ -2,14 +2,14 @@
 # # 07 SOC domain adaptation: can a network correct itself without labels?
 #
 # A network that was trained on one kind of picture meets another: another camera, another light. Nobody draws mattes for
-# the new pictures. The paper's answer is *sub-objectives consistency*: MODNet answers three questions about the same
+# the new pictures. The paper's answer is *[sub-objectives consistency](GLOSSARY.md#soc)*: MODNet answers three questions about the same
 # person, and where its answers contradict each other, at least one of them is wrong. This notebook shows what can be
 # learned from a contradiction, what it gains, and when it makes everything worse.
 
 # %% [markdown]
 # ## You will be able to
 #
-# - see a domain shift without any label, as a map;
+# - see a [domain shift](GLOSSARY.md#domain-adaptation) without any label, as a map;
 # - derive Eq. 6–8 and say which prediction each term moves, and in which direction;
 # - explain why the loss *rises* when adaptation begins, which worries every user;
 # - adapt a network to your own video, and stop before it does harm;
@@ -20,6 +20,7 @@
 #
 # Notebooks [02](02_building_modnet.ipynb) (the branches and Eq. 2–5) and [04](04_ablation_study.ipynb) (intervals).
 # No download and no GPU: the shipped checkpoint and drawn people, whose mattes are exact.
+# Reading takes about 30 minutes.
 # The smoke profile takes about 35 seconds on two CPU cores; it adapts for a few steps only, so the numbers to read come
 # from a recorded run.
 
@@ -77,7 +78,8 @@ found = recorded["experiments"]
 # > — section "SOC for Real-World Data"
 #
 # We need a shift that we can measure. So we take drawn people, whose mattes are exact, and change only the camera: the
-# lens is out of focus, by 1.6 % of the picture. The matte of the person stays what it is.
+# lens is out of focus, by 1.6 % of the picture. The matte of the person stays what it is. **Predict** what the network
+# loses first: strands, limbs or whole people?
 
 # %%
 drawn = [photograph(subject, SIZE) for subject in subjects(COUNT + 2)]
@@ -189,7 +191,7 @@ print(f"first term {losses.semantic:.2f}")
 print(f"derivative by all of s {s.grad.sum():+.2f}, by all of alpha {alpha.grad.sum():+.2f}")
 
 # %% [markdown]
-# The second term compares the matte with the details, but only in the *transition region*: elsewhere $\tilde d_p$ is not
+# The second term compares the matte with the details, but only in the *[transition region](GLOSSARY.md#transition-region-m_d)*: elsewhere $\tilde d_p$ is not
 # trained to mean anything. In training the region comes from the true matte (Eq. 3); here from the predicted one, so it
 # changes with every step. It is computed on the device, for the whole batch at once. Where nobody is, it is empty; the
 # released code then divides zero by zero and every weight becomes NaN (the authors' issue 143). Here it costs nothing:
@@ -582,7 +584,11 @@ for name, row in timing["rows"].items():
 show_prediction(changed.predict(tests[0].image))
 
 # %%
-MatteInspector(changed, {"out of focus": tests[0].image})
+MatteInspector(
+    {"before": matter, "after": changed},
+    {"out of focus": tests[0].image},
+    truths={"out of focus": tests[0].alpha},
+)
 
 # %% [markdown]
 # ## Results
@@ -613,6 +619,14 @@ ResultsTable("07_soc_domain_adaptation", PROFILE)
 # %% [markdown]
 # ## Exercises
 #
+# Some check themselves, and a wrong answer is told why. In a new cell, with your answer for the dots:
+#
+# ```python
+# from modnet_lib.notebook.exercises import check_answer
+#
+# check_answer("07.2", ...)
+# ```
+#
 # **1.** A run's $\mathcal L_{cons}$ fell to a tenth. Has the matte become better?
 #
 # <details><summary>Answer</summary>
@@ -622,13 +636,18 @@ ResultsTable("07_soc_domain_adaptation", PROFILE)
 #
 # </details>
 #
-# **2.** Leave $M'$ out of memory: could $\tilde d'$ be stored for every frame instead? When not?
+# **2.** Leave $M'$ out of memory: could $\tilde d'$ be stored for every frame instead? When not? (`"07.2"`: how many GB
+# are 50,000 frames of 512 × 512, in half precision?)
 #
 # <details><summary>Answer</summary>
 #
 # In the paper's preset, yes: $M'$ never changes, so $\tilde d'$ of a frame is the same in every epoch. It costs a quarter of a
-# megapixel in half precision, 0.5 MB, for a frame at 512; 50,000 frames are 25 GB. Not in the released preset, where $M'$
+# megapixel in half precision, 0.5 MB, for a frame at 512; 50,000 frames are 26 GB. Not in the released preset, where $M'$
 # is replaced after every epoch, and not if frames are augmented.
+#
+# ```python
+# check_answer("07.2", 50_000 * 512 * 512 * 2 / 1e9)
+# ```
 #
 # </details>
 #

@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 08 OFD video demo: how does one frame of delay remove flicker?
 #
-# MODNet looks at every frame as if it were the first. A pixel that is right, wrong and right again flickers, and an eye
-# sees that at once. The paper repairs it with a rule of one sentence and one frame of patience.
+# MODNet looks at every frame as if it were the first. A pixel that is right, wrong and right again
+# [flickers](GLOSSARY.md#flicker), and an eye sees that at once. The paper repairs it with a rule of one sentence and one frame of patience.
 
 # %% [markdown]
 # ## You will be able to
 #
 # - show flicker as a curve of one pixel, and say what makes it different from motion;
-# - derive the one-frame delay, and say what it costs in time and memory;
-# - choose its threshold by a measurement, and read precision and recall of a repair;
+# - derive the [one-frame delay](GLOSSARY.md#ofd), and say what it costs in time and memory;
+# - choose its threshold by a measurement, and read [precision and recall](GLOSSARY.md#precision-recall) of a repair;
 # - name the clips on which it hurts, and why;
 # - cut a person out of your own clip with `modnet video`.
 
@@ -17,7 +17,7 @@
 # ## Needs
 #
 # Notebooks [00](00_start_here.ipynb) and [05](05_ppm100_evaluation.ipynb) (MAD). No download, no GPU.
-# The smoke profile takes about 30 seconds on two CPU cores.
+# Reading takes about 17 minutes. The smoke profile takes about 30 seconds on two CPU cores.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -40,9 +40,10 @@ from modnet_lib.inference import Matter
 from modnet_lib.inference.media import Clip, write_clip
 from modnet_lib.inference.video import THRESHOLD, flickers, matte_video, one_frame_delay
 from modnet_lib.notebook.build import show_source
-from modnet_lib.notebook.clips import ClipPlayer, DelayInspector, delay_figure
+from modnet_lib.notebook.clips import ClipPlayer
 from modnet_lib.notebook.figures import image_row, use_style
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
+from modnet_lib.notebook.widgets import OFDTimeline
 
 use_style()
 FRAMES, SIZE = (12, 160) if PROFILE == "smoke" else (48, 320)
@@ -135,17 +136,21 @@ for number, matte in enumerate(one_frame_delay(told([0, 1, 0, 1, 0]))):
 # %% [markdown]
 # ## 4. Which threshold?
 #
-# Below: the frames around one frame, what the rule finds in it (orange), and its repair, at three thresholds.
+# Below: the frames around the one that flickers most, what the rule finds in it (orange), and its repair, at three
+# thresholds. **Predict**: what does a threshold near zero find besides flicker, and what does a high one miss?
 
 # %%
-inspector = DelayInspector(mattes)
-delay_figure(inspector, inspector.frame.value)
+timeline = OFDTimeline(mattes)
+shown = [part for limit in (0.02, 0.1, 0.3) for part in timeline.panels(timeline.time.value, limit)]
+names = ["$\\alpha_{t-1}$", "$\\alpha_t$", "$\\alpha_{t+1}$", "found, threshold", "repaired"]
+titles = [n.replace("threshold", f"threshold {limit}") for limit in (0.02, 0.1, 0.3) for n in names]
+image_row(shown, titles, columns=5, height=1.9, caption="Orange: what the rule takes for flicker.")
 
 # %%
-inspector
+timeline
 
 # %% [markdown]
-# Move the threshold. Far left, grain counts as flicker; far right, faint flicker stays. To choose, measure: *precision*
+# Move both sliders. Far left, grain counts as flicker; far right, faint flicker stays. To choose, measure: *precision*
 # is the share of touched pixels that did flicker, *recall* the share of flicker that was touched. The recorded run has
 # eight clips of 48 frames (SPM-video): with injected flicker, and with what the shipped model does by itself.
 
@@ -183,7 +188,7 @@ _ = axes[2].set_ylim(bottom=0)
 #
 # A *median of three* frames is late by one frame as well, and repairs what the rule repairs without any threshold.
 # *Exponential smoothing* is not late, and mixes half of the past into every frame. **Predict** which has the highest
-# recall, and which does most harm. (dtSSD: how differently matte and truth change from frame to frame, times 100.)
+# recall, and which does most harm. ([dtSSD](GLOSSARY.md#dtssd): how differently matte and truth change from frame to frame, times 100.)
 
 # %%
 print(f"{'':10s}{'':14s}{'MAD':>8s}{'dtSSD':>8s}{'precision':>11s}{'recall':>8s}{'harm %':>8s}")
@@ -247,7 +252,8 @@ for number, (name, harm) in enumerate(recorded["spm_video"]["harm_by_speed"].ite
     )
     change = rows["natural"]["OFD"]["dtssd"][number] - rows["natural"]["as it is"]["dtssd"][number]
     axes[1].barh(name, change, color="#D55E00" if change > 0 else "#0072B2")
-axes[0].set(xlabel="times as fast", ylabel="MAD × 100 added to exact mattes", xscale="log")
+axes[0].set(xlabel="times as fast", ylabel="MAD × 100", title="harm to exact mattes")
+axes[0].set_xticks(recorded["spm_video"]["strides"])
 axes[0].legend(fontsize=7)
 axes[1].invert_yaxis()
 _ = axes[1].set(xlabel="change of dtSSD by OFD (left is better)", title="the shipped model's mattes")
@@ -295,7 +301,7 @@ image_row([*images[three], *own[three], *repaired[three]], ["t − 1", "t", "t +
 # >
 # > — Appendix D
 #
-# A person before a street, a camera that stands still, and a *clean plate*: the street alone, taken before. The plainest
+# A person before a street, a camera that stands still, and a *[clean plate](GLOSSARY.md#clean-plate)*: the street alone, taken before. The plainest
 # use of a plate is the difference to it. **Predict** what it says of the car.
 
 # %%
@@ -321,7 +327,11 @@ _ = axis.legend(ncols=2)
 
 # %%
 print("rows:", ", ".join(camera["rows"]), "- columns: before, with the car, after")
-Image(data=(paths.RESULTS / "08_fixed_camera.jpg").read_bytes(), format="jpeg")
+Image(
+    data=(paths.RESULTS / "08_fixed_camera.jpg").read_bytes(),
+    format="jpeg",
+    alt=f"three frames of the clip with the car; rows: {', '.join(camera['rows'])}",
+)
 
 # %%
 print(camera["provenance"])
@@ -383,17 +393,52 @@ ResultsTable("08_ofd_video_demo", PROFILE)
 # %% [markdown]
 # ## Exercises
 #
-# 1. Write a rule with two frames of delay. What must it assume?
-# <details><summary>Answer</summary>That values two frames apart agree around a run of one or two wrong ones. Motion that covers a
-# pixel for two frames is lost as well, so the harm of section 6 starts at half the speed.</details>
+# Some check themselves, and a wrong answer is told why. In a new cell, with your answer for the dots:
 #
-# 2. Why does the delay start anew at a cut?
-# <details><summary>Answer</summary>The frames on both sides show different things; that they agree at a pixel says
-# nothing.</details>
+# ```python
+# from modnet_lib.notebook.exercises import check_answer
 #
-# 3. Which of the two thresholds, "close" and "very different", would you raise for a noisy camera?
-# <details><summary>Answer</summary>Both: noise moves the neighbours apart and the middle away. Raising only "close" accepts
-# neighbours that disagree.</details>
+# check_answer("08.1", ...)
+# ```
+#
+# **1.** Write the rule of section 2 as a function of `(before, now, after, threshold)` that returns the repaired `now`, and
+# hand it to `check_answer`. What would a rule with *two* frames of delay have to assume?
+#
+# <details><summary>Answer</summary>
+#
+# That values on both sides of a run of one or two wrong ones agree. Motion that covers a pixel for two frames is lost as
+# well, so the harm of section 6 starts at half the speed.
+#
+# ```python
+# import numpy as np
+#
+#
+# def repaired(before, now, after, threshold):
+#     close = abs(before - after) <= threshold
+#     different = (abs(now - before) > threshold) & (abs(now - after) > threshold)
+#     return np.where(close & different, (before + after) / 2, now)
+#
+#
+# check_answer("08.1", repaired)
+# ```
+#
+# </details>
+#
+# **2.** Why does the delay start anew at a cut?
+#
+# <details><summary>Answer</summary>
+#
+# The frames on both sides show different things; that they agree at a pixel says nothing.
+#
+# </details>
+#
+# **3.** Which of the two thresholds, "close" and "very different", would you raise for a noisy camera?
+#
+# <details><summary>Answer</summary>
+#
+# Both: noise moves the neighbours apart and the middle away. Raising only "close" accepts neighbours that disagree.
+#
+# </details>
 
 # %% [markdown]
 # ## References

@@ -17,7 +17,7 @@
 # ## Needs
 #
 # Notebook [00](00_start_here.ipynb). No download and no GPU.
-# The smoke profile takes about 35 seconds on two CPU cores. Exporting to ONNX takes longer, so it runs in the other profiles;
+# Reading takes about 18 minutes. The smoke profile takes about 35 seconds on two CPU cores. Exporting to ONNX takes longer, so it runs in the other profiles;
 # speeds and comparisons come from a recorded run.
 # `PICTURE` below is the place for the path of your own photograph; left empty, one that ships with matplotlib is taken.
 
@@ -111,7 +111,7 @@ print("widget = Python:", np.array_equal(inspector.prediction("me").alpha, alpha
 # >
 # > — section "Semantic-Detail Fusion", on $\mathcal{L}_c$
 #
-# A composite needs $F$, the person's own colours. What we have is $I$, and at a mixed pixel $I = \alpha F + (1 - \alpha) B$
+# A [composite](GLOSSARY.md#compositing) needs $F$, the person's own colours. What we have is $I$, and at a mixed pixel $I = \alpha F + (1 - \alpha) B$
 # still holds some of the old background. Put $I$ in the place of $F$ and
 #
 # $$\alpha I + (1 - \alpha) B' = \underbrace{\alpha F + (1 - \alpha) B'}_{\text{wanted}} + \alpha (1 - \alpha)(B - F).$$
@@ -157,7 +157,7 @@ for name, value in recorded["edges"].items() if recorded and "edges" in recorded
 # %% [markdown]
 # ## 3. Another background
 #
-# `cutout` gives RGBA with straight alpha: what other programs expect. `composite` applies Eq. 1 at once. Blurring the own
+# `cutout` gives RGBA with [straight alpha](GLOSSARY.md#straight-premultiplied): what other programs expect. `composite` applies Eq. 1 at once. Blurring the own
 # background has a trap: a plain blur smears the person into it. Here every pixel counts by how much background it holds.
 
 # %%
@@ -178,7 +178,7 @@ print(shell("matte", photo, WORK / "me.jpg"))
 # ## 4. Photographs much larger than the network
 #
 # The network saw your photograph with a short side of 384 pixels. A camera delivers 4,000. Enlarged bilinearly, an edge of one
-# pixel becomes ten pixels wide. But the large photograph *has* the edge. A guided filter (He et al.) explains $\alpha$ in each
+# pixel becomes ten pixels wide. But the large photograph *has* the edge. A [guided filter](GLOSSARY.md#guided-filter) (He et al.) explains $\alpha$ in each
 # small window as a linear function of colour, $\alpha \approx a^\top I + b$, with $a, b$ from the coarse matte, and applies it to the
 # fine picture.
 #
@@ -221,7 +221,8 @@ print("sure pixels are untouched:", np.array_equal(coarse[sure], sharp[sure]))
 # %% [markdown]
 # ## 5. A folder of a thousand
 #
-# Something is broken in every large folder. It must cost nothing but itself, and be named at the end.
+# Something is broken in every large folder. It must cost nothing but itself, and be named at the end. **Predict** what the
+# program should leave behind for three files of which one is no picture, and what a second run has to do.
 
 # %%
 for number, name in enumerate(("anna.png", "2026/bert.jpg")):
@@ -255,7 +256,7 @@ print(shell("matte", WORK / "photos", WORK / "cutouts"))
 #
 # Three changes keep the answer and save work:
 #
-# - **Fold the norms.** In use, a batch norm is $y = s x + t$ with fixed $s, t$. A convolution before it can take both.
+# - **[Fold](GLOSSARY.md#folding) the norms.** In use, a batch norm is $y = s x + t$ with fixed $s, t$. A convolution before it can take both.
 # - **One pass for IBNorm** (released network): its instance norm's half needs two numbers a channel from the picture; for the batch norm's
 #   half they are 1 and 0. One multiplication and addition, nothing taken apart.
 # - **Swap two linear steps.** The released network enlarges a map of 1,280 channels and then convolves it to 96. Enlarging acts
@@ -356,7 +357,7 @@ print(handle(b"not a picture")[0])
 show_prediction(inspector.prediction("me"))
 
 # %%
-MatteInspector(matter, {"me": photo, "drawn": image})
+MatteInspector(matter, {"me": photo, "drawn": image}, truths={"drawn": truth})
 
 # %% [markdown]
 # ## Results
@@ -384,13 +385,26 @@ ResultsTable("09_your_own_pictures", PROFILE)
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Derive the glow $\alpha(1 - \alpha)(B - F)$ from Eq. 1. Why does a green screen show it so clearly?
+# Some check themselves, and a wrong answer is told why. In a new cell, with your answer for the dots:
+#
+# ```python
+# from modnet_lib.notebook.exercises import check_answer
+#
+# check_answer("09.1", ...)
+# ```
+#
+# **1.** Derive the glow $\alpha(1 - \alpha)(B - F)$ from Eq. 1. Why does a green screen show it so clearly? (`"09.1"`: how
+# strong is it at $\alpha = 0.3$, for dark hair of 0.1 in front of a wall of 0.9?)
 #
 # <details><summary>Answer</summary>
 #
 # Insert $I = \alpha F + (1 - \alpha) B$ into $\alpha I + (1 - \alpha) B'$ and subtract $\alpha F + (1 - \alpha) B'$:
 # $\alpha(\alpha F + (1 - \alpha) B) - \alpha F = \alpha (1 - \alpha)(B - F)$. A green screen is chosen far from every skin and hair
 # colour, so $B - F$ is as large as it can be.
+#
+# ```python
+# check_answer("09.1", 0.3 * (1 - 0.3) * (0.9 - 0.1))
+# ```
 #
 # </details>
 #

@@ -1,4 +1,4 @@
-"""JupyterLab as a student meets it: notebook 00 from restart to end, and every control of the inspector."""
+"""JupyterLab as a student meets it: notebook 00 from restart to end, and every control of the inspector by keys."""
 
 import base64
 import shutil
@@ -78,7 +78,85 @@ def change(page: Any, view: Any, action: Callable[[], object]) -> None:
         page.wait_for_timeout(50)
 
 
-def test_every_control_of_the_inspector(lab: tuple[str, Path], page: Any, tmp_path: Path) -> None:
+FOCUS = """() => {
+    const at = document.activeElement;
+    if (!at.closest('.jp-OutputArea')) return null;
+    if (at.role === 'tab') return 'tab';
+    if (at.classList.contains('widget-readout')) return 'number';
+    if (at.tagName === 'BUTTON') return at.textContent.replace(/ .[0-9]+.$/, '');
+    let box = at;
+    while (!box.querySelector('label, .widget-label')) box = box.parentElement;
+    return box.querySelector('label, .widget-label').textContent;
+}"""
+STAGES = ["input", "semantic", "detail", "alpha", "cutout", "region", "error"]
+ABOVE = ["picture", "your own picture", "model", *STAGES, "tab"]
+TABS = {
+    "look": ["zoom", "loupe shows", "centre x", "centre y"],
+    "background": ["background", "colour", "background picture"],
+    "compare": ["compare with", "wipe"],
+    "disturb": ["disturb by", "strength", "every strength"],
+    "thresholds": ["trimap width", "SOC band"],
+}
+
+
+class Keys:
+    """The inspector without a mouse: Tab and Shift+Tab to a control, then its own keys."""
+
+    def __init__(self, page: Any):
+        self.page, self.tab_shown = page, "look"
+        page.get_by_label("picture", exact=True).focus()
+
+    def reach(self, name: str) -> None:
+        order = ABOVE + TABS[self.tab_shown]
+        back = order.index(name) < order.index(self.page.evaluate(FOCUS))
+        for _ in range(30):
+            if self.page.evaluate(FOCUS) == name:
+                return
+            self.page.keyboard.press("Shift+Tab" if back else "Tab")
+        pytest.fail(f"{name} cannot be reached by Tab")
+
+    def press(self, name: str, *keys: str) -> None:
+        self.reach(name)
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def button(self, name: str) -> None:
+        self.press(name, "Enter")
+
+    def tab(self, name: str) -> None:
+        steps = list(TABS).index(name) - list(TABS).index(self.tab_shown)
+        self.press("tab", *["ArrowRight" if steps > 0 else "ArrowLeft"] * abs(steps), "Enter")
+        self.tab_shown = name
+        self.page.get_by_role("tab", name=name, exact=True, selected=True).wait_for()
+
+    def choose(self, name: str, option: str) -> None:
+        listed = self.page.get_by_label(name, exact=True).evaluate(
+            "list => [list.selectedIndex, [...list.options].map(one => one.text.replace(/\\s/g, ' '))]"
+        )
+        steps = listed[1].index(option) - listed[0]
+        self.press(name, "Space", *["ArrowDown" if steps > 0 else "ArrowUp"] * abs(steps), "Enter")
+
+    def slide(self, name: str, key: str = "ArrowRight", times: int = 3) -> None:
+        self.press(name, *[key] * times)
+
+    def upload(self, name: str, file: Any) -> None:
+        self.reach(name)
+        with self.page.expect_file_chooser() as chooser:
+            self.page.keyboard.press("Enter")
+        chooser.value.set_files(file)
+
+    def order(self) -> list[str]:
+        """The controls as Tab meets them: not the numbers beside sliders, and colour's two fields as one."""
+        self.reach("picture")
+        met = []
+        while (name := self.page.evaluate(FOCUS)) is not None:
+            met += [name] if name not in ("number", *met[-1:]) else []
+            self.page.keyboard.press("Tab")
+        self.page.get_by_label("picture", exact=True).focus()
+        return met
+
+
+def test_every_control_of_the_inspector_by_keys(lab: tuple[str, Path], page: Any, tmp_path: Path) -> None:
     address, folder = lab
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     cells = [nbformat.v4.new_code_cell(CELL, id="only")]
@@ -90,30 +168,20 @@ def test_every_control_of_the_inspector(lab: tuple[str, Path], page: Any, tmp_pa
     assert view.count() == 1
     assert page.locator(".jp-RenderedImage img").count() == 0, "no static picture beside the live widget"
 
-    def button(name: str) -> None:
-        page.get_by_role("button", name=name, exact=True).click()
-
-    def tab(name: str) -> None:
-        page.get_by_role("tab", name=name, exact=True).click()
-
-    def slide(label: str, keys: str = "ArrowRight", times: int = 3) -> None:
-        handle = page.locator(".widget-slider", has_text=label).locator(".noUi-handle")
-        for _ in range(times):
-            handle.press(keys)
-
-    def choose(label: str, option: str) -> None:
-        page.get_by_label(label, exact=True).select_option(option)
-
+    keys = Keys(page)
+    button, tab, slide, choose = keys.button, keys.tab, keys.slide, keys.choose
+    assert keys.order() == ABOVE + TABS["look"]
     for stage in ("input", "semantic", "detail", "region", "error", "cutout"):
         change(page, view, lambda stage=stage: button(stage))
     page.get_by_text("Mean absolute difference").wait_for(state="hidden")
+    page.get_by_role("img", name="cutout of spm_000", exact=True).wait_for()  # what a screen reader says
 
     tab("background")
     for background in ("white", "black", "green", "colour"):
         change(page, view, lambda background=background: choose("background", background))
-    colour = page.locator(".widget-colorpicker input[type=text]")
-    change(page, view, lambda: (colour.fill("#d55e00"), colour.press("Tab")))
-    change(page, view, lambda: upload(page, "background picture", SAMPLES / "image" / "spm_003.jpg"))
+    change(page, view, lambda: keys.press("colour", "Control+a", *"#d55e00", "Tab"))
+    assert keys.order() == ABOVE + TABS["background"]
+    change(page, view, lambda: keys.upload("background picture", SAMPLES / "image" / "spm_003.jpg"))
     page.locator(".widget-vbox", has=view).last.screenshot(path=tmp_path / "1_background.png")
 
     tab("look")
@@ -141,6 +209,7 @@ def test_every_control_of_the_inspector(lab: tuple[str, Path], page: Any, tmp_pa
     tab("disturb")
     for kind in ("blur", "noise", "jpeg", "brightness", "resolution"):
         change(page, view, lambda kind=kind: choose("disturb by", kind))
+    assert keys.order() == ABOVE + TABS["disturb"]
     change(page, view, lambda: slide("strength", times=1))
     button("every strength")
     scores = page.locator(".inspector-scores")
@@ -156,11 +225,11 @@ def test_every_control_of_the_inspector(lab: tuple[str, Path], page: Any, tmp_pa
     change(page, view, lambda: slide("SOC band", times=20))
 
     change(page, view, lambda: choose("picture", "spm_004"))
-    change(page, view, lambda: upload(page, "your own picture", SAMPLES / "image" / "spm_002.jpg"))
+    change(page, view, lambda: keys.upload("your own picture", SAMPLES / "image" / "spm_002.jpg"))
     assert page.get_by_label("picture", exact=True).input_value() == "spm_002.jpg"
     before = picture(view)
     bad = {"name": "broken.png", "mimeType": "image/png", "buffer": b"no picture at all"}
-    upload(page, "your own picture", bad)
+    keys.upload("your own picture", bad)
     page.get_by_text("cannot be read").wait_for()
     assert picture(view) == before
     assert page.locator(ERRORS).count() == 0, page.locator(ERRORS).all_inner_texts()

@@ -112,8 +112,8 @@ def test_the_stated_reading_time_is_right() -> None:
         notebook = build.read_source(source)
         text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
         stated = re.search(r"Reading takes about (\d+) minutes", text)
-        if stated:
-            assert abs(int(stated[1]) - book.reading_minutes(notebook)) <= 2, source.stem
+        assert stated, source.stem
+        assert abs(int(stated[1]) - book.reading_minutes(notebook)) <= 2, source.stem
 
 
 def test_the_guides_exist() -> None:

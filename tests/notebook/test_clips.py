@@ -1,4 +1,4 @@
-"""The player's film is what it was given; the delay's sliders show what the rule does."""
+"""The player's film is what it was given."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import re
 import av
 import numpy as np
 import pytest
-from PIL import Image
 
-from modnet_lib.inference.video import one_frame_delay
-from modnet_lib.notebook.clips import GAP, ORANGE, ClipPlayer, DelayInspector, delay_figure
+from modnet_lib.notebook.clips import GAP, ClipPlayer
 
 
 def mattes(count: int = 6, size: int = 32) -> np.ndarray:
@@ -44,29 +42,3 @@ def test_panels_that_do_not_fit_are_refused():
         ClipPlayer({"a": mattes(5), "b": mattes(6)})
     with pytest.raises(ValueError, match="one length and size"):
         ClipPlayer({})
-
-
-def test_sliders_show_what_the_rule_does():
-    alphas = mattes()
-    inspector = DelayInspector(alphas, width=160)
-    assert inspector.frame.value == 3, "starts at the frame with most flicker"
-    before, now, after, found, repaired = inspector.panels(3, 0.1)
-    assert (found[9, 9] == ORANGE).all() and (found[20, 20] == 255).all()
-    expected = np.round(list(one_frame_delay(alphas))[3] * 255)
-    np.testing.assert_array_equal(repaired[..., 0], expected)
-    np.testing.assert_array_equal([before[9, 9, 0], now[9, 9, 0], after[9, 9, 0]], [255, 128, 255])
-    assert f"{100 * 16 / 32**2:.2f} %" in inspector.message.value
-    shown = inspector.view.value
-    assert Image.open(io.BytesIO(shown)).size == (160, 32)
-    inspector.threshold.value = 0.55
-    assert "0.00 %" in inspector.message.value and inspector.view.value != shown
-    inspector.frame.value = 1
-    assert "0.00 %" in inspector.message.value
-    assert Image.open(io.BytesIO(inspector.static_png())).width > 300
-    with pytest.raises(ValueError, match="at least 3"):
-        DelayInspector(alphas[:2])
-
-
-def test_the_static_figure_has_a_row_for_each_threshold():
-    figure = delay_figure(DelayInspector(mattes()), 3, (0.1, 0.6))
-    assert len(figure.axes) == 10

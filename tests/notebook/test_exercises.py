@@ -29,6 +29,10 @@ def test_every_exercise_has_a_hidden_solution() -> None:
     assert set(solutions()) == set(EXERCISES)
 
 
+def is_far(one, other, threshold):
+    return abs(one - other) > threshold
+
+
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_the_hidden_solution_is_right(exercise: str) -> None:
     verdicts = []
@@ -57,6 +61,16 @@ def test_the_hidden_solution_is_right(exercise: str) -> None:
         ("01.2", lambda f, b, a, g: f[0], "the shape"),
         ("01.2", lambda f, b, a, g: 1 / 0, "ZeroDivisionError"),
         ("01.2", 5, "a function"),
+        ("05.1", (0.3, 0.3, 300_000), "thousands"),
+        ("05.2", (0.5, 1), "both directions"),
+        ("06.1", 0, "whatever M-Net says"),
+        ("07.2", 52, "two bytes"),
+        ("09.1", 0.56, "multiplied by alpha"),
+        ("08.1", lambda b, n, a, t: np.where(is_far(n, b, t) & is_far(n, a, t), (a + b) / 2, n), "motion"),
+        ("08.1", lambda b, n, a, t: np.where(is_far(b, a, t), n, (a + b) / 2), "hardly differs"),
+        ("08.1", lambda b, n, a, t: n, "far from both"),
+        ("08.1", lambda b, n, a, t: n[0], "each pixel"),
+        ("08.1", lambda b, n, a: n, "TypeError"),
     ],
 )
 def test_a_wrong_answer_is_told_why(exercise, answer, why) -> None:

@@ -7,7 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from modnet_lib.inference.video import one_frame_delay
 from modnet_lib.network.layers import EfficientASPP
+from modnet_lib.notebook.drawings import describe
 from modnet_lib.notebook.widgets import OFDTimeline, ReceptiveFieldExplorer, TrimapSlider
 
 
@@ -43,7 +45,7 @@ def test_the_cell_stays_on_a_smaller_map():
     explorer.side.value = 32
     explorer.row.value = 31
     explorer.side.value = 4
-    assert explorer.row.value == 3 and explorer.static_png()
+    assert explorer.row.value == 3 and "of 16 cells" in describe(explorer.static_figure())
 
 
 @pytest.mark.parametrize("text", ["", "0", "1 2 3 4 5 6", "two", "1.5"])
@@ -67,7 +69,8 @@ def test_a_wider_trimap_is_more_unknown(make_sample):
         shares.append((slider.trimap(width) == 0.5).mean())
         assert f"{100 * shares[-1]:.1f} % unknown" in slider.caption.value
         seen.add(slider.view.value)
-    assert shares == sorted(shares) and len(seen) > 2 and slider.static_png()
+    assert shares == sorted(shares) and len(seen) > 2
+    assert f"{100 * shares[-1]:.1f} % unknown" in describe(slider.static_figure())
     with pytest.raises(ValueError, match="sizes must agree"):
         TrimapSlider(sample.image, sample.alpha[1:])
 
@@ -77,21 +80,24 @@ def test_timeline_repairs_a_blink_and_nothing_else():
     alphas[3, 2:4, 5:7] = 0.1  # a hole for one frame
     alphas[4:, 6, :] = 0.2  # an edge that has moved on: no flicker
     timeline = OFDTimeline(alphas)
-    for time in range(6):
-        timeline.time.value = time
-        expected = np.zeros((8, 10), bool)
-        if time == 3:
-            expected[2:4, 5:7] = True
-        np.testing.assert_array_equal(timeline.flicker(time), expected)
-        repaired = alphas[time].copy()
-        repaired[expected] = 0.8
-        np.testing.assert_allclose(timeline.repaired(time), repaired)
-    timeline.time.value = 3
+    assert timeline.time.value == 3, "starts at the frame with most flicker"
+    blink = np.zeros((8, 10), bool)
+    blink[2:4, 5:7] = True
+    delayed = list(one_frame_delay(alphas))
+    for time in range(1, 5):
+        np.testing.assert_array_equal(timeline.flicker(time), blink & (time == 3))
+        before, now, after, found, repaired = (panel[..., 0] for panel in timeline.panels(time))
+        for panel, matte in ((before, alphas[time - 1]), (now, alphas[time]), (after, alphas[time + 1])):
+            np.testing.assert_array_equal(panel, np.round(matte * 255))
+        np.testing.assert_array_equal(repaired, np.round(delayed[time] * 255))
+        np.testing.assert_array_equal(found != now, blink & (time == 3))
+    np.testing.assert_allclose(timeline.shares(), [0, 0, 0.05, 0])
     orange = (decode(timeline.view.value) == (230, 159, 0)).all(axis=2)
-    assert orange.sum() == 4 and "5.00 % of the pixels" in timeline.caption.value
-    timeline.threshold.value = 0.5
-    assert timeline.flicker(3).sum() == 4
-    assert timeline.static_png()
+    assert orange.sum() == 4 and "5.00 % of its pixels" in timeline.caption.value
+    assert timeline.view.tooltip == timeline.caption.value
+    assert not timeline.flicker(3, 0.75).any() and timeline.flicker(3).sum() == 4
+    _, metadata = timeline._repr_mimebundle_()
+    assert "Frames 2, 3 and 4" in metadata["image/jpeg"]["alt"]
 
 
 def test_threshold_has_immediate_effect():

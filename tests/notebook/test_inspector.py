@@ -18,6 +18,7 @@ from modnet_lib.inference.matter import Prediction
 from modnet_lib.network import MODNet
 from modnet_lib.notebook import figures
 from modnet_lib.notebook import inspector as inspector_module
+from modnet_lib.notebook.drawings import describe
 from modnet_lib.notebook.inspection import cover, region
 from modnet_lib.notebook.inspector import DISTURBANCES, Question
 from modnet_lib.notebook.widgets import STAGES, LivePicture, MatteInspector, crop
@@ -223,16 +224,17 @@ def test_bad_upload_gives_a_message_and_changes_nothing(inspector: MatteInspecto
 
 
 def test_mime_bundle_survives_stripping(inspector: MatteInspector):
-    bundle = inspector._repr_mimebundle_()
-    assert set(bundle) == {"text/plain", "image/png", WIDGET}
+    bundle, metadata = inspector._repr_mimebundle_()
+    assert "MatteInspector(2 images: Grace, Ada): Grace: input; semantic;" in metadata["image/jpeg"]["alt"]
+    assert set(bundle) == {"text/plain", "image/jpeg", WIDGET}
     assert bundle["text/plain"] == "MatteInspector(2 images: Grace, Ada)"
     json.dumps(bundle)  # what the kernel sends
-    sheet = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
-    assert sheet.format == "PNG" and sheet.width <= 1000
+    sheet = Image.open(io.BytesIO(base64.b64decode(bundle["image/jpeg"])))
+    assert sheet.format == "JPEG" and sheet.width <= 1000
 
 
 def test_static_form_repeats_exactly(matter, pictures):
-    bundles = [MatteInspector(matter, pictures)._repr_mimebundle_() for _ in range(2)]
+    bundles = [MatteInspector(matter, pictures)._repr_mimebundle_()[0] for _ in range(2)]
     first, second = ({kind: value for kind, value in bundle.items() if kind != WIDGET} for bundle in bundles)
     assert first == second
 
@@ -243,7 +245,18 @@ def test_one_picture_and_a_path(matter, pictures, tmp_path):
     assert repr(inspector) == "MatteInspector(1 image: one)"
     inspector.stage.value = "input"
     np.testing.assert_array_equal(decode(inspector.view.value), pictures["Ada"])
-    assert inspector.static_png()
+    assert "one: input" in describe(inspector.static_figure())
+
+
+def test_the_pictures_say_what_they_show(inspector: MatteInspector):
+    inspector.disturbance.value = "blur"
+    assert inspector.view.tooltip == "alpha of Grace, blur 1"
+    inspector.compare.value, inspector.zoom.value, inspector.loupe.value = "undisturbed", 2, "input"
+    assert (
+        inspector.view.tooltip == "alpha of Grace, blur 1, enlarged 2 times; right of the line model, Grace"
+    )
+    assert inspector.loupe_view.tooltip == "loupe: input of Grace, blur 1, enlarged 2 times"
+    assert "Grace" in inspector.overview.tooltip
 
 
 def test_wrong_arguments(matter, pictures, tmp_path):
@@ -510,25 +523,21 @@ def test_uploads_are_shrunk_to_what_a_page_can_hold(inspector: MatteInspector):
 
 def test_live_picture_shows_the_newest():
     live = LivePicture()
-    assert set(live._repr_mimebundle_()) == {"text/plain", WIDGET}
+    assert set(live._repr_mimebundle_()[0]) == {"text/plain", WIDGET}
     matte = np.random.default_rng(0).random((20, 30)).astype(np.float32)
     live.update(matte, "step 10 <1>")
     np.testing.assert_array_equal(decode(live.view.value), (matte * 255).round().astype(np.uint8))
     assert live.caption.value == "step 10 &lt;1&gt;"
     live.update(torch.ones(3, 8, 8), "step 20")
     np.testing.assert_array_equal(decode(live.view.value), np.full((8, 8, 3), 255))
-    bundle = live._repr_mimebundle_()
-    assert bundle["text/plain"] == "LivePicture()" and "image/png" in bundle
+    assert live.view.tooltip == "step 20"
+    bundle, metadata = live._repr_mimebundle_()
+    assert bundle["text/plain"] == "LivePicture()" and "step 20" in metadata["image/jpeg"]["alt"]
 
 
-def test_live_picture_strip_spans_the_run(monkeypatch):
-    chosen = []
-    real = figures.image_row
-    monkeypatch.setattr(
-        "modnet_lib.notebook.live.image_row", lambda *args: chosen.extend(args[1]) or real(*args)
-    )
+def test_live_picture_strip_spans_the_run():
     live = LivePicture()
     for step in range(11):
         live.update(np.zeros((8, 8)), f"step {step}")
-    assert live.static_png()
-    assert chosen == ["step 0", "step 2", "step 4", "step 6", "step 8", "step 10"]
+    titles = [axes.get_title() for axes in live.static_figure().axes]
+    assert titles == ["step 0", "step 2", "step 4", "step 6", "step 8", "step 10"]

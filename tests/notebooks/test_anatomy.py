@@ -166,6 +166,16 @@ def problem_with(link: str, stem: str) -> str | None:
     return "no such heading" if fragment and fragment not in anchors(text) else None
 
 
+def test_every_word_of_the_glossary_is_linked_from_a_notebook() -> None:
+    words = re.findall(
+        r"^### (.+)$", (paths.NOTEBOOKS / "GLOSSARY.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert words == sorted(words, key=lambda word: re.sub(r"\W", " ", word.lower()))
+    linked = {link for stem in SERIES for cell in read(stem).cells for link in LINK.findall(cell.source)}
+    used = {link.partition("#")[2] for link in linked if link.startswith("GLOSSARY.md#")}
+    assert [word for word in words if not anchors(f"### {word}") & used] == []
+
+
 def test_a_broken_link_is_noticed() -> None:
     here = SERIES[0]
     assert problem_with(f"{here}.ipynb", here) is None

@@ -92,6 +92,13 @@ def keep_widget(notebook: nbformat.NotebookNode) -> None:
     notebook.cells[-1].outputs.append(nbformat.v4.new_output("display_data", data=data))
 
 
+def leave_undescribed(notebook: nbformat.NotebookNode) -> None:
+    metadata = {"image/jpeg": {"alt": "a person"}, "image/png": {"width": 9}}
+    for kind in metadata:
+        output = nbformat.v4.new_output("display_data", data={kind: "AA=="}, metadata=metadata)
+        notebook.cells[-1].outputs.append(output)
+
+
 def keep_widget_state(notebook: nbformat.NotebookNode) -> None:
     notebook.metadata["widgets"] = {"state": {}}
 
@@ -129,6 +136,7 @@ def drop_tag(notebook: nbformat.NotebookNode) -> None:
         (fail, "holds an error"),
         (warn, "holds text on stderr"),
         (keep_widget, "holds a live widget's view"),
+        (leave_undescribed, "a picture without a description"),
         (keep_widget_state, "left-over metadata"),
         (keep_times, "left-over metadata"),
         (swell, "bytes, more than"),
