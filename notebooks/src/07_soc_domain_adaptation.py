@@ -416,7 +416,9 @@ for name in VARIANTS:
 
 # %% tags=["nbval-check-output"]
 for name in ("2 frames", "out of focus", "20 frames"):
-    print(f"{name:14s}MAD seed by seed:", [f"{one['mad']:.3f}" for one in found[name]["after_by_seed"].values()])
+    print(
+        f"{name:14s}MAD seed by seed:", [f"{one['mad']:.3f}" for one in found[name]["after_by_seed"].values()]
+    )
 
 # %% [markdown]
 # From 0.124 before, two frames took one seed to half of it and another to one and a half times. Twenty frames did well
