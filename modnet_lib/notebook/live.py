@@ -27,7 +27,10 @@ class WithStaticForm(widgets.VBox):
         """Return the figure for readers without a kernel, or ``None`` if there is nothing to show yet."""
         raise NotImplementedError
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    # IPython also takes data with metadata; ipywidgets' annotation knows data alone.
+    def _repr_mimebundle_(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         bundle = super()._repr_mimebundle_(**kwargs) or {}
         bundle["text/plain"] = repr(self)
         figure = self.static_figure()
