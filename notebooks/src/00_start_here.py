@@ -235,12 +235,14 @@ image_row(
 
 # %% [markdown]
 # So the matte alone is not enough for a perfect composite. [Notebook 01](01_dataset_compositing.ipynb) estimates
-# $F$ as well, because training needs it too.
+# [$F$](GLOSSARY.md#foreground-f) as well, because training needs it too.
 #
 # ## 4. Three outputs, one answer
 #
 # > "In MODNet, we divide the trimap-free matting objective into three parts: semantic estimation, detail
 # > prediction, and semantic-detail fusion. We optimize them simultaneously via three branches." *(MODNet)*
+#
+# The parts are called [*sub-objectives*](GLOSSARY.md#sub-objective).
 #
 # | output | branch | question it answers | size |
 # |---|---|---|---|

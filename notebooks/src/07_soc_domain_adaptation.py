@@ -264,7 +264,6 @@ optimizer = torch.optim.Adam(trainable(network), config.learning_rate)
 frames = [to_tensor(picture.image) for picture in blurred[:COUNT]]
 steps = [adaptation_step(network, frozen, optimizer, [frame], config) for frame in frames[:8]]
 
-# %%
 figure, axes = plt.subplots(1, 2, figsize=(10, 2.8), layout="constrained")
 names = {"semantic": "Eq. 7, semantics", "detail": "Eq. 7, details", "preserve": "Eq. 8", "loss": "sum"}
 for key, name in names.items():
@@ -330,7 +329,7 @@ image_row(
 # three seeds that choose the eight and their order; the interval covers seeds and pictures (notebook
 # [04](04_ablation_study.ipynb#5-how-sure-is-a-difference)). One row for each camera:
 
-# %%
+# %% tags=["nbval-check-output"]
 print(recorded["provenance"])
 SHIFTS = (
     "none",
@@ -351,7 +350,6 @@ def line(name):
     return f"{name:26s}{one['before']:.4f} → {one['after']:.4f}   {one['mean']:+.4f} {ends:20s} {verdict}"
 
 
-# %% tags=["nbval-check-output"]
 print(f"{'MAD':26s}before   after    change, 95 % interval")
 for name in SHIFTS:
     print(line(name) if name in found else f"{name:26s}not run")
