@@ -216,7 +216,7 @@ def strip(rows: list[Any], shown: list[int], side: int = 160) -> np.ndarray:
 
 @app.command()
 def real_clips(frames: int = 96, short_side: int = 384, count: int = 12, epochs: int = 2) -> None:
-    """Fig. 7 on real clips, in numbers: there is no truth, only how mattes change in time and how far SOC moved them."""
+    """Fig. 7 on real clips, in numbers; without truth: how mattes change in time, and how far SOC moved them."""
     root = paths.external_data()
     if root is None:
         raise typer.BadParameter("set MODNET_DATA to a folder with videos")

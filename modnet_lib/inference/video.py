@@ -156,6 +156,10 @@ def matte_video(
     kept = _kept(matter, file, target, batch_size) if resume and file else None
     done, repaired, start = 0, 0.0, time.perf_counter()
 
+    def copy_sound(writer: FileWriter | FolderWriter) -> None:
+        while clip.packets:
+            writer.write_audio(clip.packets.popleft())
+
     def run(path: Path) -> None:
         nonlocal done, repaired
         writer = FileWriter(path, suffix, clip.pace) if suffix else FolderWriter(path)
@@ -168,10 +172,10 @@ def matte_video(
         ):
             for frame, alpha, share in ready:
                 writer.write(compose(frame, alpha), frame.time)
-                while clip.packets:
-                    writer.write_audio(clip.packets.popleft())
+                copy_sound(writer)
                 done, repaired = done + 1, repaired + share
                 progress(done, clip.count)
+        copy_sound(writer)  # it may outlast the pictures
         writer.close()
 
     try:
