@@ -235,6 +235,21 @@ def test_a_broken_clip_leaves_nothing(make_clip, red_matter, tmp_path, name):
     assert name != "out.mp4" or (tmp_path / name).read_bytes() == b"an older result"
 
 
+@pytest.mark.parametrize("name", ["out.mp4", "out"])
+def test_what_is_no_clip_leaves_nothing(red_matter, tmp_path, name):
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "notes.mp4").write_text("no clip at all\n" * 200)
+    with av.open(str(tmp_path / "nothing.mkv"), "w") as container:  # a whole file of no frames
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width = 48, 64
+        container.mux(stream.encode(None))
+    before = left_in(tmp_path)
+    for source in sorted(before):
+        with pytest.raises(ValueError, match=r"is empty|no video|no frames"):
+            matte_video(red_matter, tmp_path / source, tmp_path / name)
+        assert left_in(tmp_path) == before
+
+
 def test_a_cut_run_goes_on_to_the_same_clip(make_clip, red_matter, tmp_path):
     source = make_clip("a.mp4", person_clip(), audio="aac")
     matte_video(red_matter, source, tmp_path / "whole.mp4", batch_size=3, resume=True)
