@@ -233,7 +233,8 @@ def _matted(
 def _kept(matter: Matter, source: Path, target: Path, batch_size: int) -> Path:
     """The folder of finished mattes of this clip by this network; those of others are removed."""
     state = source.stat()
-    digest = hashlib.sha256(f"{state.st_size} {state.st_mtime_ns} {batch_size} {matter.short_side}".encode())
+    settings = f"{state.st_size} {state.st_mtime_ns} {batch_size} {matter.short_side} {matter.dtype}"
+    digest = hashlib.sha256(settings.encode())
     for weights in matter.network.state_dict().values():
         digest.update(weights.cpu().numpy().tobytes())
     folder = target.with_name(f".{target.name}.{digest.hexdigest()[:12]}.mattes")
