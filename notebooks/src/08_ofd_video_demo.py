@@ -316,11 +316,11 @@ fig7 = {"MODNet": plain, "MODNet + SOC": soc, "MODNet + SOC + OFD": flicker.dela
 most = 1 + int(np.argmax(np.abs(fig7["MODNet + SOC + OFD"] - soc)[1:-1].mean(axis=(1, 2))))
 three = [most - 1, most, most + 1]
 bright = [
-    np.clip(night[k] * 2.5, 0, 255).astype(np.uint8) for k in three
+    np.clip(night[k] * 4.0, 0, 255).astype(np.uint8) for k in three
 ]  # for the eye; the network saw them dark
 green = [over_colour(bright[n], row[k], "#00B140") for row in fig7.values() for n, k in enumerate(three)]
 titles = [f"{name}, {when}" for name in ("input", *fig7) for when in ("t − 1", "t", "t + 1")]
-image_row([*bright, *green], titles, columns=3, height=2.2, caption="Shown 2.5 times as bright as it is.")
+image_row([*bright, *green], titles, columns=3, height=2.2, caption="Shown four times as bright as it is.")
 
 # %%
 errors = {name: (np.abs(row - truth).mean(), metrics.dtssd(row, truth)) for name, row in fig7.items()}
