@@ -463,10 +463,10 @@ print(
 )
 
 # %% [markdown]
-# Two cores of a CPU are no GTX 1080Ti: in float32 they reach a ninth of the paper's 67, in bfloat16 a sixth
-# (`modnet video --dtype bfloat16`, on a processor that computes in it), for mattes that differ by 0.0002. The network is
-# nearly all of it. Batches do not help a CPU. Clean colours, without which the old background shines through hair, cost a
-# quarter. No GPU was measured yet.
+# Two cores of a CPU are no GTX 1080Ti: mattes come at 7.9 frames a second in float32 and at 11.2 in bfloat16 (`modnet video
+# --dtype bfloat16`, on a processor that computes in it), an eighth and a sixth of the paper's 67. The mattes of the two differ by
+# 0.0002. Batches of four are slower on a CPU in all cells but one. Clean colours, without which the old background shines
+# through hair, cost a fifth to a quarter. No GPU was measured yet.
 #
 # Memory stays where it is: between the first thousand frames and the last of ten thousand lie less than 3 MiB.
 
