@@ -2,13 +2,15 @@
 
 modnet data make spm_video --root FOLDER
 python benchmarks/flicker.py spm-video FOLDER     # flicker, OFD against threshold and against plain filters
-python benchmarks/flicker.py fixed-camera         # Fig. 9: background matting and MODNet, a car drives by
+modnet train data/results/08_fixed_camera_bm.yaml --folder runs/bm
+python benchmarks/flicker.py fixed-camera --bm runs/bm/modnet.safetensors  # Fig. 9: a car drives by
 python benchmarks/flicker.py real-clips           # Fig. 7 on the clips below $MODNET_DATA/videos; numbers only
 
 Each adds its part to ``data/results/08_ofd_video_demo.json``. Mattes of the network are kept in ``runs/flicker``.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,12 +23,16 @@ from PIL import Image
 from shipped import made_by
 
 from modnet_lib import paths
-from modnet_lib.data.fixed_camera import CAMERA_SEED, background_difference, clean_plate, passing_car
+from modnet_lib.baselines import load_network
+from modnet_lib.data.fixed_camera import CAMERA_SEEDS, background_difference, clean_plate, passing_car
 from modnet_lib.evaluation import flicker
 from modnet_lib.images import read_image, to_tensor
 from modnet_lib.inference import Matter
 from modnet_lib.inference.media import Clip
+from modnet_lib.network import load_checkpoint
 from modnet_lib.network.checkpoints import write_atomically
+from modnet_lib.notebook.clips import as_rgb
+from modnet_lib.training.adaptation import PRESETS, adapt, find_frames, with_semantic_head
 
 app = typer.Typer(help=__doc__)
 RESULT = paths.RESULTS / "08_ofd_video_demo.json"
@@ -130,40 +136,59 @@ def spm_video(folder: Path, short_side: int = 512) -> None:
 
 
 @app.command()
-def fixed_camera(bm: Path | None = None, frames: int = 48, size: int = 512) -> None:
+def fixed_camera(bm: Path | None = None, frames: int = 24, size: int = 512) -> None:
     """Error over time while a car drives by, of MODNet, of background matting and of the plain difference."""
-    plate = clean_plate(CAMERA_SEED, size)
-    shots = list(passing_car(CAMERA_SEED, size, frames))
-    images, truth = [shot.image for shot in shots], np.stack([shot.alpha for shot in shots])
     matter = Matter.from_pretrained(short_side=size)
-    found = {
-        "MODNet": mattes(matter, images, f"camera_modnet_{size}_{frames}"),
-        "difference": np.stack([background_difference(image, plate) for image in images]),
-    }
-    if bm:
-        found["BM"] = mattes(behind_plate(bm, plate), images, f"camera_{bm.stem}_{size}_{frames}")
-    error = {name: np.abs(alphas - truth) for name, alphas in found.items()}
-    car = np.stack([shot.car for shot in shots])
-    there = car.any(axis=(1, 2))
+    scenes: list[dict[str, Any]] = []
+    sheets, found = [], dict[str, np.ndarray]()
+    for seed in CAMERA_SEEDS:
+        plate = clean_plate(seed, size)
+        shots = list(passing_car(seed, size, frames))
+        images, truth = [shot.image for shot in shots], np.stack([shot.alpha for shot in shots])
+        found = {
+            "MODNet": mattes(matter, images, f"camera_{seed}_modnet_{size}_{frames}"),
+            "difference": np.stack([background_difference(image, plate) for image in images]),
+        }
+        if bm:
+            found["BM"] = mattes(
+                behind_plate(bm, plate), images, f"camera_{seed}_{bm.parent.name}_{size}_{frames}"
+            )
+        car = np.stack([shot.car for shot in shots])
+        there = car.any(axis=(1, 2))
+        error = {name: np.abs(alphas - truth).mean(axis=(1, 2)) for name, alphas in found.items()}
+        shown = [frames // 6, int(np.argmax(car.mean(axis=(1, 2)))), 5 * frames // 6]
+        scenes.append(
+            {
+                "seed": seed,
+                "car": car.mean(axis=(1, 2)).tolist(),
+                "mad": {name: each.tolist() for name, each in error.items()},
+                "without_car": {name: float(each[~there].mean()) for name, each in error.items()},
+                "with_car": {name: float(each[there].mean()) for name, each in error.items()},
+                "taken_for_person": {
+                    name: float((alphas > 0.5)[car & (truth < 0.5)].mean()) for name, alphas in found.items()
+                },
+                "shown": shown,
+            }
+        )
+        sheets.append(strip([images, *found.values(), truth], shown))
+        print(json.dumps(rounded(scenes[-1])), flush=True)
+    Image.fromarray(np.hstack(sheets)).save(paths.RESULTS / "08_fixed_camera.jpg", quality=85)
     content: dict[str, Any] = {
-        "car": [float(one.mean()) for one in car],
-        "mad": {name: [float(one.mean()) for one in each] for name, each in error.items()},
-        "taken_for_person": {
-            name: float((alphas > 0.5)[car & (truth < 0.5)].mean()) for name, alphas in found.items()
-        },
+        "scenes": scenes,
+        "rows": ["input", *found, "truth"],
         "values": {
-            f"mad_{name}_{when}".lower(): float(each[where].mean())
-            for name, each in error.items()
-            for when, where in (("without_car", ~there), ("with_car", there))
+            f"mad_{name}_{when}".lower(): float(np.mean([scene[when][name] for scene in scenes]))
+            for name in found
+            for when in ("without_car", "with_car")
         },
     }
-    shown = [frames // 6, int(np.argmax(car.mean(axis=(1, 2)))), 5 * frames // 6]
-    rows = [images, *found.values(), truth]
-    strip(rows, shown, "08_fixed_camera")
-    content["rows"] = ["input", *found, "truth"]
-    content["shown"] = shown
-    what = f"a drawn person before a drawn street, {frames} frames at {size} pixels"
-    add("fixed_camera", what + (f", {bm.name}" if bm else ""), content)
+    what = f"drawn people before drawn streets, {len(scenes)} scenes of {frames} frames at {size} pixels"
+    if bm:
+        recipe = load_network(bm).metadata
+        what += (
+            f", {bm.name} of recipe {recipe['recipe']}, {recipe['steps']} steps, commit {recipe['commit']}"
+        )
+    add("fixed_camera", what, content)
 
 
 def behind_plate(weights: Path, plate: np.ndarray) -> Any:
@@ -171,56 +196,72 @@ def behind_plate(weights: Path, plate: np.ndarray) -> Any:
 
     @torch.inference_mode()
     def alpha(image: np.ndarray) -> np.ndarray:
-        from modnet_lib.baselines import load_network  # type: ignore[import-not-found]
-
         network, behind = load_network(weights), to_tensor(plate)
         return network(to_tensor(image), background=behind).alpha[0, 0].clamp(0, 1).numpy()
 
     return SimpleNamespace(alpha=alpha)
 
 
-def strip(rows: list[Any], shown: list[int], name: str, side: int = 224) -> None:
-    """Rows of pictures or mattes at some frames as one JPEG."""
-    sheet = []
-    for row in rows:
-        cells = [
-            row[at] if row[at].ndim == 3 else np.repeat(np.round(row[at] * 255)[..., None], 3, 2)
-            for at in shown
-        ]
-        height = round(side * cells[0].shape[0] / cells[0].shape[1])
-        sheet.append(
+def strip(rows: list[Any], shown: list[int], side: int = 160) -> np.ndarray:
+    """Rows of pictures or mattes at some frames as one picture."""
+    return np.vstack(
+        [
             np.hstack(
-                [cv2.resize(c.astype(np.uint8), (side, height), interpolation=cv2.INTER_AREA) for c in cells]
+                [cv2.resize(as_rgb(row[at]), (side, side), interpolation=cv2.INTER_AREA) for at in shown]
             )
-        )
-    Image.fromarray(np.vstack(sheet)).save(paths.RESULTS / f"{name}.jpg", quality=85)
+            for row in rows
+        ]
+    )
 
 
 @app.command()
-def real_clips(adapted: Path | None = None, frames: int = 96, short_side: int = 512) -> None:
-    """Flicker of real clips, which have no truth: what the rule finds, and how unsteady mattes are before and after."""
+def real_clips(frames: int = 96, short_side: int = 384, count: int = 12, epochs: int = 2) -> None:
+    """Fig. 7 on real clips, in numbers; without truth: how mattes change in time, and how far SOC moved them."""
     root = paths.external_data()
     if root is None:
         raise typer.BadParameter("set MODNET_DATA to a folder with videos")
+    # the rate of notebook 07: at the paper's, a real clip's disagreement rose there
+    config = replace(PRESETS["paper"], epochs=epochs, learning_rate=1e-5, until=0, short_side=short_side)
     clips: dict[str, Any] = {}
     for file in sorted((root / "videos").glob("*.mp4")):
-        own = adapted / f"{file.stem}.safetensors" if adapted else None
-        networks = {"MODNet": paths.PRETRAINED} | ({"MODNet + SOC": own} if own and own.is_file() else {})
+        folder = paths.RUNS / "flicker" / f"soc_{file.stem}_{short_side}_{count}_{epochs}"
+        shipped = with_semantic_head(load_checkpoint(paths.PRETRAINED))
+        adapted = adapt(shipped, find_frames(file, folder / "frames", short_side, count), config, folder)
         images = [frame.image for frame in Clip(file, limit=frames)]
-        for title, path in networks.items():
-            name = f"{file.stem}_{path.parent.name}_{path.stem}_{short_side}_{len(images)}"
-            alphas = mattes(Matter.from_pretrained(path, short_side=short_side), images, name)
-            repaired = flicker.delayed(alphas)
-            clips.setdefault(file.stem, {})[title] = {
-                "repaired_share": float((repaired != alphas).mean()),
-                "repaired_share_of_frames": float((repaired != alphas).any(axis=(1, 2)).mean()),
-                "unsteady_before": unsteadiness(alphas),
-                "unsteady_after": unsteadiness(repaired),
-                "mixed_share": float(((alphas > 0.1) & (alphas < 0.9)).mean()),
-            }
-        print(file.stem, clips[file.stem], flush=True)
-    what = f"{', '.join(clips)}, first {frames} frames, short side {short_side}, no truth"
-    add("real_clips", what + (", weights adapted to each clip by SOC" if adapted else ""), {"clips": clips})
+        plain, soc = (
+            mattes(
+                Matter(network, short_side=short_side),
+                images,
+                f"{file.stem}_{name}_{short_side}_{len(images)}",
+            )
+            for name, network in (("shipped", shipped), (folder.name, adapted.network))
+        )
+        rows = {
+            "MODNet": plain,
+            "+ OFD": flicker.delayed(plain),
+            "+ SOC": soc,
+            "+ SOC + OFD": flicker.delayed(soc),
+        }
+        clips[file.stem] = {
+            "disagreement": [record["disagreement"] for record in adapted.history],
+            "rows": {
+                title: {
+                    "change": float(np.abs(np.diff(alphas, axis=0)).mean()),
+                    "unsteady": unsteadiness(alphas),
+                    "flicker_share": float((flicker.delayed(alphas) != alphas).mean()),
+                    "moved": float(np.abs(alphas - plain).mean()),
+                    "mixed_share": float(((alphas > 0.1) & (alphas < 0.9)).mean()),
+                    "person": float(alphas.mean()),
+                }
+                for title, alphas in rows.items()
+            },
+        }
+        print(file.stem, json.dumps(rounded(clips[file.stem])), flush=True)
+    what = (
+        f"{', '.join(clips)}: first {frames} frames, short side {short_side}, no truth; "
+        f"SOC on {count} frames, {epochs} epochs at a rate of {config.learning_rate:g}"
+    )
+    add("real_clips", what, {"clips": clips})
 
 
 def unsteadiness(alphas: np.ndarray) -> float:

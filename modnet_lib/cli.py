@@ -84,7 +84,6 @@ def matte(
     import os
 
     from modnet_lib.inference import Matter, bulk
-    from modnet_lib.inference.backends import DTYPES
 
     with _mistakes():
         if len(places) < 2:
@@ -98,12 +97,10 @@ def matte(
         jobs = [] if piped else bulk.plan(sources, target, suffix)
         for ending in {suffix} if piped else {job.target.suffix.lower() for job in jobs}:
             output.check(ending)
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         rank = os.environ.get("LOCAL_RANK")
         settings: dict[str, Any] = {
             "backend": backend,
-            "dtype": DTYPES[dtype],
+            "dtype": _dtype(dtype),
             "short_side": short_side,
             "refine": refine,
         }
@@ -127,6 +124,15 @@ def matte(
     _say(f"{counts['written']} written, {counts['skipped']} there already, {len(failed)} failed", to=errors)
     if failed:
         raise typer.Exit(3)
+
+
+def _dtype(name: str) -> Any:
+    """The type of torch of that name."""
+    from modnet_lib.inference.backends import DTYPES
+
+    if name not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {name!r}")
+    return DTYPES[name]
 
 
 def _pipe(matter: Any, source: str, target: str, suffix: str, output: Any) -> None:
@@ -202,6 +208,7 @@ def video(
     frames: Annotated[int | None, typer.Option(help="Only so many; a camera needs it.")] = None,
     batch_size: Annotated[int, typer.Option(help="Frames that go through the network together.")] = 1,
     short_side: Annotated[int | None, typer.Option(help="Of the network's input.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     resume: Annotated[bool, typer.Option(help="Keep mattes, so that a run that was cut goes on.")] = True,
     model: Checkpoint = paths.PRETRAINED,
 ) -> None:
@@ -218,7 +225,7 @@ def video(
             bar.update(task, completed=done, total=total, rate=rate)
 
         report = matte_video(
-            Matter.from_pretrained(model, short_side=short_side),
+            Matter.from_pretrained(model, short_side=short_side, dtype=_dtype(dtype)),
             int(source) if source.isdecimal() else source,
             target,
             background=background,

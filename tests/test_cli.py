@@ -187,6 +187,10 @@ def test_video_end_to_end(call, checkpoint, make_clip, tmp_path) -> None:
     options = ("--model", checkpoint, "--background", "#102030", "--frames", 3, "--batch-size", 2)
     code, output = call("video", clip, tmp_path / "out.mp4", "--ofd", *options)
     assert code == 0 and "3 frames" in output and "repaired" in output
+    code, output = call("video", clip, tmp_path / "half.mp4", "--dtype", "bfloat16", *options)
+    assert code == 0 and "3 frames" in output
+    code, output = call("video", clip, tmp_path / "half.mp4", "--dtype", "int8", *options)
+    assert code == 1 and "dtype must be one of" in output
     code, output = call("video", clip, tmp_path / "frames", "--no-ofd", "--model", checkpoint)
     assert code == 0 and "repaired" not in output
     matter = Matter(load_checkpoint(checkpoint))

@@ -12,7 +12,7 @@ from modnet_lib.data.scenes import render_background
 
 WIDTH = 0.62  # of the car, in sides of the picture
 GROUND = 0.9  # where its wheels stand
-CAMERA_SEED = 8_000_305  # of the recorded clip; like all clips of SPM, unseen in training
+CAMERA_SEEDS = (8_000_305, 8_000_306)  # of the recorded clips; like all clips of SPM, unseen in training
 GRAIN = 1.5  # noise of the camera, of 255
 
 

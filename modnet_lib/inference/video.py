@@ -156,6 +156,10 @@ def matte_video(
     kept = _kept(matter, file, target, batch_size) if resume and file else None
     done, repaired, start = 0, 0.0, time.perf_counter()
 
+    def copy_sound(writer: FileWriter | FolderWriter) -> None:
+        while clip.packets:
+            writer.write_audio(clip.packets.popleft())
+
     def run(path: Path) -> None:
         nonlocal done, repaired
         writer = FileWriter(path, suffix, clip.pace) if suffix else FolderWriter(path)
@@ -168,10 +172,10 @@ def matte_video(
         ):
             for frame, alpha, share in ready:
                 writer.write(compose(frame, alpha), frame.time)
-                while clip.packets:
-                    writer.write_audio(clip.packets.popleft())
+                copy_sound(writer)
                 done, repaired = done + 1, repaired + share
                 progress(done, clip.count)
+        copy_sound(writer)  # it may outlast the pictures
         writer.close()
 
     try:
@@ -229,7 +233,8 @@ def _matted(
 def _kept(matter: Matter, source: Path, target: Path, batch_size: int) -> Path:
     """The folder of finished mattes of this clip by this network; those of others are removed."""
     state = source.stat()
-    digest = hashlib.sha256(f"{state.st_size} {state.st_mtime_ns} {batch_size} {matter.short_side}".encode())
+    settings = f"{state.st_size} {state.st_mtime_ns} {batch_size} {matter.short_side} {matter.dtype}"
+    digest = hashlib.sha256(settings.encode())
     for weights in matter.network.state_dict().values():
         digest.update(weights.cpu().numpy().tobytes())
     folder = target.with_name(f".{target.name}.{digest.hexdigest()[:12]}.mattes")

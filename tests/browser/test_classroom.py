@@ -32,6 +32,21 @@ MatteInspector(
 )"""
 
 
+PLAYER = """\
+import numpy as np
+from modnet_lib.notebook.clips import ClipPlayer
+frames = np.zeros((24, 64, 64, 3), np.uint8)
+frames[...] = np.arange(24)[:, None, None, None] * 10
+ClipPlayer({"left": frames, "right": frames}, rate=12)"""
+
+
+def write_notebook(path: Path, *sources: str) -> None:
+    """A notebook with these cells, not run."""
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [nbformat.v4.new_code_cell(source, id=f"cell{n}") for n, source in enumerate(sources)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+
+
 def run_all(page: Any, address: str, entry: str, ready: Any) -> None:
     """Open a notebook and choose an entry of the Run or Kernel menu until `ready` shows; early clicks go nowhere."""
     from playwright.sync_api import TimeoutError
@@ -158,11 +173,7 @@ class Keys:
 
 def test_every_control_of_the_inspector_by_keys(lab: tuple[str, Path], page: Any, tmp_path: Path) -> None:
     address, folder = lab
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [nbformat.v4.new_code_cell(CELL, id="only")]
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), folder / "inspector.ipynb"
-    )
+    write_notebook(folder / "inspector.ipynb", CELL)
     view = page.locator("img.inspector-view")
     run_all(page, address.format("inspector.ipynb"), "Run All Cells", view)
     assert view.count() == 1
@@ -232,6 +243,43 @@ def test_every_control_of_the_inspector_by_keys(lab: tuple[str, Path], page: Any
     keys.upload("your own picture", bad)
     page.get_by_text("cannot be read").wait_for()
     assert picture(view) == before
+    assert page.locator(ERRORS).count() == 0, page.locator(ERRORS).all_inner_texts()
+
+
+def test_the_player_plays_in_jupyterlab(lab: tuple[str, Path], page: Any, tmp_path: Path) -> None:
+    address, folder = lab
+    write_notebook(folder / "player.ipynb", PLAYER)
+    film = page.locator(".jp-OutputArea video")
+    run_all(page, address.format("player.ipynb"), "Run All Cells", film)
+    assert film.count() == 1
+    time_now = "video => video.currentTime"
+    film.evaluate("video => { video.autoplay = false; video.pause(); video.currentTime = 0 }")
+    page.wait_for_timeout(500)
+    assert film.evaluate(time_now) == 0, "paused"
+    film.focus()
+    page.keyboard.press("Space")
+    page.wait_for_function("() => document.querySelector('.jp-OutputArea video').currentTime > 0.3")
+    page.keyboard.press("Space")
+    assert film.evaluate("video => video.paused")
+
+    # what the browser shows now: both panels, at the frame that belongs to the time, and the same one
+    shown = """video => new Promise(done => video.requestVideoFrameCallback((now, frame) => {
+        const canvas = document.createElement('canvas');
+        [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+        const pen = canvas.getContext('2d');
+        pen.drawImage(video, 0, 0);
+        const grey = x => pen.getImageData(x, canvas.height / 2, 1, 1).data[0];
+        done([frame.mediaTime, grey(canvas.width / 4), grey(3 * canvas.width / 4)]);
+    }) && (video.currentTime = %s))"""
+    greys = []
+    for seconds in (0.3, 1.05, 1.8):
+        moment, left, right = film.evaluate(shown % seconds)
+        assert moment == pytest.approx(int(seconds * 12) / 12, abs=0.01)
+        assert left == pytest.approx(10 * int(seconds * 12), abs=4)
+        assert right == pytest.approx(left, abs=1), "in step"
+        greys.append(left)
+    assert len(set(greys)) == 3
+    page.locator(".jp-OutputArea").first.screenshot(path=tmp_path / "player.png")
     assert page.locator(ERRORS).count() == 0, page.locator(ERRORS).all_inner_texts()
 
 
