@@ -95,6 +95,8 @@ def matte(
         if piped and len(places) != 2:
             raise ValueError("a pipe takes one picture: modnet matte - OUT, or modnet matte IN -")
         suffix = f".{format.lower().removeprefix('.')}"
+        if piped and str(target) != "-":
+            suffix = target.suffix.lower()
         jobs = [] if piped else bulk.plan(sources, target, suffix)
         for ending in {suffix} if piped else {job.target.suffix.lower() for job in jobs}:
             output.check(ending)
@@ -131,33 +133,21 @@ def matte(
 
 def _pipe(matter: Any, source: str, target: str, suffix: str, output: Any) -> None:
     """One picture through stdin, stdout or both."""
-    import io
     import sys
+    from tempfile import TemporaryDirectory
 
-    from PIL import Image
+    from modnet_lib.inference.bulk import Job, run
 
-    from modnet_lib.images import read_image
-    from modnet_lib.inference.bulk import save
-    from modnet_lib.network.checkpoints import write_atomically
-
-    if source == "-":
-        try:
-            picture: Any = Image.open(io.BytesIO(sys.stdin.buffer.read()))
-            picture.load()
-        except OSError as error:
-            raise ValueError(f"standard input holds no picture: {error}") from error
-    else:
-        picture = Path(source)
-    pixels = read_image(picture)
-    suffix = suffix if target == "-" else Path(target).suffix.lower()
-    output.check(suffix)
-    result = output.render(picture, pixels, matter.alpha(pixels), suffix)
-    if target != "-":
-        write_atomically(target, lambda file: save(result, file, suffix))
-        return
-    buffer = io.BytesIO()
-    save(result, buffer, suffix)
-    sys.stdout.buffer.write(buffer.getvalue())
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "standard input") if source == "-" else Path(source)
+        if source == "-":
+            file.write_bytes(sys.stdin.buffer.read())
+        written = Path(folder, f"out{suffix}") if target == "-" else Path(target)
+        (result,) = run(matter, [Job(file, written)], output, overwrite=True)
+        if result.error:
+            raise ValueError(result.error.replace(f"{folder}/", ""))
+        if target == "-":
+            sys.stdout.buffer.write(written.read_bytes())
 
 
 @app.command()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from modnet_lib.images import has_16_bits, read_image
+from modnet_lib.images import Deep, has_16_bits, read_deep, read_image, write_deep
 from modnet_lib.inference.edges import clean_foreground, compose
 from modnet_lib.inference.matter import Matter
 from modnet_lib.network.checkpoints import write_atomically
@@ -37,12 +37,12 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class Output:
-    """What is written for a picture.
+    """What is written for a picture; with 16 bits and its ICC profile if it has 16 bits and the file is a PNG or TIFF.
 
     Attributes
     ----------
     alpha
-        The matte alone; with 16 bits if the picture has them and the file is a PNG or TIFF.
+        The matte alone.
     background
         Instead of a cut-out, the person before this; see `modnet_lib.inference.edges.compose`.
     clean
@@ -53,19 +53,19 @@ class Output:
     background: str | None = None
     clean: bool = True
 
-    def render(
-        self, source: Path | Image.Image, pixels: np.ndarray, alpha: np.ndarray, suffix: str
-    ) -> Image.Image:
+    def render(self, source: Path, pixels: np.ndarray, alpha: np.ndarray, suffix: str) -> Image.Image | Deep:
         """The picture to save in a format, by its suffix."""
-        if self.alpha and suffix in (".png", ".tif", ".tiff") and has_16_bits(source):
-            return Image.fromarray((alpha * 65535).round().astype(np.uint16))
-        matte = (alpha * 255).round().astype(np.uint8)
+        deep = suffix in (".png", ".tif", ".tiff") and has_16_bits(source)
         if self.alpha:
-            return Image.fromarray(matte)
-        colours = clean_foreground(pixels, alpha) if self.clean else pixels
-        if self.background is not None:
-            return Image.fromarray(compose(colours, alpha, self.background, pixels))
-        return Image.fromarray(np.dstack((colours, matte)))
+            return Image.fromarray(_integers(alpha, np.uint16 if deep else np.uint8))
+        wide = read_deep(source) if deep else None
+        image, profile = wide or Deep(pixels)
+        colours = clean_foreground(image, alpha) if self.clean else image
+        if self.background is None:
+            result = np.dstack((colours, _integers(alpha, image.dtype)))
+        else:
+            result = compose(colours, alpha, self.background, image, profile)
+        return Deep(result, profile) if wide else Image.fromarray(result)
 
     def check(self, suffix: str) -> None:
         """Raise `ValueError` if a format cannot hold this."""
@@ -73,6 +73,10 @@ class Output:
             raise ValueError(f"{suffix or 'no ending'} is no format to write; take .png, .webp, .jpg or .tif")
         if suffix in (".jpg", ".jpeg", ".bmp", ".ppm") and not self.alpha and self.background is None:
             raise ValueError(f"{suffix} has no transparency; take .png or .webp, or give a background")
+
+
+def _integers(alpha: np.ndarray, kind: np.typing.DTypeLike) -> np.ndarray:
+    return (alpha * np.iinfo(kind).max).round().astype(kind)
 
 
 def check_background(background: str) -> None:
@@ -220,14 +224,17 @@ def _write(job: Job, pixels: np.ndarray, alpha: np.ndarray, output: Output) -> R
     suffix = job.target.suffix.lower()
     try:
         picture = output.render(job.source, pixels, alpha, suffix)
-        write_atomically(job.target, lambda file: save(picture, file, suffix))
+        write_atomically(job.target, lambda file: _save(picture, file, suffix))
     except (OSError, ValueError, MemoryError) as error:
         return Result(job, f"{job.target}: {error}")
     return Result(job)
 
 
-def save(picture: Image.Image, file: object, suffix: str) -> None:
+def _save(picture: Image.Image | Deep, file: Path, suffix: str) -> None:
     """Write a picture in the format of a suffix; WebP keeps the colours under transparency too."""
+    if isinstance(picture, Deep):
+        write_deep(picture, file, suffix)
+        return
     formats = {".jpg": "JPEG", ".tif": "TIFF"}
     options = {".webp": {"quality": 92, "exact": True}, ".jpg": {"quality": 92}, ".jpeg": {"quality": 92}}
     picture.save(file, formats.get(suffix, suffix[1:].upper()), **options.get(suffix, {}))  # type: ignore[arg-type]

@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
+from modnet_lib.images import Deep, read_image, write_deep
 from modnet_lib.inference import Matter
 from modnet_lib.inference.bulk import Job, Output, plan, run, share
 from modnet_lib.network import save_checkpoint
@@ -125,6 +128,66 @@ def test_mattes_of_16_bit_pictures_have_16_bits(matter, tmp_path) -> None:
     matte = np.asarray(Image.open(tmp_path / "m.png"))
     assert matte.max() > 255
     np.testing.assert_allclose(matte / 65535, matter.alpha(tmp_path / "deep.png"), atol=1e-5)
+
+
+@pytest.fixture
+def deep() -> np.ndarray:
+    """16 bits whose low bytes matter; `red_matter` finds alpha 0 at the left, 1 at the right, a ramp between."""
+    ramp = np.arange(40 * 48, dtype=np.uint16).reshape(40, 48)
+    picture = np.dstack((ramp, 7 + 11 * ramp, 65535 - 13 * ramp))
+    picture[:, 16:32, 0] = np.linspace(0, 65535, 16)
+    picture[:, :16, 0] %= 256
+    picture[:, 32:, 0] = 0xFF00 + picture[:, 32:, 0] % 256
+    return picture
+
+
+def written(picture: Deep, matter: Matter, output: Output, folder, suffix: str) -> tuple[np.ndarray, bytes]:
+    """What becomes of a picture, read by another library, and its profile."""
+    write_deep(picture, folder / f"in{suffix}", suffix)
+    (result,) = run(matter, [Job(folder / f"in{suffix}", folder / f"out{suffix}")], output, overwrite=True)
+    assert not result.error
+    file = folder / f"out{suffix}"
+    read = tifffile.imread(file) if suffix == ".tif" else cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    if suffix == ".png":
+        read = cv2.cvtColor(read, cv2.COLOR_BGRA2RGBA if read.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+    return read, Image.open(file).info.get("icc_profile", b"")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_cutouts_and_composites_of_16_bit_pictures_keep_every_bit(
+    red_matter, deep, tmp_path, suffix, linear_profile
+) -> None:
+    for profile in (b"", linear_profile):
+        picture = Deep(deep, profile)
+        cutout, said = written(picture, red_matter, Output(), tmp_path, suffix)
+        alpha = read_image(tmp_path / f"in{suffix}")[..., 0] / 255
+        assert (cutout.dtype, cutout.shape, said) == (np.uint16, (40, 48, 4), profile)
+        np.testing.assert_array_equal(cutout[:, 32:, :3], deep[:, 32:])
+        np.testing.assert_allclose(cutout[..., 3] / 65535, alpha, atol=1e-5)
+        unclean, _ = written(picture, red_matter, Output(clean=False), tmp_path, suffix)
+        np.testing.assert_array_equal(unclean[..., :3], deep)
+        composite, said = written(picture, red_matter, Output(background="#808080"), tmp_path, suffix)
+        assert (composite.dtype, composite.shape, said) == (np.uint16, deep.shape, profile)
+        np.testing.assert_array_equal(composite[:, 32:], deep[:, 32:])
+        # sRGB's 128 is linearly 0.2159, 55 of 255
+        np.testing.assert_array_equal(composite[:, :16], (55 if profile else 128) * 257)
+        weight = alpha[..., None]
+        expected = weight * cutout[..., :3] + (1 - weight) * composite[0, 0].astype(float)
+        np.testing.assert_allclose(composite, expected, atol=1)
+        blurred, _ = written(picture, red_matter, Output(background="blur"), tmp_path, suffix)
+        np.testing.assert_array_equal(blurred[:, 32:], deep[:, 32:])
+        assert np.abs(blurred[:, :16] / 65535 - deep[:, :16] / 65535).mean() < 0.1
+
+
+def test_8_bits_stay_8_bits_and_webp_has_no_more(red_matter, deep, tmp_path) -> None:
+    write_deep(Deep(deep), tmp_path / "deep.png", ".png")
+    Image.fromarray((deep >> 8).astype(np.uint8)).save(tmp_path / "flat.png")
+    names = ("deep.webp", "deep.jpg", "flat.png", "flat.tif")
+    jobs = [Job(tmp_path / f"{name[:4]}.png", tmp_path / "out" / name) for name in names]
+    assert not [r.error for r in run(red_matter, jobs, Output(background="white")) if r.error]
+    for job in jobs:
+        read = cv2.imread(str(job.target), cv2.IMREAD_UNCHANGED)
+        assert read.dtype == np.uint8
 
 
 def test_every_job_belongs_to_one_process(monkeypatch) -> None:
