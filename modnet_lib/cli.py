@@ -81,8 +81,6 @@ def matte(
 
     Exit codes: 0 all is well, 1 a mistake in the call, 3 some pictures failed (they are listed at the end).
     """
-    import os
-
     from modnet_lib.inference import Matter, bulk
     from modnet_lib.inference.backends import DTYPES
 
@@ -102,15 +100,13 @@ def matte(
             output.check(ending)
         if dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-        rank = os.environ.get("LOCAL_RANK")
         settings: dict[str, Any] = {
             "backend": backend,
             "dtype": DTYPES[dtype],
             "short_side": short_side,
             "refine": refine,
         }
-        settings["device"] = f"cuda:{rank}" if device == "cuda" and rank else device
-        matter = Matter.from_pretrained(model, **settings)
+        matter = Matter.from_pretrained(model, device=device, **settings)
         if piped:
             _pipe(matter, str(sources[0]), str(target), suffix, output)
             return

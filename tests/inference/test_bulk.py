@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -243,3 +244,65 @@ def test_two_processes_one_of_which_is_killed_do_everything_once(tiny_network, t
     assert f"{count // 2 - survived} written, {survived} there already" in said
     assert len(list(out.glob("*.png"))) == count
     assert all(f.stat().st_mtime_ns == when for f, when in before.items()), "nothing was done twice"
+
+
+LAUNCHED = """
+import os, sys, time
+from modnet_lib.cli import app
+from modnet_lib.inference import bulk
+write, log = bulk.write_atomically, os.open(sys.argv.pop(1), os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+def logged(target, writer):
+    write(target, writer)
+    os.write(log, f"{os.environ['RANK']} {os.getpid()} {target.name}\\n".encode())
+    time.sleep(0.2)
+bulk.write_atomically = logged
+app()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torch.distributed.run", "accelerate.commands.launch"])
+def test_a_launched_run_that_lost_a_process_goes_on_where_it_was(tiny_network, tmp_path, launcher) -> None:
+    names = [f"{n:02}.png" for n in range(40)]
+    make(tmp_path / "in", *names)
+    save_checkpoint(tiny_network, tmp_path / "n.safetensors", metadata={"short_side": "64"})
+    (tmp_path / "launched.py").write_text(LAUNCHED)
+    log, out = tmp_path / "log", tmp_path / "out"
+    log.touch()
+    count, port = (
+        ("--nproc_per_node", "--master_port")
+        if "torch" in launcher
+        else ("--num_processes", "--main_process_port")
+    )
+    command = [sys.executable, "-m", launcher, count, "2", port, "0"]
+    command += (
+        [] if "torch" in launcher else ["--multi_gpu"]
+    )  # what starts several processes, also without a GPU
+    command += [tmp_path / "launched.py", log, "matte", tmp_path / "in", out, "--device", "cpu"]
+    command += ["--workers", "1", "--model", tmp_path / "n.safetensors"]
+
+    def start() -> subprocess.Popen:
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.Popen([*map(str, command)], env=environment, stderr=subprocess.PIPE, text=True)
+
+    def work() -> list[list[str]]:
+        return [line.split() for line in log.read_text().splitlines()]
+
+    first, deadline = start(), time.monotonic() + 120
+    while len(second := [pid for rank, pid, _ in work() if rank == "1"]) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(int(second[0]), signal.SIGKILL)
+    first.communicate(timeout=120)
+    assert first.returncode != 0
+    before = {file.name: file.stat().st_mtime_ns for file in out.glob("*.png")}
+    assert 4 <= len(before) < len(names)
+
+    again = start()
+    said = again.communicate(timeout=180)[1]
+    assert again.returncode == 0, said
+    after = {file.name: file.stat().st_mtime_ns for file in out.glob("*.png")}
+    assert sorted(after) == names
+    assert all(after[name] == when for name, when in before.items()), "nothing is written again"
+    done = [name for *_, name in work()]
+    assert len(set(done)) == len(done), "no picture is done twice"
+    assert {rank for rank, *_ in work()} == {"0", "1"}
