@@ -48,7 +48,9 @@ def _mistakes(*more: type[Exception]) -> Iterator[None]:
 def matte(
     places: Annotated[
         list[Path],
-        typer.Argument(metavar="IN... OUT", help="Pictures or folders, then a file or folder; - is a pipe."),
+        typer.Argument(
+            metavar="IN... OUT", help="Pictures, folders, patterns; then a file or folder. - is a pipe."
+        ),
     ],
     alpha_only: Annotated[bool, typer.Option("--alpha", help="The matte instead of a cut-out.")] = False,
     background: Annotated[

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from glob import glob
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -87,6 +88,8 @@ def check_background(background: str) -> None:
 def plan(sources: Sequence[Path], target: Path, suffix: str = ".png") -> list[Job]:
     """Which file every picture becomes.
 
+    A source that does not exist may be a pattern, such as ``photos/**/*.jpg`` in quotes.
+
     One picture becomes `target`, unless that is a folder. Several, or those of a folder and the folders in it, go into
     the folder `target` under their own names; two that differ in their ending only keep it: ``a.jpg.png``.
 
@@ -98,6 +101,7 @@ def plan(sources: Sequence[Path], target: Path, suffix: str = ".png") -> list[Jo
         If the target is one of the sources or a file where a folder is needed.
     """
     folder = target.resolve()
+    sources = [file for source in sources for file in _expand(source)]
     for source in sources:
         if not source.exists():
             raise FileNotFoundError(f"there is no {source}")
@@ -134,6 +138,12 @@ def plan(sources: Sequence[Path], target: Path, suffix: str = ".png") -> list[Jo
             f"several pictures would become {', '.join(twice[:3])}; matte their folders separately"
         )
     return jobs
+
+
+def _expand(source: Path) -> list[Path]:
+    if source.exists():
+        return [source]
+    return [Path(file) for file in sorted(glob(str(source), recursive=True))] or [source]
 
 
 def share(jobs: Sequence[Job]) -> list[Job]:

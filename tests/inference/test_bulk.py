@@ -59,6 +59,16 @@ def test_a_single_picture_becomes_the_file_or_goes_into_the_folder(tmp_path) -> 
     assert plan([source], tmp_path / "new") == [Job(source, tmp_path / "new" / "a.png")]
 
 
+def test_patterns_that_no_shell_expanded(tmp_path) -> None:
+    make(tmp_path, "a.png", "b/c.jpg", "b/[d].jpg", "b/e.png")
+    out = tmp_path / "out"
+    found = plan([tmp_path / "**" / "*.jpg", tmp_path / "b" / "[d].jpg"], out)
+    assert [job.source.name for job in found] == ["[d].jpg", "c.jpg"]
+    assert [job.source.name for job in plan([tmp_path / "a.*"], tmp_path / "new.webp")] == ["a.png"]
+    with pytest.raises(FileNotFoundError, match=r"x\*\.png"):
+        plan([tmp_path / "x*.png"], out)
+
+
 def test_plans_that_cannot_be(tmp_path) -> None:
     make(tmp_path, "a.png", "b/a.png", "c/a.png")
     (tmp_path / "empty").mkdir()
