@@ -8,6 +8,7 @@
 Each writes its part of ``data/results/09_your_own_pictures.json`` with its device, commit and date.
 """
 
+import copy
 import itertools
 import json
 import os
@@ -22,8 +23,10 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 import typer
 from shipped import made_by
+from torch.profiler import ProfilerActivity, profile
 
 from modnet_lib import paths
 from modnet_lib.data.portraits import render_composite
@@ -33,8 +36,10 @@ from modnet_lib.evaluation.metrics import METRICS
 from modnet_lib.images import jpeg, to_tensor
 from modnet_lib.inference import Matter
 from modnet_lib.inference.backends import Backend, make_backend
+from modnet_lib.inference.deploy import AlphaOnly, deploy
 from modnet_lib.inference.edges import clean_foreground, sharpen
 from modnet_lib.network import MODNet, load_checkpoint
+from modnet_lib.network.backbones import first_convolution
 from modnet_lib.network.cost import count_flops
 
 app = typer.Typer(help=__doc__)
@@ -102,6 +107,58 @@ def released() -> MODNet:
     return network.eval()
 
 
+def timed(function: Callable, rounds: int) -> float:
+    """Median, in ms."""
+    times = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        function()
+        if DEVICE.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times[1:])
+
+
+def matrix_rate(dtype: torch.dtype) -> float:
+    """GFLOP/s of a product of two square matrices."""
+    square = torch.rand(2048, 2048, device=DEVICE).to(dtype)
+    return 2 * 2048**3 / timed(lambda: square @ square, 9) / 1e6
+
+
+def share_of_convolutions(run: Callable, image: torch.Tensor) -> float:
+    """Of the processor's time in one answer."""
+    with torch.inference_mode(), profile(activities=[ProfilerActivity.CPU]) as seen:
+        run(image)
+    times = {event.key: event.self_cpu_time_total for event in seen.key_averages()}
+    return sum(spent for key, spent in times.items() if "convolution" in key) / sum(times.values())
+
+
+def input_normalisation(network: MODNet, image: torch.Tensor, rounds: int) -> dict[str, float]:
+    """The first convolution after `2 x - 1`, and with this folded in and borders of mid-grey, which 0 means then."""
+    _, layer = first_convolution(network)
+    folded = copy.deepcopy(layer)
+    with torch.no_grad():
+        folded.weight *= 2
+        folded.bias = torch.nn.Parameter(-layer.weight.sum(dim=(1, 2, 3)))
+    pad, folded.padding = [n for n in layer.padding[::-1] for _ in (0, 1)], (0, 0)
+    image = image.to(memory_format=torch.channels_last)
+    ways: dict[str, Callable] = {
+        "as_it_is": lambda: layer(image * 2 - 1),
+        "folded": lambda: folded(F.pad(image, pad, value=0.5)),
+        "normalisation_alone": lambda: image * 2 - 1,
+    }
+    with torch.inference_mode():
+        torch.testing.assert_close(ways["folded"](), ways["as_it_is"](), rtol=1e-4, atol=1e-4)
+        return {name: timed(way, 5 * rounds) for name, way in ways.items()}
+
+
+def processor_features() -> str:
+    """What decides how fast numbers of half the size are."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    names = [name for name in ("avx512_bf16", "amx_bf16") if name in text]
+    return f"{torch.backends.cpu.get_cpu_capability()} {' '.join(names) or 'no bfloat16'}"
+
+
 @app.command()
 def speed(
     size: Annotated[int, typer.Option(help="Side of the picture.")] = 512,
@@ -117,6 +174,11 @@ def speed(
     runs: dict[str, tuple[Callable, dict[str, Any]]] = {}
     answers: dict[str, torch.Tensor] = {}
     networks = {"released": released(), "paper": load_checkpoint(paths.PRETRAINED)}
+    with torch.inference_mode():  # the same weights in float64: what rounding alone does to every row
+        exact = {
+            name: copy.deepcopy(network).to(DEVICE).double()(image.double(), auxiliary=False).alpha
+            for name, network in networks.items()
+        }
     types = {"float32": torch.float32} | ({"bfloat16": torch.bfloat16} if half else {})
     for (variant, network), name, (kind, dtype) in itertools.product(
         networks.items(), names.split(","), types.items()
@@ -130,9 +192,9 @@ def speed(
             before = peak_reset()
             answers[key] = run(image)
         row: dict[str, Any] = {"peak_MiB_more": peak() - before, "start_s": time.perf_counter() - start}
-        first = answers[f"{variant} eager float32"]
-        difference = (answers[key] - first).abs()
+        difference = (answers[key] - answers[f"{variant} eager float32"]).abs()
         row |= {"max_difference": float(difference.max()), "mean_difference": float(difference.mean())}
+        row["max_from_float64"] = float((answers[key] - exact[variant]).abs().max())
         runs[key] = run, row
         print(key, row, flush=True)
     times: dict[str, list[tuple[float, float]]] = {key: [] for key in runs}
@@ -143,8 +205,10 @@ def speed(
             if DEVICE.type == "cuda":
                 torch.cuda.synchronize()
             times[key].append((time.perf_counter() - wall, time.process_time() - processor))
-        for run, row in runs.values():
-            run(image.repeat(batch, 1, 1, 1))  # compiles for the new size
+        for key, (run, row) in runs.items():
+            if "compiled" in key and DEVICE.type == "cpu":  # would compile for minutes
+                continue
+            run(image.repeat(batch, 1, 1, 1))
             start = time.perf_counter()
             run(image.repeat(batch, 1, 1, 1))
             if DEVICE.type == "cuda":
@@ -159,12 +223,19 @@ def speed(
         # processor time is what other programs on the machine disturb least
         processor = statistics.median(p for _, p in times[key][1:])
         row |= {"processor_ms": 1000 * processor, "speedup_of_processor_time": base_processor / processor}
-    flops = {name: count_flops(network, image) / 1e9 for name, network in networks.items()}
-    square = torch.rand(2048, 2048, device=DEVICE)
-    start = time.process_time()
-    _ = square @ square
+    forms = networks | {f"{name} folded": AlphaOnly(deploy(network)) for name, network in networks.items()}
+    flops = {name: count_flops(form, image) / 1e9 for name, form in forms.items()}
+    rates = {kind: matrix_rate(dtype) for kind, dtype in types.items()}
     content: dict[str, Any] = {"rows": {key: row for key, (_, row) in runs.items()}, "GFLOP": flops}
-    content["GFLOP_per_s_of_matrix_products"] = 2 * 2048**3 / (time.process_time() - start) / 1e9
+    content["GFLOP_per_s_of_matrix_products"] = rates
+    content["floor_ms"] = {
+        f"{name} {kind}": 1000 * flops[f"{name} folded"] / rate
+        for name, (kind, rate) in itertools.product(networks, rates.items())
+    }
+    content["share_of_convolutions"] = {
+        key: share_of_convolutions(run, image) for key, (run, _) in runs.items() if "fused" in key
+    }
+    content["input_normalisation_ms"] = input_normalisation(networks["released"], image, rounds)
     code = (
         "import time; s = time.perf_counter(); p = time.process_time()\n"
         "from modnet_lib.inference import Matter; import numpy as np\n"
@@ -180,13 +251,14 @@ def speed(
         min(column) for column in zip(*first_matte, strict=True)
     )
     content["load"] = os.getloadavg()[0]
-    threads = f"{torch.get_num_threads()} threads" if DEVICE.type == "cpu" else torch.cuda.get_device_name()
+    where = f"{torch.get_num_threads()} threads, {processor_features()}"
+    where = where if DEVICE.type == "cpu" else torch.cuda.get_device_name()
     values = {
         f"speedup_{key.replace(' float32', '').replace(' ', '_')}": row["speedup"]
         for key, (_, row) in runs.items()
     }
     values["first_matte_s"] = content["first_matte_s"]
-    write("speed", content, values, f"{size} x {size}, batch 1, {threads}, {rounds} rounds")
+    write("speed", content, values, f"{size} x {size}, batch 1, {where}, {rounds} rounds")
 
 
 @app.command()

@@ -48,7 +48,9 @@ def _mistakes(*more: type[Exception]) -> Iterator[None]:
 def matte(
     places: Annotated[
         list[Path],
-        typer.Argument(metavar="IN... OUT", help="Pictures or folders, then a file or folder; - is a pipe."),
+        typer.Argument(
+            metavar="IN... OUT", help="Pictures, folders, patterns; then a file or folder. - is a pipe."
+        ),
     ],
     alpha_only: Annotated[bool, typer.Option("--alpha", help="The matte instead of a cut-out.")] = False,
     background: Annotated[
@@ -81,8 +83,6 @@ def matte(
 
     Exit codes: 0 all is well, 1 a mistake in the call, 3 some pictures failed (they are listed at the end).
     """
-    import os
-
     from modnet_lib.inference import Matter, bulk
 
     with _mistakes():
@@ -94,18 +94,18 @@ def matte(
         if piped and len(places) != 2:
             raise ValueError("a pipe takes one picture: modnet matte - OUT, or modnet matte IN -")
         suffix = f".{format.lower().removeprefix('.')}"
+        if piped and str(target) != "-":
+            suffix = target.suffix.lower()
         jobs = [] if piped else bulk.plan(sources, target, suffix)
         for ending in {suffix} if piped else {job.target.suffix.lower() for job in jobs}:
             output.check(ending)
-        rank = os.environ.get("LOCAL_RANK")
         settings: dict[str, Any] = {
             "backend": backend,
             "dtype": _dtype(dtype),
             "short_side": short_side,
             "refine": refine,
         }
-        settings["device"] = f"cuda:{rank}" if device == "cuda" and rank else device
-        matter = Matter.from_pretrained(model, **settings)
+        matter = Matter.from_pretrained(model, device=device, **settings)
         if piped:
             _pipe(matter, str(sources[0]), str(target), suffix, output)
             return
@@ -137,33 +137,21 @@ def _dtype(name: str) -> Any:
 
 def _pipe(matter: Any, source: str, target: str, suffix: str, output: Any) -> None:
     """One picture through stdin, stdout or both."""
-    import io
     import sys
+    from tempfile import TemporaryDirectory
 
-    from PIL import Image
+    from modnet_lib.inference.bulk import Job, run
 
-    from modnet_lib.images import read_image
-    from modnet_lib.inference.bulk import save
-    from modnet_lib.network.checkpoints import write_atomically
-
-    if source == "-":
-        try:
-            picture: Any = Image.open(io.BytesIO(sys.stdin.buffer.read()))
-            picture.load()
-        except OSError as error:
-            raise ValueError(f"standard input holds no picture: {error}") from error
-    else:
-        picture = Path(source)
-    pixels = read_image(picture)
-    suffix = suffix if target == "-" else Path(target).suffix.lower()
-    output.check(suffix)
-    result = output.render(picture, pixels, matter.alpha(pixels), suffix)
-    if target != "-":
-        write_atomically(target, lambda file: save(result, file, suffix))
-        return
-    buffer = io.BytesIO()
-    save(result, buffer, suffix)
-    sys.stdout.buffer.write(buffer.getvalue())
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "standard input") if source == "-" else Path(source)
+        if source == "-":
+            file.write_bytes(sys.stdin.buffer.read())
+        written = Path(folder, f"out{suffix}") if target == "-" else Path(target)
+        (result,) = run(matter, [Job(file, written)], output, overwrite=True)
+        if result.error:
+            raise ValueError(result.error.replace(f"{folder}/", ""))
+        if target == "-":
+            sys.stdout.buffer.write(written.read_bytes())
 
 
 @app.command()

@@ -4,7 +4,9 @@ import io
 import os
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -78,13 +80,10 @@ def _from_pil(image: Image.Image) -> np.ndarray:
 
 def _to_srgb(image: Image.Image) -> Image.Image:
     """Follow an embedded profile, unless it is sRGB's or damaged."""
-    profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "RGBA", "CMYK"):
+    source = _profile(image)
+    if source is None or image.mode not in ("RGB", "RGBA", "CMYK"):
         return image
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "srgb" in ImageCms.getProfileDescription(source).lower():
-            return image
         alpha = image.getchannel("A") if image.mode == "RGBA" else None
         image, target = image.convert("RGB") if alpha else image, ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
@@ -95,6 +94,99 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     if alpha:
         converted.putalpha(alpha)
     return converted
+
+
+def _profile(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
+    """The embedded profile, if there is one that can be read and is not sRGB's."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        return None if "srgb" in ImageCms.getProfileDescription(profile).lower() else profile
+    except (KeyError, ImageCms.PyCMSError, OSError, TypeError):
+        return None
+
+
+class Deep(NamedTuple):
+    """A picture with 16 bits a channel, which Pillow has no mode for.
+
+    Attributes
+    ----------
+    pixels
+        (H, W, 3) or (H, W, 4) uint16, RGB or RGBA with straight alpha.
+    profile
+        The ICC profile that says what the values mean; empty for sRGB.
+    """
+
+    pixels: np.ndarray
+    profile: bytes = b""
+
+
+def read_deep(file: Path) -> Deep | None:
+    """All 16 bits of a PNG or TIFF, upright and over white as in `read_image`; ``None`` if it has not so many.
+
+    Values are kept, and the profile that says what they mean: Pillow's colour management computes with 8 bits.
+    """
+    if not has_16_bits(file):
+        return None
+    content = file.read_bytes()
+    with Image.open(file) as opened:
+        orientation = int(opened.getexif().get(0x0112, 1))
+        profile = opened.info["icc_profile"] if _profile(opened) else b""
+        known = opened.mode in ("RGB", "RGBA", "LA") or opened.mode.startswith("I")
+        if opened.format == "TIFF" and orientation != 1:
+            content = _not_turned(content)
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if known else None
+    if pixels is None or pixels.dtype != np.uint16:
+        return None
+    if 5 <= orientation <= 8:
+        pixels = pixels.swapaxes(0, 1)
+    if 1 <= orientation <= 8:
+        down, right = ((1, 1), (1, -1), (-1, -1), (-1, 1))[(orientation - 1) % 4]
+        pixels = pixels[::down, ::right]
+    if pixels.ndim == 2:
+        pixels = np.dstack([pixels] * 3)
+    colours = pixels[..., 2::-1]
+    if pixels.shape[2] == 4:
+        weight = pixels[..., 3:] / np.float32(65535)
+        colours = (colours * weight + 65535 * (1 - weight)).round().astype(np.uint16)
+    # bytes 16 to 20 name the colours; a grey picture's profile does not fit the three channels here
+    return Deep(np.ascontiguousarray(colours), profile if profile[16:20] == b"RGB " else b"")
+
+
+def _not_turned(content: bytes) -> bytes:
+    """A TIFF without orientation: OpenCV turns some depths and not others."""
+    import tifffile
+
+    with io.BytesIO(content) as file, tifffile.TiffFile(file, mode="r+") as tiff:
+        tiff.pages.first.tags[0x0112].overwrite(1)
+        return file.getvalue()
+
+
+def write_deep(picture: Deep, file: Path, suffix: str) -> None:
+    """Write all 16 bits as ``.png``, ``.tif`` or ``.tiff``, with the profile."""
+    pixels, profile = picture
+    if suffix != ".png":
+        import tifffile
+
+        tifffile.imwrite(
+            file,
+            pixels,
+            photometric="rgb",
+            extrasamples=["unassalpha"] if pixels.shape[2] == 4 else None,
+            compression="zlib",
+            iccprofile=profile or None,
+        )
+        return
+    ordered = cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR)
+    types, values = ([cv2.IMAGE_METADATA_ICCP], [np.frombuffer(profile, np.uint8)]) if profile else ([], [])
+    _, content = cv2.imencodeWithMetadata(".png", ordered, types, values)
+    file.write_bytes(content.tobytes())
+
+
+def from_srgb(colours: np.ndarray, profile: bytes) -> np.ndarray:
+    """(H, W, 3) uint8 of sRGB in the terms of another profile."""
+    target = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    picture = Image.fromarray(colours)
+    return np.asarray(ImageCms.profileToProfile(picture, ImageCms.createProfile("sRGB"), target))
 
 
 def has_16_bits(image: str | Path | Image.Image) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import ImageCms
 from torch import nn
 
 from modnet_lib import images, paths
@@ -77,6 +78,20 @@ def tiny_network() -> MODNet:
     """A paper variant of 0.3 million parameters, fit to be trained in a test."""
     torch.manual_seed(3)
     return MODNet(backbone=TINY_BACKBONE)
+
+
+@pytest.fixture(scope="session")
+def linear_profile() -> bytes:
+    """An ICC profile with sRGB's primaries and linear values."""
+    linear = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    curve = b"curv" + bytes(4) + (0).to_bytes(4, "big")  # no entries: the identity
+    for number in range(int.from_bytes(linear[128:132], "big")):
+        place = 132 + 12 * number
+        start = int.from_bytes(linear[place + 4 : place + 8], "big")
+        if linear[place : place + 4] in (b"rTRC", b"gTRC", b"bTRC"):
+            linear[start : start + 12] = curve
+            linear[place + 8 : place + 12] = (12).to_bytes(4, "big")
+    return bytes(linear).replace("sRGB".encode("utf-16-be"), "line".encode("utf-16-be"))
 
 
 def _smooth(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

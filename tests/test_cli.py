@@ -8,6 +8,7 @@ import io
 import json
 from functools import partial
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -100,6 +101,11 @@ def test_pipes(checkpoint, pictures, tmp_path) -> None:
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(result.stdout_bytes))), expected)
     assert run(["matte", "-", str(tmp_path / "o.png"), "--alpha", *model]).exit_code == 0
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "o.png")), expected)
+    deep = np.arange(64 * 64 * 3, dtype=np.uint16).reshape(64, 64, 3) * 5
+    _, content = cv2.imencode(".png", deep)
+    result = CliRunner().invoke(app, ["matte", "-", "-", "--keep-colours", *model], input=content.tobytes())
+    answer = cv2.imdecode(np.frombuffer(result.stdout_bytes, np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(answer[..., :3], deep)  # all 16 bits
     for arguments, message in ((["-"], "say where to"), (["-", "a.png", "b"], "one picture")):
         result = run(["matte", *arguments, *model])
         assert result.exit_code == 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image, ImageCms
 
-from modnet_lib.images import has_16_bits, read_image, to_array, to_tensor
+from modnet_lib.images import Deep, has_16_bits, read_deep, read_image, to_array, to_tensor, write_deep
 
 ORIENTATION = 0x0112
 
@@ -59,8 +61,6 @@ def test_16_bit_grey_is_scaled_whatever_its_content(values, mode, tmp_path) -> N
 
 
 def test_16_bit_colour_is_scaled(tmp_path) -> None:
-    import cv2
-
     deep = np.random.default_rng(1).integers(0, 65536, (5, 4, 3), dtype=np.uint16)
     cv2.imwrite(str(tmp_path / "deep.png"), deep[..., ::-1])
     got = read_image(tmp_path / "deep.png").astype(int)
@@ -171,6 +171,43 @@ def test_exif_orientation_is_applied(orientation, tmp_path) -> None:
     assert np.abs(jpeg.astype(int) - upright).max() < 20
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bits_are_turned_like_8(orientation, suffix, tmp_path) -> None:
+    deep, file = (
+        np.random.default_rng(4).integers(0, 65536, (5, 7, 3), dtype=np.uint16),
+        tmp_path / f"x{suffix}",
+    )
+    if suffix == ".tif":
+        turn = [(ORIENTATION, "H", 1, orientation, True)]
+        tifffile.imwrite(file, deep, photometric="rgb", extratags=turn)
+    else:
+        exif = Image.Exif()
+        exif[ORIENTATION] = orientation
+        kinds, content = [cv2.IMAGE_METADATA_EXIF], [np.frombuffer(exif.tobytes()[6:], np.uint8)]
+        file.write_bytes(cv2.imencodeWithMetadata(".png", deep[..., ::-1], kinds, content)[1])
+    read = read_deep(file)
+    assert read is not None
+    np.testing.assert_array_equal(read.pixels >> 8, read_image(file))
+    assert sorted(read.pixels.flat) == sorted(deep.flat)
+
+
+def test_16_bits_are_grey_transparent_or_not_there(tmp_path) -> None:
+    deep = np.random.default_rng(5).integers(0, 65536, (5, 7, 4), dtype=np.uint16)
+    for suffix in (".png", ".tif"):
+        file = tmp_path / f"x{suffix}"
+        write_deep(Deep(deep), file, suffix)
+        read, weight = read_deep(file), deep[..., 3:] / 65535
+        assert read is not None
+        np.testing.assert_allclose(read.pixels, deep[..., :3] * weight + 65535 * (1 - weight), atol=1)
+        cv2.imwrite(str(file), deep[..., 0])
+        read = read_deep(file)
+        assert read is not None
+        np.testing.assert_array_equal(read.pixels, np.dstack([deep[..., 0]] * 3))
+        Image.fromarray((deep[..., :3] >> 8).astype(np.uint8)).save(file)
+        assert read_deep(file) is None
+
+
 def test_arrays(pixels) -> None:
     np.testing.assert_array_equal(read_image(pixels / 255), pixels)
     np.testing.assert_array_equal(read_image((pixels / 255).astype(np.float32)), pixels)
@@ -225,7 +262,7 @@ def test_tensors_and_back(pixels) -> None:
     assert to_array(torch.tensor([[[[-1.0, 2.0]]]])).tolist() == [[0, 255]]
 
 
-def test_colours_with_a_profile_become_srgb(tmp_path) -> None:
+def test_colours_with_a_profile_become_srgb(tmp_path, linear_profile) -> None:
     # a profile whose red and blue are swapped would be seen at once; XYZ and Lab profiles come with Pillow
     lab = ImageCms.createProfile("LAB")
     srgb = ImageCms.createProfile("sRGB")
@@ -237,20 +274,10 @@ def test_colours_with_a_profile_become_srgb(tmp_path) -> None:
     for bad in (ImageCms.ImageCmsProfile(lab).tobytes(), b"no profile"):
         Image.fromarray(colours).save(tmp_path / "bad.png", icc_profile=bad)
         np.testing.assert_array_equal(read_image(tmp_path / "bad.png"), colours)
-    # the same primaries with linear values: 128 of 255 is 188 in sRGB
-    linear = bytearray(profile)
-    names = [
-        bytes(linear[132 + 12 * n : 136 + 12 * n]) for n in range(int.from_bytes(linear[128:132], "big"))
-    ]
-    curve = b"curv" + bytes(4) + (0).to_bytes(4, "big")  # no entries: the identity
-    for number, name in enumerate(names):
-        place = 132 + 12 * number
-        start = int.from_bytes(linear[place + 4 : place + 8], "big")
-        if name in (b"rTRC", b"gTRC", b"bTRC"):
-            linear[start : start + 12] = curve
-            linear[place + 8 : place + 12] = (12).to_bytes(4, "big")
-    described = bytes(linear).replace("sRGB".encode("utf-16-be"), "line".encode("utf-16-be"))
-    Image.fromarray(np.full((2, 2, 3), 128, np.uint8)).save(tmp_path / "linear.png", icc_profile=described)
+    # 128 of 255 with linear values is 188 in sRGB
+    Image.fromarray(np.full((2, 2, 3), 128, np.uint8)).save(
+        tmp_path / "linear.png", icc_profile=linear_profile
+    )
     assert abs(int(read_image(tmp_path / "linear.png")[0, 0, 0]) - 188) <= 1
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from glob import glob
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from modnet_lib.images import has_16_bits, read_image
+from modnet_lib.images import Deep, has_16_bits, read_deep, read_image, write_deep
 from modnet_lib.inference.edges import clean_foreground, compose
 from modnet_lib.inference.matter import Matter
 from modnet_lib.network.checkpoints import write_atomically
@@ -37,12 +38,12 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class Output:
-    """What is written for a picture.
+    """What is written for a picture; with 16 bits and its ICC profile if it has 16 bits and the file is a PNG or TIFF.
 
     Attributes
     ----------
     alpha
-        The matte alone; with 16 bits if the picture has them and the file is a PNG or TIFF.
+        The matte alone.
     background
         Instead of a cut-out, the person before this; see `modnet_lib.inference.edges.compose`.
     clean
@@ -53,19 +54,19 @@ class Output:
     background: str | None = None
     clean: bool = True
 
-    def render(
-        self, source: Path | Image.Image, pixels: np.ndarray, alpha: np.ndarray, suffix: str
-    ) -> Image.Image:
+    def render(self, source: Path, pixels: np.ndarray, alpha: np.ndarray, suffix: str) -> Image.Image | Deep:
         """The picture to save in a format, by its suffix."""
-        if self.alpha and suffix in (".png", ".tif", ".tiff") and has_16_bits(source):
-            return Image.fromarray((alpha * 65535).round().astype(np.uint16))
-        matte = (alpha * 255).round().astype(np.uint8)
+        deep = suffix in (".png", ".tif", ".tiff") and has_16_bits(source)
         if self.alpha:
-            return Image.fromarray(matte)
-        colours = clean_foreground(pixels, alpha) if self.clean else pixels
-        if self.background is not None:
-            return Image.fromarray(compose(colours, alpha, self.background, pixels))
-        return Image.fromarray(np.dstack((colours, matte)))
+            return Image.fromarray(_integers(alpha, np.uint16 if deep else np.uint8))
+        wide = read_deep(source) if deep else None
+        image, profile = wide or Deep(pixels)
+        colours = clean_foreground(image, alpha) if self.clean else image
+        if self.background is None:
+            result = np.dstack((colours, _integers(alpha, image.dtype)))
+        else:
+            result = compose(colours, alpha, self.background, image, profile)
+        return Deep(result, profile) if wide else Image.fromarray(result)
 
     def check(self, suffix: str) -> None:
         """Raise `ValueError` if a format cannot hold this."""
@@ -75,6 +76,10 @@ class Output:
             raise ValueError(f"{suffix} has no transparency; take .png or .webp, or give a background")
 
 
+def _integers(alpha: np.ndarray, kind: np.typing.DTypeLike) -> np.ndarray:
+    return (alpha * np.iinfo(kind).max).round().astype(kind)
+
+
 def check_background(background: str) -> None:
     """Raise as `compose` does if a background is no colour, picture or ``"blur"``."""
     compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), background)
@@ -82,6 +87,8 @@ def check_background(background: str) -> None:
 
 def plan(sources: Sequence[Path], target: Path, suffix: str = ".png") -> list[Job]:
     """Which file every picture becomes.
+
+    A source that does not exist may be a pattern, such as ``photos/**/*.jpg`` in quotes.
 
     One picture becomes `target`, unless that is a folder. Several, or those of a folder and the folders in it, go into
     the folder `target` under their own names; two that differ in their ending only keep it: ``a.jpg.png``.
@@ -94,6 +101,7 @@ def plan(sources: Sequence[Path], target: Path, suffix: str = ".png") -> list[Jo
         If the target is one of the sources or a file where a folder is needed.
     """
     folder = target.resolve()
+    sources = [file for source in sources for file in _expand(source)]
     for source in sources:
         if not source.exists():
             raise FileNotFoundError(f"there is no {source}")
@@ -130,6 +138,12 @@ def plan(sources: Sequence[Path], target: Path, suffix: str = ".png") -> list[Jo
             f"several pictures would become {', '.join(twice[:3])}; matte their folders separately"
         )
     return jobs
+
+
+def _expand(source: Path) -> list[Path]:
+    if source.exists():
+        return [source]
+    return [Path(file) for file in sorted(glob(str(source), recursive=True))] or [source]
 
 
 def share(jobs: Sequence[Job]) -> list[Job]:
@@ -220,14 +234,17 @@ def _write(job: Job, pixels: np.ndarray, alpha: np.ndarray, output: Output) -> R
     suffix = job.target.suffix.lower()
     try:
         picture = output.render(job.source, pixels, alpha, suffix)
-        write_atomically(job.target, lambda file: save(picture, file, suffix))
+        write_atomically(job.target, lambda file: _save(picture, file, suffix))
     except (OSError, ValueError, MemoryError) as error:
         return Result(job, f"{job.target}: {error}")
     return Result(job)
 
 
-def save(picture: Image.Image, file: object, suffix: str) -> None:
+def _save(picture: Image.Image | Deep, file: Path, suffix: str) -> None:
     """Write a picture in the format of a suffix; WebP keeps the colours under transparency too."""
+    if isinstance(picture, Deep):
+        write_deep(picture, file, suffix)
+        return
     formats = {".jpg": "JPEG", ".tif": "TIFF"}
     options = {".webp": {"quality": 92, "exact": True}, ".jpg": {"quality": 92}, ".jpeg": {"quality": 92}}
     picture.save(file, formats.get(suffix, suffix[1:].upper()), **options.get(suffix, {}))  # type: ignore[arg-type]

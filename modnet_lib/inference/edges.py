@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageColor
 
-from modnet_lib.images import ImageLike, keep_threads, read_image, to_tensor
+from modnet_lib.images import ImageLike, from_srgb, keep_threads, read_image, to_tensor
 
 BLOCK, MARGIN = 2048, 128  # pixels of a block's side, and of what it sees around it
 
@@ -21,13 +21,13 @@ def clean_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     image
-        (H, W, 3) uint8.
+        (H, W, 3) uint8 or uint16.
     alpha
         (H, W) in [0, 1].
 
     Returns
     -------
-    (H, W, 3) uint8.
+    (H, W, 3) of the same type.
 
     Raises
     ------
@@ -39,13 +39,13 @@ def clean_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     keep_threads()
     from pymatting import estimate_foreground_ml  # slow to import: it compiles
 
-    result = image.copy()
+    result, top = image.copy(), np.iinfo(image.dtype).max
     for inner, outer, place in blocks(*alpha.shape):
         known = alpha[inner]
         if not ((known > 0) & (known < 1)).any():
             continue
-        colours: np.ndarray = estimate_foreground_ml(image[outer] / 255.0, alpha[outer].astype(np.float64))  # type: ignore[assignment]
-        estimate = (colours[place] * 255).round().clip(0, 255).astype(np.uint8)
+        colours: np.ndarray = estimate_foreground_ml(image[outer] / top, alpha[outer].astype(np.float64))  # type: ignore[assignment]
+        estimate = (colours[place] * top).round().clip(0, top).astype(image.dtype)
         result[inner] = np.where((known < 1)[..., None], estimate, image[inner])
     return result
 
@@ -104,14 +104,18 @@ def blocks(
 
 
 def compose(
-    foreground: np.ndarray, alpha: np.ndarray, background: ImageLike, image: np.ndarray | None = None
+    foreground: np.ndarray,
+    alpha: np.ndarray,
+    background: ImageLike,
+    image: np.ndarray | None = None,
+    profile: bytes = b"",
 ) -> np.ndarray:
     """Eq. 1 before a new background.
 
     Parameters
     ----------
     foreground
-        (H, W, 3) uint8, such as `clean_foreground` gives.
+        (H, W, 3) uint8 or uint16, such as `clean_foreground` gives.
     alpha
         (H, W) in [0, 1].
     background
@@ -119,10 +123,12 @@ def compose(
         scaled to cover and cropped to the middle.
     image
         The picture, for ``"blur"``; the foreground if ``None``.
+    profile
+        The ICC profile of the foreground's values, into which a new background is converted; empty for sRGB.
 
     Returns
     -------
-    (H, W, 3) uint8.
+    (H, W, 3) of the foreground's type.
 
     Raises
     ------
@@ -132,12 +138,13 @@ def compose(
         If it looks like a file's name and there is none.
     """
     height, width = alpha.shape
-    behind: np.ndarray | tuple[int, ...]
+    weight = alpha[..., None].astype(np.float32)
     if isinstance(background, str) and background == "blur":
         behind = _out_of_focus(foreground if image is None else image, alpha)
-    elif isinstance(background, str) and "." not in background:
+        return (weight * foreground + (1 - weight) * behind).round().astype(foreground.dtype)
+    if isinstance(background, str) and "." not in background:
         try:
-            behind = ImageColor.getrgb(background)[:3]
+            behind = np.array([[ImageColor.getrgb(background)[:3]]], np.uint8)
         except ValueError as error:
             raise ValueError(
                 "background must be a colour such as white or #00b140, blur, or a picture's name with its ending; "
@@ -145,8 +152,11 @@ def compose(
             ) from error
     else:
         behind = _cover(read_image(background), height, width)
-    weight = alpha[..., None].astype(np.float32)
-    return (weight * foreground + (1 - weight) * np.asarray(behind)).round().astype(np.uint8)
+    behind = from_srgb(behind, profile) if profile else behind
+    scale = np.iinfo(foreground.dtype).max // 255
+    return (
+        (weight * foreground + (1 - weight) * (behind * np.float32(scale))).round().astype(foreground.dtype)
+    )
 
 
 def _out_of_focus(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:

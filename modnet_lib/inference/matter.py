@@ -1,6 +1,7 @@
 """Matter: a picture of any kind and size in, its matte out."""
 
 import copy
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -53,7 +54,8 @@ class Matter:
         Length the picture's short side is brought to before the network sees it; ``None`` takes what the
         checkpoint names (the size it was trained up to), or else the authors' 512.
     device
-        Where to compute; a GPU if there is one and nothing is given.
+        Where to compute; a GPU if there is one and nothing is given. Under ``torchrun`` and ``accelerate launch`` each
+        process takes a GPU of its own, also of plain ``"cuda"``.
     squash
         Bring every picture to `short_side` x `short_side`, whatever its proportions, as many repositories do.
     backend
@@ -92,7 +94,7 @@ class Matter:
             raise ValueError(f"short_side must be at least 32 pixels, got {short_side}")
         if bucket < 32 or bucket % 32:
             raise ValueError(f"bucket must be a multiple of 32, got {bucket}")
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _choose(device)
         self.network = network.to(self.device).eval()
         self.short_side, self.squash, self.bucket = short_side, squash, bucket
         self.backend: Backend = backend
@@ -311,6 +313,13 @@ class Matter:
     def _full_size(self, matte: Tensor, pixels: np.ndarray) -> np.ndarray:
         full = resize(matte.float(), *pixels.shape[:2])[0, 0].clamp_(0, 1).cpu().numpy()
         return sharpen(full, pixels, pixels.shape[0] / matte.shape[-2]) if self.refine else full
+
+
+def _choose(device: str | torch.device | None) -> torch.device:
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if chosen == torch.device("cuda") and "LOCAL_RANK" in os.environ:
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % max(torch.cuda.device_count(), 1))
+    return chosen
 
 
 def _nearest(trimap: np.ndarray, small: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ class RedMatter(Matter):
         super().__init__(MODNet(backbone="mobilenetv3_small_050"), short_side=64, device="cpu")
         self.seen = 0
 
-    def alphas(self, images: Sequence[Any]) -> list[np.ndarray]:
+    def alphas(self, images: Sequence[Any], batch_size: int = 8) -> list[np.ndarray]:
         self.seen += len(images)
         return [image[..., 0].astype(np.float32) / 255 for image in images]
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
+from modnet_lib.images import Deep, read_image, write_deep
 from modnet_lib.inference import Matter
 from modnet_lib.inference.bulk import Job, Output, plan, run, share
 from modnet_lib.network import save_checkpoint
@@ -53,6 +57,16 @@ def test_a_single_picture_becomes_the_file_or_goes_into_the_folder(tmp_path) -> 
     source = tmp_path / "a.png"
     assert plan([source], tmp_path / "x.webp") == [Job(source, tmp_path / "x.webp")]
     assert plan([source], tmp_path / "new") == [Job(source, tmp_path / "new" / "a.png")]
+
+
+def test_patterns_that_no_shell_expanded(tmp_path) -> None:
+    make(tmp_path, "a.png", "b/c.jpg", "b/[d].jpg", "b/e.png")
+    out = tmp_path / "out"
+    found = plan([tmp_path / "**" / "*.jpg", tmp_path / "b" / "[d].jpg"], out)
+    assert [job.source.name for job in found] == ["[d].jpg", "c.jpg"]
+    assert [job.source.name for job in plan([tmp_path / "a.*"], tmp_path / "new.webp")] == ["a.png"]
+    with pytest.raises(FileNotFoundError, match=r"x\*\.png"):
+        plan([tmp_path / "x*.png"], out)
 
 
 def test_plans_that_cannot_be(tmp_path) -> None:
@@ -127,6 +141,66 @@ def test_mattes_of_16_bit_pictures_have_16_bits(matter, tmp_path) -> None:
     np.testing.assert_allclose(matte / 65535, matter.alpha(tmp_path / "deep.png"), atol=1e-5)
 
 
+@pytest.fixture
+def deep() -> np.ndarray:
+    """16 bits whose low bytes matter; `red_matter` finds alpha 0 at the left, 1 at the right, a ramp between."""
+    ramp = np.arange(40 * 48, dtype=np.uint16).reshape(40, 48)
+    picture = np.dstack((ramp, 7 + 11 * ramp, 65535 - 13 * ramp))
+    picture[:, 16:32, 0] = np.linspace(0, 65535, 16)
+    picture[:, :16, 0] %= 256
+    picture[:, 32:, 0] = 0xFF00 + picture[:, 32:, 0] % 256
+    return picture
+
+
+def written(picture: Deep, matter: Matter, output: Output, folder, suffix: str) -> tuple[np.ndarray, bytes]:
+    """What becomes of a picture, read by another library, and its profile."""
+    write_deep(picture, folder / f"in{suffix}", suffix)
+    (result,) = run(matter, [Job(folder / f"in{suffix}", folder / f"out{suffix}")], output, overwrite=True)
+    assert not result.error
+    file = folder / f"out{suffix}"
+    read = tifffile.imread(file) if suffix == ".tif" else cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    if suffix == ".png":
+        read = cv2.cvtColor(read, cv2.COLOR_BGRA2RGBA if read.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+    return read, Image.open(file).info.get("icc_profile", b"")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_cutouts_and_composites_of_16_bit_pictures_keep_every_bit(
+    red_matter, deep, tmp_path, suffix, linear_profile
+) -> None:
+    for profile in (b"", linear_profile):
+        picture = Deep(deep, profile)
+        cutout, said = written(picture, red_matter, Output(), tmp_path, suffix)
+        alpha = read_image(tmp_path / f"in{suffix}")[..., 0] / 255
+        assert (cutout.dtype, cutout.shape, said) == (np.uint16, (40, 48, 4), profile)
+        np.testing.assert_array_equal(cutout[:, 32:, :3], deep[:, 32:])
+        np.testing.assert_allclose(cutout[..., 3] / 65535, alpha, atol=1e-5)
+        unclean, _ = written(picture, red_matter, Output(clean=False), tmp_path, suffix)
+        np.testing.assert_array_equal(unclean[..., :3], deep)
+        composite, said = written(picture, red_matter, Output(background="#808080"), tmp_path, suffix)
+        assert (composite.dtype, composite.shape, said) == (np.uint16, deep.shape, profile)
+        np.testing.assert_array_equal(composite[:, 32:], deep[:, 32:])
+        # sRGB's 128 is linearly 0.2159, 55 of 255
+        np.testing.assert_array_equal(composite[:, :16], (55 if profile else 128) * 257)
+        weight = alpha[..., None]
+        expected = weight * cutout[..., :3] + (1 - weight) * composite[0, 0].astype(float)
+        np.testing.assert_allclose(composite, expected, atol=1)
+        blurred, _ = written(picture, red_matter, Output(background="blur"), tmp_path, suffix)
+        np.testing.assert_array_equal(blurred[:, 32:], deep[:, 32:])
+        assert np.abs(blurred[:, :16] / 65535 - deep[:, :16] / 65535).mean() < 0.1
+
+
+def test_8_bits_stay_8_bits_and_webp_has_no_more(red_matter, deep, tmp_path) -> None:
+    write_deep(Deep(deep), tmp_path / "deep.png", ".png")
+    Image.fromarray((deep >> 8).astype(np.uint8)).save(tmp_path / "flat.png")
+    names = ("deep.webp", "deep.jpg", "flat.png", "flat.tif")
+    jobs = [Job(tmp_path / f"{name[:4]}.png", tmp_path / "out" / name) for name in names]
+    assert not [r.error for r in run(red_matter, jobs, Output(background="white")) if r.error]
+    for job in jobs:
+        read = cv2.imread(str(job.target), cv2.IMREAD_UNCHANGED)
+        assert read.dtype == np.uint8
+
+
 def test_every_job_belongs_to_one_process(monkeypatch) -> None:
     jobs = [Job(n, n) for n in range(11)]
     assert share(jobs) == jobs
@@ -180,3 +254,65 @@ def test_two_processes_one_of_which_is_killed_do_everything_once(tiny_network, t
     assert f"{count // 2 - survived} written, {survived} there already" in said
     assert len(list(out.glob("*.png"))) == count
     assert all(f.stat().st_mtime_ns == when for f, when in before.items()), "nothing was done twice"
+
+
+LAUNCHED = """
+import os, sys, time
+from modnet_lib.cli import app
+from modnet_lib.inference import bulk
+write, log = bulk.write_atomically, os.open(sys.argv.pop(1), os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+def logged(target, writer):
+    write(target, writer)
+    os.write(log, f"{os.environ['RANK']} {os.getpid()} {target.name}\\n".encode())
+    time.sleep(0.2)
+bulk.write_atomically = logged
+app()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torch.distributed.run", "accelerate.commands.launch"])
+def test_a_launched_run_that_lost_a_process_goes_on_where_it_was(tiny_network, tmp_path, launcher) -> None:
+    names = [f"{n:02}.png" for n in range(40)]
+    make(tmp_path / "in", *names)
+    save_checkpoint(tiny_network, tmp_path / "n.safetensors", metadata={"short_side": "64"})
+    (tmp_path / "launched.py").write_text(LAUNCHED)
+    log, out = tmp_path / "log", tmp_path / "out"
+    log.touch()
+    count, port = (
+        ("--nproc_per_node", "--master_port")
+        if "torch" in launcher
+        else ("--num_processes", "--main_process_port")
+    )
+    command = [sys.executable, "-m", launcher, count, "2", port, "0"]
+    command += (
+        [] if "torch" in launcher else ["--multi_gpu"]
+    )  # what starts several processes, also without a GPU
+    command += [tmp_path / "launched.py", log, "matte", tmp_path / "in", out, "--device", "cpu"]
+    command += ["--workers", "1", "--model", tmp_path / "n.safetensors"]
+
+    def start() -> subprocess.Popen:
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.Popen([*map(str, command)], env=environment, stderr=subprocess.PIPE, text=True)
+
+    def work() -> list[list[str]]:
+        return [line.split() for line in log.read_text().splitlines()]
+
+    first, deadline = start(), time.monotonic() + 120
+    while len(second := [pid for rank, pid, _ in work() if rank == "1"]) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(int(second[0]), signal.SIGKILL)
+    first.communicate(timeout=120)
+    assert first.returncode != 0
+    before = {file.name: file.stat().st_mtime_ns for file in out.glob("*.png")}
+    assert 4 <= len(before) < len(names)
+
+    again = start()
+    said = again.communicate(timeout=180)[1]
+    assert again.returncode == 0, said
+    after = {file.name: file.stat().st_mtime_ns for file in out.glob("*.png")}
+    assert sorted(after) == names
+    assert all(after[name] == when for name, when in before.items()), "nothing is written again"
+    done = [name for *_, name in work()]
+    assert len(set(done)) == len(done), "no picture is done twice"
+    assert {rank for rank, *_ in work()} == {"0", "1"}

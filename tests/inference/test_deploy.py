@@ -34,6 +34,18 @@ def test_fused_blocks_equal_the_blocks(kind, channels, randomise) -> None:
     assert not any(isinstance(m, (nn.BatchNorm2d, IBNorm)) for m in fused.modules())
 
 
+def test_in_half_precision_one_picture_and_several_are_rounded_alike(randomise) -> None:
+    block = randomise(IBConvBlock(8, 16)).eval()
+    x = torch.randn(3, 8, 20, 20) * 3 + 1
+    fused = FusedBlock(block).bfloat16()
+    with torch.no_grad():
+        exact, together = block(x), fused(x.bfloat16()).float()
+        alone = torch.cat([fused(one[None].bfloat16()).float() for one in x])
+    for rounded in (alone, together):
+        assert (rounded - exact).abs().mean() < 2**-8 * exact.abs().mean()
+        torch.testing.assert_close(rounded, exact, rtol=2**-6, atol=2**-5)
+
+
 @pytest.mark.parametrize("variant", ["paper", "released"])
 def test_the_folded_network_gives_all_three_answers(variant, paper_network, released_network) -> None:
     network = paper_network if variant == "paper" else released_network

@@ -116,6 +116,19 @@ def test_networks_and_sizes_that_do_not_fit_are_refused(matter) -> None:
         Matter(matter.network, short_side=31)
 
 
+def test_each_process_of_a_launcher_takes_its_gpu(tiny_network, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(tiny_network, "to", lambda device: tiny_network)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert Matter(tiny_network).device == torch.device("cuda")
+    for rank, own in (("0", "cuda:0"), ("1", "cuda:1"), ("2", "cuda:0")):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert Matter(tiny_network).device == Matter(tiny_network, device="cuda").device == torch.device(own)
+        assert Matter(tiny_network, device="cuda:1").device == torch.device("cuda:1")
+        assert Matter(tiny_network, device="cpu").device == torch.device("cpu")
+
+
 def test_bad_pictures_are_refused_before_the_network_runs(matter, tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match="gone"):
         matter.alpha(tmp_path / "gone.jpg")
