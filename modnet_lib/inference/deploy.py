@@ -124,9 +124,9 @@ def deploy(network: MODNet | Segmenter) -> MODNet | Segmenter:
 
     Every batch norm that follows a convolution is folded into it, IBNorm becomes one affine pass, and the released
     network's widest convolution, which reads an enlarged map, runs before the enlargement. Exact but for rounding.
-    The normalisation of the input stays. A zero of the padding means mid-grey, so each of the four convolutions that read
-    the image would need a copy of it with a grey border; this saves 0.1 ms of the first one, of 209 ms in all
-    (benchmarks/inference.py, ``input_normalisation_ms``).
+    The normalisation of the input stays. A zero of the padding means mid-grey, so each of the four convolutions
+    that read the image would need a copy of it with a grey border; this saves 0.1 ms of the first one, of 209 ms
+    in all (benchmarks/inference.py, ``input_normalisation_ms``).
 
     Parameters
     ----------
