@@ -140,7 +140,8 @@ def input_normalisation(network: MODNet, image: torch.Tensor, rounds: int) -> di
     with torch.no_grad():
         folded.weight *= 2
         folded.bias = torch.nn.Parameter(-layer.weight.sum(dim=(1, 2, 3)))
-    pad, folded.padding = [n for n in layer.padding[::-1] for _ in (0, 1)], (0, 0)
+    height, width = (int(n) for n in layer.padding)
+    pad, folded.padding = [width, width, height, height], (0, 0)
     image = image.to(memory_format=torch.channels_last)
     ways: dict[str, Callable] = {
         "as_it_is": lambda: layer(image * 2 - 1),

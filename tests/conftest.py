@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,8 @@ from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.network import MODNet
 
 images.keep_threads()  # before a test imports pymatting
+# torch.compile imports setuptools, which must come before distutils, but in Python 3.11 another test may have been faster
+os.environ.setdefault("SETUPTOOLS_USE_DISTUTILS", "stdlib")
 
 CLIP_RATE = 25  # frames a second
 TINY_BACKBONE = "mobilenetv3_small_050"

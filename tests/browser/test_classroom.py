@@ -93,6 +93,15 @@ def change(page: Any, view: Any, action: Callable[[], object]) -> None:
         page.wait_for_timeout(50)
 
 
+def settled(page: Any, view: Any) -> bytes:
+    """The picture as soon as it has stayed the same for a second: an upload is shown before its answer is."""
+    shown, end = b"", time.monotonic() + 60
+    while shown != (shown := picture(view)):
+        assert time.monotonic() < end, "the displayed picture does not come to rest"
+        page.wait_for_timeout(1000)
+    return shown
+
+
 FOCUS = """() => {
     const at = document.activeElement;
     if (!at.closest('.jp-OutputArea')) return null;
@@ -157,7 +166,7 @@ class Keys:
     def upload(self, name: str, file: Any) -> None:
         self.reach(name)
         with self.page.expect_file_chooser() as chooser:
-            self.page.keyboard.press("Enter")
+            self.page.keyboard.press("Space")
         chooser.value.set_files(file)
 
     def order(self) -> list[str]:
@@ -238,7 +247,7 @@ def test_every_control_of_the_inspector_by_keys(lab: tuple[str, Path], page: Any
     change(page, view, lambda: choose("picture", "spm_004"))
     change(page, view, lambda: keys.upload("your own picture", SAMPLES / "image" / "spm_002.jpg"))
     assert page.get_by_label("picture", exact=True).input_value() == "spm_002.jpg"
-    before = picture(view)
+    before = settled(page, view)
     bad = {"name": "broken.png", "mimeType": "image/png", "buffer": b"no picture at all"}
     keys.upload("your own picture", bad)
     page.get_by_text("cannot be read").wait_for()
