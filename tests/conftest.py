@@ -18,7 +18,7 @@ from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.network import MODNet
 
 images.keep_threads()  # before a test imports pymatting
-# torch.compile imports setuptools, which must come before distutils, but in Python 3.11 another test may have been faster
+# torch.compile imports setuptools, which refuses a distutils that was imported in another way before (Python 3.11)
 os.environ.setdefault("SETUPTOOLS_USE_DISTUTILS", "stdlib")
 
 CLIP_RATE = 25  # frames a second
