@@ -18,7 +18,7 @@
 #
 # Notebooks [00](00_start_here.ipynb), [05](05_ppm100_evaluation.ipynb) (MAD) and, for section 8, [07](07_soc_domain_adaptation.ipynb).
 # No download, no GPU.
-# Reading takes about 17 minutes. The smoke profile takes about 30 seconds on two CPU cores.
+# Reading takes about 22 minutes. The smoke profile takes about 30 seconds on two CPU cores.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"

@@ -17,7 +17,7 @@
 # ## Needs
 #
 # Notebook [00](00_start_here.ipynb). No download and no GPU.
-# Reading takes about 18 minutes. The smoke profile takes about 35 seconds on two CPU cores. Exporting to ONNX takes longer, so it runs in the other profiles;
+# Reading takes about 20 minutes. The smoke profile takes about 35 seconds on two CPU cores. Exporting to ONNX takes longer, so it runs in the other profiles;
 # speeds and comparisons come from a recorded run.
 # `PICTURE` below is the place for the path of your own photograph; left empty, one that ships with matplotlib is taken.
 
@@ -297,18 +297,15 @@ for key, row in speed["rows"].items():
     errors = f"{row['max_difference']:.1e}   {row['mean_difference']:.1e}{row['max_from_float64']:18.1e}"
     print(f"{key:28s}{row['p50_ms']:4.0f} ms {row['speedup']:7.2f} x {'':10s}{errors}")
 print(speed["provenance"])
-
-# %% [markdown]
-# Read it with the FLOPs in mind: the time cannot fall below FLOPs divided by what the processor does in a second. The floor here is
-# that of the folded network, at the rate at which the same two cores multiply matrices.
-
-# %%
 for name, floor in speed["floor_ms"].items():
     key = name.replace(" ", " fused ")
     took, share = speed["rows"][key]["p50_ms"], speed["share_of_convolutions"][key]
     print(f"{name:18s} floor {floor:4.0f} ms, fused {took:4.0f} ms, of which convolutions {share:.0%}")
 
 # %% [markdown]
+# Read it with the FLOPs in mind: the time cannot fall below FLOPs divided by what the processor does in a second. The floor here is
+# that of the folded network, at the rate at which the same two cores multiply matrices.
+#
 # In float32 the convolutions take almost three quarters of the time, and run near the floor. Only fewer FLOPs help (the paper's network
 # has half of the released one's), or fewer bits.
 #
@@ -329,16 +326,13 @@ half = recorded["half"] if recorded and "half" in recorded else {}
 for key, value in half.items():
     print(f"{key.replace('_', ' '):16s} {value if isinstance(value, str) else f'{value:.5f}'}")
 
-# %% [markdown]
-# And the normalisation of the input, $2x - 1$? It could be folded too, if the border were padded with the grey that 0 means then.
-# Timed both ways, on the first convolution:
-
-# %%
 for key, value in speed.get("input_normalisation_ms", {}).items():
     print(f"{key.replace('_', ' '):20s} {value:.2f} ms")
 
 # %% [markdown]
-# A tenth of a millisecond, where the whole takes 209. It is not worth a second way of padding, so it stays.
+# And the normalisation of the input, $2x - 1$? It could be folded too, if the border were padded with the grey that 0 means then. The
+# last three lines time both ways, on the first convolution. The difference is a tenth of a millisecond, where the whole takes 209. That
+# is not worth a second way of padding, so it stays.
 
 # %% [markdown]
 # ## 7. Without PyTorch
