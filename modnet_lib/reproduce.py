@@ -1,11 +1,13 @@
 """The whole series through papermill: in order, resuming what is unchanged, with a summary and an index.
 
-``modnet reproduce --profile smoke`` (what ``make reproduce`` calls) leaves ``runs/<profile>/index.html``.
+``modnet reproduce --profile smoke`` (what ``make reproduce`` calls) leaves ``runs/<profile>/index.html``. The same is
+``python -m modnet_lib.reproduce --profile smoke``, where no command is installed.
 """
 
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -215,3 +217,9 @@ def _write_index(folder: Path, profile: str, runs: Sequence[Run]) -> None:
         f"<h1>MODNet in notebooks: the {escape(profile)} run</h1>{''.join(rows)}</html>"
     )
     write_atomically(folder / "index.html", lambda temporary: temporary.write_text(page, encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    from modnet_lib.cli import app
+
+    app(["reproduce", *sys.argv[1:]])

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -136,3 +138,10 @@ def test_exit_status_of_the_command(monkeypatch, status: str, code: int) -> None
     runs = [reproduce.Run("00_first", status, 1.0, "")]
     monkeypatch.setattr(reproduce, "reproduce", lambda *arguments, **options: runs)
     assert CliRunner().invoke(cli.app, ["reproduce"]).exit_code == code
+
+
+def test_the_module_is_the_command() -> None:
+    called = [sys.executable, "-m", "modnet_lib.reproduce", "--profile", "smok"]
+    result = subprocess.run(called, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "no profile 'smok'" in result.stderr
