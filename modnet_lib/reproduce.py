@@ -7,6 +7,7 @@
 import hashlib
 import json
 import os
+import runpy
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -219,7 +220,6 @@ def _write_index(folder: Path, profile: str, runs: Sequence[Run]) -> None:
     write_atomically(folder / "index.html", lambda temporary: temporary.write_text(page, encoding="utf-8"))
 
 
-if __name__ == "__main__":
-    from modnet_lib.cli import app
-
-    app(["reproduce", *sys.argv[1:]])
+if __name__ == "__main__":  # the command is written once, in `modnet_lib.cli`, which stands above this module
+    sys.argv.insert(1, "reproduce")
+    runpy.run_module("modnet_lib.cli", run_name="__main__")
