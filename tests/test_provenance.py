@@ -1,0 +1,75 @@
+"""Identity and provenance of runs."""
+
+import subprocess
+
+import pytest
+
+from modnet_lib import paths
+from modnet_lib.provenance import (
+    code_version,
+    current_commit,
+    file_sizes,
+    fingerprint,
+    first_difference,
+    provenance,
+    require_same,
+)
+
+
+def test_fingerprint_depends_on_values_and_not_on_the_order_of_keys():
+    assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": [1, 2], "a": 1})
+    assert fingerprint({"a": 1, "b": [1, 2]}) != fingerprint({"a": 1, "b": [2, 1]})
+
+
+def test_first_difference_names_the_place():
+    before = {"seed": 1, "data": {"files": {"a.jpg": 10, "b.jpg": 20}, "camera": 0.5}}
+    assert first_difference(before, before) == ""
+    changed = {"seed": 1, "data": {"files": {"a.jpg": 10, "b.jpg": 21}, "camera": 0.1}}
+    assert first_difference(before, changed) == "data.files.b.jpg was 20, now it is 21"
+    fewer = {"seed": 1, "data": {"files": {"a.jpg": 10}, "camera": 0.5}}
+    assert "data.files.b.jpg was 20, now it is missing" in first_difference(before, fewer)
+    assert "data.files.b.jpg is new: 20" in first_difference(fewer, before)
+
+
+def test_require_same_ignores_what_json_cannot_tell_apart_and_names_the_file(tmp_path):
+    require_same({"stages": [[64, 4]]}, {"stages": ((64, 4),)}, tmp_path)
+    with pytest.raises(ValueError, match=r"state\.pt belongs to another run: seed was 1, now it is 2"):
+        require_same({"seed": 1}, {"seed": 2}, tmp_path / "state.pt")
+
+
+def test_file_sizes_are_relative_and_leave_out_what_is_absent(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.jpg").write_bytes(b"123")
+    files = [tmp_path / "set" / "a.jpg", tmp_path / "set" / "missing.jpg"]
+    assert file_sizes(files, tmp_path) == {"set/a.jpg": 3}
+
+
+def test_code_version_covers_every_module_of_a_folder():
+    versions = code_version(paths.PACKAGE / "data", paths.PACKAGE / "images.py")
+    expected = {f"data/{file.name}" for file in (paths.PACKAGE / "data").glob("*.py")} | {"images.py"}
+    assert versions.keys() == expected
+
+
+def test_commit_says_when_tracked_files_have_changed(tmp_path, monkeypatch):
+    def git(*arguments):
+        identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True)
+
+    git("init")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-m", "first")
+    monkeypatch.setattr(paths, "REPOSITORY", tmp_path)
+    clean = current_commit()
+    assert len(clean) >= 7
+    assert "dirty" not in clean
+    (tmp_path / "file").write_text("two")
+    assert current_commit() == f"{clean}-dirty"
+
+
+def test_provenance_names_no_folder_of_this_machine(monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.argv", ["/somewhere/bin/modnet", "train", "smoke", "--folder", str(tmp_path)])
+    found = provenance(device="cpu", precision="float32", seed=3)
+    assert found["command"] == f"modnet train smoke --folder {tmp_path.name}"
+    assert (found["precision"], found["seed"]) == ("float32", 3)
+    assert found["device"].startswith("cpu")
