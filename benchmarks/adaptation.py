@@ -33,6 +33,7 @@ from modnet_lib.images import read_image, to_array, to_tensor
 from modnet_lib.inference.matter import resize
 from modnet_lib.network import MODNet, load_checkpoint, save_checkpoint
 from modnet_lib.network.checkpoints import write_atomically
+from modnet_lib.provenance import current_commit
 from modnet_lib.training.adaptation import (
     PRESETS,
     SOURCE,
@@ -43,7 +44,6 @@ from modnet_lib.training.adaptation import (
     fit_semantic_head,
     with_semantic_head,
 )
-from modnet_lib.training.recipes import current_commit
 
 app = typer.Typer(help=__doc__)
 DRAWN, SIZE, SOURCES, TRAIN, TEST, SEEDS = 256, 192, 128, 8, 20, 3

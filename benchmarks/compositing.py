@@ -27,7 +27,7 @@ from modnet_lib.data.portraits import render_composite
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.network import MODNet
 from modnet_lib.objectives import paper_objective
-from modnet_lib.profiles import Profile
+from modnet_lib.profiles import DataConfig, Profile
 
 console = Console()
 
@@ -143,7 +143,7 @@ def main(
         people.append(MattingSample(image, matte, portrait.foreground, scene))
         scenes.append(scene)
     readers = ([lambda p=p: p for p in people], [lambda s=s: s for s in scenes])
-    dataset = CompositionDataset(*readers, 0, natural=0, composites=15, memory=1, device=device)
+    dataset = CompositionDataset(*readers, 0, DataConfig(natural=0, composites=15, memory=1), device)
 
     def ours(number: int) -> object:
         return assemble(collate([dataset[number * batch + i, size] for i in range(batch)]), device)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from modnet_lib import paths
 from modnet_lib.evaluation.efficiency import METHODS, efficiency
-from modnet_lib.training.recipes import current_commit
+from modnet_lib.provenance import current_commit
 
 
 def main(

@@ -20,7 +20,7 @@ import typer
 from modnet_lib import paths
 from modnet_lib.data.benchmarks import Reader, benchmark
 from modnet_lib.data.compositing import background_versions
-from modnet_lib.data.sources import background_files, find_source, training_sources
+from modnet_lib.data.sources import find_items
 from modnet_lib.evaluation.benchmark import (
     QUICK,
     Protocol,
@@ -35,7 +35,8 @@ from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
 from modnet_lib.profiles import DataConfig
-from modnet_lib.training.recipes import current_commit, validation_data
+from modnet_lib.provenance import current_commit
+from modnet_lib.training.recipes import validation_data
 
 app = typer.Typer(help=__doc__)
 SEED = 0  # of resampling
@@ -44,9 +45,7 @@ FACTORS = ("whole_body", "blurred_background", "held_object")
 
 
 def photographs(count: int) -> list:
-    """Clothing-Co-Parsing's validation photographs; never the drawn portraits that stand in for them elsewhere."""
-    if "ccp" not in training_sources():
-        raise typer.BadParameter("set MODNET_DATA to a folder with clothing-co-parsing")
+    """Clothing-Co-Parsing's validation photographs."""
     return validation_data(DataConfig(real=True), count)
 
 
@@ -86,7 +85,7 @@ def measured(name: str, side: int, count: int | None = None) -> list[Record]:
 def backgrounds(count: int = 100) -> None:
     """Errors of the same people before five kinds of background, and the changes with 95 % intervals."""
     samples = photographs(count)
-    scenes = [read_image(file) for file in background_files(find_source("backgrounds").root())[::8]]
+    scenes = [read_image(item.files["background"]) for item in find_items("backgrounds", split="validation")]
     matter, errors = Matter.from_pretrained(), dict[str, list[dict[str, float]]]()
     for number, (name, sample) in enumerate(samples):
         others = [scenes[(2 * number + k) % len(scenes)] for k in (0, 1)]

@@ -29,8 +29,8 @@ from modnet_lib.network import MODNet
 from modnet_lib.network.checkpoints import write_atomically
 from modnet_lib.objectives.consistency import released_transition_region, transition_region
 from modnet_lib.objectives.supervised import released_semantic_target
+from modnet_lib.provenance import current_commit
 from modnet_lib.training.adaptation import PRESETS, adaptation_step, trainable
-from modnet_lib.training.recipes import current_commit
 
 
 def scipy_band(semantic: Tensor, alpha: Tensor) -> Tensor:

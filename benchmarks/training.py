@@ -37,9 +37,9 @@ from modnet_lib.network import MODNet
 from modnet_lib.network.cost import count_parameters
 from modnet_lib.network.modnet import Variant
 from modnet_lib.objectives import OBJECTIVES
-from modnet_lib.profiles import Profile, Stage, TrainingConfig
+from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
+from modnet_lib.provenance import current_commit
 from modnet_lib.training.loop import train
-from modnet_lib.training.recipes import current_commit
 
 console = Console()
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -187,7 +187,7 @@ def our_loop(way: Way, size: int, batch: int, repeats: int, folder: Path) -> flo
     """Seconds a step of `train`, with its metrics, clipping and averaged weights."""
     samples, scenes = people()
     dataset = CompositionDataset(
-        [lambda s=s: s for s in samples], [lambda s=s: s for s in scenes], 0, memory=1, device=DEVICE
+        [lambda s=s: s for s in samples], [lambda s=s: s for s in scenes], 0, DataConfig(memory=1), DEVICE
     )
     config = TrainingConfig(
         stages=(Stage(size, batch, repeats + 2),),

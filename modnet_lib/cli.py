@@ -561,8 +561,8 @@ def prepare_source(
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes.", show_default="one a core")] = None,
 ) -> None:
-    """Turn masks into pseudo-mattes in data/cache/NAME; a second call goes on where the first was cut."""
-    from modnet_lib.data.pseudo_mattes import prepare
+    """Turn masks into pseudo-mattes in data/cache/prepared; an interrupted call continues."""
+    from modnet_lib.data.pseudo_mattes import prepare, prepared_folder
     from modnet_lib.data.sources import find_items, find_source
 
     with _mistakes():
@@ -571,7 +571,7 @@ def prepare_source(
         if not masked:
             raise ValueError(f"{name} has no masks to prepare: its mattes are used as they are")
         items = find_items(name, root, split or masked[0])
-        ready, failures = prepare(items, paths.CACHE / name, workers, _bar("pseudo-mattes"))
+        ready, failures = prepare(items, prepared_folder(name), workers, _bar("pseudo-mattes"))
     for key, reason in sorted(failures.items()):
         _say(f"{key}: {reason}", "red")
     _say(f"{name}: {len(ready):,} ready, {len(failures):,} failed")

@@ -15,25 +15,41 @@ from modnet_lib import paths
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is trained on.
+    """What is trained on. The defaults are the paper's recipe; every addition of ours is off.
 
     Attributes
     ----------
     real
-        Use the folder in ``MODNET_DATA``, if it is set; the smoke profile does not, so it is the same everywhere.
-    photographs
-        At most so many labelled photographs.
+        Use `foregrounds`, `backgrounds` and `masks`; without it, only drawn people and scenes.
+    foregrounds
+        Data sets with mattes or masks, as `modnet data list` names them (``"ccp"``, ``"p3m10k"``,
+        ``"amd:train-portraits"``), or folders: with subfolders ``image`` and ``alpha``, or of cut-outs (RGBA).
+        Masks become pseudo-mattes.
+    backgrounds
+        Data sets of backgrounds, or folders of pictures.
     masks
-        For pre-training: a data set with masks or mattes, as `modnet data list` names it, in the place of drawn
-        people. All of its training photographs are used.
+        For pre-training: data sets with masks or mattes, or ``"drawn"``.
+    shares
+        Share of the samples that each entry of `foregrounds` (or `masks`) and ``"drawn"`` gets, for instance
+        ``{people: 0.5, ccp: 0.3, drawn: 0.2}``. Without shares every foreground is sampled equally often.
+    photographs
+        At most this many foregrounds of each data set.
     portraits
-        Procedural portraits.
+        Number of drawn people.
     portrait_size
         Their side, pixels.
     scenes
-        Procedural backgrounds.
+        Number of drawn backgrounds.
     natural, composites
         Samples per foreground and epoch: crops of the picture as it is, and composites (the paper: 5 and 10).
+    framing
+        ``"random"`` crops (the paper), or ``"person"``: whole bodies, half bodies and heads; see `frame_person`.
+    flip
+        Share of samples that are mirrored.
+    colour
+        Strength of the colour jitter.
+    empty
+        Share of composites without a person.
     defocus
         Share of composites whose background is blurred.
     harmonise
@@ -47,14 +63,21 @@ class DataConfig:
     """
 
     real: bool = False
+    foregrounds: tuple[str, ...] = ("ccp",)
+    backgrounds: tuple[str, ...] = ("backgrounds",)
+    masks: tuple[str, ...] = ("drawn",)
+    shares: dict[str, float] | None = None
     photographs: int = 100_000
-    masks: str | None = None
     portraits: int = 24
     portrait_size: int = 256
     scenes: int = 24
     natural: int = 5
     composites: int = 10
-    defocus: float = 0.35
+    framing: Literal["random", "person"] = "random"
+    flip: float = 0.0
+    colour: float = 0.0
+    empty: float = 0.0
+    defocus: float = 0.0
     harmonise: float = 0.0
     camera: float = 0.0
     memory: float = 0.0
@@ -268,6 +291,10 @@ def _check(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list) or not value:
             raise ValueError(f"{where}: expected a list, got {value!r}")
         return tuple(_check(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict) or not value:
+            raise ValueError(f"{where}: expected names and values, got {value!r}")
+        return {str(key): _check(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if origin is Literal:
         if value not in arguments:
             raise ValueError(f"{where}: must be one of {', '.join(map(repr, arguments))}, got {value!r}")

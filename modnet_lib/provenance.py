@@ -72,6 +72,11 @@ def require_same(before: Any, now: Any, path: str | Path) -> None:
         )
 
 
+def read_json(file: Path) -> Any:
+    """What a JSON file holds."""
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
 def file_sizes(files: Iterable[Path], root: Path) -> dict[str, int]:
     """Name below `root` and size in bytes of each file; files elsewhere appear with their bare name."""
     named = ((f.relative_to(root).as_posix() if f.is_relative_to(root) else f.name, f) for f in files)
@@ -85,6 +90,14 @@ def code_version(*folders: Path) -> dict[str, str]:
         file.relative_to(paths.PACKAGE).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()[:16]
         for file in files
     }
+
+
+def hash_weights(network: Any) -> str:
+    """16 hexadecimal digits of SHA-256 of a module's parameters and buffers, with their names."""
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def current_commit() -> str:

@@ -14,12 +14,13 @@ import pytest
 import modnet_lib
 
 ROOT = Path(modnet_lib.__file__).parent
-BASE = {"images", "paths", "profiles"}
+BASE = {"images", "paths", "profiles", "provenance"}
 TOP = {"notebook", "reproduce", "cli"}
 # what each part of the library may know of, besides itself
 ALLOWED: dict[str, set[str]] = {
     "paths": set(),
     "images": set(),
+    "provenance": {"paths"},
     "profiles": {"paths"},
     "network": {"paths"},
     "objectives": {"images"},

@@ -265,9 +265,12 @@ def charbonnier(x: Tensor, epsilon: float = 1e-6) -> Tensor:
     return (x.square() + epsilon**2).sqrt()
 
 
-def compose(alpha: Tensor, batch: Batch) -> Tensor:
-    """Eq. 1 with a predicted matte and the true F and B, minus the image."""
-    return alpha * batch.foreground + (1 - alpha) * batch.background - batch.image
+def composition_error(alpha: Tensor, batch: Batch) -> Tensor:
+    """Eq. 1 with a predicted matte, minus Eq. 1 with the true one; F and B are the true ones in both.
+
+    The image is not used: it may have been through a worse camera.
+    """
+    return (alpha - batch.true_alpha) * (batch.foreground - batch.background)
 
 
 def alpha_and_composition(alpha: Tensor, batch: Batch, region: Tensor | None = None) -> dict[str, Tensor]:
@@ -275,7 +278,7 @@ def alpha_and_composition(alpha: Tensor, batch: Batch, region: Tensor | None = N
     mask = torch.ones_like(alpha) if region is None else region
     return {
         "alpha": 0.5 * masked_mean(charbonnier(alpha - batch.true_alpha), mask),
-        "composition": 0.5 * masked_mean(charbonnier(compose(alpha, batch)), mask),
+        "composition": 0.5 * masked_mean(charbonnier(composition_error(alpha, batch)), mask),
     }
 
 

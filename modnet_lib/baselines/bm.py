@@ -120,12 +120,13 @@ class BM(Baseline):
 
         alpha, colour, truth = output.alpha, output.parts["foreground"], batch.true_alpha
         composed = alpha * colour + (1 - alpha) * batch.background
+        true = truth * batch.foreground + (1 - truth) * batch.background
         inside = (truth > 0).to(truth.dtype)
         return terms | {
             "alpha": F.l1_loss(alpha, truth),
             "gradient": (spatial_gradient(alpha) - spatial_gradient(truth)).abs().mean(),
             "foreground": 2 * (inside * (colour - batch.foreground).abs()).mean(),
-            "composition": (composed - batch.image).abs().mean(),
+            "composition": (composed - true).abs().mean(),
         }
 
 

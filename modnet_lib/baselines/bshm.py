@@ -14,7 +14,7 @@ from modnet_lib.baselines.blocks import (
     Stage,
     UNet,
     answer,
-    compose,
+    composition_error,
     resize_like,
 )
 from modnet_lib.network.backbones import Backbone
@@ -94,5 +94,5 @@ class BSHM(Baseline):
             }
         return {
             "alpha": F.l1_loss(output.alpha, batch.true_alpha),
-            "composition": compose(output.alpha, batch).abs().mean(),
+            "composition": composition_error(output.alpha, batch).abs().mean(),
         }

@@ -6,7 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modnet_lib.baselines.blocks import Baseline, BaselineOutput, Batch, Stage, answer, compose, resize_like
+from modnet_lib.baselines.blocks import (
+    Baseline,
+    BaselineOutput,
+    Batch,
+    Stage,
+    answer,
+    composition_error,
+    resize_like,
+)
 from modnet_lib.network.backbones import Backbone
 from modnet_lib.network.layers import ConvBlock, concat
 
@@ -71,5 +79,5 @@ class FDMPA(Baseline):
         error = output.alpha - batch.true_alpha
         return {
             "alpha": (error.square() + 1e-6).sqrt().mean(),
-            "composition": (compose(output.alpha, batch).square() + 1e-6).sqrt().mean(),
+            "composition": (composition_error(output.alpha, batch).square() + 1e-6).sqrt().mean(),
         }

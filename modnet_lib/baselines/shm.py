@@ -14,7 +14,7 @@ from modnet_lib.baselines.blocks import (
     Stage,
     UNet,
     answer,
-    compose,
+    composition_error,
 )
 from modnet_lib.network.backbones import Backbone
 
@@ -95,5 +95,5 @@ class SHM(Baseline):
             terms["trimap"] = weight * F.cross_entropy(output.parts["logits"], target)
         if self.stage.name != "T-Net":
             terms["alpha"] = 0.5 * F.l1_loss(output.alpha, batch.true_alpha)
-            terms["composition"] = 0.5 * compose(output.alpha, batch).abs().mean()
+            terms["composition"] = 0.5 * composition_error(output.alpha, batch).abs().mean()
         return terms

@@ -11,9 +11,9 @@ import numpy as np
 
 from modnet_lib import paths
 from modnet_lib.data.compositing import paste
-from modnet_lib.data.loaders import ccp_readers
+from modnet_lib.data.loaders import prepared_readers
 from modnet_lib.data.pseudo_mattes import MattingSample
-from modnet_lib.data.sources import Item, background_files, find_items, find_source, read_item
+from modnet_lib.data.sources import Item, find_items, find_source, read_item
 from modnet_lib.data.spm import WRITERS
 from modnet_lib.images import read_image
 
@@ -51,7 +51,7 @@ class Benchmark(NamedTuple):
     source, split
         In ``data/manifest.toml``.
     composited
-        Foregrounds that are composited over `BACKGROUNDS` pictures of the source ``backgrounds`` each.
+        Foregrounds that are composited over `BACKGROUNDS` held-out pictures of the source ``backgrounds`` each.
     """
 
     title: str
@@ -102,8 +102,10 @@ def benchmark(name: str, root: str | Path | None = None, count: int | None = Non
         raise ValueError(f"count must be at least 1, got {count}")
     chosen = BENCHMARKS[name]
     if name == "ccp":
-        readers = ccp_readers(Path(root) if root else find_source("ccp").root(), "validation", count or 10**6)
-        return {key: partial(_read_sample, read) for key, read in readers.items()}
+        ready, failures = prepared_readers(find_items("ccp", root, "validation")[:count], "ccp")
+        if failures:
+            raise ValueError(f"pictures of {name} cannot be prepared: {failures}")
+        return {key: partial(_read_sample, read) for key, read in ready.items()}
     if name in WRITERS and root is None:
         root = _drawn(name, count)
     items, readers = find_items(chosen.source, root, chosen.split), dict[str, Reader]()
@@ -111,7 +113,7 @@ def benchmark(name: str, root: str | Path | None = None, count: int | None = Non
         strata = _strata(Path(root) / "strata.csv") if root else {}
         readers = {item.id: partial(_read, item, strata.get(item.id, {})) for item in items}
     else:
-        scenes = background_files(find_source("backgrounds").root())
+        scenes = [item.files["background"] for item in find_items("backgrounds", split="validation")]
         for number, item in enumerate(items):
             for k in range(BACKGROUNDS):
                 scene = scenes[(number * BACKGROUNDS + k) % len(scenes)]

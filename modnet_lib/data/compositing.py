@@ -14,13 +14,14 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from modnet_lib.data.pseudo_mattes import MattingSample
+from modnet_lib.data.pseudo_mattes import Cutout, MattingSample
 
 LUMA = np.array([0.299, 0.587, 0.114])
 TO_YIQ = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 FROM_YIQ = np.linalg.inv(TO_YIQ)
 GREY = np.outer(np.ones(3), LUMA)
 Border = Literal["reflect", "edge", "transparent"]
+Framing = Literal["random", "person"]
 
 
 def composite(foreground: Tensor, background: Tensor, alpha: Tensor) -> Tensor:
@@ -70,6 +71,13 @@ def outline(alpha: np.ndarray) -> Outline:
     return Outline(height, width, top, bottom, left, right, mass, moment)
 
 
+def random_square(person: Outline, rng: np.random.Generator) -> Box:
+    """A square of half to all of the shorter side, anywhere in the picture: the paper's random cropping."""
+    height, width = person[:2]
+    side = int(min(height, width) * rng.uniform(0.5, 1))
+    return Box(int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)), side)
+
+
 def frame_person(person: Outline, rng: np.random.Generator) -> Box:
     """Choose a square crop of a portrait: whole body, half body, head, or anything.
 
@@ -85,8 +93,7 @@ def frame_person(person: Outline, rng: np.random.Generator) -> Box:
     """
     height, width, top, bottom = person[:4]
     if bottom == top:
-        side = int(min(height, width) * rng.uniform(0.5, 1))
-        return Box(int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)), side)
+        return random_square(person, rng)
     tall = bottom - top
     if tall > 1.7 * (person.right - person.left):
         low, high = [(0.16, 0.3), (0.35, 0.65), (0.9, 1.1), (0.3, 1.0)][
@@ -107,6 +114,9 @@ def frame_person(person: Outline, rng: np.random.Generator) -> Box:
     centre = person.moment[shown].sum() / mass if mass else width / 2
     left = centre - side / 2 + side * rng.normal(0, 0.12)
     return Box(int(start), int(left), side)
+
+
+FRAMINGS = {"random": random_square, "person": frame_person}
 
 
 def crop(picture: Tensor, box: Box, size: int, border: Border) -> Tensor:
@@ -167,18 +177,18 @@ def as_tensor(picture: np.ndarray, device: torch.device | str = "cpu") -> Tensor
 class Foreground(NamedTuple):
     """A labelled portrait, ready to be cut: uint8 tensors on one device and the person's outline."""
 
-    image: Tensor  # (H, W, 3)
+    image: Tensor | None  # (H, W, 3); None for a cut-out
     cutout: Tensor  # (H, W, 4): F and alpha
-    background: Tensor  # (H, W, 3)
+    background: Tensor | None  # (H, W, 3); None for a cut-out
     person: Outline
 
     @classmethod
-    def of(cls, sample: MattingSample, device: torch.device | str = "cpu") -> "Foreground":
+    def of(cls, sample: MattingSample | Cutout, device: torch.device | str = "cpu") -> "Foreground":
         """Put a sample on a device."""
-        cutout = np.dstack((sample.foreground, sample.alpha))
-        image, cutout, background = (
-            as_tensor(part, device) for part in (sample.image, cutout, sample.background)
-        )
+        cutout = as_tensor(np.dstack((sample.foreground, sample.alpha)), device)
+        if isinstance(sample, Cutout):
+            return cls(None, cutout, None, outline(sample.alpha))
+        image, background = (as_tensor(part, device) for part in (sample.image, sample.background))
         return cls(image, cutout, background, outline(sample.alpha))
 
 
@@ -203,29 +213,48 @@ class Crop(NamedTuple):
     extent: float
 
 
-def natural_crop(foreground: Foreground, size: int, rng: np.random.Generator) -> Crop:
+def natural_crop(
+    foreground: Foreground, size: int, rng: np.random.Generator, framing: Framing = "person"
+) -> Crop:
     """A crop of the photograph as it is, with its own estimated F and B (5 of the paper's 15 samples)."""
+    if foreground.image is None or foreground.background is None:
+        raise ValueError("a cut-out has no photograph to crop: it can only be composited")
     person = foreground.person
-    box = frame_person(person, rng)
+    box = _without_twins(FRAMINGS[framing](person, rng), person)
     # keep to the photograph where the crop fits in; continue by reflection where it does not
     top, left = (
         min(max(start, 0), end - box.side) if box.side <= end else (end - box.side) // 2
         for start, end in ((box.top, person.height), (box.left, person.width))
     )
     box = Box(top, left, box.side)
-    image, cutout, background = (crop(part, box, size, "reflect") for part in foreground[:3])
+    parts = (foreground.image, foreground.cutout, foreground.background)
+    image, cutout, background = (crop(part, box, size, "reflect") for part in parts)
     return Crop(image, cutout, background, _extent(person, box, size))
 
 
+def _without_twins(box: Box, person: Outline) -> Box:
+    """The same square, or a smaller one if the picture's reflection would show the person a second time."""
+    spans = ((person.height, person.top, person.bottom), (person.width, person.left, person.right))
+    if all(max(0, box.side - length) / 2 <= min(low, length - high) for length, low, high in spans):
+        return box
+    side = min(box.side, person.height, person.width)
+    return Box(box.top + (box.side - side) // 2, box.left + (box.side - side) // 2, side)
+
+
 def composite_crop(
-    foreground: Foreground, scene: Tensor, size: int, rng: np.random.Generator, defocus: float = 0.35
+    foreground: Foreground,
+    scene: Tensor,
+    size: int,
+    rng: np.random.Generator,
+    defocus: float = 0.0,
+    framing: Framing = "person",
 ) -> Crop:
     """The person before another scene (10 of the paper's 15 samples).
 
     Eq. 1 itself is computed on the device, batched; see `modnet_lib.data.loaders.assemble`. A share `defocus`
     of the scenes, (H, W, 3) uint8, is blurred.
     """
-    box = frame_person(foreground.person, rng)
+    box = FRAMINGS[framing](foreground.person, rng)
     cutout = crop(foreground.cutout, box, size, "transparent")
     return Crop(
         None, cutout, background_crop(scene, size, rng, defocus), _extent(foreground.person, box, size)
@@ -237,7 +266,7 @@ def _extent(person: Outline, box: Box, size: int) -> float:
     return max(0, visible) * size / box.side
 
 
-def background_crop(scene: Tensor, size: int, rng: np.random.Generator, defocus: float = 0.35) -> Tensor:
+def background_crop(scene: Tensor, size: int, rng: np.random.Generator, defocus: float = 0.0) -> Tensor:
     """A random square of a scene, with probability `defocus` out of focus; (size, size, 3) uint8."""
     height, width = scene.shape[:2]
     side = min(max(16, int(min(height, width) * rng.uniform(0.45, 1))), height, width)

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,24 +36,24 @@ from modnet_lib.data.compositing import (
     natural_crop,
 )
 from modnet_lib.data.portraits import render_composite
-from modnet_lib.data.pseudo_mattes import MattingSample, prepare, read_prepared, write_picture
-from modnet_lib.data.scenes import render_background
-from modnet_lib.data.sources import (
-    Item,
-    Split,
-    background_files,
-    ccp_items,
-    find_items,
-    find_source,
-    read_item,
-    training_sources,
+from modnet_lib.data.pseudo_mattes import (
+    Cutout,
+    MattingSample,
+    prepare,
+    prepared_folder,
+    read_prepared,
+    write_picture,
 )
+from modnet_lib.data.scenes import render_background
+from modnet_lib.data.sources import Item, background_files, read_item, sources, training_items
+from modnet_lib.data.spm import FIRST_SEED
 from modnet_lib.data.trimaps import trimap_from_alpha
 from modnet_lib.data.workers import worker_pool
 from modnet_lib.images import read_image
 from modnet_lib.profiles import DataConfig
+from modnet_lib.provenance import code_version, file_sizes
 
-ForegroundReader = Callable[[], MattingSample]
+ForegroundReader = Callable[[], MattingSample | Cutout]
 BackgroundReader = Callable[[], np.ndarray]
 
 
@@ -89,59 +90,105 @@ class RawBatch(NamedTuple):
     band: Tensor  # (N,) side of the trimap's square, pixels; never on a GPU
 
 
+class Contents(NamedTuple):
+    """What one data set, folder or generator contributes to training.
+
+    Attributes
+    ----------
+    name, split
+        As in the profile and the manifest.
+    readers
+        A function for each picture.
+    files
+        What the readers read: name and size in bytes, or a description of what is drawn.
+    left_out
+        Every picture that is not used, with the reason.
+    """
+
+    name: str
+    split: str
+    readers: Sequence[Callable[[], Any]]
+    files: dict[str, Any]
+    left_out: dict[str, str]
+
+    def __str__(self) -> str:
+        head = f"{self.name}:{self.split}" if self.split else self.name
+        lines = [f"{head}: {len(self.readers):,} pictures, {len(self.left_out):,} left out"]
+        return "\n".join([*lines, *(f"  {key}: {reason}" for key, reason in self.left_out.items())])
+
+
 class CompositionDataset(Dataset):
     """The paper's recipe: per foreground 5 natural crops and 10 composites an epoch, in shuffled order.
 
     Parameters
     ----------
     foregrounds, backgrounds
-        Functions that read one picture each.
+        What is composited; sequences of functions that read one picture each are also taken.
     seed
         Decides everything.
-    natural, composites
-        Samples of either kind per foreground and epoch.
-    empty
-        Share of composites without a person, so that the network learns to answer "nobody".
-    defocus
-        Share of composites whose background is blurred.
-    harmonise
-        Share of composites in which the person's colours are moved towards the scene's; see `harmony`.
-    camera
-        Share of samples that went through a worse camera; see `modnet_lib.data.cameras`.
-    memory
-        GiB of decoded pictures that are kept (10 bytes a pixel of a photograph), over all workers; others are
-        read again each time.
+    config
+        Proportions and augmentation.
     device
         Where pictures are kept and cut. On a GPU the whole pipeline runs there, and workers are of no use.
     """
 
     def __init__(
         self,
-        foregrounds: Sequence[ForegroundReader],
-        backgrounds: Sequence[BackgroundReader],
+        foregrounds: Sequence[Contents] | Sequence[ForegroundReader],
+        backgrounds: Sequence[Contents] | Sequence[BackgroundReader],
         seed: int,
-        *,
-        natural: int = 5,
-        composites: int = 10,
-        empty: float = 0.02,
-        defocus: float = 0.35,
-        harmonise: float = 0.0,
-        camera: float = 0.0,
-        memory: float = 0.0,
+        config: DataConfig | None = None,
         device: torch.device | str = "cpu",
     ):
-        if not foregrounds or (composites and not backgrounds):
-            raise ValueError(f"got {len(foregrounds)} foregrounds and {len(backgrounds)} backgrounds")
-        self.foregrounds, self.backgrounds = list(foregrounds), list(backgrounds)
-        self.seed, self.natural, self.per_foreground = seed, natural, natural + composites
-        self.empty, self.defocus, self.harmonise, self.camera = empty, defocus, harmonise, camera
-        self.memory, self.device = memory * 2**30, torch.device(device)
+        self.config, self.seed, self.device = config or DataConfig(), seed, torch.device(device)
+        self.contents = {"foregrounds": _as_contents(foregrounds), "backgrounds": _as_contents(backgrounds)}
+        self.foregrounds, self.backgrounds = (
+            [reader for part in parts for reader in part.readers] for parts in self.contents.values()
+        )
+        if not self.foregrounds or (self.config.composites and not self.backgrounds):
+            raise ValueError(
+                f"got {len(self.foregrounds)} foregrounds and {len(self.backgrounds)} backgrounds"
+            )
+        self.per_foreground = self.config.natural + self.config.composites
+        self.counts = self._counts()
+        self.memory = self.config.memory * 2**30
         self.kept: dict[tuple[str, int], Any] = {}
         self.kept_bytes = 0
 
+    def _counts(self) -> tuple[tuple[int, int], ...]:
+        """For each set: how many samples its foregrounds have, and how many of them an epoch takes."""
+        sizes = [len(part.readers) * self.per_foreground for part in self.contents["foregrounds"]]
+        shares, names = self.config.shares, [part.name for part in self.contents["foregrounds"]]
+        if shares is None:
+            return ((sum(sizes), sum(sizes)),)
+        if set(shares) != set(names):
+            raise ValueError(f"data.shares names {', '.join(shares)}; the sets are {', '.join(names)}")
+        unit = sum(sizes) / sum(shares.values())
+        return tuple((size, round(shares[name] * unit)) for name, size in zip(names, sizes, strict=True))
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the samples: pictures with their sizes, settings, seed, and code."""
+        folder = paths.PACKAGE / "data"
+        settings = asdict(self.config) | {"memory": None, "on_device": None}
+        sets = {
+            kind: {
+                f"{number} {part.name}": {"split": part.split, "files": part.files, "left out": part.left_out}
+                for number, part in enumerate(parts)
+            }
+            for kind, parts in self.contents.items()
+        }
+        code = code_version(folder, paths.PACKAGE / "images.py")
+        return {"seed": self.seed, "settings": settings, **sets, "code": code}
+
+    def describe(self) -> str:
+        """What is used and what is left out, a line for each set."""
+        return "\n".join(
+            f"{kind}: {part}" for kind, parts in self.contents.items() for part in parts if part.readers
+        )
+
     def __len__(self) -> int:
         """Samples an epoch."""
-        return len(self.foregrounds) * self.per_foreground
+        return sum(taken for _, taken in self.counts)
 
     def foreground(self, number: int) -> Foreground:
         """A foreground on the dataset's device, from memory if it is kept."""
@@ -155,7 +202,7 @@ class CompositionDataset(Dataset):
         if key in self.kept:
             return self.kept[key]
         value = read()
-        size = sum(part.nbytes for part in (value[:3] if key[0] == "F" else (value,)))
+        size = sum(part.nbytes for part in (value[:3] if key[0] == "F" else (value,)) if part is not None)
         worker = torch.utils.data.get_worker_info()
         if self.kept_bytes + size <= self.memory / (worker.num_workers if worker else 1):
             self.kept[key], self.kept_bytes = value, self.kept_bytes + size
@@ -165,35 +212,51 @@ class CompositionDataset(Dataset):
         """Sample number `key[0]` (counted over all epochs) at `key[1]` pixels a side."""
         number, size = key
         epoch, position = divmod(number, len(self))
-        which, kind = divmod(int(_order(self.seed, epoch, len(self))[position]), self.per_foreground)
-        rng = np.random.default_rng([self.seed, number, 1])
+        which, kind = divmod(int(_order(self.seed, epoch, self.counts)[position]), self.per_foreground)
+        config, rng = self.config, np.random.default_rng([self.seed, number, 1])
         foreground = self.foreground(which)
-        natural, move = kind < self.natural, 0.0
+        natural, move = kind < config.natural and foreground.image is not None, 0.0
         if natural:
-            part = natural_crop(foreground, size, rng)
+            part = natural_crop(foreground, size, rng, config.framing)
             # I, F and B of a photograph change together
-            colours = np.stack([colour_jitter(rng, 0.6)] * 2)
+            colours = np.stack([colour_jitter(rng, 0.6 * config.colour)] * 2)
         else:
+            if not self.backgrounds:
+                raise ValueError("a cut-out has no photograph of its own and needs backgrounds")
             scene = self.background(int(rng.integers(len(self.backgrounds))))
-            part = composite_crop(foreground, scene, size, rng, self.defocus)
-            if rng.random() < self.empty:
+            part = composite_crop(foreground, scene, size, rng, config.defocus, config.framing)
+            if rng.random() < config.empty:
                 part = part._replace(cutout=F.pad(part.cutout[..., :3], (0, 1)), extent=0.0)
             # F and B were taken by two cameras, what comes out by a third
-            own, both = np.stack([colour_jitter(rng, 0.8) for _ in range(2)]), colour_jitter(rng, 0.3)
-            colours = chain(both, own)
-            move = rng.uniform(0.3, 1) if rng.random() < self.harmonise else 0.0
-        if rng.random() < 0.5:
+            own = np.stack([colour_jitter(rng, 0.8 * config.colour) for _ in range(2)])
+            colours = chain(colour_jitter(rng, 0.3 * config.colour), own)
+            move = rng.uniform(0.3, 1) if rng.random() < config.harmonise else 0.0
+        if rng.random() < config.flip:
             image, cutout, background = (None if x is None else x.flip(1) for x in part[:3])
             part = Crop(image, cutout, background, part.extent)  # type: ignore[arg-type]
         band = max(3, round(rng.uniform(20, 40) * (part.extent or size) / 512))
         # drawn last: without cameras, samples stay those of recipes that knew none
-        camera = camera_settings(rng, size) if self.camera and rng.random() < self.camera else GOOD
+        camera = camera_settings(rng, size) if config.camera and rng.random() < config.camera else GOOD
         return (*part[:3], natural, colours, np.float32(move), camera, band)
 
 
+def _as_contents(parts: Sequence[Any]) -> list[Contents]:
+    if all(isinstance(part, Contents) for part in parts):
+        return list(parts)
+    return [Contents("unnamed", "", list(parts), {"count": len(parts)}, {})]
+
+
 @functools.lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, length: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(length)
+def _order(seed: int, epoch: int, counts: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """A shuffled epoch; each set repeats or leaves out samples to reach its count."""
+    rng, start, chosen = np.random.default_rng([seed, epoch]), 0, []
+    for size, taken in counts:
+        rounds = [rng.permutation(size) for _ in range(-(-taken // size) if size else 0)]
+        chosen += [start + order for order in rounds[:-1]] + [
+            start + order[: (taken - 1) % size + 1] for order in rounds[-1:]
+        ]
+        start += size
+    return chosen[0] if len(counts) == 1 else rng.permutation(np.concatenate(chosen))
 
 
 class StagedSampler:
@@ -338,7 +401,7 @@ def read_portrait(seed: int, size: int) -> MattingSample:
     return MattingSample(image, alpha[..., 0], foreground, background)
 
 
-def portrait_readers(seeds: Sequence[int], size: int) -> dict[str, ForegroundReader]:
+def portrait_readers(seeds: Sequence[int], size: int) -> dict[str, Callable[[], MattingSample]]:
     """Name and reader of procedural portraits; many missing ones are rendered in parallel first."""
     missing = [seed for seed in seeds if not (portrait_folder() / f"{size}_{seed:06d}_alpha.png").is_file()]
     if len(missing) > 32:
@@ -347,23 +410,113 @@ def portrait_readers(seeds: Sequence[int], size: int) -> dict[str, ForegroundRea
     return {f"procedural {seed}": partial(read_portrait, seed, size) for seed in seeds}
 
 
-def ccp_readers(root: Path, split: Split, count: int) -> dict[str, ForegroundReader]:
-    """Id and reader of the first `count` photographs of a split, their pseudo-mattes made where missing.
+def training_seeds(seed: int, count: int) -> range:
+    """Seeds of a run's drawn people or scenes: below those of SPM (8,000,000) and of validation (9,000,000)."""
+    if not 0 <= count <= 100_000:
+        raise ValueError(f"expected at most 100,000 portraits or scenes, got {count}")
+    first = seed * 100_000 % FIRST_SEED
+    return range(first, first + count)
 
-    A photograph whose label is unusable is left out.
-    """
-    items, folder = ccp_items(root, split)[:count], paths.CACHE / "ccp"
-    ready, _ = prepare(items, folder)
-    return {item.id: partial(read_prepared, item, folder) for item in items if item.id in set(ready)}
+
+def drawn_people(config: DataConfig, seed: int) -> Contents:
+    """The drawn people of a run."""
+    seeds = training_seeds(seed, config.portraits)
+    readers = [*portrait_readers(seeds, config.portrait_size).values()]
+    what = {
+        "first seed": seeds.start,
+        "count": len(seeds),
+        "size": config.portrait_size,
+        "code": _generator(),
+    }
+    return Contents("drawn", "", readers, what, {})
+
+
+def drawn_scenes(config: DataConfig, seed: int) -> Contents:
+    """The drawn backgrounds of a run."""
+    seeds = training_seeds(seed, config.scenes)
+    readers = [partial(render_background, number, config.portrait_size) for number in seeds]
+    what = {
+        "first seed": seeds.start,
+        "count": len(seeds),
+        "size": config.portrait_size,
+        "code": _generator(),
+    }
+    return Contents("drawn", "", readers, what, {})
+
+
+def foreground_set(name: str, count: int) -> Contents:
+    """The first `count` foregrounds of a data set or folder, prepared; see `training_items`."""
+    split, root, items = training_items(name)
+    return _contents(name, split, root, items, count, *prepared_readers(items[:count], name))
+
+
+def prepared_readers(items: Sequence[Item], name: str) -> tuple[dict[str, ForegroundReader], dict[str, str]]:
+    """Id and reader of every item, prepared where necessary, and the reason for every one that is left out."""
+    folder = prepared_folder(name)
+    ready, failures = prepare(items, folder)
+    usable = set(ready)
+    return {i.id: partial(read_prepared, i, folder) for i in items if i.id in usable}, failures
+
+
+def _contents(
+    name: str,
+    split: str,
+    root: Path,
+    items: Sequence[Item],
+    count: int,
+    readers: dict[str, Any],
+    failures: dict[str, str],
+) -> Contents:
+    used = [item for item in items if item.id in readers]
+    files = file_sizes((file for item in used for file in item.files.values()), root)
+    if len(items) > count:
+        failures = failures | {"the rest": f"{len(items) - count:,} pictures beyond the first {count:,}"}
+    if not readers:
+        raise ValueError(f"nothing of {name} can be used: {failures}")
+    return Contents(name, split, list(readers.values()), files, failures)
+
+
+def background_set(name: str) -> Contents:
+    """The backgrounds of a data set or folder; held-out ones are not among them."""
+    if name.partition(":")[0] in sources():
+        split, root, items = training_items(name)
+        missing = [item.id for item in items if "background" not in item.files]
+        if missing:
+            raise ValueError(f"{name} has no backgrounds")
+    else:
+        split, root = "all", Path(name).expanduser().resolve()
+        items = [
+            Item(file.relative_to(root).as_posix(), {"background": file}) for file in background_files(root)
+        ]
+    readers = {item.id: partial(read_image, item.files["background"]) for item in items}
+    return _contents(name, split, root, items, len(items), readers, {})
 
 
 def read_mask(item: Item) -> MattingSample:
     """A photograph with a mask (or a matte, cut at one half) as a sample without estimated colours."""
     parts = read_item(item)
-    if "image" not in parts or not parts.keys() & {"mask", "alpha"}:
-        raise ValueError(f"{item.id} is no photograph with a mask: it has {', '.join(parts) or 'nothing'}")
     mask = parts["mask"] if "mask" in parts else parts["alpha"] >= 128
     return MattingSample(parts["image"], mask.astype(np.uint8) * 255, parts["image"], parts["image"])
+
+
+def mask_set(name: str, count: int) -> Contents:
+    """The first `count` photographs with masks or mattes of a data set or folder."""
+    split, root, items = training_items(name)
+    failures, usable = {}, []
+    for item in items[:count]:
+        absent = [role for role, file in item.files.items() if not file.is_file()]
+        if "image" not in item.files or not item.files.keys() & {"mask", "alpha", "label"}:
+            failures[item.id] = f"no photograph with a mask: it has {', '.join(item.files)}"
+        elif absent:
+            failures[item.id] = f"no {', '.join(absent)}"
+        else:
+            usable.append(item)
+    readers = {item.id: partial(read_mask, item) for item in usable}
+    return _contents(name, split, root, items, count, readers, failures)
+
+
+def _device(config: DataConfig) -> str:
+    return "cuda" if config.on_device and torch.cuda.is_available() else "cpu"
 
 
 def mask_data(config: DataConfig, seed: int) -> CompositionDataset:
@@ -372,56 +525,43 @@ def mask_data(config: DataConfig, seed: int) -> CompositionDataset:
     Parameters
     ----------
     config
-        `masks` names a data set of the manifest; its split ``train`` is read, or its first one. Without one,
-        or with `real` unset or no ``MODNET_DATA``, drawn people are used.
+        `masks` names the data sets (or ``"drawn"``); without `real` only drawn people are used.
     seed
         Decides the order.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If the data set is not at hand or unknown.
+        If a data set is missing, unknown, or has nothing to train on.
     """
-    if config.real and config.masks and paths.external_data() is not None:
-        splits = find_source(config.masks).splits
-        items = find_items(config.masks, split="train" if "train" in splits else next(iter(splits)))
-        readers: list[ForegroundReader] = [partial(read_mask, item) for item in items]
-    else:
-        numbers = range(seed * 100_000, seed * 100_000 + config.portraits)
-        readers = [*portrait_readers(numbers, config.portrait_size).values()]
-    device = "cuda" if config.on_device and torch.cuda.is_available() else "cpu"
-    return CompositionDataset(readers, [], seed, natural=1, composites=0, memory=config.memory, device=device)
+    names = config.masks if config.real else ("drawn",)
+    sets = [
+        drawn_people(config, seed) if name == "drawn" else mask_set(name, config.photographs)
+        for name in names
+    ]
+    return CompositionDataset(sets, [], seed, replace(config, natural=1, composites=0), _device(config))
 
 
 def training_data(config: DataConfig, seed: int) -> CompositionDataset:
-    """The training set that a profile asks for: procedural portraits, and CCP and backgrounds if at hand.
+    """The training set that a profile asks for.
 
     Parameters
     ----------
     config
         What to use and how much of it.
     seed
-        Decides which portraits, and the dataset's order.
+        Decides which people and scenes are drawn, and the order.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a data set is missing, unknown, held out, or has nothing to train on.
     """
-    numbers = range(seed * 100_000, seed * 100_000 + config.portraits)
-    foregrounds: list[ForegroundReader] = [*portrait_readers(numbers, config.portrait_size).values()]
-    backgrounds: list[BackgroundReader] = [
-        partial(render_background, seed * 100_000 + i, config.portrait_size) for i in range(config.scenes)
-    ]
-    sources = training_sources() if config.real else {}
-    if "ccp" in sources:
-        foregrounds += ccp_readers(sources["ccp"], "train", config.photographs).values()
-    if "backgrounds" in sources:
-        backgrounds += [partial(read_image, file) for file in background_files(sources["backgrounds"])]
-    return CompositionDataset(
-        foregrounds,
-        backgrounds,
-        seed,
-        natural=config.natural,
-        composites=config.composites,
-        defocus=config.defocus,
-        harmonise=config.harmonise,
-        camera=config.camera,
-        memory=config.memory,
-        device="cuda" if config.on_device and torch.cuda.is_available() else "cpu",
-    )
+    names, places = (config.foregrounds, config.backgrounds) if config.real else ((), ())
+    foregrounds = [foreground_set(name, config.photographs) for name in names]
+    backgrounds = [background_set(name) for name in places]
+    if config.portraits:
+        foregrounds.insert(0, drawn_people(config, seed))
+    if config.scenes:
+        backgrounds.insert(0, drawn_scenes(config, seed))
+    return CompositionDataset(foregrounds, backgrounds, seed, config, _device(config))

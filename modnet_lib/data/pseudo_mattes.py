@@ -14,10 +14,12 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
+from modnet_lib import paths
 from modnet_lib.data.sources import Item, Track, read_item
 from modnet_lib.data.trimaps import trimap_from_mask
 from modnet_lib.data.workers import worker_pool
 from modnet_lib.images import keep_threads, read_image
+from modnet_lib.provenance import fingerprint
 
 
 class MattingSample(NamedTuple):
@@ -37,6 +39,13 @@ class MattingSample(NamedTuple):
     alpha: np.ndarray
     foreground: np.ndarray
     background: np.ndarray
+
+
+class Cutout(NamedTuple):
+    """A person without a photograph around: F (H, W, 3) and alpha (H, W), uint8. It can only be composited."""
+
+    foreground: np.ndarray
+    alpha: np.ndarray
 
 
 def pseudo_matte(
@@ -61,7 +70,7 @@ def pseudo_matte(
         If sizes differ, or the mask is empty or full.
     """
     keep_threads()
-    from pymatting import estimate_alpha_cf, estimate_foreground_ml  # slow to import: it compiles
+    from pymatting import estimate_alpha_cf  # slow to import: it compiles
 
     if mask.shape != image.shape[:2]:
         raise ValueError(f"the mask is {mask.shape}, the image {image.shape[:2]}")
@@ -71,13 +80,30 @@ def pseudo_matte(
         scale = max(image.shape[:2]) / 832  # the radii suit Clothing-Co-Parsing's photographs
         band, hair_band = max(2, round(5 * scale)), max(4, round(14 * scale))
         trimap = trimap_from_mask(mask, hair, band=band, hair_band=hair_band)
-    pixels = image / 255.0
-    alpha = estimate_alpha_cf(pixels, trimap)
+    alpha = estimate_alpha_cf(image / 255.0, trimap)
     # the solver leaves a haze of a few per cent on either side
-    alpha = np.clip((alpha - 0.04) / 0.92, 0, 1)
-    foreground, background = estimate_foreground_ml(pixels, alpha, return_background=True)
-    to_bytes = [np.clip(x * 255, 0, 255).round().astype(np.uint8) for x in (alpha, foreground, background)]
-    return MattingSample(image, *to_bytes)
+    return with_colours(image, _to_bytes(np.clip((alpha - 0.04) / 0.92, 0, 1)))
+
+
+def with_colours(image: np.ndarray, alpha: np.ndarray) -> MattingSample:
+    """A photograph (H, W, 3) with its matte (H, W), uint8, and estimates of F and B (Germer et al. 2020)."""
+    keep_threads()
+    from pymatting import estimate_foreground_ml
+
+    foreground, background = estimate_foreground_ml(image / 255.0, alpha / 255.0, return_background=True)
+    return MattingSample(image, alpha, _to_bytes(foreground), _to_bytes(background))
+
+
+def fill_transparent(cutout: Cutout) -> Cutout:
+    """Continue F where alpha is 0: files hold any colour there, and resizing would mix it into the edge."""
+    weight = cutout.alpha[..., None] / 255.0
+    grey = (weight * cutout.foreground + (1 - weight) * 127).round().astype(np.uint8)
+    estimated = with_colours(grey, cutout.alpha).foreground
+    return cutout._replace(foreground=np.where(weight > 0, cutout.foreground, estimated))
+
+
+def _to_bytes(values: np.ndarray) -> np.ndarray:
+    return np.clip(values * 255, 0, 255).round().astype(np.uint8)
 
 
 def _track(jobs: Iterable[Any], count: int) -> Iterable[Any]:
@@ -87,14 +113,17 @@ def _track(jobs: Iterable[Any], count: int) -> Iterable[Any]:
 def prepare(
     items: Sequence[Item], folder: Path, workers: int | None = None, track: Track = _track
 ) -> tuple[list[str], dict[str, str]]:
-    """Make the pseudo-matte of every item that has none yet; a second call goes on where one was cut.
+    """Make what training needs of every item: a pseudo-matte where there is only a mask, and F and B.
+
+    What is there already, made from the same files, is kept, so an interrupted call continues.
 
     Parameters
     ----------
     items
-        Photographs with a label or a mask, of any source.
+        Photographs with a matte, a mask or a label, or cut-outs, of any source.
     folder
-        Where the results go: ``<id>_alpha.png``, ``<id>_foreground.jpg``, ``<id>_background.jpg``.
+        Where the results go: ``<id>_<version>_alpha.png``, ``…_foreground.jpg``, ``…_background.jpg``; the version
+        is a hash of the item's files.
     workers
         Processes of one thread each; as many as there are cores if ``None``.
     track
@@ -123,23 +152,42 @@ def prepare(
     return sorted(ready), failures
 
 
+def prepared_folder(name: str) -> Path:
+    """Where training keeps what it prepares of a data set or folder."""
+    return paths.CACHE / "prepared" / Path(name).name
+
+
 def _files(item: Item, folder: Path) -> list[Path]:
-    return [folder / f"{item.id}_{part}" for part in ("alpha.png", "foreground.jpg", "background.jpg")]
+    stats = {role: file.stat() for role, file in item.files.items() if file.is_file()}
+    version = fingerprint({role: (stat.st_size, stat.st_mtime_ns) for role, stat in stats.items()})[:8]
+    parts = ["alpha.png", "foreground.jpg", *(["background.jpg"] if "image" in item.files else [])]
+    return [folder / f"{item.id}_{version}_{part}" for part in parts]
 
 
 def _prepare_one(item: Item, folder: Path) -> str:
     try:
-        parts = read_item(item)
-        if "image" not in parts or "mask" not in parts:
-            return f"{item.id} has no mask or no image to make a matte from: {', '.join(parts)}"
-        sample = pseudo_matte(parts["image"], parts["mask"], parts.get("hair"))
-        for file, array in zip(
-            _files(item, folder), (sample.alpha, sample.foreground, sample.background), strict=True
-        ):
+        for file, array in zip(_files(item, folder), _parts(item), strict=True):
             write_picture(file, array)
     except Exception as error:  # one picture must not end a run over thousands
         return str(error) or type(error).__name__
     return ""
+
+
+def _parts(item: Item) -> tuple[np.ndarray, ...]:
+    """Alpha, F and, of a photograph, B."""
+    parts = read_item(item)
+    if "image" not in parts:
+        if not {"foreground", "alpha"} <= parts.keys():
+            raise ValueError(f"{item.id} has neither an image nor a cut-out: {', '.join(parts)}")
+        cutout = fill_transparent(Cutout(parts["foreground"], parts["alpha"]))
+        return cutout.alpha, cutout.foreground
+    if "alpha" in parts:
+        sample = with_colours(parts["image"], parts["alpha"])
+    elif "mask" in parts:
+        sample = pseudo_matte(parts["image"], parts["mask"], parts.get("hair"))
+    else:
+        raise ValueError(f"{item.id} has neither a matte nor a mask: {', '.join(parts)}")
+    return sample.alpha, sample.foreground, sample.background
 
 
 def write_picture(path: Path, array: np.ndarray) -> None:
@@ -153,16 +201,18 @@ def write_picture(path: Path, array: np.ndarray) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def read_prepared(item: Item, folder: Path) -> MattingSample:
+def read_prepared(item: Item, folder: Path) -> MattingSample | Cutout:
     """Read what `prepare` wrote.
 
     Raises
     ------
     FileNotFoundError
-        If the sample has not been prepared.
+        If the item has not been prepared, or its files have changed since.
     """
-    paths = _files(item, folder)
-    if not all(path.is_file() for path in paths):
-        raise FileNotFoundError(f"no pseudo-matte for {item.id} in {folder}; run prepare first")
-    alpha, foreground, background = (read_image(path) for path in paths)
-    return MattingSample(read_image(item.files["image"]), alpha[..., 0], foreground, background)
+    files = _files(item, folder)
+    if not all(file.is_file() for file in files):
+        raise FileNotFoundError(f"{item.id} is not prepared in {folder}; run prepare first")
+    alpha, foreground, *background = (read_image(file) for file in files)
+    if not background:
+        return Cutout(foreground, alpha[..., 0])
+    return MattingSample(read_image(item.files["image"]), alpha[..., 0], foreground, background[0])

@@ -162,7 +162,7 @@ def find_items(name: str, root: str | Path | None = None, split: str | None = No
         files = {role: _locate(root, patterns, values) for role, patterns in layout.files.items()}
         kept = {r: file for r, file in files.items() if r not in layout.optional or file.is_file()}
         items.append(Item(key, kept))
-    return [item for item in items if _ccp_split(item) == split] if name == "ccp" else items
+    return [item for item in items if _split_of(name, item) in (split, "")]
 
 
 def _matches(root: Path, pattern: str) -> Iterator[dict[str, str]]:
@@ -195,12 +195,57 @@ def _locate(root: Path, patterns: list[str], values: dict[str, str]) -> Path:
     return next((file for file in candidates if file.is_file()), candidates[0])
 
 
-def _ccp_split(item: Item) -> str:
-    entry = manifest()["ccp"]
-    for split in ("unusable", "validation", "reserved"):
-        if item.id in entry[f"{split}_ids"] and "label" in item.files:
-            return split
-    return "train" if "label" in item.files else "unlabelled"
+def _split_of(name: str, item: Item) -> str:
+    """The split that the manifest's lists of ids put an item in; empty for a set without such lists."""
+    lists = {key.removesuffix("_ids"): ids for key, ids in manifest()[name].items() if key.endswith("_ids")}
+    if not lists:
+        return ""
+    if name == "ccp" and "label" not in item.files:
+        return "unlabelled"
+    where = _outer_folder_and_name(item.id)
+    found = (split for split, ids in lists.items() if where in map(_outer_folder_and_name, ids))
+    return next(found, "train")
+
+
+def _outer_folder_and_name(key: str) -> tuple[str, str]:
+    """Archives put folders of their own in between."""
+    return key.partition("/")[0], key.rpartition("/")[2]
+
+
+def training_items(name: str) -> tuple[str, Path, list[Item]]:
+    """What may be trained on of a data set or of a folder.
+
+    Parameters
+    ----------
+    name
+        A data set of the manifest, ``NAME:SPLIT``, or a folder of one's own: pairs in ``image`` and ``alpha``, or
+        cut-outs.
+
+    Returns
+    -------
+    The split, the root of its files, and the items. Ids that the manifest holds out are not among them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the set or the folder is missing; the message says how to get it.
+    ValueError
+        For a name that is neither, or a split that is held out.
+    """
+    name, _, split = (name, "", "") if Path(name).is_dir() else name.partition(":")
+    if name in sources():
+        splits, root = find_source(name).splits, find_source(name).root()
+        allowed = [key for key in splits if key.startswith("train") or key == "all"]
+        split = split or next(iter(allowed), "")
+        if split not in allowed:
+            known = ", ".join(allowed) or "none"
+            raise ValueError(f"{name}:{split} is held out for tests; splits of {name} for training: {known}")
+        return split, root, find_items(name, split=split)
+    root = Path(name).expanduser().resolve()
+    if not root.is_dir():
+        raise FileNotFoundError(f"{name!r} is neither a data set ({', '.join(sources())}) nor a folder")
+    layout = "pairs" if (root / "image").is_dir() else "cutouts"
+    return "all", root, find_items(layout, root)
 
 
 def ccp_items(root: str | Path, split: Split) -> list[Item]:
@@ -402,11 +447,3 @@ def background_files(root: str | Path) -> list[Path]:
     if not files:
         raise FileNotFoundError(f"no pictures below {root}")
     return files
-
-
-def training_sources() -> dict[str, Path]:
-    """Which sources of real training data are at hand: ``ccp`` and ``backgrounds`` below ``MODNET_DATA``."""
-    if paths.external_data() is None:
-        return {}
-    folders = {name: find_source(name).root() for name in ("ccp", "backgrounds")}
-    return {name: folder for name, folder in folders.items() if folder.is_dir()}

@@ -116,16 +116,20 @@ def paper_objective(
         alpha_g, (N, 1, H, W) in [0, 1].
     trimap
         (N, 1, H, W) of {0, 0.5, 1}; m_d is where it is 0.5.
-    image, foreground, background
-        I, F and B of Eq. 1, (N, 3, H, W) in [0, 1].
+    image
+        There for the common signature.
+    foreground, background
+        F and B of Eq. 1, (N, 3, H, W) in [0, 1]. L_c compares with what Eq. 1 makes of them, not with `image`, which
+        may have been through a worse camera.
     weights
         lambda_s, lambda_d and lambda_alpha.
     """
     transition = (trimap == 0.5).to(detail.dtype)
+    composed = true_alpha * foreground + (1 - true_alpha) * background
     terms = (
         semantic_loss(semantic, true_alpha),
         detail_loss(detail, true_alpha, transition),
-        matte_loss(alpha, true_alpha, image, foreground, background),
+        matte_loss(alpha, true_alpha, composed, foreground, background),
     )
     return _weigh(terms, weights or PAPER_WEIGHTS)
 

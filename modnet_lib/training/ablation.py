@@ -6,7 +6,7 @@ Every row is trained with several seeds; with one seed, all rows see the same sa
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from modnet_lib.data.loaders import portrait_readers
-from modnet_lib.data.sources import training_sources
 from modnet_lib.data.workers import worker_pool
 from modnet_lib.evaluation.benchmark import evaluate
 from modnet_lib.evaluation.statistics import Difference, paired_difference
@@ -28,20 +27,21 @@ from modnet_lib.network.checkpoints import write_atomically
 from modnet_lib.network.cost import count_flops, count_parameters, measure_latency
 from modnet_lib.network.modnet import Context, MODNet
 from modnet_lib.profiles import Profile
+from modnet_lib.provenance import current_commit, fingerprint, provenance, read_json, require_same
 from modnet_lib.training.loop import STATE
 from modnet_lib.training.recipes import (
     BACKBONE,
     CHECKPOINT,
     RECIPE,
     VALIDATION_SEED,
-    current_commit,
+    held_out_sets,
     pretraining,
     run,
     supervised,
     validation_data,
 )
 
-RESULT, MATTES = "result.json", "mattes.jpg"
+RESULT, ERRORS, MATTES = "result.json", "errors.json", "mattes.jpg"
 SHOWN = 5  # drawn people in MATTES
 TILE = (144, 144)
 
@@ -124,19 +124,43 @@ def run_one(
 ) -> None:
     """Train and measure one row with one seed, into ``<folder>/<row>-<seed>``; what is there is not repeated."""
     target = folder / f"{row}-{seed}"
-    if (target / "errors.json").is_file():
-        return
     if ROWS[row].pretrained and not start:
         pretrain(profile, folder, seed, show_progress)
     chosen = recipe(profile, row, seed, folder, start)
     network = run(chosen, target, show_progress=show_progress)
-    matter = Matter(network, short_side=short_side(chosen))
     samples = validation_data(profile.data, profile.validation)
+    what = {"run": network.metadata["identity"], "pictures": [name for name, _ in samples]}
+    if is_measured(target, what):
+        return
+    matter = Matter(network, short_side=short_side(chosen))
     records = evaluate(matter.alpha, ((name, s.image, s.alpha) for name, s in samples), regions=True)
     errors = {metric: [record.errors[metric] for record in records] for metric in records[0].errors}
-    result = json.dumps({"pictures": [record.name for record in records], "errors": errors})
-    write_atomically(target / "errors.json", lambda temporary: temporary.write_text(result))
+    write_json(target / ERRORS, {"identity": what, "pictures": what["pictures"], "errors": errors})
     (target / STATE).unlink(missing_ok=True)  # a gigabyte with ASPP
+
+
+def is_measured(folder: Path, what: dict[str, Any]) -> bool:
+    """Whether a run's errors are there; a ValueError if they are those of another run or of other pictures."""
+    if not (folder / ERRORS).is_file():
+        return False
+    require_same(read_json(folder / ERRORS)["identity"], what, folder / ERRORS)
+    return True
+
+
+def claim(folder: Path, profile: Profile) -> None:
+    """Make a grid's folder; a ValueError if it holds the grid of another profile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / RECIPE).is_file():
+        free = {"seeds": 0, "timing_repeats": 0}  # a grid may grow by seeds
+        require_same(asdict(Profile.load(folder / RECIPE)) | free, asdict(profile) | free, folder)
+    text = profile.to_yaml()
+    write_atomically(folder / RECIPE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Write a file of results, atomically."""
+    text = json.dumps(value)
+    write_atomically(file, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def pretrain(profile: Profile, folder: Path, seed: int, show_progress: bool = False) -> Path:
@@ -182,14 +206,13 @@ def run_grid(
     (``"mse_easpp"``), ``cost`` by row, ``pictures``, ``seeds``, ``profile``, ``provenance``.
     """
     folder, start, rows = Path(folder), Path(start) if start else None, list(rows or ROWS)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECIPE).write_text(profile.to_yaml(), encoding="utf-8")
+    claim(folder, profile)
     seeds = list(range(profile.seed, profile.seed + profile.seeds))
     # the costly ones first, so that no core waits for the last of them
     todo = [(row, seed) for row in sorted(rows, key=lambda row: row != "aspp") for seed in seeds]
     work = partial(run_one, profile, folder, start)
     run_all(work, todo, jobs)
-    measured = {row: [read_json(folder / f"{row}-{seed}" / "errors.json") for seed in seeds] for row in rows}
+    measured = {row: [read_json(folder / f"{row}-{seed}" / ERRORS) for seed in seeds] for row in rows}
     metrics, pictures = measured[rows[0]][0]["errors"], measured[rows[0]][0]["pictures"]
     errors = {
         row: {metric: [one["errors"][metric] for one in runs] for metric in metrics}
@@ -200,6 +223,8 @@ def run_grid(
     result = {
         "profile": profile.name,
         "provenance": _provenance(profile, start, len(pictures)),
+        "identity": fingerprint([one["identity"] for runs in measured.values() for one in runs]),
+        "origin": provenance(device=device(), precision="float32", seed=profile.seed),
         "seeds": seeds,
         "pictures": pictures,
         "values": {
@@ -208,7 +233,7 @@ def run_grid(
         "errors": errors,
         "cost": {row: costs[ROWS[row].context] for row in rows},
     }
-    write_atomically(folder / RESULT, lambda temporary: temporary.write_text(json.dumps(rounded(result))))
+    write_json(folder / RESULT, rounded(result))
     draw_mattes(folder, rows, seeds[0])
     return read_json(folder / RESULT)
 
@@ -225,16 +250,18 @@ def run_all(work: Callable[[str, int], None], todo: Sequence[tuple[str, int]], j
 
 def _provenance(profile: Profile, start: Path | None, pictures: int) -> str:
     """A sentence on a grid: training, data, measurement, device, commit, date."""
-    real, device = profile.data.real and "ccp" in training_sources(), "CPU"
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
-    measured = "validation photographs of Clothing-Co-Parsing (pseudo-mattes)" if real else "drawn people"
+    measured = " and ".join(held_out_sets(profile.data)) or "drawn people"
     chosen = recipe(profile, "none", profile.seed, Path())
     return (
         f"{schedule(Profile.load(start / RECIPE)) + ', then ' if start else ''}{schedule(profile)}; "
-        f"{profile.seeds} seeds from {profile.seed}; errors on {pictures} {measured}, short side "
-        f"{short_side(chosen)}; {device}, commit {current_commit()}, {date.today()}"
+        f"{profile.seeds} seeds from {profile.seed}; float32 errors on {pictures} validation pictures "
+        f"({measured}), short side {short_side(chosen)}; {device()}, commit {current_commit()}, {date.today()}"
     )
+
+
+def device() -> str:
+    """Where a grid runs."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def schedule(profile: Profile) -> str:
@@ -255,11 +282,6 @@ def cost(profile: Profile, context: Context, size: int = 512) -> dict[str, float
         "gflops": count_flops(network, image) / 1e9,
         "milliseconds": latency.median,
     }
-
-
-def read_json(file: Path) -> Any:
-    """What a file of results holds."""
-    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def rounded(value: Any) -> Any:

@@ -3,7 +3,6 @@
 With one seed, all of them start from the same backbone and see the same samples in the same order.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -13,41 +12,43 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from modnet_lib.baselines import Baseline, load_network
 from modnet_lib.data.benchmarks import benchmark
 from modnet_lib.data.compositing import paste
 from modnet_lib.data.loaders import portrait_readers
 from modnet_lib.data.scenes import render_background
-from modnet_lib.data.sources import background_files, training_sources
+from modnet_lib.data.sources import find_items
 from modnet_lib.evaluation.benchmark import evaluate, trimap_of
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
-from modnet_lib.network.checkpoints import write_atomically
 from modnet_lib.profiles import Profile
+from modnet_lib.provenance import current_commit, fingerprint, provenance, read_json
 from modnet_lib.training.ablation import (
+    ERRORS,
     MATTES,
     RESULT,
     SHOWN,
     Summary,
+    claim,
+    device,
+    is_measured,
     pretrain,
-    read_json,
     rounded,
     run_all,
     save_tiles,
     schedule,
     short_side,
+    write_json,
 )
 from modnet_lib.training.loop import STATE
 from modnet_lib.training.recipes import (
     CHECKPOINT,
-    RECIPE,
     VALIDATION_SEED,
-    current_commit,
     given_with,
+    held_out_sets,
     run,
     supervised,
     validation_data,
@@ -167,8 +168,9 @@ def recipe(profile: Profile, system: str, seed: int, backbone: Path | None = Non
 def measured_sets(profile: Profile) -> dict[str, dict[str, Picture]]:
     """The pictures of each key of `SETS` by name, `profile.validation` of each."""
     samples, size = validation_data(profile.data, profile.validation), profile.data.portrait_size
-    real = profile.data.real and "backgrounds" in training_sources()
-    files = background_files(training_sources()["backgrounds"])[::7] if real else []
+    # scenes that training never saw
+    unseen = find_items("backgrounds", split="validation") if profile.data.real else []
+    files = [item.files["background"] for item in unseen]
     sets: dict[str, dict[str, Picture]] = {"natural": {}, "composed": {}, "drawn": {}}
     for number, (name, sample) in enumerate(samples):
         scene = (
@@ -231,21 +233,25 @@ def stage_errors(matter: Matter, pictures: dict[str, Picture]) -> dict[str, list
 def run_one(profile: Profile, folder: Path, system: str, seed: int) -> None:
     """Train and measure one method with one seed, into ``<folder>/<system>-<seed>``; what is there is kept."""
     target = folder / f"{system}-{seed}"
-    if (target / "errors.json").is_file():
-        return
     which = SYSTEMS[system]
     backbone = pretrain(profile, folder, seed) if which.pretrained and profile.pretraining else None
     chosen = recipe(profile, system, seed, backbone)
     # the square that all were trained on: with other proportions, a network would also be measured on how well it
     # extrapolates (notebook 04, section 8)
-    matter = Matter(run(chosen, target, show_progress=False), short_side=short_side(chosen), squash=True)
+    network = run(chosen, target, show_progress=False)
+    matter = Matter(network, short_side=short_side(chosen), squash=True)
     sets = measured_sets(profile)
+    names = {name: list(pictures) for name, pictures in sets.items()}
+    what = {"run": network.metadata["identity"], "pictures": names}
+    if is_measured(target, what):
+        return
     result = {
-        "pictures": {name: list(pictures) for name, pictures in sets.items()},
+        "identity": what,
+        "pictures": names,
         "errors": {name: measure(matter, pictures) for name, pictures in sets.items()},
         "stages": stage_errors(matter, sets["natural"]),
     }
-    write_atomically(target / "errors.json", lambda temporary: temporary.write_text(json.dumps(result)))
+    write_json(target / ERRORS, result)
     (target / STATE).unlink(missing_ok=True)
 
 
@@ -271,8 +277,7 @@ def run_grid(
     See `collect`.
     """
     folder, systems = Path(folder), list(systems or SYSTEMS)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECIPE).write_text(profile.to_yaml(), encoding="utf-8")
+    claim(folder, profile)
     seeds = range(profile.seed, profile.seed + profile.seeds)
     for seed in seeds if profile.pretraining else ():  # before processes would do it twice
         pretrain(profile, folder, seed)
@@ -308,7 +313,7 @@ def collect(profile: Profile, folder: Path, systems: Sequence[str]) -> dict[str,
         If no seed is complete.
     """
     files = {
-        seed: [folder / f"{system}-{seed}" / "errors.json" for system in systems]
+        seed: [folder / f"{system}-{seed}" / ERRORS for system in systems]
         for seed in range(profile.seed, profile.seed + profile.seeds)
     }
     seeds = [seed for seed, each in files.items() if all(file.is_file() for file in each)]
@@ -316,10 +321,7 @@ def collect(profile: Profile, folder: Path, systems: Sequence[str]) -> dict[str,
         raise FileNotFoundError(
             f"{folder} has no seed with all of {', '.join(systems)}; go on with the same command"
         )
-    runs = {
-        system: [read_json(folder / f"{system}-{seed}" / "errors.json") for seed in seeds]
-        for system in systems
-    }
+    runs = {system: [read_json(folder / f"{system}-{seed}" / ERRORS) for seed in seeds] for system in systems}
     errors: dict[str, Any] = {}
     for name in SETS:
         errors[name] = {
@@ -332,6 +334,8 @@ def collect(profile: Profile, folder: Path, systems: Sequence[str]) -> dict[str,
     result = {
         "profile": profile.name,
         "provenance": _provenance(profile, len(seeds)),
+        "identity": fingerprint([one["identity"] for one_system in runs.values() for one in one_system]),
+        "origin": provenance(device=device(), precision="float32", seed=profile.seed),
         "seeds": seeds,
         "pictures": runs[systems[0]][0]["pictures"],
         "values": {
@@ -347,21 +351,18 @@ def collect(profile: Profile, folder: Path, systems: Sequence[str]) -> dict[str,
             if one[0]["stages"]
         },
     }
-    write_atomically(folder / RESULT, lambda temporary: temporary.write_text(json.dumps(rounded(result))))
+    write_json(folder / RESULT, rounded(result))
     return read_json(folder / RESULT)
 
 
 def _provenance(profile: Profile, seeds: int) -> str:
-    real, device = profile.data.real and "ccp" in training_sources(), "CPU"
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
-    people = "validation photographs of Clothing-Co-Parsing (pseudo-mattes)" if real else "drawn people"
+    people = " and ".join(held_out_sets(profile.data)) or "drawn people"
     drawn = "pictures of SPM-100" if profile.data.real else "drawn people"
     side = short_side(recipe(profile, "modnet", profile.seed))
     return (
-        f"{schedule(profile)}; {seeds} seeds from {profile.seed}; errors on {profile.validation} {people}, the same "
-        f"before other scenes, and {profile.validation} {drawn}, each seen as a square of "
-        f"{side} pixels; {device}, commit {current_commit()}, {date.today()}"
+        f"{schedule(profile)}; {seeds} seeds from {profile.seed}; float32 errors on {profile.validation} validation "
+        f"pictures ({people}), the same in front of other scenes, and {profile.validation} {drawn}, each seen as "
+        f"a square of {side} pixels; {device()}, commit {current_commit()}, {date.today()}"
     )
 
 

@@ -4,15 +4,16 @@ import copy
 import dataclasses
 import json
 import math
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -29,11 +30,14 @@ from modnet_lib.network import MattingOutput, MODNet, Segmenter
 from modnet_lib.network.checkpoints import write_atomically
 from modnet_lib.objectives import OBJECTIVES
 from modnet_lib.profiles import TrainingConfig
+from modnet_lib.provenance import require_same
 
 STATE = "state.pt"
 METRICS = "metrics.jsonl"
+IDENTITY = "identity.json"
+DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-COLLAPSE = 100  # steps in a row with the same matte everywhere
+COLLAPSE = 100  # steps in a row with the same matte everywhere, or without a finite gradient in fp16
 Network = MODNet | Segmenter | Baseline
 Validate = Callable[[Any, int], dict[str, float]]
 
@@ -45,6 +49,7 @@ def train(
     folder: str | Path,
     *,
     validate: Validate | None = None,
+    identity: dict[str, Any] | None = None,
     stop_after: int | None = None,
     cpu: bool = False,
     show_progress: bool = True,
@@ -63,11 +68,13 @@ def train(
     config
         Schedule, objective, precision.
     folder
-        Where ``state.pt`` (everything that resuming needs), ``metrics.jsonl`` (a line a step) and, if asked for,
-        ``tensorboard`` go.
+        Where ``state.pt`` (everything that resuming needs), ``identity.json`` (see `identify`), ``metrics.jsonl``
+        (a line a step) and, if asked for, ``tensorboard`` go.
     validate
         Called with the network that would be kept (the averaged one, if there is one) and the step, every
         ``validate_every`` steps and at the end; what it returns is written to the metrics.
+    identity
+        What the run is; `identify` of the arguments if ``None``, without the weights that the network starts from.
     stop_after
         Stop (with a checkpoint) after this many steps in all, as if the run had been cut there.
     cpu
@@ -83,33 +90,44 @@ def train(
     Raises
     ------
     FloatingPointError
-        If a loss is not finite, or the matte has collapsed: the same value everywhere for `COLLAPSE` steps. It
-        names the step and its samples, which the dataset returns by their numbers.
+        If a loss or a gradient is not finite (the weights stay as they were), or the matte has collapsed: the same
+        value everywhere for `COLLAPSE` steps. It names the step and its samples, which the dataset returns by
+        their numbers.
     ValueError
-        If `folder` holds another run, or a batch cannot be shared out equally.
+        If `folder` holds another run (the message names the first difference), or a batch cannot be shared out equally.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    AcceleratorState._reset_state()  # else a process could only ever train in one precision
-    accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=cpu)
-    processes, first = accelerator.num_processes, accelerator.is_main_process
+    identity = identity or identify(network, dataset, config)
+    # precision is explicit: autocast around the forward pass and a gradient scaler, so that the network stays plain
+    accelerator = Accelerator(mixed_precision="no", cpu=cpu)
+    device, processes, first = accelerator.device, accelerator.num_processes, accelerator.is_main_process
     if processes > 1 and isinstance(network, Baseline):
         raise ValueError("other methods freeze parts of themselves, so they are trained in one process")
+    network.to(device)
     if config.channels_last:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = create_optimizer(network, config)
-    averaged = AveragedWeights(network, config.ema) if config.ema else None
-    step = _resume(folder / STATE, config, network, optimizer, averaged) if (folder / STATE).is_file() else 0
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run = _State(
+        network,
+        create_optimizer(network, config),
+        AveragedWeights(network, config.ema) if config.ema else None,
+        torch.amp.GradScaler(device.type, enabled=config.mixed_precision == "fp16"),
+        identity,
+    )
+    optimizer, averaged = run.optimizer, run.averaged
+    step = run.load(folder / STATE) if (folder / STATE).is_file() else 0
     accelerator.wait_for_everyone()  # before the first process drops lines that belong to no checkpoint
     history = _read_metrics(folder / METRICS, step, rewrite=first)
-    trained: nn.Module = network
-    if processes > 1 and accelerator.device.type == "cuda" and not config.freeze_norm:
-        trained = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    if first:
+        _write_json(folder / IDENTITY, identity)
+    norms = _batch_norms(network)
+    model: nn.Module = network
+    if processes > 1 and device.type == "cuda" and not config.freeze_norm:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     if config.compile:
-        trained = torch.compile(trained)  # type: ignore[assignment]
-    model, optimizer = accelerator.prepare(trained, optimizer)
-    if averaged:
-        averaged.network.to(accelerator.device)
+        model = torch.compile(model)  # type: ignore[assignment]
+    if processes > 1:
+        model = nn.parallel.DistributedDataParallel(model)
     stages = [(stage.image_size, stage.batch_size, stage.steps) for stage in config.stages]
     share = {"pieces": config.accumulate, "rank": accelerator.process_index, "processes": processes}
     loader = training_loader(dataset, stages, start=step, workers=config.workers, **share)
@@ -134,9 +152,9 @@ def train(
                 group["lr"] = group["scale"] * rate
             if config.freeze_norm:
                 freeze_norms(model)
-            record, spread = _step(accelerator, model, network, optimizer, batches, config)
-            same = same + 1 if spread < 1e-3 else 0
-            _stop_if_hopeless(record, same, step, stages)
+            record, spread = _step(accelerator, model, run, batches, config)
+            same = same + 1 if spread < 1e-3 or not math.isfinite(record["gradient_norm"]) else 0
+            _stop_if_hopeless(record, same, step, stages, scaled=run.scaler.is_enabled())
             step += 1
             if averaged:
                 averaged.update(network, step)
@@ -157,21 +175,39 @@ def train(
             if step == end or (config.checkpoint_every and step % config.checkpoint_every == 0):
                 accelerator.wait_for_everyone()
                 if first:
-                    _save(folder / STATE, config, network, optimizer, averaged, step)
+                    run.save(folder / STATE, step)
     bar.close()
     if board:
         board.close()
     if averaged and step == config.steps:
         network.load_state_dict(averaged.network.state_dict())
-    network.eval()
+    for name, norm in norms.items():  # SyncBatchNorm shares weights and statistics with what it replaced
+        network.set_submodule(name, norm)
+    network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return history
+
+
+def identify(network: Network, dataset: CompositionDataset, config: TrainingConfig) -> dict[str, Any]:
+    """Everything but the initial weights that decides the result of a run.
+
+    How often files are written and how many processes read data are not part of it.
+
+    Returns
+    -------
+    ``network`` (its kind and configuration), ``training`` (schedule, objective, precision) and ``data`` (see
+    `CompositionDataset.identity`).
+    """
+    training = dataclasses.asdict(config)
+    for key in ("checkpoint_every", "validate_every", "workers", "tensorboard"):
+        del training[key]
+    built = {"kind": type(network).__name__, "config": network.config}
+    return json.loads(json.dumps({"network": built, "training": training, "data": dataset.identity()}))
 
 
 def _step(
     accelerator: Accelerator,
     model: nn.Module,
-    network: Network,
-    optimizer: torch.optim.Optimizer,
+    run: "_State",
     batches: Iterator[RawBatch],
     config: TrainingConfig,
 ) -> tuple[dict[str, float], float]:
@@ -182,30 +218,33 @@ def _step(
     The losses of the whole batch as numbers, and how far the matte varies (its standard deviation).
     """
     total: Tensor | None = None
+    device, dtype = accelerator.device, DTYPES[config.mixed_precision]
     for piece in range(config.accumulate):
-        batch = assemble(next(batches), accelerator.device)
+        batch = assemble(next(batches), device)
         image = batch.image
         if config.channels_last:
             image = image.contiguous(memory_format=torch.channels_last)
-        given, objective = _objective(network, batch, config)
+        given, objective = _objective(run.network, batch, config)
         last = piece == config.accumulate - 1
         # processes exchange gradients once, with the last piece
         with nullcontext() if last else accelerator.no_sync(model):
-            with accelerator.autocast():
+            with torch.autocast(device.type, dtype, enabled=config.mixed_precision != "no"):
                 output = model(image, **given)
             losses = objective(output)
-            accelerator.backward(losses["total"] / config.accumulate)
+            run.scaler.scale(losses["total"] / config.accumulate).backward()
         values = torch.stack([*losses.values(), output.alpha.float().std()]).detach() / config.accumulate
         total = values if total is None else total + values
     numbers = accelerator.reduce(total, "mean").tolist()  # type: ignore[union-attr]
     record = dict(zip((*losses, "spread"), numbers, strict=True))  # type: ignore[possibly-undefined]
     record["loss"], spread = record.pop("total"), record.pop("spread")
-    if config.gradient_clip:
-        norm: Any = accelerator.clip_grad_norm_(model.parameters(), config.gradient_clip)
-        record["gradient_norm"] = float(norm)
-    if math.isfinite(record["loss"]):  # else the weights stay as they were, for whoever looks into it
-        optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    run.scaler.unscale_(run.optimizer)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip or math.inf)
+    record["gradient_norm"] = float(norm)
+    # else the weights stay as they were, for whoever looks into it
+    if math.isfinite(record["loss"]) and math.isfinite(record["gradient_norm"]):
+        run.scaler.step(run.optimizer)
+    run.scaler.update()
+    run.optimizer.zero_grad(set_to_none=True)
     return record, spread
 
 
@@ -232,17 +271,22 @@ def _objective(
 
 
 def _stop_if_hopeless(
-    record: dict[str, float], same: int, step: int, stages: Sequence[tuple[int, int, int]]
+    record: dict[str, float], same: int, step: int, stages: Sequence[tuple[int, int, int]], scaled: bool
 ) -> None:
-    """Raise `FloatingPointError`, naming the step and its samples, if training cannot go on."""
-    if math.isfinite(record["loss"]) and same < COLLAPSE:
+    """Raise `FloatingPointError`, naming the step and its samples, if training cannot continue.
+
+    In fp16 (`scaled`) the scaler lowers its factor after gradients that are not finite, so some of them are normal.
+    """
+    finite = math.isfinite(record["gradient_norm"]) or scaled
+    if math.isfinite(record["loss"]) and finite and same < COLLAPSE:
         return
     samples = next(iter(StagedSampler(stages, step)))
     (lowest, size), (highest, _) = samples[0], samples[-1]
     where = f"step {step + 1} (samples {lowest} to {highest} at {size} pixels)"
-    if not math.isfinite(record["loss"]):
+    if not (math.isfinite(record["loss"]) and finite):
         raise FloatingPointError(
-            f"{where}: the loss is {record['loss']} ({record}); lower the learning rate, and look at these samples"
+            f"{where}: the loss is {record['loss']}, the norm of the gradient {record['gradient_norm']} ({record}); "
+            "lower the learning rate, and look at these samples"
         )
     raise FloatingPointError(
         f"{where}: the matte has been the same everywhere for {same} steps: it has collapsed; lower the learning "
@@ -315,13 +359,6 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _identity(config: TrainingConfig) -> str:
-    """Every setting that changes the weights; how often files are written and who reads data do not."""
-    return repr(
-        dataclasses.replace(config, checkpoint_every=0, validate_every=0, workers=0, tensorboard=False)
-    )
-
-
 def _tensorboard(folder: Path, step: int) -> Any:
     """A writer for TensorBoard; what an interrupted run wrote after its last checkpoint is hidden."""
     try:
@@ -331,46 +368,72 @@ def _tensorboard(folder: Path, step: int) -> Any:
     return SummaryWriter(folder / "tensorboard", purge_step=step + 1)
 
 
-def _save(
-    path: Path,
-    config: TrainingConfig,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    averaged: AveragedWeights | None,
-    step: int,
-) -> None:
-    state = {
-        "step": step,
-        "config": _identity(config),
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "averaged": averaged.network.state_dict() if averaged else None,
-        "random": torch.get_rng_state(),
+@dataclasses.dataclass
+class _State:
+    """What a run carries from step to step, and whose run it is."""
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    averaged: AveragedWeights | None
+    scaler: torch.amp.GradScaler
+    identity: dict[str, Any]
+
+    def save(self, path: Path, step: int) -> None:
+        state = {
+            "step": step,
+            "identity": self.identity,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "averaged": self.averaged.network.state_dict() if self.averaged else None,
+            "scaler": self.scaler.state_dict(),
+            "random": _random_states(),
+        }
+        write_atomically(path, lambda temporary: torch.save(state, temporary))
+
+    def load(self, path: Path) -> int:
+        """Continue from a file; the step that it was written after."""
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # damaged files raise half a dozen unrelated types
+            raise ValueError(f"{path} is damaged ({error}); delete it to start again") from error
+        require_same(state["identity"], self.identity, path)
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.averaged:
+            self.averaged.network.load_state_dict(state["averaged"])
+        self.scaler.load_state_dict(state["scaler"])
+        _restore_random_states(state["random"])
+        return state["step"]
+
+
+def _random_states() -> dict[str, Any]:
+    """Of every generator that code called by a training step might use."""
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),  # type: ignore[union-attr]
+        "python": random.getstate(),
     }
-    write_atomically(path, lambda temporary: torch.save(state, temporary))
 
 
-def _resume(
-    path: Path,
-    config: TrainingConfig,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    averaged: AveragedWeights | None,
-) -> int:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files raise half a dozen unrelated types
-        raise ValueError(f"{path} is damaged ({error}); delete it to start again") from error
-    if state["config"] != _identity(config):
-        raise ValueError(
-            f"{path} belongs to a run with another schedule or other settings; give another folder or delete it"
-        )
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    if averaged and state["averaged"]:
-        averaged.network.load_state_dict(state["averaged"])
-    torch.set_rng_state(state["random"])
-    return state["step"]
+def _restore_random_states(states: dict[str, Any]) -> None:
+    torch.set_rng_state(states["torch"])
+    if len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    random.setstate(states["python"])
+
+
+def _batch_norms(network: nn.Module) -> dict[str, nn.Module]:
+    norm = nn.modules.batchnorm._BatchNorm
+    return {name: module for name, module in network.named_modules() if isinstance(module, norm)}
+
+
+def _write_json(path: Path, value: Any) -> None:
+    text = json.dumps(value, indent=1) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _read_metrics(path: Path, step: int, rewrite: bool = True) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ training (Eq. 5), pre-training of the backbone (SPS), and MODNet with a trimap. 
 """
 
 import json
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -13,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from accelerate.utils import set_seed
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from modnet_lib import paths
 from modnet_lib.baselines import Baseline, create_baseline, load_network
-from modnet_lib.data.loaders import ccp_readers, mask_data, portrait_readers, training_data
+from modnet_lib.data.loaders import mask_data, portrait_readers, prepared_readers, training_data
 from modnet_lib.data.pseudo_mattes import MattingSample
-from modnet_lib.data.sources import manifest, training_sources
+from modnet_lib.data.sources import find_items, manifest, sources
 from modnet_lib.evaluation.benchmark import evaluate, mean_errors, trimap_of
 from modnet_lib.inference import Matter
 from modnet_lib.network import (
@@ -35,7 +35,8 @@ from modnet_lib.network import (
 )
 from modnet_lib.network.checkpoints import write_atomically
 from modnet_lib.profiles import DataConfig, Profile
-from modnet_lib.training.loop import Network, Validate, train
+from modnet_lib.provenance import fingerprint, hash_weights, provenance, read_json, require_same
+from modnet_lib.training.loop import IDENTITY, Network, Validate, identify, train
 
 CHECKPOINT = "modnet.safetensors"
 BACKBONE = "backbone.safetensors"
@@ -76,7 +77,7 @@ RECIPES: dict[str, Callable[[Profile], Profile]] = {
 
 def build_network(profile: Profile) -> Network:
     """The network of a recipe, its backbone pre-trained if the recipe says so."""
-    torch.manual_seed(profile.seed)
+    set_seed(profile.seed)  # Python, NumPy and PyTorch on every device
     if profile.initial is not None:
         return load_network(profile.initial)
     backbone = _backbone(profile)
@@ -93,19 +94,44 @@ def _backbone(profile: Profile) -> str | Backbone:
     if weights is None:
         return profile.backbone
     root = paths.external_data() or Path()
-    file = root / (manifest()["mobilenet_v2"]["file"] if weights == "imagenet" else weights)
-    if weights == "imagenet" and not file.is_file():
-        return load_imagenet_backbone()
-    return load_backbone(file, profile.backbone)
+    if weights != "imagenet":
+        return load_backbone(root / weights, profile.backbone)
+    if profile.backbone != "mobilenet_v2":
+        raise ValueError(
+            f"backbone_weights: imagenet is known for mobilenet_v2 only; give a file with weights of {profile.backbone}"
+        )
+    file = root / manifest()["mobilenet_v2"]["file"]
+    return load_backbone(file, profile.backbone) if file.is_file() else load_imagenet_backbone()
+
+
+def held_out_sets(config: DataConfig) -> list[str]:
+    """The data sets in `config.foregrounds` that have a split ``validation``."""
+    names = dict.fromkeys(name.partition(":")[0] for name in config.foregrounds if config.real)
+    return [name for name in names if name in sources() and "validation" in sources()[name].splits]
 
 
 def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSample]]:
-    """Held-out samples: CCP's validation photographs if they are at hand, else procedural portraits."""
-    sources = training_sources() if config.real else {}
-    if "ccp" in sources:
-        return [(name, read()) for name, read in ccp_readers(sources["ccp"], "validation", count).items()]
-    numbers = range(VALIDATION_SEED, VALIDATION_SEED + count)
-    return [(name, read()) for name, read in portrait_readers(numbers, config.portrait_size).items()]
+    """Held-out samples, as many of each data set in `config.foregrounds` that has a split ``validation``.
+
+    Without real data, and where no data set has such a split, they are drawn people.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a data set is missing, or a picture cannot be prepared.
+    """
+    known = held_out_sets(config)
+    if not known:
+        numbers = range(VALIDATION_SEED, VALIDATION_SEED + count)
+        return [(name, read()) for name, read in portrait_readers(numbers, config.portrait_size).items()]
+    samples: list[tuple[str, Any]] = []
+    for number, name in enumerate(known):
+        share = (count - len(samples)) // (len(known) - number)
+        readers, failures = prepared_readers(find_items(name, split="validation")[:share], name)
+        if failures:
+            raise ValueError(f"validation pictures of {name} cannot be used: {failures}")
+        samples += [(key, read()) for key, read in readers.items()]
+    return samples
 
 
 def given_with(
@@ -162,31 +188,48 @@ def run(
     validate: Validate | None = None,
     show_progress: bool = True,
 ) -> Network:
-    """Train as a recipe describes it; resumes what it finds in `folder`.
+    """Train as a recipe describes it; resumes what it finds in `folder`, and only reads what is finished.
+
+    What is used and what is left out is printed before the first step, and stored with the run.
 
     Parameters
     ----------
     recipe
         Data, network, schedule: one of `RECIPES`, or what ``recipe.yaml`` of another run says.
     folder
-        Gets ``recipe.yaml`` (starts the same run again), ``metrics.jsonl``, ``state.pt``, ``validation.png``
+        Gets ``recipe.yaml`` (starts the same run again), ``identity.json`` (everything that decides the result, with
+        every file that is read), ``metrics.jsonl``, ``state.pt``, ``validation.png``
         and, when the run is complete, ``modnet.safetensors``, or ``backbone.safetensors`` from pre-training.
     stop_after
         As for `train`.
     validate
-        In the place of the measurement on held-out pictures.
+        Replaces the measurement on held-out pictures.
     show_progress
         Show a bar.
 
     Returns
     -------
-    The trained network in evaluation mode.
+    The trained network in evaluation mode: plain float32, whatever the precision of training.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If data is missing or cannot be used, or `folder` holds another run: the message names the first difference.
     """
     folder, config = Path(folder), recipe.training
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
     network = build_network(recipe)
     dataset = (mask_data if isinstance(network, Segmenter) else training_data)(recipe.data, recipe.seed)
+    identity = identify(network, dataset, config) | {"initial weights": hash_weights(network)}
+    result = folder / (BACKBONE if isinstance(network, Segmenter) else CHECKPOINT)
+    if (folder / IDENTITY).is_file():
+        require_same(read_json(folder / IDENTITY), identity, folder)
+    if result.is_file():
+        return _read_result(network, result, fingerprint(identity))
+    folder.mkdir(parents=True, exist_ok=True)
+    text = recipe.to_yaml()
+    write_atomically(folder / RECIPE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    if show_progress:
+        print(dataset.describe())
     samples = validation_data(recipe.data, recipe.validation) if config.validate_every else []
     side = min(512, config.stages[-1].image_size)
     if validate is None and samples:
@@ -197,24 +240,33 @@ def run(
         config,
         folder,
         validate=validate,
+        identity=identity,
         stop_after=stop_after,
         show_progress=show_progress,
     )
     if not history or history[-1]["step"] != config.steps:  # earlier lines of the metrics may be lost
         return network
-    if isinstance(network, Segmenter):
-        state = {name: value.contiguous() for name, value in network.backbone.state_dict().items()}
-        write_atomically(folder / BACKBONE, lambda temporary: save_file(state, temporary))
-        return network
     final = {name: value for name, value in history[-1].items() if name.startswith("validation_")}
     metadata = {"short_side": str(side), "recipe": recipe.name, "steps": str(config.steps)}
-    metadata |= {"commit": current_commit(), "final": json.dumps(final)}
-    save_checkpoint(network, folder / CHECKPOINT, metadata=metadata)
+    metadata |= {"identity": fingerprint(identity), "final": json.dumps(final)}
+    where = provenance(
+        device=next(network.parameters()).device, precision=config.mixed_precision, seed=recipe.seed
+    )
+    metadata["provenance"] = json.dumps(where)
+    if isinstance(network, Segmenter):
+        state = {name: value.contiguous() for name, value in network.backbone.state_dict().items()}
+        write_atomically(result, lambda temporary: save_file(state, temporary, metadata))
+        return network
+    network.metadata = network.metadata | metadata
+    save_checkpoint(network, result)
     return network
 
 
-def current_commit() -> str:
-    """The repository's commit, or "unknown" outside a checkout."""
-    command = ["git", "-C", str(paths.REPOSITORY), "rev-parse", "--short", "HEAD"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout.strip() or "unknown"
+def _read_result(network: Network, file: Path, identity: str) -> Network:
+    """The result of a finished run, if it is this one's."""
+    with safe_open(file, "pt") as opened:
+        require_same({"identity": (opened.metadata() or {}).get("identity")}, {"identity": identity}, file)
+    if isinstance(network, Segmenter):
+        network.backbone.load_state_dict(load_file(file))
+        return network.eval()
+    return load_network(file)

@@ -42,12 +42,10 @@ from modnet_lib.data.portraits import HAIR_KINDS, render_composite, render_portr
 from modnet_lib.data.pseudo_mattes import pseudo_matte
 from modnet_lib.data.scenes import render_background
 from modnet_lib.data.sources import (
-    background_files,
     check,
     find_items,
     read_item,
     sources,
-    training_sources,
 )
 from modnet_lib.data.spm import other_camera, photograph, subjects
 from modnet_lib.data.trimaps import band_size, transition_region, trimap_from_alpha, trimap_from_mask
@@ -575,8 +573,9 @@ image_row(
 
 # %%
 samples = validation_data(profile.data, profile.validation if profile.data.real else 3)
-if profile.data.real and "backgrounds" in training_sources():
-    scenes = [read_image(file) for file in background_files(training_sources()["backgrounds"])[::8]]
+if profile.data.real:
+    unseen = find_items("backgrounds", split="validation")
+    scenes = [read_image(item.files["background"]) for item in unseen]
 else:
     scenes = [render_background(seed, 256) for seed in range(40, 48)]
 matter = Matter.from_pretrained()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from scipy import ndimage
 
 from modnet_lib.data.cameras import GOOD, camera_settings, through_camera
 from modnet_lib.data.loaders import CompositionDataset, assemble, collate
+from modnet_lib.profiles import DataConfig
+
+AUGMENTED = DataConfig(framing="person", flip=0.5, colour=1.0, empty=0.02, defocus=0.35)
 
 
 def settings(blur=0.0, noise=0.0, grain=1, quality=0, seed=7) -> torch.Tensor:
@@ -82,7 +86,9 @@ def test_drawn_cameras_stay_within_their_ranges() -> None:
 
 def test_only_the_picture_changes_in_training(make_sample) -> None:
     people, scenes = [make_sample], [lambda: np.full((64, 64, 3), 90, np.uint8)]
-    good, worse = (CompositionDataset(people, scenes, 3, camera=share) for share in (0.0, 1.0))
+    good, worse = (
+        CompositionDataset(people, scenes, 3, replace(AUGMENTED, camera=share)) for share in (0.0, 1.0)
+    )
     first, second = (assemble(collate([data[n, 64] for n in range(6)])) for data in (good, worse))
     for name in ("true_alpha", "trimap", "foreground", "background"):
         assert torch.equal(getattr(first, name), getattr(second, name)), name

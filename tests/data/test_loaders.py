@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -22,6 +23,8 @@ from modnet_lib.data.loaders import (
     training_loader,
 )
 from modnet_lib.profiles import DataConfig
+
+AUGMENTED = DataConfig(framing="person", flip=0.5, colour=1.0, empty=0.02, defocus=0.35)
 
 
 class Counting:
@@ -49,7 +52,7 @@ def source(make_sample) -> Counting:
 
 @pytest.fixture
 def dataset(source) -> CompositionDataset:
-    return CompositionDataset(source.foregrounds, source.backgrounds, seed=5)
+    return CompositionDataset(source.foregrounds, source.backgrounds, 5, AUGMENTED)
 
 
 def equal(first, second) -> bool:
@@ -60,9 +63,9 @@ def test_a_sample_depends_on_seed_and_number_only(dataset, source) -> None:
     forward = [dataset[i, 64] for i in range(50)]  # more than an epoch
     for i in (49, 3, 44, 17, 45, 0):
         assert equal(dataset[i, 64], forward[i])
-    fresh = CompositionDataset(source.foregrounds, source.backgrounds, seed=5, memory=1)
+    fresh = CompositionDataset(source.foregrounds, source.backgrounds, 5, replace(AUGMENTED, memory=1))
     assert equal(fresh[33, 64], forward[33])
-    other = CompositionDataset(source.foregrounds, source.backgrounds, seed=6)
+    other = CompositionDataset(source.foregrounds, source.backgrounds, 6, AUGMENTED)
     assert not any(equal(other[i, 64], forward[i]) for i in range(10))
     assert not any(equal(forward[i], forward[i + 45]) for i in range(5))  # epochs differ
 
@@ -70,7 +73,7 @@ def test_a_sample_depends_on_seed_and_number_only(dataset, source) -> None:
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_an_epoch_has_5_natural_crops_and_10_composites_of_every_foreground(source, epoch) -> None:
     natural, total = Counter(), Counter()
-    dataset = CompositionDataset(source.foregrounds, source.backgrounds, seed=1)
+    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 1, AUGMENTED)
     assert len(dataset) == 45
     for number in range(45 * epoch, 45 * (epoch + 1)):
         source.read.clear()
@@ -84,15 +87,15 @@ def test_an_epoch_has_5_natural_crops_and_10_composites_of_every_foreground(sour
 
 
 def test_other_proportions_can_be_asked_for(source) -> None:
-    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 0, natural=1, composites=3)
+    dataset = CompositionDataset(
+        source.foregrounds, source.backgrounds, 0, DataConfig(natural=1, composites=3)
+    )
     assert len(dataset) == 12
     assert sum(dataset[i, 64][3] for i in range(12)) == 3
 
 
 def test_some_composites_are_empty(source) -> None:
-    dataset = CompositionDataset(
-        source.foregrounds, source.backgrounds, 0, natural=5, composites=10, empty=0.5
-    )
+    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 0, replace(AUGMENTED, empty=0.5))
     empty = {True: [], False: []}
     for i in range(90):
         sample = dataset[i, 64]
@@ -102,7 +105,7 @@ def test_some_composites_are_empty(source) -> None:
 
 
 def test_pictures_that_are_kept_are_read_once(source) -> None:
-    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 0, memory=1)
+    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 0, DataConfig(memory=1))
     for i in range(45):
         dataset[i, 64]
     assert set(source.read.values()) == {1}
@@ -111,7 +114,9 @@ def test_pictures_that_are_kept_are_read_once(source) -> None:
 
 def test_no_more_is_kept_than_allowed(source) -> None:
     one = sum(part.nbytes for part in source.samples[0])
-    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 0, memory=2.5 * one / 2**30)
+    dataset = CompositionDataset(
+        source.foregrounds, source.backgrounds, 0, DataConfig(memory=2.5 * one / 2**30)
+    )
     for i in range(45):
         dataset[i, 64]
     kept = sum(part.nbytes for value in dataset.kept.values() for part in value if torch.is_tensor(part))
@@ -184,8 +189,8 @@ def test_composites_obey_eq_1_and_natural_crops_are_the_photograph(dataset) -> N
 
 
 def test_only_some_composites_are_harmonised_and_eq_1_still_holds(source) -> None:
-    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 3, harmonise=0.5)
-    plain = CompositionDataset(source.foregrounds, source.backgrounds, 3)
+    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 3, replace(AUGMENTED, harmonise=0.5))
+    plain = CompositionDataset(source.foregrounds, source.backgrounds, 3, AUGMENTED)
     raw, without = (collate([data[i, 64] for i in range(45)]) for data in (dataset, plain))
     moved = raw.harmony > 0
     assert not without.harmony.any()
@@ -230,7 +235,10 @@ def test_flips_turn_all_parts_together(make_sample) -> None:
     red, blue = np.full((96, 96, 3), (255, 0, 0), np.uint8), np.full((96, 96, 3), (0, 0, 255), np.uint8)
     image = np.where(alpha[..., None] > 0, red, blue)
     dataset = CompositionDataset(
-        [lambda: MattingSample(image, alpha, red, blue)], [lambda: blue], 0, composites=0
+        [lambda: MattingSample(image, alpha, red, blue)],
+        [lambda: blue],
+        0,
+        DataConfig(composites=0, flip=0.5),
     )
     sides = set()
     for i in range(40):
@@ -291,7 +299,9 @@ def test_a_data_folder_that_is_missing_is_named(monkeypatch, tmp_path) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_makes_the_same_samples(source) -> None:
     both = [
-        CompositionDataset(source.foregrounds, source.backgrounds, 5, harmonise=0.5, memory=1, device=device)
+        CompositionDataset(
+            source.foregrounds, source.backgrounds, 5, replace(AUGMENTED, harmonise=0.5, memory=1), device
+        )
         for device in ("cpu", "cuda")
     ]
     for raw, on_gpu in zip(*(training_loader(d, [(64, 15, 3)], workers=2) for d in both), strict=True):

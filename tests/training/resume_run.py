@@ -7,13 +7,15 @@ import time
 
 import numpy as np
 import torch
+from accelerate.utils import set_seed
 
 from modnet_lib.data.loaders import CompositionDataset
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.network import MODNet
-from modnet_lib.profiles import Stage, TrainingConfig
+from modnet_lib.profiles import DataConfig, Stage, TrainingConfig
 from modnet_lib.training.loop import train
 
+AUGMENTED = DataConfig(framing="person", flip=0.5, colour=1.0, empty=0.02, defocus=0.35)
 CONFIG = TrainingConfig(
     stages=(Stage(64, 2, 8), Stage(96, 2, 4)),
     optimizer="adamw",
@@ -45,11 +47,13 @@ def dataset() -> SlowDataset:
     weight = alpha[..., None] / 255
     image = (weight * foreground + (1 - weight) * background).round().astype(np.uint8)
     noise = rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)
-    return SlowDataset([lambda: MattingSample(image, alpha, foreground, background)], [lambda: noise], seed=3)
+    return SlowDataset(
+        [lambda: MattingSample(image, alpha, foreground, background)], [lambda: noise], 3, AUGMENTED
+    )
 
 
 def network() -> MODNet:
-    torch.manual_seed(11)
+    set_seed(11)
     return MODNet(backbone="mobilenetv3_small_050")
 
 

@@ -13,9 +13,11 @@ from torch import nn
 from modnet_lib.data.loaders import CompositionDataset, assemble, collate, training_loader
 from modnet_lib.network import MODNet
 from modnet_lib.objectives import paper_objective
-from modnet_lib.profiles import Stage, TrainingConfig
+from modnet_lib.profiles import DataConfig, Stage, TrainingConfig
 from modnet_lib.training import loop
 from modnet_lib.training.loop import AveragedWeights, create_optimizer, learning_rate, train
+
+AUGMENTED = DataConfig(framing="person", flip=0.5, colour=1.0, defocus=0.35)
 
 
 class FixedDataset(CompositionDataset):
@@ -28,7 +30,7 @@ class FixedDataset(CompositionDataset):
 @pytest.fixture
 def dataset(make_sample) -> CompositionDataset:
     backgrounds = [lambda: make_sample(7).background, lambda: make_sample(8).background]
-    return FixedDataset([lambda: make_sample(0), lambda: make_sample(1)], backgrounds, 0, empty=0)
+    return FixedDataset([lambda: make_sample(0), lambda: make_sample(1)], backgrounds, 0, AUGMENTED)
 
 
 def config(steps: int = 3, **options) -> TrainingConfig:
@@ -214,7 +216,7 @@ def test_a_collapsed_matte_stops_the_run(tiny_network, dataset, tmp_path, monkey
 @pytest.mark.parametrize("change", [{"learning_rate": 0.02}, {"ema": 0.9}, {"gradient_clip": 1.0}])
 def test_a_run_is_not_resumed_with_other_settings(tiny_network, dataset, tmp_path, change) -> None:
     train(tiny_network, dataset, config(2), tmp_path, stop_after=1, cpu=True)
-    with pytest.raises(ValueError, match=r"state\.pt belongs to a run with another schedule"):
+    with pytest.raises(ValueError, match=r"state\.pt belongs to another run: training"):
         train(tiny_network, dataset, config(2, **change), tmp_path, cpu=True)
     # how often files are written does not change the weights
     train(tiny_network, dataset, config(2, checkpoint_every=1, validate_every=1), tmp_path, cpu=True)

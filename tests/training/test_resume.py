@@ -12,9 +12,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from resume_run import CONFIG, dataset, network
+from accelerate.utils import set_seed
+from resume_run import AUGMENTED, CONFIG, SlowDataset, dataset, network
 
 from modnet_lib.profiles import Stage
 from modnet_lib.training.loop import train
@@ -94,7 +96,11 @@ def test_a_killed_run_resumes_to_the_same_bits(uninterrupted, tmp_path) -> None:
     state, history = run(folder)
     assert_same_run(folder, state, history, uninterrupted)
     # a temporary file of a cut write may remain; nothing reads it
-    assert {p.name for p in folder.iterdir() if not p.name.startswith(".")} == {"state.pt", "metrics.jsonl"}
+    assert {p.name for p in folder.iterdir() if not p.name.startswith(".")} == {
+        "state.pt",
+        "identity.json",
+        "metrics.jsonl",
+    }
 
 
 def test_a_stopped_run_resumes_to_the_same_bits(uninterrupted, tmp_path) -> None:
@@ -126,15 +132,42 @@ def test_the_result_is_the_averaged_network(uninterrupted) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "named"),
     [
-        {"stages": (Stage(64, 2, 9), Stage(96, 2, 4))},
-        {"optimizer": "sgd"},
-        {"objective": "released"},
-        {"schedule": "step"},
+        ({"stages": (Stage(64, 2, 9), Stage(96, 2, 4))}, r"training\.stages was .*\"steps\": 8"),
+        ({"optimizer": "sgd"}, r'training\.optimizer was "adamw", now it is "sgd"'),
+        ({"objective": "released"}, r"training\.objective"),
+        ({"schedule": "step"}, r"training\.schedule"),
+        ({"mixed_precision": "bf16"}, r"training\.mixed_precision"),
     ],
 )
-def test_a_folder_of_another_schedule_is_refused(uninterrupted, change) -> None:
+def test_a_folder_of_another_schedule_is_refused(uninterrupted, change, named) -> None:
     *_, folder = uninterrupted
-    with pytest.raises(ValueError, match="another schedule"):
+    with pytest.raises(ValueError, match=rf"state\.pt belongs to another run: {named}"):
         run(folder, dataclasses.replace(CONFIG, **change))
+
+
+def test_a_folder_of_other_data_or_another_seed_is_refused(uninterrupted) -> None:
+    *_, folder = uninterrupted
+    first = dataset()
+    for other, named in (
+        (SlowDataset(first.foregrounds, first.backgrounds, 4, AUGMENTED), r"data\.seed was 3, now it is 4"),
+        (
+            SlowDataset(first.foregrounds * 2, first.backgrounds, 3, AUGMENTED),
+            r"data\.foregrounds.*files\.count was 1, now it is 2",
+        ),
+        (
+            SlowDataset(first.foregrounds, first.backgrounds, 3, dataclasses.replace(AUGMENTED, flip=0.25)),
+            r"data\.settings\.flip was 0\.5, now it is 0\.25",
+        ),
+    ):
+        with pytest.raises(ValueError, match=named):
+            train(network(), other, CONFIG, folder, cpu=True)
+
+
+def test_every_random_state_is_restored(tmp_path) -> None:
+    run(tmp_path, stop_after=3)
+    expected = [random.random(), float(np.random.rand()), float(torch.rand(1))]  # noqa: NPY002
+    set_seed(99)
+    run(tmp_path, stop_after=3)
+    assert [random.random(), float(np.random.rand()), float(torch.rand(1))] == expected  # noqa: NPY002
