@@ -43,11 +43,12 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it to `path`."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # short, as `path.name` may have the longest length allowed; `torch.save` stores the part before the last dot
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp.")
     os.close(handle)
     try:
         write(Path(name))
-        with open(name, "rb") as file:
+        with open(name, "r+b") as file:  # Windows flushes only what can be written
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
@@ -93,6 +94,32 @@ def test_the_target_changes_only_by_renaming(tmp_path) -> None:
     write_atomically(path, write)
     assert path.read_text() == "new"
     assert path.stat().st_mode & 0o777 == 0o644
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_flushed_through_a_handle_that_can_write(tmp_path, monkeypatch) -> None:
+    fcntl, flushed = pytest.importorskip("fcntl"), []
+
+    def fsync_of_windows(handle: int) -> None:
+        if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(9, "Bad file descriptor")
+        flushed.append(os.fstat(handle).st_size)
+
+    monkeypatch.setattr(os, "fsync", fsync_of_windows)
+    write_atomically(tmp_path / "file", lambda temporary: temporary.write_text("new"))
+    assert flushed == [3]
+
+
+def test_what_torch_writes_is_the_same_every_time(tmp_path) -> None:
+    for name in ("a", "b"):
+        write_atomically(tmp_path / name, lambda temporary: torch.save({"weight": torch.ones(2)}, temporary))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_the_longest_name_can_be_written(tmp_path) -> None:
+    path = tmp_path / ("n" * 251 + ".txt")
+    write_atomically(path, lambda temporary: temporary.write_text("new"))
+    assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
 
 
