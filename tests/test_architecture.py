@@ -14,13 +14,14 @@ import pytest
 import modnet_lib
 
 ROOT = Path(modnet_lib.__file__).parent
-BASE = {"images", "paths", "profiles"}
+BASE = {"images", "paths", "profiles", "provenance"}
 TOP = {"notebook", "reproduce", "cli"}
 # what each part of the library may know of, besides itself
 ALLOWED: dict[str, set[str]] = {
     "paths": set(),
     "images": set(),
     "profiles": {"paths"},
+    "provenance": {"paths"},
     "network": {"paths"},
     "objectives": {"images"},
     "data": BASE,

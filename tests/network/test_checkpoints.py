@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 
@@ -11,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from modnet_lib.network import MODNet, checkpoints, load_checkpoint, save_checkpoint
-from modnet_lib.network.checkpoints import write_atomically
+from modnet_lib.network.checkpoints import weights_fingerprint, write_atomically
 
 TINY = "mobilenetv3_small_050"
 
@@ -204,3 +205,12 @@ def test_metadata_travels_with_the_network(tiny_network, tmp_path) -> None:
     save_checkpoint(loaded, tmp_path / "again.safetensors", metadata={"steps": "8"})
     assert load_checkpoint(tmp_path / "again.safetensors").metadata == {"short_side": "384", "steps": "8"}
     assert tiny_network.metadata == {}
+
+
+def test_the_fingerprint_of_weights_sees_every_value_name_and_type(tiny_network) -> None:
+    before = weights_fingerprint(tiny_network)
+    assert weights_fingerprint(copy.deepcopy(tiny_network)) == before
+    half = weights_fingerprint(copy.deepcopy(tiny_network).bfloat16())
+    with torch.no_grad():
+        next(tiny_network.buffers()).flatten()[-1] += 1e-3
+    assert len({before, half, weights_fingerprint(tiny_network)}) == 3
