@@ -60,5 +60,6 @@ lock: setup ## Resolve requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
 	  --extra test --extra lint --upgrade pyproject.toml --output-file requirements.lock
 
-clean: ## Remove the environment, runs and caches (not the data you downloaded)
-	rm -rf .venv runs .pytest_cache .ruff_cache data/cache
+# Never runs/ or data/cache/: training states and prepared mattes take days to make again.
+clean: ## Remove the environment and the tools' caches (runs and data stay)
+	rm -rf .venv .pytest_cache .ruff_cache

@@ -331,6 +331,10 @@ def adapt(
     short_side: Annotated[
         int | None, typer.Option(help="Of the network's input.", show_default="the checkpoint's")
     ] = None,
+    until: Annotated[
+        float,
+        typer.Option(help="Stop at this multiple of the source domain's disagreement; 0: all epochs."),
+    ] = 1.1,
     fit: Annotated[
         int, typer.Option(help="Drawn people to fit the semantic head to first; 0 takes it as it is.")
     ] = 32,
@@ -350,6 +354,7 @@ def adapt(
         config = replace(
             adaptation.PRESETS[preset],
             batch_size=batch_size,
+            until=until,
             **{name: value for name, value in given.items() if value is not None},
         )
         folder = folder or output.with_suffix("")

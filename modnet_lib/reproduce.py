@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -105,17 +106,19 @@ def reproduce(
     if not chosen:
         raise FileNotFoundError(f"no notebook in {notebooks} matches {list(only) or 'NN_*.ipynb'}")
     folder.mkdir(parents=True, exist_ok=True)
+    # names, paths and errors may hold brackets, which are markup to rich
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     runs = []
     for number, path in enumerate(chosen, start=1):
-        console.print(f"[{number}/{len(chosen)}] {path.stem} …", highlight=False)
+        say(f"[{number}/{len(chosen)}] {path.stem} …")
         run = _run_one(path, folder, profile, force, expected)
         runs.append(run)
-        console.print(f"      {run.status} ({run.seconds:.0f} s)", highlight=False)
+        say(f"      {run.status} ({run.seconds:.0f} s)")
         for problem in run.problems:
-            console.print(f"      [red]{problem}[/red]" if console.is_terminal else f"      {problem}")
+            say(f"      {problem}", style="red")
     _write_index(folder, profile, runs)
     console.print(_summary(profile, runs))
-    console.print(f"index: {folder / 'index.html'}", highlight=False)
+    say(f"index: {folder / 'index.html'}")
     return runs
 
 
@@ -141,10 +144,13 @@ def _run_one(path: Path, folder: Path, profile: str, force: bool, expected: Path
     )
     if output.is_file():
         page, _ = HTMLExporter().from_filename(str(output))
-        output.with_suffix(".html").write_text(page, encoding="utf-8")
-    text = json.dumps(asdict(run), indent=1)
-    write_atomically(note, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        _write(output.with_suffix(".html"), page)
+    _write(note, json.dumps(asdict(run), indent=1))
     return run
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _execute(path: Path, output: Path, profile: str) -> list[str]:
@@ -217,7 +223,7 @@ def _write_index(folder: Path, profile: str, runs: Sequence[Run]) -> None:
         "td{padding:.1rem 1rem .1rem 0}</style>"
         f"<h1>MODNet in notebooks: the {escape(profile)} run</h1>{''.join(rows)}</html>"
     )
-    write_atomically(folder / "index.html", lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    _write(folder / "index.html", page)
 
 
 if __name__ == "__main__":  # the command is written once, in `modnet_lib.cli`, which stands above this module

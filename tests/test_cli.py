@@ -187,6 +187,24 @@ def test_adapt_writes_a_network_of_the_domain(call, checkpoint, pictures, withou
         assert (code, message in text) == (1, True), text
 
 
+@pytest.mark.parametrize(
+    ("options", "until"), [((), 1.1), (("--until", 0), 0), (("--preset", "released"), 1.1)]
+)
+def test_adapt_stops_early_unless_told_otherwise(
+    call, checkpoint, pictures, tmp_path, monkeypatch, options, until
+) -> None:
+    seen = []
+
+    def adapt(network, frames, config, folder):
+        seen.append(config.until)
+        raise ValueError("seen")
+
+    monkeypatch.setattr("modnet_lib.training.adaptation.adapt", adapt)
+    output = tmp_path / "adapted.safetensors"
+    code, _ = call("adapt", checkpoint, pictures[0].parent, "--output", output, "--fit", 0, *options)
+    assert (code, seen) == (1, [until])
+
+
 def test_video_end_to_end(call, checkpoint, make_clip, tmp_path) -> None:
     rng = np.random.default_rng(0)
     clip = make_clip("in.mp4", [rng.integers(0, 256, (40, 64, 3), dtype=np.uint8) for _ in range(4)])

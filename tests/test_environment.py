@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import tomllib
 
 import pytest
@@ -103,3 +105,16 @@ def test_lock_holds_pins_only() -> None:
 def test_there_is_one_opencv_and_it_needs_no_display() -> None:
     names = [canonicalize_name(Requirement(line).name) for line in lock()]
     assert [name for name in names if "opencv" in name] == ["opencv-python-headless"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_clean_leaves_runs_and_prepared_data(tmp_path) -> None:
+    shutil.copy(paths.REPOSITORY / "Makefile", tmp_path)
+    caches = [".venv/.ready", ".pytest_cache/a", ".ruff_cache/a"]
+    work = ["runs/full/state.pt", "data/cache/ccp/a_alpha.png", "data/checkpoints/a.safetensors"]
+    for name in (*caches, *work):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"Makefile", *work}

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -96,6 +97,32 @@ def test_failures_are_readable_and_do_not_stop_the_others(series) -> None:
     # what failed is tried again, what passed is not
     runs, _ = run()
     assert [r.status for r in runs] == ["failed", "failed", "failed", "unchanged"]
+
+
+def test_brackets_in_an_error_are_no_markup(series) -> None:
+    notebooks, out, run = series
+    write_notebook(notebooks, "00_first", "raise ValueError('shape [red], [/bold] and [link=x] of [3]')")
+    _, text = run()
+    assert "ValueError: shape [red], [/bold] and [link=x] of [3]" in text
+    terminal = Console(file=io.StringIO(), width=40, force_terminal=True)
+    reproduce.reproduce(notebooks=notebooks, folder=out, console=terminal)
+    assert "ValueError: shape [red], [/bold] and [link=x] of [3]" in terminal.file.getvalue()
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(series, monkeypatch) -> None:
+    notebooks, out, run = series
+    write_notebook(notebooks, "00_first", "print(1)")
+    run()
+    old, write_text = (out / "00_first.html").read_bytes(), Path.write_text
+
+    def fail(path: Path, text: str, **options) -> int:
+        write_text(path, text[:9], **options)
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    with pytest.raises(OSError, match="disk full"):
+        run(force=True)
+    assert (out / "00_first.html").read_bytes() == old
 
 
 def test_the_profile_reaches_the_notebook(series) -> None:

@@ -1,6 +1,5 @@
 """Ways to run the same network: as it is, folded, compiled, as a CUDA graph, in ONNX Runtime."""
 
-import hashlib
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -11,6 +10,8 @@ from torch import Tensor
 from modnet_lib import paths
 from modnet_lib.inference.deploy import AlphaOnly, deploy
 from modnet_lib.network import MODNet, Segmenter
+from modnet_lib.network.checkpoints import weights_fingerprint
+from modnet_lib.provenance import fingerprint
 
 Backend = Literal["auto", "eager", "fused", "compiled", "cudagraphs", "onnxruntime"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -78,10 +79,8 @@ def _onnx_session(network: MODNet | Segmenter) -> Callable[[Tensor], Tensor]:
 
     if not isinstance(network, MODNet):
         raise ValueError("only a MODNet can be exported to ONNX")
-    digest = hashlib.sha256(torch.__version__.encode())
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
-    file = paths.CACHE / "onnx" / f"{digest.hexdigest()[:16]}.onnx"
+    name = fingerprint([torch.__version__, weights_fingerprint(network)])
+    file = paths.CACHE / "onnx" / f"{name}.onnx"
     if not file.is_file():
         export_onnx(network, file)
     options = onnxruntime.SessionOptions()

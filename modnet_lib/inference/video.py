@@ -1,9 +1,9 @@
 """From clip to clip: mattes frame by frame, the paper's one-frame delay against flicker, a new background."""
 
-import hashlib
+import json
 import shutil
-import tempfile
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,8 @@ from modnet_lib.images import read_image
 from modnet_lib.inference.edges import clean_foreground
 from modnet_lib.inference.matter import Matter
 from modnet_lib.inference.media import CODECS, Clip, FileWriter, FolderWriter, Frame, Source
-from modnet_lib.network.checkpoints import write_atomically
+from modnet_lib.network.checkpoints import weights_fingerprint, write_atomically, write_folder_atomically
+from modnet_lib.provenance import file_sizes, first_difference
 
 THRESHOLD = 0.1  # ours: the paper gives none; chosen in notebook 08
 GREEN = "#00B140"
@@ -122,8 +123,8 @@ def matte_video(
     batch_size
         Frames that go through the network together.
     resume
-        Keep finished mattes beside the target, and go on from those of a run that was cut; only for files.
-        Mattes have 256 levels then.
+        Keep finished mattes beside the target, and continue from those of an interrupted run; only for files.
+        Mattes have 256 levels then. Mattes of another clip, network or setting are deleted with a warning.
     progress
         Called with the number of finished frames and, if it is known, of all.
 
@@ -153,7 +154,7 @@ def matte_video(
         )
     compose = _composer(background)
     clip = Clip(source, limit=limit, sound=bool(suffix))
-    kept = _kept(matter, file, target, batch_size) if resume and file else None
+    kept = _kept(matter, file, target, batch_size, limit) if resume and file else None
     done, repaired, start = 0, 0.0, time.perf_counter()
 
     def copy_sound(writer: FileWriter | FolderWriter) -> None:
@@ -182,21 +183,12 @@ def matte_video(
         if suffix:
             write_atomically(target, run)
         else:
-            _write_folder(target, run)
+            write_folder_atomically(target, run)
     finally:
         clip.close()
     if kept:
         shutil.rmtree(kept)
     return Report(done, time.perf_counter() - start, repaired / done)
-
-
-def _write_folder(target: Path, write: Callable[[Path], object]) -> None:
-    """`write_atomically` for a folder."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-        (partial := Path(folder) / target.name).mkdir()
-        write(partial)
-        partial.rename(target)
 
 
 def _ahead(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
@@ -221,7 +213,7 @@ def _matted(
         if file and file.is_file():
             sheet = np.asarray(Image.open(file))
         else:
-            alphas = matter.alphas([frame.image for frame in batch])
+            alphas = matter.alphas([frame.image for frame in batch], batch_size)
             if not file:
                 yield from zip(batch, alphas, strict=True)
                 continue
@@ -230,17 +222,27 @@ def _matted(
         yield from zip(batch, np.split(sheet.astype(np.float32) / 255, len(batch)), strict=True)
 
 
-def _kept(matter: Matter, source: Path, target: Path, batch_size: int) -> Path:
-    """The folder of finished mattes of this clip by this network; those of others are removed."""
-    state = source.stat()
-    settings = f"{state.st_size} {state.st_mtime_ns} {batch_size} {matter.short_side} {matter.dtype}"
-    digest = hashlib.sha256(settings.encode())
-    for weights in matter.network.state_dict().values():
-        digest.update(weights.cpu().numpy().tobytes())
-    folder = target.with_name(f".{target.name}.{digest.hexdigest()[:12]}.mattes")
-    for other in target.parent.glob(f".{target.name}.*.mattes"):
-        if other != folder:
-            shutil.rmtree(other)
+def _kept(matter: Matter, source: Path, target: Path, batch_size: int, limit: int | None) -> Path:
+    """The folder of finished mattes of this run; those of another one are removed."""
+    # threshold and background are left out: they are applied to the kept mattes
+    options = ("short_side", "squash", "bucket", "backend", "dtype", "refine")
+    identity = {
+        "clip": file_sizes([source], source.parent),
+        "modified": source.stat().st_mtime_ns,
+        "limit": limit,
+        "batch_size": batch_size,
+        "weights": weights_fingerprint(matter.network),
+        "network": matter.network.config,
+        "device": matter.device.type,
+    } | {name: str(getattr(matter, name)) for name in options}
+    folder = target.with_name(f".{target.name}.mattes")
+    file = folder / "identity.json"
+    if folder.is_dir():
+        before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        if difference := first_difference(before, json.loads(json.dumps(identity))):
+            warnings.warn(f"the mattes of an earlier run are deleted: {difference}", stacklevel=3)
+            shutil.rmtree(folder)
+    write_atomically(file, lambda path: path.write_text(json.dumps(identity, indent=1), encoding="utf-8"))
     return folder
 
 

@@ -1,5 +1,6 @@
 """Checkpoints in and out: ours as safetensors, the authors' ``.ckpt`` read strictly."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from modnet_lib.network.backbones import read_state, torchvision_names
 from modnet_lib.network.modnet import MODNet
@@ -43,16 +44,37 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it to `path`."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # short, as `path.name` may have the longest length allowed; `torch.save` stores the part before the last dot
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp.")
     os.close(handle)
     try:
         write(Path(name))
-        with open(name, "rb") as file:
+        with open(name, "r+b") as file:  # Windows flushes only what can be written
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def write_folder_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary folder beside `path`, then rename it to `path`, which must not exist."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp.") as folder:
+        (partial := Path(folder) / path.name).mkdir()
+        write(partial)
+        partial.rename(path)
+
+
+def weights_fingerprint(network: nn.Module) -> str:
+    """16 hexadecimal digits of SHA-256 of a network's weights and buffers, with their names, types and shapes."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        # NumPy has no bfloat16
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 def save_checkpoint(

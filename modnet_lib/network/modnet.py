@@ -151,7 +151,8 @@ class MODNet(nn.Module):
     trimap_input
         Also take a trimap. It enters as a fourth channel of the input (ours, the paper does not say how).
     context
-        The paper variant's module on the top map, for the ablation; see `SemanticBranch`.
+        The paper variant's module on the top map, for the ablation; see `SemanticBranch`. The released variant has a
+        module of its own there and refuses any other value than the default.
 
     Attributes
     ----------
@@ -163,7 +164,8 @@ class MODNet(nn.Module):
     Raises
     ------
     ValueError
-        For an unknown variant, context or backbone, or a backbone without maps at all five scales.
+        For an unknown variant, context or backbone, a context that the variant does not have, or a backbone
+        without maps at all five scales.
     """
 
     def __init__(
@@ -176,6 +178,8 @@ class MODNet(nn.Module):
         super().__init__()
         if variant not in ("paper", "released"):
             raise ValueError(f"variant must be 'paper' or 'released', got {variant!r}")
+        if variant == "released" and context != "easpp":
+            raise ValueError(f"context is of the paper variant only, got {context!r} with variant 'released'")
         in_channels = 4 if trimap_input else 3
         given = isinstance(backbone, Backbone)
         base = backbone if isinstance(backbone, Backbone) else create_backbone(backbone, in_channels)

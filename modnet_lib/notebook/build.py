@@ -14,6 +14,7 @@ from IPython.display import Code
 from nbclient import NotebookClient
 
 from modnet_lib import paths
+from modnet_lib.network.checkpoints import write_atomically
 
 SOURCES = paths.NOTEBOOKS / "src"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -58,7 +59,7 @@ def build(source: Path) -> Path:
     )
     client.execute()
     target = paths.NOTEBOOKS / f"{source.stem}.ipynb"
-    nbformat.write(normalise(notebook), target)
+    write_atomically(target, lambda temporary: nbformat.write(normalise(notebook), temporary))
     return target
 
 

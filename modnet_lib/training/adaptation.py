@@ -5,8 +5,10 @@ Eq. 6 to 8 and the section "SOC for Real-World Data". What stops a run needs no 
 
 import copy
 import dataclasses
+import hashlib
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,10 +28,11 @@ from modnet_lib.data.sources import background_files, find_items, sources
 from modnet_lib.images import ImageLike, read_image, to_tensor
 from modnet_lib.inference.matter import SHORT_SIDE, network_size, resize
 from modnet_lib.network import MODNet
-from modnet_lib.network.checkpoints import write_atomically
+from modnet_lib.network.checkpoints import weights_fingerprint, write_atomically, write_folder_atomically
 from modnet_lib.network.layers import upsample
 from modnet_lib.objectives.consistency import CONSISTENCY, ConsistencyLosses, ConsistencyPreset, disagreement
 from modnet_lib.objectives.supervised import semantic_target
+from modnet_lib.provenance import file_sizes, require_same
 
 STATE = "adaptation.pt"
 HISTORY = "adaptation.jsonl"
@@ -59,8 +62,8 @@ class AdaptationConfig:
     short_side
         Of the network's input, pixels; ``None`` takes what the checkpoint names.
     until
-        Stop as soon as the disagreement is at most so many times that of the source domain, if it is known for this
-        size (see `fit_semantic_head`); 0 runs all epochs, as the paper does.
+        Early stopping, which is ours: stop when the disagreement is at most this multiple of the source domain's, if
+        that is known for this size (see `fit_semantic_head`). With 0 all epochs run, as in the paper.
     checkpoint_every
         Steps; an epoch's end is always kept.
     seed
@@ -76,7 +79,7 @@ class AdaptationConfig:
     refresh: bool = False
     freeze_affine: bool = True
     short_side: int | None = None
-    until: float = 1.1
+    until: float = 0.0
     checkpoint_every: int = 500
     seed: int = 0
 
@@ -197,8 +200,8 @@ def find_frames(
     source
         A video file, a folder of pictures, or ``NAME:SPLIT`` of a data set below ``MODNET_DATA``.
     folder
-        Where a video's frames are put, once, at the size that the network sees: reading them in any order, and
-        going on after a cut, is then cheap.
+        Where a video's frames are stored once, at the size that the network sees, so that reading them in any order
+        is cheap. Frames of an earlier video or size are replaced.
     short_side
         Of the network's input.
     count
@@ -209,7 +212,7 @@ def find_frames(
     FileNotFoundError
         If there is nothing, or no picture in it.
     ValueError
-        If a file is no video that can be decoded, or a count is below 1.
+        If a file is no video that can be decoded, `folder` holds other files, or a count is below 1.
     """
     if count is not None and count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
@@ -233,19 +236,27 @@ def _decode(video: Path, folder: Path, short_side: int) -> list[Path]:
 
     done = folder / "complete.json"
     what = {"video": str(video.resolve()), "bytes": video.stat().st_size, "short_side": short_side}
-    if not (done.is_file() and json.loads(done.read_text()) == what):
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with av.open(str(video)) as container:
-                container.streams.video[0].thread_type = "AUTO"
-                for number, frame in enumerate(container.decode(video=0)):
-                    upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-                    height, width = network_size(upright.shape[0], upright.shape[1], short_side)
-                    small = Image.fromarray(upright).resize((width, height), Image.Resampling.BILINEAR)
-                    small.save(folder / f"{number:06d}.jpg", quality=95, subsampling=0)
-        except (FFmpegError, IndexError) as error:
-            raise ValueError(f"{video} is no video that can be decoded: {error}") from error
-        write_atomically(done, lambda file: file.write_text(json.dumps(what)))
+    if done.is_file() and json.loads(done.read_text(encoding="utf-8")) == what:
+        return background_files(folder)
+    if folder.is_dir():
+        if not done.is_file() and any(folder.iterdir()):
+            raise ValueError(f"{folder} holds other files; choose an empty folder for the frames of {video}")
+        shutil.rmtree(folder)
+
+    def decode(place: Path) -> None:
+        with av.open(str(video)) as container:
+            container.streams.video[0].thread_type = "AUTO"
+            for number, frame in enumerate(container.decode(video=0)):
+                upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+                height, width = network_size(upright.shape[0], upright.shape[1], short_side)
+                small = Image.fromarray(upright).resize((width, height), Image.Resampling.BILINEAR)
+                small.save(place / f"{number:06d}.jpg", quality=95, subsampling=0)
+        (place / done.name).write_text(json.dumps(what), encoding="utf-8")
+
+    try:
+        write_folder_atomically(folder, decode)
+    except (FFmpegError, IndexError) as error:
+        raise ValueError(f"{video} is no video that can be decoded: {error}") from error
     return background_files(folder)
 
 
@@ -295,7 +306,7 @@ def adaptation_step(
     network, frozen
         M and M'.
     optimizer
-        Of M; it is left alone if the loss is not finite.
+        Of M; it takes no step if a term or a gradient is not finite.
     groups
         The batch, (n, 3, H, W) for each size of frame.
     config
@@ -303,7 +314,8 @@ def adaptation_step(
 
     Returns
     -------
-    The terms, their weighted sum ``loss``, and ``person`` and ``frozen_person``, the mean of alpha~ and alpha~'.
+    The terms, their weighted sum ``loss``, ``gradient``, the norm of its gradient, and ``person`` and
+    ``frozen_person``, the mean of alpha~ and alpha~'.
     """
     optimizer.zero_grad(set_to_none=True)
     total, count = torch.zeros(6, device=groups[0].device), sum(len(group) for group in groups)
@@ -317,11 +329,13 @@ def adaptation_step(
         share = len(images) / count
         (losses.total * share).backward()
         total += share * torch.stack([*losses, output.alpha.mean(), held.alpha.mean()]).detach()
-    values = total.tolist()
-    if all(map(math.isfinite, values)):
+    learning = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    gradient = nn.utils.get_total_norm([p.grad for p in learning if p.grad is not None])
+    names = [*ConsistencyLosses._fields[:-1], "loss", "person", "frozen_person", "gradient"]
+    record = dict(zip(names, [*total.tolist(), gradient.item()], strict=True))
+    if all(map(math.isfinite, record.values())):
         optimizer.step()
-    names = [*ConsistencyLosses._fields[:-1], "loss", "person", "frozen_person"]
-    return dict(zip(names, values, strict=True))
+    return record
 
 
 @torch.no_grad()
@@ -375,12 +389,12 @@ def adapt(
     device: str | torch.device | None = None,
     show_progress: bool = True,
 ) -> Adaptation:
-    """Adapt a trained network to unlabelled frames; call it again with the same folder to go on after a cut.
+    """Adapt a trained network to unlabelled frames; call it again with the same folder to resume.
 
     After every epoch it looks at up to 4 of the frames (`watch`). Three things end a run, and none needs a label: a
-    loss that is not finite; a collapse, the person or the background gone, also within an epoch; and a disagreement
-    that is down to that of the source domain, where there is nothing left to learn from it. The last good weights
-    are kept, the untouched ones included.
+    loss or gradient that is not finite; a collapse, the person or the background gone, also within an epoch; and, with
+    ``until``, a disagreement that is down to that of the source domain, where there is nothing left to learn from it.
+    The last good weights are kept, the untouched ones included.
 
     Parameters
     ----------
@@ -408,7 +422,8 @@ def adapt(
     Raises
     ------
     ValueError
-        If there are no frames, the network takes a trimap, or `folder` holds another run.
+        If there are no frames, the network takes a trimap, or `folder` holds a run with other frames, another
+        network or another configuration; the message names the first difference.
     """
     if not frames:
         raise ValueError("there are no frames to adapt to")
@@ -417,8 +432,15 @@ def adapt(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     side = config.short_side or int(network.metadata.get("short_side", SHORT_SIDE))
     known = network.metadata.get(SOURCE_SIDE) == str(side)
-    run = _Run(network, config, Path(folder), len(frames), device)
-    run.source = float(network.metadata[SOURCE]) if known else 0.0
+    identity = {
+        # how often a state is saved does not change the result
+        "config": dataclasses.asdict(config) | {"short_side": side, "checkpoint_every": None},
+        "network": network.config,
+        "weights": weights_fingerprint(network),
+        SOURCE: float(network.metadata[SOURCE]) if known else 0.0,
+        "frames": {str(number): _identify(frame) for number, frame in enumerate(frames)},
+    }
+    run = _Run(network, config, Path(folder), identity, device)
     chosen = np.linspace(0, len(frames) - 1, min(WATCHED, len(frames))).round().astype(int).tolist()
     watched = [group.to(device) for (group,) in batches(frames, chosen, 1, side)]
     original = copy.deepcopy(network).to(device).eval()
@@ -457,11 +479,28 @@ def _generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(np.random.default_rng([seed, epoch]).integers(2**31)))
 
 
+def _identify(frame: ImageLike) -> str | dict[str, int]:
+    """Name and size of a file, a hash of other pictures."""
+    if isinstance(frame, (str, Path)):
+        return file_sizes([Path(frame)], Path(frame).parent)
+    pixels = read_image(frame)
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:16]
+
+
 class _Run:
-    """The state of a run: M, M', Adam, what was best, and the sums of the epoch so far."""
+    """The state of a run: M, M', Adam, what was best, and the sums of the epoch so far.
+
+    There is no random state: the order of the frames is a pure function of seed and epoch, and networks in evaluation
+    mode draw no random numbers.
+    """
 
     def __init__(
-        self, network: MODNet, config: AdaptationConfig, folder: Path, frames: int, device: torch.device
+        self,
+        network: MODNet,
+        config: AdaptationConfig,
+        folder: Path,
+        identity: dict[str, Any],
+        device: torch.device,
     ):
         folder.mkdir(parents=True, exist_ok=True)
         self.config, self.folder = config, folder
@@ -475,9 +514,8 @@ class _Run:
         self.history: list[dict[str, Any]] = []
         self.epoch = self.step = self.best_epoch = 0
         self.rows: list[dict[str, float]] = []
-        self.stopped, self.source = "", 0.0
+        self.stopped, self.source, self.identity = "", identity[SOURCE], identity
         self.best = _copied(self.network)
-        self.identity = repr((dataclasses.replace(config, checkpoint_every=0), frames, network.config))
         if (folder / STATE).is_file():
             self._resume()
 
@@ -493,7 +531,7 @@ class _Run:
         recent = self.rows[-WINDOW:]
         person, before = (float(np.mean([r[key] for r in recent])) for key in ("person", "frozen_person"))
         if not all(map(math.isfinite, record.values())):
-            self._stop(f"a loss that is not finite, {record}")
+            self._stop(f"a loss or gradient that is not finite, {record}")
         elif len(recent) == WINDOW and has_collapsed(person, before):
             self._stop(f"collapse: the mean alpha went from {before:.3f} to {person:.3f}")
         elif self.config.checkpoint_every and self.step % self.config.checkpoint_every == 0:
@@ -511,7 +549,8 @@ class _Run:
             self._stop(f"collapse: mean alpha {record['person_before']:.3f}, now {record['person']:.3f}")
             return
         self.best, self.best_epoch = _copied(self.network), self.epoch
-        if record["disagreement"] <= self.config.until * self.source:
+        enough = self.config.until * self.source
+        if enough and record["disagreement"] <= enough:
             self.stopped = f"the disagreement is that of the source domain, {self.source:.4f}"
         if self.config.refresh:
             self.frozen.load_state_dict(self.network.state_dict())
@@ -541,8 +580,7 @@ class _Run:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # damaged files raise half a dozen unrelated types
             raise ValueError(f"{path} is damaged ({error}); delete it to start again") from error
-        if state["identity"] != self.identity:
-            raise ValueError(f"{path} belongs to another run; give another folder or delete it")
+        require_same(state["identity"], self.identity, path)
         self.network.load_state_dict(state["network"])
         self.frozen.load_state_dict(state["frozen"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from modnet_lib.inference import video
+from modnet_lib.inference import Matter, video
 from modnet_lib.inference.media import Clip, Frame, write_clip
 from modnet_lib.inference.video import blurred, matte_video, one_frame_delay
+from modnet_lib.network import MODNet
 
 
 def slow_delay(alphas: list[np.ndarray], threshold: float) -> list[np.ndarray]:
@@ -275,20 +276,91 @@ def test_a_cut_run_goes_on_to_the_same_clip(make_clip, red_matter, tmp_path):
     assert left_in(tmp_path) == {"a.mp4", "out.mp4", "whole.mp4"}
 
 
-def test_other_weights_do_not_go_on_with_old_mattes(make_clip, red_matter, tmp_path):
-    source, target = make_clip("a.mp4", person_clip()), tmp_path / "out.mp4"
+def cut(matter, source, target: Path, **options) -> None:
+    """Interrupt a run after its seventh frame, and forget what the network has seen."""
 
     def tired(done: int, total: int | None) -> None:
-        raise KeyboardInterrupt
+        if done == 7:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        matte_video(red_matter, source, target, resume=True, progress=tired)
-    red_matter.seen = 0
-    with torch.no_grad():
-        next(red_matter.network.parameters()).add_(1)
-    matte_video(red_matter, source, target, resume=True)
+        matte_video(matter, source, target, resume=True, progress=tired, **options)
+    matter.seen = 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("short_side", 96),
+        ("squash", True),
+        ("bucket", 64),
+        ("backend", "fused"),
+        ("dtype", torch.bfloat16),
+        ("refine", True),
+    ],
+)
+def test_another_setting_does_not_resume_from_old_mattes(make_clip, red_matter, tmp_path, name, value):
+    source, target = make_clip("a.mp4", person_clip()), tmp_path / "out.mp4"
+    cut(red_matter, source, target)
+    before = str(getattr(red_matter, name))
+    setattr(red_matter, name, value)
+    with pytest.warns(UserWarning, match=f'{name} was "{before}", now it is "{value}"'):
+        matte_video(red_matter, source, target, resume=True)
     assert red_matter.seen == 12
     assert left_in(tmp_path) == {"a.mp4", "out.mp4"}
+
+
+def test_another_limit_or_batch_size_does_not_resume_from_old_mattes(make_clip, red_matter, tmp_path):
+    source, target = make_clip("a.mp4", person_clip()), tmp_path / "out"
+    cut(red_matter, source, target, batch_size=4, limit=11)  # the third picture holds three mattes, not four
+    with pytest.warns(UserWarning, match="limit was 11, now it is null"):
+        report = matte_video(red_matter, source, target, resume=True, batch_size=4)
+    assert red_matter.seen == report.frames == 12
+    cut(red_matter, source, tmp_path / "again", batch_size=4)
+    with pytest.warns(UserWarning, match="batch_size was 4, now it is 3"):
+        matte_video(red_matter, source, tmp_path / "again", resume=True, batch_size=3)
+    assert red_matter.seen == 12
+    np.testing.assert_array_equal(alphas_of(tmp_path / "again"), alphas_of(target))
+
+
+def test_other_weights_or_another_clip_do_not_resume_from_old_mattes(make_clip, red_matter, tmp_path):
+    source, target = make_clip("a.mp4", person_clip()), tmp_path / "out.mp4"
+    cut(red_matter, source, target)
+    with torch.no_grad():
+        next(red_matter.network.parameters()).add_(1)
+    with pytest.warns(UserWarning, match="weights was"):
+        cut(red_matter, source, target)
+    source = source.rename(tmp_path / "b.mp4")
+    with pytest.warns(UserWarning, match=r"clip\.a\.mp4 was"):
+        cut(red_matter, source, target)
+    with source.open("ab") as file:
+        file.write(b"longer")
+    with pytest.warns(UserWarning, match=r"clip\.b\.mp4 was"):
+        matte_video(red_matter, source, target, resume=True)
+    assert red_matter.seen == 12
+    assert left_in(tmp_path) == {"b.mp4", "out.mp4"}
+
+
+def test_kept_mattes_serve_another_background_and_threshold(make_clip, red_matter, tmp_path):
+    source, target = make_clip("a.mp4", person_clip()), tmp_path / "out"
+    cut(red_matter, source, target)
+    matte_video(red_matter, source, target, resume=True, background="matte", threshold=None)
+    assert red_matter.seen < 6
+    shown = [np.asarray(Image.open(file))[..., 0] for file in sorted(target.glob("*.png"))]
+    np.testing.assert_array_equal(shown, [frame[..., 0] for frame in person_clip()])
+
+
+def test_batches_are_as_large_as_asked(make_clip, tmp_path, monkeypatch):
+    matter = Matter(MODNet(backbone="mobilenetv3_small_050"), short_side=32, device="cpu")
+    sizes, mattes = [], matter._mattes
+
+    def spy(small: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(small))
+        return mattes(small)
+
+    monkeypatch.setattr(matter, "_mattes", spy)
+    matte_video(matter, make_clip("a.mp4", person_clip(14)), tmp_path / "out", batch_size=12)
+    assert sizes == [12, 2]
 
 
 @pytest.mark.slow
@@ -308,8 +380,8 @@ def test_ten_minutes_hold_a_bounded_number_of_frames(red_matter, tmp_path, monke
                 counts["frames"].add(frame.image)
                 yield frame
 
-    def alphas(images: list[np.ndarray]) -> list[np.ndarray]:
-        found = type(red_matter).alphas(red_matter, images)
+    def alphas(images: list[np.ndarray], batch_size: int) -> list[np.ndarray]:
+        found = type(red_matter).alphas(red_matter, images, batch_size)
         for alpha in found:
             counts["mattes"].add(alpha)
         return found
@@ -342,7 +414,7 @@ class Count:
 
 
 def test_a_failing_network_is_reported(make_clip, red_matter, tmp_path, monkeypatch):
-    def fail(images: list[np.ndarray]) -> list[np.ndarray]:
+    def fail(images: list[np.ndarray], batch_size: int) -> list[np.ndarray]:
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(red_matter, "alphas", fail)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import os
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from modnet_lib.network import MODNet, checkpoints, load_checkpoint, save_checkpoint
-from modnet_lib.network.checkpoints import write_atomically
+from modnet_lib.network.checkpoints import weights_fingerprint, write_atomically
 
 TINY = "mobilenetv3_small_050"
 
@@ -96,6 +98,32 @@ def test_the_target_changes_only_by_renaming(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_is_flushed_through_a_handle_that_can_write(tmp_path, monkeypatch) -> None:
+    fcntl, flushed = pytest.importorskip("fcntl"), []
+
+    def fsync_of_windows(handle: int) -> None:
+        if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(9, "Bad file descriptor")
+        flushed.append(os.fstat(handle).st_size)
+
+    monkeypatch.setattr(os, "fsync", fsync_of_windows)
+    write_atomically(tmp_path / "file", lambda temporary: temporary.write_text("new"))
+    assert flushed == [3]
+
+
+def test_what_torch_writes_is_the_same_every_time(tmp_path) -> None:
+    for name in ("a", "b"):
+        write_atomically(tmp_path / name, lambda temporary: torch.save({"weight": torch.ones(2)}, temporary))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_the_longest_name_can_be_written(tmp_path) -> None:
+    path = tmp_path / ("n" * 251 + ".txt")
+    write_atomically(path, lambda temporary: temporary.write_text("new"))
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 class Evil:
     """Unpickling this would create a file."""
 
@@ -177,3 +205,12 @@ def test_metadata_travels_with_the_network(tiny_network, tmp_path) -> None:
     save_checkpoint(loaded, tmp_path / "again.safetensors", metadata={"steps": "8"})
     assert load_checkpoint(tmp_path / "again.safetensors").metadata == {"short_side": "384", "steps": "8"}
     assert tiny_network.metadata == {}
+
+
+def test_the_fingerprint_of_weights_sees_every_value_name_and_type(tiny_network) -> None:
+    before = weights_fingerprint(tiny_network)
+    assert weights_fingerprint(copy.deepcopy(tiny_network)) == before
+    half = weights_fingerprint(copy.deepcopy(tiny_network).bfloat16())
+    with torch.no_grad():
+        next(tiny_network.buffers()).flatten()[-1] += 1e-3
+    assert len({before, half, weights_fingerprint(tiny_network)}) == 3

@@ -52,6 +52,21 @@ def store(folder: Path) -> None:
     nbformat.write(build.normalise(notebook), folder / f"{STEM}.ipynb")
 
 
+def test_a_build_that_is_cut_leaves_the_stored_notebook(folder, monkeypatch) -> None:
+    path = folder / f"{STEM}.ipynb"
+    old = path.read_bytes()
+
+    def fail(_notebook, target) -> None:
+        Path(target).write_text("{", encoding="utf-8")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build.NotebookClient, "execute", lambda _: None)
+    monkeypatch.setattr(nbformat, "write", fail)
+    with pytest.raises(KeyboardInterrupt):
+        build.build(folder / "src" / f"{STEM}.py")
+    assert path.read_bytes() == old
+
+
 def edit(folder: Path, change: Change) -> list[str]:
     """Change the stored notebook and return what the check says of it."""
     path = folder / f"{STEM}.ipynb"

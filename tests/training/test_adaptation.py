@@ -85,6 +85,8 @@ def test_released_preset_trains_affine_weights_but_not_statistics(tiny_network, 
 def test_presets_are_those_of_paper_and_release() -> None:
     paper, released = PRESETS["paper"], PRESETS["released"]
     assert (paper.learning_rate, paper.epochs, paper.refresh, paper.freeze_affine) == (1e-4, 15, False, True)
+    assert paper == AdaptationConfig()
+    assert (paper.until, released.until) == (0, 0), "neither stops early"
     assert (released.learning_rate, released.betas, released.refresh) == (1e-5, (0.9, 0.99), True)
 
 
@@ -209,6 +211,27 @@ def test_a_nan_stops_the_run_and_changes_nothing(monkeypatch, tiny_network, fram
     assert same(result.network.state_dict(), tiny_network.state_dict())
 
 
+def test_a_gradient_that_is_not_finite_stops_the_run_and_changes_nothing(
+    monkeypatch, tiny_network, frames, tmp_path
+) -> None:
+    whole = adaptation.CONSISTENCY["paper"]
+
+    def broken(semantic, detail, alpha, **options):
+        alpha.register_hook(lambda gradient: gradient * float("nan"))
+        return whole(semantic, detail, alpha, **options)
+
+    monkeypatch.setitem(adaptation.CONSISTENCY, "paper", broken)
+    network = copy.deepcopy(tiny_network).eval()
+    optimizer = torch.optim.Adam(network.parameters())
+    record = adaptation_step(network, tiny_network.eval(), optimizer, [to_tensor(frames[0])], CONFIG)
+    assert np.isfinite(record["loss"]) and not np.isfinite(record["gradient"])
+    assert same(network.state_dict(), tiny_network.state_dict())
+    assert not optimizer.state
+    result = run(tiny_network, frames, CONFIG, tmp_path)
+    assert "gradient that is not finite" in result.stopped
+    assert result.epoch == 0
+
+
 def test_frames_without_people_do_not_break_a_batch_of_one(tiny_network, tmp_path) -> None:
     nn.init.constant_(tiny_network.fusion_branch.head.bias, -60.0)
     config = dataclasses.replace(CONFIG, batch_size=1)
@@ -242,6 +265,9 @@ def test_a_run_stops_when_the_disagreement_is_that_of_the_source_domain(
     calls = [3]
     result = run(tiny_network, frames, config, tmp_path / "there")
     assert result.epoch == 0
+    calls = [3, 3, 3, 3]
+    config = dataclasses.replace(CONFIG, epochs=3, until=AdaptationConfig().until)
+    assert not run(tiny_network, frames, config, tmp_path / "default").stopped
     assert same(result.network.state_dict(), tiny_network.state_dict())
 
 
@@ -296,6 +322,7 @@ def test_a_run_cut_anywhere_resumes_to_the_same_bits(tiny_network, frames, tmp_p
     for cut in (1, 2, 3):  # within an epoch, at its end, after one
         folder = tmp_path / str(cut)
         run(tiny_network, frames, CONFIG, folder, stop_after=cut)
+        torch.manual_seed(cut)  # the random state plays no part
         resumed = run(tiny_network, frames, CONFIG, folder)
         assert resumed.history == whole.history
         assert same(resumed.network.state_dict(), whole.network.state_dict())
@@ -332,7 +359,7 @@ adapt(start, frames, {config!r}, "run", device="cpu", show_progress=False)
         shorter = dataclasses.replace(config, epochs=epochs)
         whole = run(tiny_network, frames, shorter, tmp_path / "whole")
         state = torch.load(tmp_path / "run" / "adaptation.pt", weights_only=True)
-        state["identity"] = state["identity"].replace("epochs=30", f"epochs={epochs}")
+        state["identity"]["config"]["epochs"] = epochs
         torch.save(state, tmp_path / "run" / "adaptation.pt")
         resumed = run(tiny_network, frames, shorter, tmp_path / "run")
     finally:
@@ -341,13 +368,47 @@ adapt(start, frames, {config!r}, "run", device="cpu", show_progress=False)
     assert same(resumed.network.state_dict(), whole.network.state_dict())
 
 
-def test_a_folder_of_another_run_or_a_damaged_one_is_refused(tiny_network, frames, tmp_path) -> None:
-    run(tiny_network, frames, CONFIG, tmp_path, stop_after=1)
-    with pytest.raises(ValueError, match="another run"):
-        run(tiny_network, frames, dataclasses.replace(CONFIG, learning_rate=1.0), tmp_path)
-    (tmp_path / "adaptation.pt").write_bytes(b"cut")
+def test_a_folder_of_another_run_is_refused_and_the_first_difference_named(
+    tiny_network, frames, tmp_path
+) -> None:
+    run(tiny_network, frames, CONFIG, tmp_path / "run", stop_after=1)
+    darker = [*frames[:3], frames[3] // 2, *frames[4:]]
+    other, elsewhere = copy.deepcopy(tiny_network), copy.deepcopy(tiny_network)
+    with torch.no_grad():
+        next(other.parameters()).add_(1)
+    elsewhere.metadata = {adaptation.SOURCE: "0.2", adaptation.SOURCE_SIDE: "64"}
+    for network, pictures, config, difference in (
+        (tiny_network, frames, dataclasses.replace(CONFIG, learning_rate=1.0), r"config\.learning_rate was"),
+        (tiny_network, frames, dataclasses.replace(CONFIG, short_side=96), r"config\.short_side was 64, now"),
+        (tiny_network, frames[:4], CONFIG, r"frames\.4 was .*, now it is missing"),
+        (tiny_network, darker, CONFIG, r"frames\.3 was"),
+        (tiny_network, frames[::-1], CONFIG, r"frames\.0 was"),
+        (other, frames, CONFIG, "weights was"),
+        (elsewhere, frames, CONFIG, "source_disagreement was 0.0, now it is 0.2"),
+    ):
+        with pytest.raises(ValueError, match=f"belongs to another run: {difference}"):
+            run(network, pictures, config, tmp_path / "run")
+    config = dataclasses.replace(CONFIG, checkpoint_every=1)  # decides nothing
+    run(tiny_network, frames, config, tmp_path / "run")
+    (tmp_path / "run" / "adaptation.pt").write_bytes(b"cut")
     with pytest.raises(ValueError, match="damaged"):
-        run(tiny_network, frames, CONFIG, tmp_path)
+        run(tiny_network, frames, CONFIG, tmp_path / "run")
+
+
+def test_frames_in_files_are_known_by_name_and_size(tiny_network, frames, tmp_path) -> None:
+    files = [tmp_path / "frames" / f"{number}.png" for number in range(3)]
+    files[0].parent.mkdir()
+    for file, frame in zip(files, frames, strict=False):
+        Image.fromarray(frame).save(file)
+    run(tiny_network, files, CONFIG, tmp_path / "run", stop_after=1)
+    state = torch.load(tmp_path / "run" / "adaptation.pt", weights_only=True)
+    assert state["identity"]["frames"]["2"] == {"2.png": files[2].stat().st_size}
+    files[0].parent.rename(tmp_path / "moved")
+    files = [tmp_path / "moved" / file.name for file in files]
+    run(tiny_network, files, CONFIG, tmp_path / "run", stop_after=1)
+    Image.fromarray(frames[4]).save(files[1])
+    with pytest.raises(ValueError, match=r"frames\.1\.1\.png was"):
+        run(tiny_network, files, CONFIG, tmp_path / "run")
 
 
 def test_mistakes_are_named(tiny_network, tmp_path) -> None:
@@ -393,6 +454,20 @@ def test_frames_come_from_videos_and_folders(tmp_path, monkeypatch) -> None:
     written = decoded[0].stat().st_mtime_ns
     find_frames(tmp_path / "clip.mp4", tmp_path / "frames", 64)
     assert decoded[0].stat().st_mtime_ns == written, "a decoded clip is not decoded again"
+
+
+def test_a_shorter_video_leaves_no_frames_of_an_earlier_one(tmp_path) -> None:
+    folder = tmp_path / "frames"
+    for name, level, count in (("long", 50, 6), ("short", 150, 2)):
+        write_video(tmp_path / f"{name}.mp4", [np.full((64, 64, 3), level, np.uint8)] * count)
+    assert len(find_frames(tmp_path / "long.mp4", folder, 64)) == 6
+    found = find_frames(tmp_path / "short.mp4", folder, 64)
+    assert found == find_frames(folder, tmp_path, 64) and len(found) == 2
+    np.testing.assert_allclose([np.asarray(Image.open(file)).mean() for file in found], 150, atol=4)
+    (folder / "complete.json").unlink()
+    with pytest.raises(ValueError, match="holds other files"):
+        find_frames(tmp_path / "long.mp4", folder, 64)
+    assert len(find_frames(folder, tmp_path, 64)) == 2, "what is not ours stays"
 
 
 def test_norms_of_other_backbones_are_frozen_too() -> None:
