@@ -92,14 +92,6 @@ def code_version(*folders: Path) -> dict[str, str]:
     }
 
 
-def hash_weights(network: Any) -> str:
-    """16 hexadecimal digits of SHA-256 of a module's parameters and buffers, with their names."""
-    digest = hashlib.sha256()
-    for name, value in network.state_dict().items():
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
 def current_commit() -> str:
     """The repository's commit, with ``-dirty`` if tracked files have changed; ``"unknown"`` outside a checkout."""
     command = ["git", "-C", str(paths.REPOSITORY), "describe", "--always", "--dirty", "--exclude", "*"]

@@ -22,7 +22,6 @@ ALLOWED: dict[str, set[str]] = {
     "images": set(),
     "provenance": {"paths"},
     "profiles": {"paths"},
-    "provenance": {"paths"},
     "network": {"paths"},
     "objectives": {"images"},
     "data": BASE,

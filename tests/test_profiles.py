@@ -161,3 +161,28 @@ def test_yaml_round_trip(profile, tmp_path) -> None:
 def test_profiles_cannot_be_changed_by_accident() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Profile("x").seed = 3
+
+
+def test_the_paper_profile_uses_nothing_that_the_paper_does_not_say() -> None:
+    profile, plain = Profile.load("paper"), DataConfig()
+    amounts = {"real", "masks", "portraits", "portrait_size", "scenes"}
+    chosen, default = dataclasses.asdict(profile.data), dataclasses.asdict(plain)
+    assert {key for key in default if chosen[key] != default[key]} <= amounts
+    assert (plain.natural, plain.composites, plain.framing) == (5, 10, "random")
+    ours = ("flip", "colour", "empty", "defocus", "harmonise", "camera")
+    assert {name: getattr(plain, name) for name in ours} == dict.fromkeys(ours, 0.0)
+    training = dataclasses.replace(profile.training, checkpoint_every=500, validate_every=0, workers=0)
+    assert training == TrainingConfig()
+    assert training.stages == (Stage(512, 16, 112_500),)
+
+
+def test_shares_are_read_by_name(tmp_path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "name: mine\ndata: {real: true, foregrounds: [people, ccp], shares: {people: 1, ccp: 0.5, drawn: 2}}\n"
+    )
+    assert Profile.load(file).data.shares == {"people": 1.0, "ccp": 0.5, "drawn": 2.0}
+    assert Profile.load(file).data.foregrounds == ("people", "ccp")
+    file.write_text("name: mine\ndata: {shares: [people]}\n")
+    with pytest.raises(ValueError, match="data: shares: expected names and values"):
+        Profile.load(file)

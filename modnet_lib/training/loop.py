@@ -98,12 +98,12 @@ def train(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    identity = identity or identify(network, dataset, config)
     # precision is explicit: autocast around the forward pass and a gradient scaler, so that the network stays plain
     accelerator = Accelerator(mixed_precision="no", cpu=cpu)
     device, processes, first = accelerator.device, accelerator.num_processes, accelerator.is_main_process
     if processes > 1 and isinstance(network, Baseline):
         raise ValueError("other methods freeze parts of themselves, so they are trained in one process")
+    identity = identity or identify(network, dataset, config)
     network.to(device)
     if config.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -181,8 +181,7 @@ def train(
         board.close()
     if averaged and step == config.steps:
         network.load_state_dict(averaged.network.state_dict())
-    for name, norm in norms.items():  # SyncBatchNorm shares weights and statistics with what it replaced
-        network.set_submodule(name, norm)
+    _restore(network, norms)
     network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return history
 
@@ -429,6 +428,12 @@ def _restore_random_states(states: dict[str, Any]) -> None:
 def _batch_norms(network: nn.Module) -> dict[str, nn.Module]:
     norm = nn.modules.batchnorm._BatchNorm
     return {name: module for name, module in network.named_modules() if isinstance(module, norm)}
+
+
+def _restore(network: nn.Module, norms: dict[str, nn.Module]) -> None:
+    """Undo SyncBatchNorm, whose modules share weights and statistics with those that they replaced."""
+    for name, norm in norms.items():
+        network.set_submodule(name, norm)
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -33,9 +33,9 @@ from modnet_lib.network import (
     load_imagenet_backbone,
     save_checkpoint,
 )
-from modnet_lib.network.checkpoints import write_atomically
+from modnet_lib.network.checkpoints import weights_fingerprint, write_atomically
 from modnet_lib.profiles import DataConfig, Profile
-from modnet_lib.provenance import fingerprint, hash_weights, provenance, read_json, require_same
+from modnet_lib.provenance import fingerprint, provenance, read_json, require_same
 from modnet_lib.training.loop import IDENTITY, Network, Validate, identify, train
 
 CHECKPOINT = "modnet.safetensors"
@@ -219,7 +219,7 @@ def run(
     folder, config = Path(folder), recipe.training
     network = build_network(recipe)
     dataset = (mask_data if isinstance(network, Segmenter) else training_data)(recipe.data, recipe.seed)
-    identity = identify(network, dataset, config) | {"initial weights": hash_weights(network)}
+    identity = identify(network, dataset, config) | {"initial weights": weights_fingerprint(network)}
     result = folder / (BACKBONE if isinstance(network, Segmenter) else CHECKPOINT)
     if (folder / IDENTITY).is_file():
         require_same(read_json(folder / IDENTITY), identity, folder)

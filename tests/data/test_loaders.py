@@ -9,20 +9,30 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from modnet_lib import paths
+from modnet_lib.baselines.blocks import composition_error
 from modnet_lib.data import loaders
 from modnet_lib.data.compositing import apply_colour, composite, harmony
 from modnet_lib.data.loaders import (
     CompositionDataset,
+    Contents,
     StagedSampler,
     assemble,
     collate,
+    mask_data,
     read_portrait,
     training_data,
     training_loader,
+    training_seeds,
 )
+from modnet_lib.data.spm import FIRST_SEED
+from modnet_lib.objectives import paper_objective
+from modnet_lib.objectives.supervised import semantic_target
 from modnet_lib.profiles import DataConfig
+from modnet_lib.provenance import first_difference
+from modnet_lib.training.recipes import VALIDATION_SEED
 
 AUGMENTED = DataConfig(framing="person", flip=0.5, colour=1.0, empty=0.02, defocus=0.35)
 
@@ -278,8 +288,8 @@ def test_another_generator_has_portraits_of_its_own(without_data, monkeypatch) -
     assert before != after
 
 
-def test_training_data_needs_nothing_from_outside(without_data) -> None:
-    config = DataConfig(real=True, portraits=2, portrait_size=64, scenes=3)
+def test_drawn_people_need_nothing_from_outside(without_data) -> None:
+    config = DataConfig(portraits=2, portrait_size=64, scenes=3)
     dataset = training_data(config, seed=4)
     assert len(dataset.foregrounds) == 2
     assert len(dataset.backgrounds) == 3
@@ -288,12 +298,157 @@ def test_training_data_needs_nothing_from_outside(without_data) -> None:
     assert list(paths.CACHE.rglob("*_alpha.png"))
 
 
-def test_a_data_folder_that_is_missing_is_named(monkeypatch, tmp_path) -> None:
+def test_a_set_that_is_absent_is_an_error_and_never_drawn_people(monkeypatch, tmp_path, without_data) -> None:
+    for config in (
+        DataConfig(real=True, portraits=1, scenes=1),
+        DataConfig(real=True, foregrounds=("people",)),
+    ):
+        with pytest.raises(FileNotFoundError, match="set MODNET_DATA"):
+            training_data(config, 0)
+    with pytest.raises(FileNotFoundError, match="set MODNET_DATA"):
+        mask_data(DataConfig(real=True, masks=("ccp", "drawn")), 0)
     monkeypatch.setenv("MODNET_DATA", str(tmp_path / "gone"))
     with pytest.raises(FileNotFoundError, match="MODNET_DATA"):
         training_data(DataConfig(real=True, portraits=1, scenes=1), 0)
     # a profile that does not want real data does not look
     assert len(training_data(DataConfig(real=False, portraits=1, scenes=1), 0)) == 15
+
+
+@pytest.fixture
+def own_data(make_sample, without_data, monkeypatch):
+    """Cut-outs with black under their transparency, pairs, one of them damaged, and a background."""
+    monkeypatch.setenv("MODNET_DATA", str(without_data))
+    (without_data / "cutouts").mkdir()
+    for number in range(2):
+        sample = make_sample(number)
+        shown = np.where(sample.alpha[..., None] > 0, sample.foreground, 0)
+        Image.fromarray(np.dstack((shown, sample.alpha))).save(without_data / "cutouts" / f"{number}.png")
+    for part in ("image", "alpha"):
+        (without_data / "pairs" / part).mkdir(parents=True)
+    sample = make_sample(5)
+    Image.fromarray(sample.image).save(without_data / "pairs" / "image" / "good.png")
+    Image.fromarray(sample.alpha).save(without_data / "pairs" / "alpha" / "good.png")
+    (without_data / "pairs" / "image" / "bad.png").write_bytes(b"no picture")
+    Image.fromarray(sample.alpha).save(without_data / "pairs" / "alpha" / "bad.png")
+    (without_data / "scenes").mkdir()
+    Image.new("RGB", (90, 70), (40, 90, 140)).save(without_data / "scenes" / "sea.png")
+    return without_data
+
+
+def test_ones_own_cutouts_and_pairs_are_trained_on_and_what_fails_is_named(own_data, make_sample) -> None:
+    config = DataConfig(
+        real=True,
+        foregrounds=("cutouts", "pairs"),
+        backgrounds=(str(own_data / "scenes"),),
+        portraits=0,
+        scenes=0,
+    )
+    dataset = training_data(config, seed=0)
+    cutouts, pairs = dataset.contents["foregrounds"]
+    assert (len(cutouts.readers), len(pairs.readers)) == (2, 1)
+    assert list(pairs.left_out) == ["bad"]
+    assert "bad.png" in pairs.left_out["bad"]
+    assert "cutouts:all: 2 pictures, 0 left out" in dataset.describe()
+    assert "pairs:all: 1 pictures, 1 left out" in dataset.describe()
+    assert f"bad: {pairs.left_out['bad']}" in dataset.describe()
+    assert set(cutouts.files) == {"0.png", "1.png"}
+    # a cut-out has no photograph: all 15 of its samples are composites
+    raw = collate([dataset[number, 64] for number in range(len(dataset))])
+    assert int(raw.natural.sum()) == 5
+    batch = assemble(raw)
+    composed = composite(batch.foreground, batch.background, batch.true_alpha)
+    torch.testing.assert_close(batch.image[~raw.natural], composed[~raw.natural], rtol=0, atol=1e-6)
+    # the black under the transparency does not reach the edge
+    whole, sample = dataset.foreground(0).cutout.numpy(), make_sample(0)
+    assert np.array_equal(whole[..., 3], sample.alpha)
+    inside = sample.alpha > 0
+    assert np.abs(whole[inside][:, :3].astype(int) - sample.foreground[inside]).mean() < 3
+    just_outside = (whole[..., 3] == 0) & (np.roll(inside, 2, 0) | np.roll(inside, -2, 0))
+    assert whole[just_outside][:, :3].min() > 20
+
+
+def test_a_changed_file_is_prepared_again(own_data, make_sample) -> None:
+    config = DataConfig(
+        real=True, foregrounds=("pairs",), backgrounds=(str(own_data / "scenes"),), portraits=0, scenes=0
+    )
+    first = training_data(config, 0)
+    before = first.foreground(0).cutout
+    matte = own_data / "pairs" / "alpha" / "good.png"
+    Image.fromarray(255 - make_sample(5).alpha).save(matte)
+    second = training_data(config, 0)
+    assert not torch.equal(second.foreground(0).cutout, before)
+    assert first.identity()["code"] == second.identity()["code"]
+
+
+def test_identity_names_every_file_with_its_size(own_data) -> None:
+    config = DataConfig(
+        real=True, foregrounds=("cutouts",), portraits=1, scenes=1, backgrounds=("pairs_scenes",)
+    )
+    config = replace(config, backgrounds=(str(own_data / "scenes"),))
+    identity = training_data(config, 3).identity()
+    (own_data / "cutouts" / "1.png").unlink()
+    difference = first_difference(identity, training_data(config, 3).identity())
+    assert difference.startswith("foregrounds.1 cutouts.files.1.png was")
+    assert difference.endswith("now it is missing")
+    assert "seed was 3, now it is 4" in first_difference(identity, training_data(config, 4).identity())
+    changed = training_data(replace(config, camera=0.5), 3).identity()
+    assert (
+        first_difference(training_data(config, 3).identity(), changed)
+        == "settings.camera was 0.0, now it is 0.5"
+    )
+    assert set(identity["code"]) >= {"data/loaders.py", "data/compositing.py", "data/cameras.py", "images.py"}
+
+
+def test_shares_decide_how_often_each_set_is_sampled(make_sample) -> None:
+    read = Counter()
+
+    def reader(name):
+        return lambda: read.update([name]) or make_sample(0)
+
+    sets = [
+        Contents(name, "", [reader(name)] * count, {}, {})
+        for name, count in (("few", 1), ("many", 8), ("none", 2))
+    ]
+    config = DataConfig(natural=1, composites=0, shares={"few": 0.6, "many": 0.4, "none": 0.0})
+    dataset = CompositionDataset(sets, [], 0, config)
+    numbers = range(10 * len(dataset))
+    for number in numbers:
+        dataset[number, 64]
+    assert read["few"] / len(numbers) == pytest.approx(0.6, abs=0.06)
+    assert read["many"] / len(numbers) == pytest.approx(0.4, abs=0.06)
+    assert not read["none"]
+    with pytest.raises(ValueError, match="shares names few"):
+        CompositionDataset(sets, [], 0, replace(config, shares={"few": 1.0}))
+
+
+def test_the_compositional_loss_is_zero_at_the_truth_under_every_augmentation(source) -> None:
+    every = replace(AUGMENTED, camera=1.0, harmonise=1.0, defocus=1.0, empty=0.2)
+    single = (
+        {"camera": 1.0},
+        {"harmonise": 1.0},
+        {"defocus": 1.0},
+        {"colour": 1.0},
+        {"flip": 1.0},
+        {"empty": 1.0},
+    )
+    for config in (DataConfig(), AUGMENTED, every, *(DataConfig(**one) for one in single)):
+        dataset = CompositionDataset(source.foregrounds, source.backgrounds, 2, config)
+        batch = assemble(collate([dataset[number, 64] for number in range(30)]))
+        losses = paper_objective(
+            semantic_target(batch.true_alpha), batch.true_alpha, batch.true_alpha, **batch._asdict()
+        )
+        assert float(losses.matte) < 1e-6, config
+        assert float(composition_error(batch.true_alpha, batch).abs().max()) < 1e-6
+
+
+def test_drawn_people_of_training_are_never_those_of_a_benchmark() -> None:
+    for seed in (0, 1, 79, 80, 90, 2022, 123_456_789):
+        seeds = training_seeds(seed, 100_000)
+        assert seeds.start >= 0
+        assert seeds.stop <= FIRST_SEED < VALIDATION_SEED
+    assert training_seeds(3, 10) == range(300_000, 300_010)
+    with pytest.raises(ValueError, match="at most 100,000"):
+        training_seeds(0, 100_001)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -26,7 +26,7 @@ from modnet_lib.data.sources import (
     read_item,
     read_label,
     sources,
-    training_sources,
+    training_items,
 )
 
 SIZE = (72, 48)
@@ -163,6 +163,7 @@ def test_preparing_goes_on_where_it_was_cut_and_says_what_failed(ccp, tmp_path) 
     assert "empty" in failures["0007"]
     assert "0008.jpg" in failures["0008"]
     assert len(list(folder.iterdir())) == 9  # and no temporary files
+    files = {"_".join((p.name[:4], p.name.rpartition("_")[2])): p for p in folder.iterdir()}
 
     def times() -> dict[str, int]:
         return {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
@@ -170,8 +171,8 @@ def test_preparing_goes_on_where_it_was_cut_and_says_what_failed(ccp, tmp_path) 
     before = times()
     assert prepare(items[:3], folder, workers=1) == (ready, {})
     assert times() == before
-    (folder / "0002_alpha.png").unlink()
-    (folder / "0004_background.jpg").unlink()
+    files["0002_alpha.png"].unlink()
+    files["0004_background.jpg"].unlink()
     assert prepare(items[:3], folder, workers=1) == (ready, {})
     after = times()
     assert set(after) == set(before)
@@ -209,18 +210,67 @@ def test_backgrounds_are_any_folder_of_pictures(tmp_path) -> None:
             background_files(folder)
 
 
-def test_sources_are_what_lies_below_modnet_data(monkeypatch, tmp_path) -> None:
-    monkeypatch.delenv("MODNET_DATA", raising=False)
-    assert training_sources() == {}
+def write_pair(root: Path, name: str) -> None:
+    for part, shade in (("image", 90), ("alpha", 255)):
+        (root / part).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), shade).convert("RGB" if part == "image" else "L").save(
+            root / part / f"{name}.png"
+        )
+
+
+def test_held_out_ids_stay_out_of_training_in_every_copy(ccp, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("MODNET_DATA", str(tmp_path))
-    assert training_sources() == {}
-    (tmp_path / "clothing-co-parsing").mkdir()
-    assert training_sources() == {"ccp": tmp_path / "clothing-co-parsing"}
-    (tmp_path / "backgrounds").mkdir()
-    assert set(training_sources()) == {"ccp", "backgrounds"}
+    entry = manifest()
+    held_out = set(
+        entry["ccp"]["validation_ids"] + entry["ccp"]["reserved_ids"] + entry["ccp"]["unusable_ids"]
+    )
+    split, root, items = training_items("ccp")
+    assert (split, root) == ("train", ccp)
+    assert items
+    assert not set(ids(items)) & held_out
+    # a partial copy of our own set of portraits, and a nested one of the backgrounds
+    for name in (entry["people"]["validation_ids"][0], "someone"):
+        write_pair(tmp_path / "people", name)
+    assert ids(training_items("people")[2]) == ["someone"]
+    assert ids(find_items("people", split="validation")) == [entry["people"]["validation_ids"][0]]
+    kind, _, name = entry["backgrounds"]["validation_ids"][0].partition("/")
+    for file in (
+        tmp_path / "backgrounds" / kind / "archive" / f"{name}.png",
+        tmp_path / "backgrounds" / "other.jpg",
+    ):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(file)
+    assert ids(training_items("backgrounds")[2]) == ["other"]
+    assert ids(find_items("backgrounds", split="validation")) == [f"{kind}/archive/{name}"]
+
+
+def test_splits_for_tests_are_refused_for_training(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("MODNET_DATA", str(tmp_path))
+    for name in ("ppm100", "p3m10k:validation-p", "ccp:reserved", "spm100", "amd:test-portraits"):
+        with pytest.raises(ValueError, match="held out for tests"):
+            training_items(name)
+
+
+def test_a_folder_of_ones_own_is_read_by_what_is_in_it(tmp_path) -> None:
+    write_pair(tmp_path / "mine", "anna")
+    assert [sorted(item.files) for item in training_items(str(tmp_path / "mine"))[2]] == [["alpha", "image"]]
+    (tmp_path / "cut").mkdir()
+    Image.new("RGBA", (8, 8)).save(tmp_path / "cut" / "bea.png")
+    assert [sorted(item.files) for item in training_items(str(tmp_path / "cut"))[2]] == [["cutout"]]
+
+
+def test_a_set_that_is_absent_is_an_error(monkeypatch, tmp_path) -> None:
+    monkeypatch.delenv("MODNET_DATA", raising=False)
+    with pytest.raises(FileNotFoundError, match="set MODNET_DATA"):
+        training_items("ccp")
+    monkeypatch.setenv("MODNET_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="no copy of Clothing-Co-Parsing"):
+        training_items("ccp")
+    with pytest.raises(FileNotFoundError, match="neither a data set"):
+        training_items("no such thing")
     monkeypatch.setenv("MODNET_DATA", str(tmp_path / "gone"))
     with pytest.raises(FileNotFoundError, match="MODNET_DATA"):
-        training_sources()
+        training_items("ccp")
 
 
 def test_the_real_copy_has_its_splits(real_data) -> None:
@@ -397,7 +447,16 @@ LAYOUTS = [
     ("ccp", "train", {
         "0002": {"image": ("photos/0002.jpg", "rgb"), "label": ("annotations/pixel-level/0002.mat", "mat")},
     }),
-    ("backgrounds", "all", {"city/old/x": {"background": ("city/old/x.webp", "rgb")}}),
+    ("backgrounds", "train", {"city/old/x": {"background": ("city/old/x.webp", "rgb")}}),
+    ("backgrounds", "validation", {
+        "city/img_001_SRF_8_HR": {"background": ("city/img_001_SRF_8_HR.jpg", "rgb")},
+    }),
+    ("people", "train", {
+        "someone": {"image": ("image/someone.jpg", "rgb"), "alpha": ("alpha/someone.png", "grey")},
+    }),
+    ("people", "validation", {
+        "apm_00010": {"image": ("image/apm_00010.jpg", "rgb"), "alpha": ("alpha/apm_00010.png", "grey")},
+    }),
     ("spm100", "test", {
         "spm_000": {"image": ("image/spm_000.jpg", "rgb"), "alpha": ("matte/spm_000.png", "grey")},
     }),

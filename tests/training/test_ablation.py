@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from itertools import pairwise
 
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
+from modnet_lib.evaluation.benchmark import evaluate
+from modnet_lib.inference import Matter
 from modnet_lib.network import load_backbone, load_checkpoint
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
 from modnet_lib.training import ablation
 from modnet_lib.training.loop import train
-from modnet_lib.training.recipes import build_network
+from modnet_lib.training.recipes import build_network, validation_data
 
 CUMULATIVE = ["none", "semantic", "detail", "easpp", "pretrained"]
 TRAINING = TrainingConfig(stages=(Stage(64, 2, 2),), learning_rate=1e-3)
@@ -108,7 +111,8 @@ def test_the_pretrained_row_begins_with_its_own_seeds_backbone(grid) -> None:
 
 def test_an_interrupted_grid_trains_only_what_is_missing(grid, monkeypatch, without_data) -> None:
     folder, result = grid
-    (folder / "semantic-4" / "errors.json").unlink()
+    (folder / "none-4" / "errors.json").unlink()  # trained, not measured
+    shutil.rmtree(folder / "semantic-4")
     calls = []
 
     def counted(*arguments, **options):
@@ -119,6 +123,39 @@ def test_an_interrupted_grid_trains_only_what_is_missing(grid, monkeypatch, with
     again = ablation.run_grid(PROFILE, folder, rows=["none", "semantic", "pretrained"])
     assert calls == ["semantic-4"]
     assert again["errors"] == result["errors"], "a repeated run repeats"
+
+
+def test_a_grid_of_another_profile_is_refused(grid, without_data) -> None:
+    folder, _ = grid
+    for other, named in (
+        ({"data": dataclasses.replace(PROFILE.data, portraits=3)}, r"data\.portraits was 2, now it is 3"),
+        ({"seed": 4}, "seed was 3, now it is 4"),
+        ({"validation": 1}, "validation was 2, now it is 1"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            ablation.run_grid(dataclasses.replace(PROFILE, **other), folder, rows=["none"])
+    # the same in a single run, and for errors that belong to other weights
+    other = dataclasses.replace(PROFILE, data=dataclasses.replace(PROFILE.data, portraits=3))
+    with pytest.raises(ValueError, match=r"data\.settings\.portraits"):
+        ablation.run_one(other, folder, None, "none", 3)
+    file = folder / "none-3" / "errors.json"
+    kept = file.read_text()
+    file.write_text((folder / "semantic-3" / "errors.json").read_text())
+    with pytest.raises(ValueError, match=r"errors\.json belongs to another run: run was"):
+        ablation.run_one(PROFILE, folder, None, "none", 3)
+    file.write_text(kept)
+
+
+def test_the_recorded_numbers_are_float32_ones_of_the_checkpoint(tmp_path, without_data) -> None:
+    bf16 = dataclasses.replace(TRAINING, mixed_precision="bf16", channels_last=True, ema=0.5)
+    profile = dataclasses.replace(PROFILE, seeds=1, ablation=bf16, pretraining=None)
+    result = ablation.run_grid(profile, tmp_path, rows=["none"])
+    matter = Matter(load_checkpoint(tmp_path / "none-3" / "modnet.safetensors"), short_side=64)
+    samples = validation_data(profile.data, profile.validation)
+    records = evaluate(matter.alpha, ((name, s.image, s.alpha) for name, s in samples))
+    expected = [record.errors["mad"] for record in records]
+    np.testing.assert_allclose(result["errors"]["none"]["mad"], [expected], rtol=1e-4)
+    assert result["origin"]["precision"] == "float32"
 
 
 def test_a_grid_goes_on_from_another_at_a_larger_size(grid, tmp_path, without_data) -> None:

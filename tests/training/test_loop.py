@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from modnet_lib.data.loaders import CompositionDataset, assemble, collate, training_loader
-from modnet_lib.network import MODNet
+from modnet_lib.network import MODNet, load_checkpoint, save_checkpoint
 from modnet_lib.objectives import paper_objective
 from modnet_lib.profiles import DataConfig, Stage, TrainingConfig
 from modnet_lib.training import loop
@@ -285,3 +285,79 @@ def test_loss_weights_decide_what_is_learnt(tiny_network, dataset, tmp_path) -> 
     assert not torch.equal(before["fusion_branch.head.weight"], after["fusion_branch.head.weight"])
     with pytest.raises(ValueError, match="lambda_s, lambda_d, lambda_alpha"):
         config(2, loss_weights=(1.0, 1.0))
+
+
+@pytest.mark.parametrize("options", [{}, {"ema": 0.5}, {"channels_last": True}, {"compile": True}])
+def test_training_in_bf16_returns_a_plain_float32_network(dataset, tmp_path, options) -> None:
+    if "compile" in options:
+        pytest.importorskip("torch._inductor")
+    torch.manual_seed(3)
+    network = MODNet(backbone="mobilenetv3_small_050")
+    seen = []
+
+    def validate(kept: MODNet, step: int) -> dict[str, float]:
+        plain = MODNet(**kept.config).eval()
+        plain.load_state_dict(kept.state_dict())
+        with torch.no_grad():
+            seen.append(float((kept(image).alpha - plain(image).alpha).abs().max()))
+        return {}
+
+    image = torch.rand(1, 3, 64, 64)
+    settings = config(
+        2, optimizer="adamw", learning_rate=1e-3, mixed_precision="bf16", validate_every=1, **options
+    )
+    train(network, dataset, settings, tmp_path / "run", validate=validate, cpu=True, show_progress=False)
+    assert "forward" not in vars(network)
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+    save_checkpoint(network, tmp_path / "modnet.safetensors")
+    loaded = load_checkpoint(tmp_path / "modnet.safetensors")
+    with torch.no_grad():
+        for mine, theirs in zip(network(image, auxiliary=True), loaded(image, auxiliary=True), strict=True):
+            assert torch.equal(mine, theirs)
+    assert max(seen) < 1e-5  # validation is float32 as well; bf16 differs by 1e-3 and more
+
+
+def test_synchronised_batch_norms_are_undone(tiny_network) -> None:
+    plain = {name: type(module) for name, module in tiny_network.named_modules()}
+    norms = loop._batch_norms(tiny_network)
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(tiny_network)
+    for module in converted.modules():
+        if isinstance(module, nn.SyncBatchNorm):  # as a training step would
+            module.running_mean += 1
+            module.num_batches_tracked += 1
+            module.weight.data += 1
+    expected = {name: value.clone() for name, value in converted.state_dict().items()}
+    loop._restore(tiny_network, norms)
+    assert {name: type(module) for name, module in tiny_network.named_modules()} == plain
+    state = tiny_network.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in expected.items())
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing(tiny_network, dataset, tmp_path, monkeypatch) -> None:
+    def objective(semantic, detail, alpha, **kwargs):
+        losses = paper_objective(semantic, detail, alpha, **kwargs)
+        # 0 with an infinite slope: the loss is finite, its gradient is not
+        return losses._replace(total=losses.total + (alpha * 0).sum().sqrt())
+
+    monkeypatch.setitem(loop.OBJECTIVES, "paper", objective)
+    before = copy.deepcopy([p.detach() for p in tiny_network.parameters()])
+    with pytest.raises(FloatingPointError, match=r"step 1 .*norm of the gradient nan"):
+        train(tiny_network, dataset, config(2), tmp_path, cpu=True, show_progress=False)
+    assert all(torch.equal(a, b) for a, b in zip(before, tiny_network.parameters(), strict=True))
+
+
+def test_the_scaler_of_fp16_resumes_with_the_run(dataset, tmp_path) -> None:
+    settings = config(4, learning_rate=1e-3, mixed_precision="fp16", checkpoint_every=1)
+
+    def run(folder, **options):
+        torch.manual_seed(3)
+        network = MODNet(backbone="mobilenetv3_small_050")
+        train(network, dataset, settings, folder, cpu=True, show_progress=False, **options)
+        return network.state_dict(), torch.load(folder / "state.pt", weights_only=True)["scaler"]
+
+    whole, scaler = run(tmp_path / "whole")
+    _, halfway = run(tmp_path / "cut", stop_after=2)
+    assert halfway["_growth_tracker"] + (halfway["scale"] != scaler["scale"]) > 0
+    resumed, again = run(tmp_path / "cut")
+    assert again == scaler
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())

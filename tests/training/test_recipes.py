@@ -16,6 +16,7 @@ from modnet_lib.evaluation.benchmark import evaluate, trimap_of
 from modnet_lib.inference import Matter
 from modnet_lib.network import Segmenter, create_backbone, load_backbone, load_checkpoint, save_checkpoint
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
+from modnet_lib.provenance import fingerprint
 from modnet_lib.training.recipes import (
     RECIPES,
     build_network,
@@ -134,15 +135,15 @@ def test_a_run_is_started_again_by_its_own_file(without_data) -> None:
 
 
 def test_masks_come_from_any_data_set_of_the_manifest(without_data, monkeypatch, make_sample) -> None:
-    folder = without_data / "PPM-100"
-    for part in ("image", "matte"):
+    folder = without_data / "pairs"
+    for part in ("image", "alpha"):
         (folder / part).mkdir(parents=True)
     for number in range(2):
         sample = make_sample(number)
         Image.fromarray(sample.image).save(folder / "image" / f"{number}.jpg", quality=95)
-        Image.fromarray(sample.alpha).save(folder / "matte" / f"{number}.jpg", quality=95)
+        Image.fromarray(sample.alpha).save(folder / "alpha" / f"{number}.jpg", quality=95)
     monkeypatch.setenv("MODNET_DATA", str(without_data))
-    config = DataConfig(real=True, masks="ppm100")
+    config = DataConfig(real=True, masks=("pairs",), flip=0.0)
     dataset = mask_data(config, seed=0)
     assert len(dataset) == 2
     batch = assemble(collate([dataset[number, 64] for number in range(2)]))
@@ -151,8 +152,69 @@ def test_masks_come_from_any_data_set_of_the_manifest(without_data, monkeypatch,
     assert set(whole.unique().tolist()) == {0, 255}  # a mask, cut at one half
     assert (whole > 0).float().mean() == pytest.approx((make_sample(0).alpha >= 128).mean(), abs=0.01)
     with pytest.raises(FileNotFoundError, match="Supervisely"):
-        mask_data(DataConfig(real=True, masks="sps"), seed=0)
-    assert len(mask_data(DataConfig(real=False, masks="ppm100", portraits=3, portrait_size=64), 0)) == 3
+        mask_data(DataConfig(real=True, masks=("sps",)), seed=0)
+    both = mask_data(DataConfig(real=True, masks=("pairs", "drawn"), portraits=3, portrait_size=64), 0)
+    assert [len(part.readers) for part in both.contents["foregrounds"]] == [2, 3]
+
+
+def test_imagenet_weights_of_another_backbone_are_an_error(without_data) -> None:
+    with pytest.raises(ValueError, match="known for mobilenet_v2 only; give a file with weights of resnet18"):
+        build_network(dataclasses.replace(PROFILE, backbone="resnet18", backbone_weights="imagenet"))
+
+
+def test_a_folder_of_another_recipe_is_refused_and_left_as_it_is(without_data) -> None:
+    folder = without_data / "run"
+    run(PROFILE, folder, stop_after=1)
+    kept = {file.name: file.read_bytes() for file in folder.iterdir()}
+    larger = dataclasses.replace(PROFILE.data, portraits=3)
+    for other, named in (
+        (dataclasses.replace(PROFILE, seed=4), r"data\.seed was 3, now it is 4"),
+        (dataclasses.replace(PROFILE, data=larger), r"data\.settings\.portraits was 2, now it is 3"),
+        (
+            dataclasses.replace(PROFILE, context="none"),
+            r"network\.config\.context was \"easpp\", now it is \"none\"",
+        ),
+        (
+            dataclasses.replace(PROFILE, training=dataclasses.replace(PROFILE.training, learning_rate=2e-3)),
+            r"training\.learning_rate was 0\.001, now it is 0\.002",
+        ),
+    ):
+        with pytest.raises(ValueError, match=named):
+            run(other, folder)
+        assert {file.name: file.read_bytes() for file in folder.iterdir()} == kept
+    # a finished run is refused as well, also after its state is gone
+    network = run(PROFILE, folder)
+    (folder / "state.pt").unlink()
+    with pytest.raises(ValueError, match=r"data\.seed was 3, now it is 4"):
+        run(dataclasses.replace(PROFILE, seed=4), folder)
+    assert same(run(PROFILE, folder).state_dict(), network.state_dict())
+
+
+def test_other_initial_weights_are_another_run(without_data) -> None:
+    for number in range(2):
+        torch.manual_seed(number)
+        torch.save(create_backbone(PROFILE.backbone).state_dict(), without_data / f"{number}.pth")
+    first, second = (
+        dataclasses.replace(PROFILE, backbone_weights=str(without_data / f"{n}.pth")) for n in range(2)
+    )
+    run(first, without_data / "run", stop_after=1)
+    with pytest.raises(ValueError, match="another run: initial weights was"):
+        run(second, without_data / "run")
+
+
+def test_what_is_used_is_said_before_the_first_step(without_data, capsys) -> None:
+    run(PROFILE, without_data / "run")
+    printed = capsys.readouterr().out
+    assert "foregrounds: drawn: 2 pictures, 0 left out" in printed
+    assert "backgrounds: drawn: 2 pictures, 0 left out" in printed
+    identity = json.loads((without_data / "run" / "identity.json").read_text())
+    assert identity["data"]["foregrounds"]["0 drawn"]["files"]["count"] == 2
+    with safe_open(without_data / "run" / "modnet.safetensors", "pt") as file:
+        metadata = file.metadata()
+    assert metadata["identity"] == fingerprint(identity)
+    made = json.loads(metadata["provenance"])
+    assert (made["precision"], made["seed"]) == ("no", 3)
+    assert made["commit"]
 
 
 def test_the_trimap_is_used_in_training_and_at_test(without_data) -> None:
