@@ -28,7 +28,7 @@ class Labelled(NamedTuple):
     image
         (H, W, 3) uint8.
     alpha
-        (H, W) uint8.
+        (H, W) uint8, or float32 in [0, 1] of a matte that 8 bits cannot hold.
     strata
         What is known of it, name to value, for instance ``whole_body`` to ``"1"``.
     """
@@ -138,7 +138,7 @@ def _strata(file: Path) -> dict[str, dict[str, str]]:
 
 
 def _read(item: Item, strata: dict[str, str]) -> Labelled:
-    parts = read_item(item)
+    parts = read_item(item, exact=True)
     return Labelled(parts["image"], parts["alpha"], strata)
 
 

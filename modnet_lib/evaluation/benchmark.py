@@ -16,10 +16,11 @@ import torch
 from tqdm.auto import tqdm
 
 from modnet_lib.data.benchmarks import BENCHMARKS, Labelled, Reader, benchmark
-from modnet_lib.data.sources import PICTURES, read_matte
+from modnet_lib.data.sources import PICTURES
 from modnet_lib.data.trimaps import band_size, trimap_from_alpha
 from modnet_lib.data.workers import worker_pool
 from modnet_lib.evaluation.metrics import METRICS, errors_by_region
+from modnet_lib.images import read_matte, refuse_cutout
 from modnet_lib.inference import Matter
 
 STILL = ("mse", "mad", "sad", "grad", "conn")
@@ -101,7 +102,7 @@ def evaluate(
     """
     protocol, records = Protocol(metrics=tuple(metrics)), []
     for name, image, truth in pictures:
-        given = (trimap_of(_unit(truth)),) if with_trimap else ()
+        given = (trimap_of(unit(truth)),) if with_trimap else ()
         errors = _errors(name, alpha(image, *given), truth, protocol, regions)
         records.append(Record(name, errors))
     return records
@@ -110,7 +111,7 @@ def evaluate(
 def _errors(
     name: str, matte: np.ndarray, truth: np.ndarray, protocol: Protocol, regions: bool = False
 ) -> dict[str, float]:
-    truth = _unit(truth)
+    truth = unit(truth)
     trimap = trimap_of(truth) if regions or protocol.region == "unknown" else None
     region = trimap == 0.5 if trimap is not None and protocol.region == "unknown" else None
     try:
@@ -122,7 +123,8 @@ def _errors(
     return errors
 
 
-def _unit(matte: np.ndarray) -> np.ndarray:
+def unit(matte: np.ndarray) -> np.ndarray:
+    """A matte of uint8 in [0, 1]; any other as it is."""
     return matte / 255.0 if matte.dtype == np.uint8 else matte
 
 
@@ -176,14 +178,14 @@ def describe(image: np.ndarray, truth: np.ndarray) -> dict[str, str]:
     Parameters
     ----------
     image, truth
-        (H, W, 3) uint8 and (H, W) uint8.
+        (H, W, 3) uint8, and (H, W) uint8 or float in [0, 1].
 
     Returns
     -------
     ``person`` and ``soft``: shares of the picture that the person fills, and that are neither 0 nor 1 (hair);
     ``contrast``: distance of the mean colours on both sides of the border, 0 to 1.
     """
-    alpha = _unit(truth)
+    alpha = unit(truth)
     band = (trimap_of(alpha) == 0.5).astype(np.uint8)
     width = max(3, round(float(np.sqrt(alpha.size)) / 40))
     near = cv2.dilate(band, np.ones((width, width), np.uint8)) > 0
@@ -272,7 +274,7 @@ def _predictor(model: Model, protocol: Protocol, readers: dict[str, Reader]) -> 
     if not matter.network.config["trimap_input"]:
         return lambda _names, pictures: matter.alphas([picture.image for picture in pictures])
     return lambda _names, pictures: [
-        matter.alpha(picture.image, trimap_of(_unit(picture.alpha))) for picture in pictures
+        matter.alpha(picture.image, trimap_of(unit(picture.alpha))) for picture in pictures
     ]
 
 
@@ -289,15 +291,17 @@ def _from_folder(folder: Path, readers: dict[str, Reader]) -> Predict:
     problems += [f"not in the benchmark: {file.name}" for key, file in found.items() if key not in readers]
     for key in readers.keys() & found.keys():
         try:
-            matte, size = read_matte(found[key]), readers[key]().alpha.shape
+            matte, picture = read_matte(found[key]), readers[key]()
+            if matte.shape == picture.alpha.shape:
+                refuse_cutout(matte, picture.image, found[key])
         except ValueError as error:
             problems.append(str(error))
             continue
-        if matte.shape != size:
-            problems.append(f"{found[key].name} is {matte.shape}, the picture {size}")
+        if matte.shape != picture.alpha.shape:
+            problems.append(f"{found[key].name} is {matte.shape}, the picture {picture.alpha.shape}")
     if problems:
         raise ValueError(f"{len(problems)} problems in {folder}:\n" + "\n".join(sorted(problems)))
-    return lambda names, _pictures: [read_matte(found[name]) / 255.0 for name in names]
+    return lambda names, _pictures: [read_matte(found[name]) for name in names]
 
 
 def _measure(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
+from modnet_lib.data.benchmarks import Labelled
+from modnet_lib.data.sources import find_items, read_item
 from modnet_lib.evaluation.benchmark import (
     STILL,
     Protocol,
@@ -162,6 +165,58 @@ def test_a_folder_of_mattes(small_benchmark, tmp_path) -> None:
     records = run_benchmark(folder, "ppm100", root=small_benchmark, show_progress=False)
     truth = truth_of(small_benchmark, "p3") / 255
     assert records[3].errors["mad"] == pytest.approx(np.abs(1 - 2 * truth).mean())
+
+
+@pytest.mark.parametrize("kind", ["transparency", "label", "float", "16 bits"])
+def test_the_truth_given_in_any_way_has_no_error(tmp_path, kind) -> None:
+    """Photographs in image/, mattes in alpha/; then the same mattes as another tool's."""
+    rng = np.random.default_rng(4)
+    for name in "ab":
+        alpha = np.zeros((40, 50), np.uint16)
+        alpha[8:30, 10:40] = 65535
+        if kind != "label":
+            alpha[8:12, 10:40] = (
+                rng.integers(0, 256, (4, 30)) * 257
+                if kind == "transparency"
+                else rng.integers(0, 65536, (4, 30))
+            )
+        for folder in (tmp_path / "set" / "alpha", tmp_path / "theirs"):
+            folder.mkdir(parents=True, exist_ok=True)
+            if kind == "float":
+                tifffile.imwrite(folder / f"{name}.tif", (alpha / 65535).astype(np.float32))
+            elif kind == "16 bits":
+                Image.fromarray(alpha).save(folder / f"{name}.png")
+            elif kind == "label":
+                Image.fromarray((alpha > 0).astype(np.uint8)).save(folder / f"{name}.png")
+            else:
+                byte = (alpha >> 8).astype(np.uint8)
+                Image.fromarray(np.dstack([byte * 0, byte * 0, byte * 0, byte])).save(folder / f"{name}.png")
+        (tmp_path / "set" / "image").mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(
+            tmp_path / "set" / "image" / f"{name}.jpg"
+        )
+    items = find_items("pairs", tmp_path / "set")
+    readers = {
+        item.id: (lambda item=item: Labelled(**read_item(item, exact=True), strata={})) for item in items
+    }
+    for record in run_benchmark(tmp_path / "theirs", readers, show_progress=False):
+        assert record.errors["mad"] < 1e-7
+        assert 0.2 < float(record.strata["person"]) < 0.5
+    worse = run_benchmark(lambda image: np.zeros(image.shape[:2]), readers, show_progress=False)
+    assert worse[0].errors["mad"] > 0.2
+
+
+def test_a_folder_of_grey_cut_outs_is_refused(small_benchmark, tmp_path) -> None:
+    folder = tmp_path / "mattes"
+    folder.mkdir()
+    for number in range(5):
+        image = Image.open(small_benchmark / "image" / f"p{number}.jpg").convert("L")
+        inside = truth_of(small_benchmark, f"p{number}") > 60
+        Image.fromarray(np.where(inside, np.asarray(image), 0).astype(np.uint8)).save(
+            folder / f"p{number}.png"
+        )
+    with pytest.raises(ValueError, match=r"5 problems(.|\n)*p4\.png looks like a grey cut-out"):
+        run_benchmark(folder, "ppm100", root=small_benchmark, show_progress=False)
 
 
 def test_everything_that_is_wrong_with_a_folder_is_said_at_once(small_benchmark, tmp_path) -> None:
