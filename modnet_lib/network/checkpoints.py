@@ -1,9 +1,6 @@
 """Checkpoints in and out: ours as safetensors, the authors' ``.ckpt`` read strictly."""
 
 import json
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from modnet_lib.files import write_atomically
 from modnet_lib.network.backbones import read_state, torchvision_names
 from modnet_lib.network.modnet import MODNet
 
@@ -37,22 +35,6 @@ RELEASED_NAMES = {
     "f_branch.conv_f.0": "fusion_branch.head.0",
     "f_branch.conv_f.1.layers.0": "fusion_branch.head.1",
 }
-
-
-def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it to `path`."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        write(Path(name))
-        with open(name, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def save_checkpoint(
