@@ -29,10 +29,10 @@ from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.evaluation.metrics import dtssd
 from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.evaluation.statistics import paired_difference
+from modnet_lib.files import write_atomically
 from modnet_lib.images import read_image, to_array, to_tensor
 from modnet_lib.inference.matter import resize
 from modnet_lib.network import MODNet, load_checkpoint, save_checkpoint
-from modnet_lib.network.checkpoints import write_atomically
 from modnet_lib.provenance import current_commit
 from modnet_lib.training.adaptation import (
     PRESETS,

@@ -26,11 +26,11 @@ from modnet_lib import paths
 from modnet_lib.baselines import load_network
 from modnet_lib.data.fixed_camera import CAMERA_SEEDS, background_difference, clean_plate, passing_car
 from modnet_lib.evaluation import flicker
+from modnet_lib.files import write_atomically
 from modnet_lib.images import read_image, to_tensor
 from modnet_lib.inference import Matter
 from modnet_lib.inference.media import Clip
 from modnet_lib.network import load_checkpoint
-from modnet_lib.network.checkpoints import write_atomically
 from modnet_lib.notebook.clips import as_rgb
 from modnet_lib.training.adaptation import PRESETS, adapt, find_frames, with_semantic_head
 

@@ -25,8 +25,8 @@ from rich.table import Table
 from scipy.ndimage import grey_dilation, grey_erosion
 from torch import Tensor
 
+from modnet_lib.files import write_atomically
 from modnet_lib.network import MODNet
-from modnet_lib.network.checkpoints import write_atomically
 from modnet_lib.objectives.consistency import released_transition_region, transition_region
 from modnet_lib.objectives.supervised import released_semantic_target
 from modnet_lib.provenance import current_commit

@@ -384,15 +384,19 @@ def evaluate(
         ),
     ] = paths.PRETRAINED,
     benchmark: Annotated[
-        str, typer.Option(help="ppm100, amd, d646, p3m500p, p3m500np, crgnn_r, ccp, spm100 or spm_shift.")
+        str,
+        typer.Option(
+            help="ppm100, amd, d646, p3m500p, p3m500np, crgnn_r, ccp, spm100 or spm_shift; a data set with mattes, "
+            "NAME or NAME:SPLIT; or a folder with photographs in image/ and mattes in alpha/."
+        ),
     ] = "spm100",
     protocol: Annotated[
         str, typer.Option(help="paper; squash: 512 x 512; unknown: only the trimap's band.")
     ] = "paper",
-    short_side: Annotated[int | None, typer.Option(help="In the place of the protocol's 512.")] = None,
-    count: Annotated[int | None, typer.Option(help="Only the first so many pictures.")] = None,
+    short_side: Annotated[int | None, typer.Option(help="Instead of the protocol's 512.")] = None,
+    count: Annotated[int | None, typer.Option(help="Only the first pictures.")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="CSV with a line for each picture; a run that was cut goes on.")
+        Path | None, typer.Option(help="CSV with a line for each picture; an interrupted run continues.")
     ] = None,
     processes: Annotated[int, typer.Option(help="That compute metrics beside the model.")] = 1,
     batch_size: Annotated[int, typer.Option(help="Pictures of the same size at once.")] = 1,
@@ -408,7 +412,6 @@ def evaluate(
         records = run_benchmark(
             model if model.is_dir() else Matter.from_pretrained(model),
             benchmark,
-            label=_fingerprint(model),
             protocol=replace(chosen, side=short_side) if short_side else chosen,
             count=count,
             output=output,
@@ -424,15 +427,6 @@ def evaluate(
         table.add_row(record.name, f"{record.errors['mad']:.4f}", f"{record.errors['mse']:.4f}")
     seconds = sum(record.seconds for record in records)
     console.print(table, f"{1000 * seconds / len(records):.0f} ms a picture for the model")
-
-
-def _fingerprint(model: Path) -> str:
-    """Its name and, of a file, what is in it: a run must not go on with other weights."""
-    if not model.is_file():
-        return str(model.resolve())
-    import hashlib
-
-    return f"{model.name} {hashlib.sha256(model.read_bytes()).hexdigest()[:12]}"
 
 
 @app.command()

@@ -1,19 +1,32 @@
-"""Pictures in and out: any file, PIL image or array becomes 8-bit sRGB, upright; and a filter that all parts share."""
+"""Pictures and mattes in and out: any file, PIL image or array, upright; and a filter that all parts share."""
 
 import io
 import os
-import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
 
 ImageLike = str | Path | Image.Image | np.ndarray
+ORIENTATION = 0x0112  # the EXIF tag
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Phones take 200 megapixels. Pillow warns above its limit and refuses twice as much; a filter of warnings would belong
+# to all threads.
+if Image.MAX_IMAGE_PIXELS:
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, 250_000_000)
 
 
 def read_image(image: ImageLike) -> np.ndarray:
@@ -24,8 +37,9 @@ def read_image(image: ImageLike) -> np.ndarray:
     image
         A file name, a PIL image of any mode, or an array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), RGB
         order; uint8, uint16, bool, or float in [0, 1]. EXIF orientation is applied. Transparent pictures are
-        laid over white, as a viewer shows them. 16-bit values are scaled, not cut. Colours of another space, such as
-        Adobe RGB or CMYK with a profile, become those of sRGB.
+        laid over white, as a viewer shows them. 16-bit values are scaled, not cut; so are floating-point TIFFs, with
+        values in [0, 1] or, if the largest is above 1, [0, 255], above 255, [0, 65535]. Colours of another space, such
+        as Adobe RGB or CMYK with a profile, become those of sRGB.
 
     Raises
     ------
@@ -39,35 +53,108 @@ def read_image(image: ImageLike) -> np.ndarray:
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if isinstance(image, Image.Image):
-        return _from_pil(image)
+        return _from_pil(_upright(image))
     if not isinstance(image, (str, Path)):
         raise TypeError(f"image must be a path, a PIL image or an array, got {type(image).__name__}")
-    path = Path(image)
-    if not path.is_file():
-        raise FileNotFoundError(f"no picture at {path}")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty (0 bytes)")
+    opened = open_picture(image)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # 100 MP are no bomb
-            with Image.open(path) as opened:
-                opened.load()
-                return _from_pil(opened)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is damaged or no picture: {error}") from error
+        if isinstance(opened, Image.Image):
+            return _from_pil(opened)
+        return _from_array(_unit(opened) if opened.dtype.kind == "f" else opened)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{image}: {error}") from error
+
+
+def open_picture(file: str | Path) -> Image.Image | np.ndarray:
+    """Decode a picture, upright, in its own mode; an array (H, W, C) if it is a TIFF that Pillow has no mode for.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is empty, damaged or no picture, or has more than twice ``PIL.Image.MAX_IMAGE_PIXELS`` pixels.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise FileNotFoundError(f"no picture at {file}")
+    if file.stat().st_size == 0:
+        raise ValueError(f"{file} is empty (0 bytes)")
+    try:
+        with Image.open(file) as opened:
+            opened.load()
+            return _upright(opened)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(
+            f"{file} is too large: {error}. Raise PIL.Image.MAX_IMAGE_PIXELS to read it"
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        pixels = _read_tiff(file) if isinstance(error, UnidentifiedImageError) else None
+        if pixels is None:
+            raise ValueError(f"{file} is damaged or no picture: {error}") from error
+        return pixels
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn as EXIF says, without writing EXIF anew as Pillow does: that fails where any tag is malformed."""
+    turn = TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # malformed EXIF raises many types; the pixels are whole
+        return 1
+
+
+def _read_tiff(file: Path) -> np.ndarray | None:
+    """(H, W, C), upright, of the first page of a TIFF, for instance of several floating-point channels."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(file) as tiff:
+            page = tiff.pages.first
+            tag = page.tags.get(ORIENTATION)
+            try:
+                pixels = page.asarray()
+                if page.axes.startswith("S"):  # one plane after the other
+                    pixels = np.moveaxis(pixels, 0, -1)
+            except ValueError:  # a compression that OpenCV may know
+                pixels = _rgb_first(cv2.imread(str(file), cv2.IMREAD_UNCHANGED))
+    except Exception:  # damaged files raise half a dozen unrelated types
+        return None
+    return _turn(np.atleast_3d(pixels), int(tag.value) if tag else 1)
+
+
+def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """An array turned as EXIF says."""
+    if 5 <= orientation <= 8:
+        pixels = pixels.swapaxes(0, 1)
+    if 1 <= orientation <= 8:
+        down, right = ((1, 1), (1, -1), (-1, -1), (-1, 1))[(orientation - 1) % 4]
+        pixels = pixels[::down, ::right]
+    return pixels
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    """Values of any type in [0, 1]; what floating-point and 32-bit values mean only their range can tell."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ValueError("it has values that are not finite")
+    if values.dtype.kind == "u":
+        top = np.iinfo(values.dtype).max
+    else:
+        high = values.max()
+        top = 1 if high <= 1 and values.dtype.kind == "f" else 255 if high <= 255 else 65535
+    return np.clip(values / np.float64(top), 0, 1)
 
 
 def _from_pil(image: Image.Image) -> np.ndarray:
-    image = ImageOps.exif_transpose(image)
     if 0 in image.size:
         raise ValueError(f"the image has no pixels: {image.size}")
     image = _to_srgb(image)
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        values = np.asarray(image, dtype=np.float64)
-        # what 32-bit values mean only their range can tell; 16-bit ones may well be dark
-        deep = image.mode.startswith("I;16") or values.max() > 255
-        top = 65535.0 if deep else 255.0
-        grey = np.clip(values / top * 255, 0, 255).round().astype(np.uint8)
+        grey = (_unit(np.asarray(image)) * 255).round().astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode == "La":  # Pillow has no direct way from premultiplied grey to colour
         image = image.convert("LA")
@@ -125,26 +212,12 @@ def read_deep(file: Path) -> Deep | None:
 
     Values are kept, and the profile that says what they mean: Pillow's colour management computes with 8 bits.
     """
-    if not has_16_bits(file):
+    pixels, profile = _deep(file)
+    if pixels is None:
         return None
-    content = file.read_bytes()
-    with Image.open(file) as opened:
-        orientation = int(opened.getexif().get(0x0112, 1))
-        profile = opened.info["icc_profile"] if _profile(opened) else b""
-        known = opened.mode in ("RGB", "RGBA", "LA") or opened.mode.startswith("I")
-        if opened.format == "TIFF" and orientation != 1:
-            content = _not_turned(content)
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if known else None
-    if pixels is None or pixels.dtype != np.uint16:
-        return None
-    if 5 <= orientation <= 8:
-        pixels = pixels.swapaxes(0, 1)
-    if 1 <= orientation <= 8:
-        down, right = ((1, 1), (1, -1), (-1, -1), (-1, 1))[(orientation - 1) % 4]
-        pixels = pixels[::down, ::right]
     if pixels.ndim == 2:
         pixels = np.dstack([pixels] * 3)
-    colours = pixels[..., 2::-1]
+    colours = pixels[..., :3]
     if pixels.shape[2] == 4:
         weight = pixels[..., 3:] / np.float32(65535)
         colours = (colours * weight + 65535 * (1 - weight)).round().astype(np.uint16)
@@ -152,12 +225,34 @@ def read_deep(file: Path) -> Deep | None:
     return Deep(np.ascontiguousarray(colours), profile if profile[16:20] == b"RGB " else b"")
 
 
+def _deep(file: Path) -> tuple[np.ndarray | None, bytes]:
+    """The file's own channels in uint16, (H, W), (H, W, 3) or (H, W, 4), upright, and its profile."""
+    if not has_16_bits(file):
+        return None, b""
+    content = file.read_bytes()
+    with Image.open(file) as opened:
+        orientation = _orientation(opened)
+        profile = opened.info["icc_profile"] if _profile(opened) else b""
+        known = opened.mode in ("RGB", "RGBA", "LA") or opened.mode.startswith("I")
+        if opened.format == "TIFF" and orientation != 1:
+            content = _not_turned(content)
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if known else None
+    if pixels is None or pixels.dtype != np.uint16:
+        return None, b""
+    return _turn(_rgb_first(pixels), orientation), profile
+
+
+def _rgb_first(pixels: Any) -> np.ndarray:
+    """OpenCV's BGR or BGRA as RGB or RGBA; grey stays."""
+    return pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+
+
 def _not_turned(content: bytes) -> bytes:
     """A TIFF without orientation: OpenCV turns some depths and not others."""
     import tifffile
 
     with io.BytesIO(content) as file, tifffile.TiffFile(file, mode="r+") as tiff:
-        tiff.pages.first.tags[0x0112].overwrite(1)
+        tiff.pages.first.tags[ORIENTATION].overwrite(1)
         return file.getvalue()
 
 
@@ -197,8 +292,123 @@ def has_16_bits(image: str | Path | Image.Image) -> bool:
         head = file.read(32)
     if head.startswith(b"\x89PNG"):
         return head[24] == 16  # the header's bit depth; of a colour picture Pillow keeps 8
-    with Image.open(image) as opened:
+    try:
+        opened = Image.open(image)
+    except UnidentifiedImageError:  # floating-point colours, for instance
+        return False
+    with opened:
         return opened.mode.startswith("I") or 16 in np.atleast_1d(getattr(opened, "tag_v2", {}).get(258, 8))
+
+
+def read_matte(file: str | Path) -> np.ndarray:
+    """Read a matte as what it is, (H, W) float32 in [0, 1], with all bits of the file.
+
+    A matte lies in the transparency where that varies, or else in the grey values: one channel, or three that are the
+    same but for JPEG's noise. 8- and 16-bit integers are scaled by their type's largest value, but a picture of nothing
+    above 1 is a label: 0 is background and 1 is foreground. Floating-point values lie in [0, 1], or in [0, 255] or
+    [0, 65535] as in `read_image`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged or coloured, holds two different mattes, or its range says nothing.
+    """
+    channels = _channels(Path(file))
+    has_alpha = channels.shape[2] in (2, 4)
+    try:
+        colours = _matte_values(channels[..., : channels.shape[2] - has_alpha])
+        alpha = _matte_values(channels[..., -1]) if has_alpha else None
+    except ValueError as error:
+        raise ValueError(f"{file} is no matte: {error}") from error
+    spread = np.ptp(colours, axis=2)
+    grey = np.median(colours, axis=2) if spread.any() else colours[..., 0]
+    # a small person before black is coloured in few places
+    is_coloured = spread.mean() > 0.03 or (spread > 0.12).mean() > 0.01
+    if alpha is not None and np.ptp(alpha) > 0:
+        is_plain = np.ptp(grey[alpha > 0]) < 0.03  # one colour where anything shows
+        if is_coloured or is_plain or np.abs(grey - alpha).mean() < 0.004:
+            return alpha
+        raise ValueError(
+            f"{file} holds two mattes: its grey values and its transparency differ; save only the one that is meant"
+        )
+    if alpha is not None and not alpha.any() and (is_coloured or np.ptp(grey) == 0):
+        return alpha  # nothing shows
+    if is_coloured:
+        plain = (colours.max(axis=2) < 0.02) | (colours.min(axis=2) > 0.98)
+        looks = "it looks like a colour cut-out, not a matte; save its transparency"
+        expected = "expected grey values or a transparency that varies"
+        raise ValueError(
+            f"{file} is coloured (channels differ by {255 * spread.mean():.0f} of 255 on average): "
+            f"{looks if plain.mean() > 0.05 else expected}"
+        )
+    return grey
+
+
+def _channels(file: Path) -> np.ndarray:
+    """(H, W, C) of the file's own type: grey, grey and alpha, RGB, or RGBA."""
+    image = open_picture(file)
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] > 4:
+            raise ValueError(f"{file} is no matte: expected 1 to 4 channels, got the shape {image.shape}")
+        return image
+    if image.mode in ("RGB", "RGBA", "LA") and has_16_bits(file):
+        pixels, _ = _deep(file)  # Pillow keeps 8 bits of each
+        if pixels is not None:
+            return np.atleast_3d(pixels)
+    if image.mode == "La":
+        image = image.convert("LA")
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode in ("RGBa", "PA") or ("transparency" in image.info and image.mode in ("L", "P", "RGB")):
+        image = image.convert("RGBA")
+    elif image.mode not in ("L", "LA", "RGB", "RGBA", "F") and not image.mode.startswith("I"):
+        image = image.convert("RGB")
+    return np.atleast_3d(np.asarray(image))
+
+
+def _matte_values(values: np.ndarray) -> np.ndarray:
+    """`_unit` in float32, but of integers up to 1 a label."""
+    high = values.max()
+    if values.dtype.kind in "iu" and high <= 1:
+        return np.clip(values, 0, 1).astype(np.float32)
+    if values.dtype.kind == "f" and 1 < high < 2:
+        raise ValueError(f"expected values in [0, 1] or [0, 255], got [{values.min():g}, {high:g}]")
+    return _unit(values).astype(np.float32)
+
+
+def refuse_cutout(matte: np.ndarray, image: np.ndarray, file: str | Path) -> None:
+    """Refuse a grey cut-out that was given as a matte.
+
+    Parameters
+    ----------
+    matte
+        (H, W) in [0, 1].
+    image
+        Its photograph, (H, W, 3) uint8.
+    file
+        Where the matte comes from, for the message.
+
+    Raises
+    ------
+    ValueError
+        If most of the person is neither 0 nor 1 and as bright as in the photograph.
+    """
+    between = (matte > 0.03) & (matte < 0.97)
+    person = min(int((matte > 0.03).sum()), int((matte < 0.97).sum()))  # before black, or before white
+    if between.sum() <= person / 2:
+        return
+    brightness = image[between] @ np.array([0.299, 0.587, 0.114]) / 255
+    if (np.abs(matte[between] - brightness) < 0.03).mean() > 0.8:
+        raise ValueError(
+            f"{file} looks like a grey cut-out of its photograph, not a matte; save its transparency"
+        )
+
+
+def to_bytes(matte: np.ndarray) -> np.ndarray:
+    """A matte in [0, 1] as uint8, rounded."""
+    return (matte * 255).round().astype(np.uint8)
 
 
 def _from_array(array: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from modnet_lib import paths
-from modnet_lib.network.checkpoints import write_atomically
+from modnet_lib.files import write_atomically
 from modnet_lib.notebook.results import EXPECTED, check_records, read_records
 from modnet_lib.profiles import Profile
 

@@ -298,6 +298,30 @@ def test_evaluate_measures_and_goes_on(call, checkpoint, without_data, tmp_path,
         assert told in output
 
 
+def test_evaluate_measures_a_folder_of_pairs_with_another_tools_mattes(call, without_data, tmp_path) -> None:
+    alpha = np.zeros((40, 50), np.uint8)
+    alpha[8:30, 10:40] = 255
+    photograph = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    for folder, values in (
+        ("set/image", photograph),
+        ("set/alpha", alpha // 255),
+        ("theirs", np.dstack([photograph, alpha])),
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.fromarray(values).save(tmp_path / folder / "me.png")
+    arguments = ("evaluate", "--benchmark", tmp_path / "set", "--model", tmp_path / "theirs")
+    code, output = call(*arguments, "--output", tmp_path / "out.csv")
+    assert code == 0, output
+    header, row = (tmp_path / "out.csv").read_text().splitlines()
+    assert float(dict(zip(header.split(","), row.split(","), strict=True))["mad"]) == 0
+    Image.fromarray(np.where(alpha[..., None] > 0, photograph, 0).astype(np.uint8)).save(
+        tmp_path / "theirs/me.png"
+    )
+    code, output = call(*arguments)
+    assert code == 1
+    assert "looks like a colour cut-out" in output
+
+
 def test_masks_first_then_mattes(call, without_data, tmp_path) -> None:
     steps = TrainingConfig(stages=(Stage(64, 2, 1),), learning_rate=1e-3)
     profile = Profile(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +12,17 @@ import tifffile
 import torch
 from PIL import Image, ImageCms
 
-from modnet_lib.images import Deep, has_16_bits, read_deep, read_image, to_array, to_tensor, write_deep
+from modnet_lib.images import (
+    Deep,
+    has_16_bits,
+    read_deep,
+    read_image,
+    read_matte,
+    refuse_cutout,
+    to_array,
+    to_tensor,
+    write_deep,
+)
 
 ORIENTATION = 0x0112
 
@@ -287,3 +300,218 @@ def test_bits_are_told(tmp_path, values, expected, suffix) -> None:
     Image.fromarray(np.ones((3, 3), values)).save(tmp_path / f"x{suffix}")
     assert has_16_bits(tmp_path / f"x{suffix}") == expected
     assert has_16_bits(Image.open(tmp_path / f"x{suffix}")) == expected
+
+
+# --- floating-point TIFFs ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("how", ["grey", "colour", "planes", "zlib"])
+def test_floating_point_tiffs_are_pictures(values, how, pixels, tmp_path) -> None:
+    file, expected = tmp_path / "x.tif", pixels if how != "grey" else np.dstack([pixels[..., 0]] * 3)
+    written = (pixels[..., 0] if how == "grey" else pixels) / 255
+    options = {"photometric": "minisblack" if how == "grey" else "rgb"}
+    options |= {"compression": "zlib"} if how == "zlib" else {}
+    if how == "planes":
+        written, options = written.transpose(2, 0, 1), options | {"planarconfig": "separate"}
+    tifffile.imwrite(file, written.astype(values), **options)
+    np.testing.assert_array_equal(read_image(file), expected)
+    assert not has_16_bits(file)
+    assert read_deep(file) is None
+
+
+def test_floating_point_tiffs_in_other_compressions_and_ranges(pixels, tmp_path) -> None:
+    file = tmp_path / "x.tif"
+    cv2.imwrite(str(file), (pixels[..., ::-1] / 255).astype(np.float32), [cv2.IMWRITE_TIFF_COMPRESSION, 5])
+    with tifffile.TiffFile(file) as tiff:
+        assert tiff.pages.first.compression == tifffile.COMPRESSION.LZW
+    np.testing.assert_array_equal(read_image(file), pixels)
+    for top in (255, 65535):  # the largest value tells
+        grey = np.array([[0, 0.2, 1]], np.float32) * top
+        Image.fromarray(grey).save(file)
+        assert read_image(file)[0, :, 0].tolist() == [0, 51, 255]
+    tifffile.imwrite(file, np.array([[0, np.nan]], np.float32))
+    with pytest.raises(ValueError, match=r"x\.tif.*not finite"):
+        read_image(file)
+
+
+def test_damaged_tiffs_are_named(pixels, tmp_path) -> None:
+    file = tmp_path / "cut.tif"
+    tifffile.imwrite(file, pixels.repeat(20, 0) / np.float32(255), photometric="rgb")
+    file.write_bytes(file.read_bytes()[:600])
+    with pytest.raises(ValueError, match=r"cut\.tif is damaged or no picture"):
+        read_image(file)
+
+
+def test_malformed_exif_leaves_the_pixels(pixels, tmp_path) -> None:
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x02"  # two tags: the orientation, and a rational with a wrong length
+    exif += b"\x01\x12\0\x03\0\0\0\x01\0\x03\0\0" + b"\x01\x1a\0\x05\0\0\0\x02\xff\xff\xff\xff" + bytes(4)
+    for name, tags in (("bad", exif), ("none", exif[:9])):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.jpg", exif=tags, quality=98, subsampling=0)
+    turned, plain = read_image(tmp_path / "bad.jpg"), read_image(tmp_path / "none.jpg")
+    np.testing.assert_array_equal(turned, plain[::-1, ::-1])
+
+
+def test_large_pictures_are_read_by_threads_without_touching_warnings(tmp_path, monkeypatch) -> None:
+    assert Image.MAX_IMAGE_PIXELS is not None and Image.MAX_IMAGE_PIXELS >= 200_000_000
+    files = [tmp_path / f"{n}.png" for n in range(8)]
+    for file in files:
+        Image.new("L", (64, 64), 7).save(file)
+    filters = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(picture.max() == 7 for picture in pool.map(read_image, files * 20))
+    assert warnings.filters == filters, "filters belong to all threads"
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64 // 4)
+    with pytest.raises(ValueError, match=r"0\.png is too large.*MAX_IMAGE_PIXELS"):
+        read_image(files[0])
+
+
+# --- mattes -----------------------------------------------------------------------------------------
+
+MATTE = np.zeros((24, 30), np.uint8)
+MATTE[4:20, 6:24] = 255
+MATTE[4, 6:24] = np.linspace(10, 240, 18)
+MATTE[19, 6:24] = 128
+LABEL = (MATTE > 127).astype(np.uint8)
+PHOTO = np.random.default_rng(7).integers(20, 236, (*MATTE.shape, 3), dtype=np.uint8)
+WHITE, BLACK = np.full_like(MATTE, 255), np.zeros_like(MATTE)
+GREY_PHOTO = PHOTO[..., 1]
+
+
+def palette(values: np.ndarray, colours: list[int]) -> Image.Image:
+    picture = Image.fromarray(values, "L")
+    picture.putpalette(colours)
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels"),
+    [
+        ("L", MATTE),
+        ("RGB", np.dstack([MATTE] * 3)),
+        ("RGBA in white", np.dstack([WHITE, WHITE, WHITE, MATTE])),
+        ("RGBA in black", np.dstack([BLACK, BLACK, BLACK, MATTE])),
+        ("RGBA in colour", np.dstack([WHITE, BLACK, BLACK, MATTE])),
+        ("RGBA cut-out", np.dstack([PHOTO, MATTE])),
+        ("RGBA cut-out, hidden black", np.dstack([PHOTO * (MATTE > 0)[..., None], MATTE])),
+        ("RGBA twice", np.dstack([MATTE] * 4)),
+        ("RGBA white before hidden black", np.dstack([(MATTE > 0) * WHITE] * 3 + [MATTE])),
+        ("RGBA opaque", np.dstack([MATTE, MATTE, MATTE, WHITE])),
+        ("RGBA as transparent as can be", np.dstack([MATTE, MATTE, MATTE, BLACK])),
+        ("RGBA evenly transparent", np.dstack([MATTE, MATTE, MATTE, WHITE // 2])),
+        ("LA in black", np.dstack([BLACK, MATTE])),
+        ("LA in white", np.dstack([WHITE, MATTE])),
+        ("LA opaque", np.dstack([MATTE, WHITE])),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+def test_a_matte_lies_in_transparency_or_in_grey(mode, channels, suffix, tmp_path) -> None:
+    file = tmp_path / f"m{suffix}"
+    Image.fromarray(channels).save(file, **({"lossless": True, "exact": True} if suffix == ".webp" else {}))
+    matte = read_matte(file)
+    assert matte.dtype == np.float32
+    np.testing.assert_array_equal(matte, MATTE / np.float32(255))
+
+
+def test_a_matte_in_a_palettes_transparency(tmp_path) -> None:
+    steps = MATTE // 64
+    picture = palette(steps, [0, 0, 0] * 4)
+    picture.save(tmp_path / "p.png", transparency=bytes([0, 80, 160, 255]))
+    np.testing.assert_allclose(
+        read_matte(tmp_path / "p.png"), np.array([0, 80, 160, 255])[steps] / 255, atol=1e-6
+    )
+    palette(LABEL, [0, 0, 0, 255, 255, 255]).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(read_matte(tmp_path / "grey.png"), LABEL)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "values"),
+    [(".png", kind) for kind in (np.uint8, np.uint16, bool)]
+    + [(".tif", kind) for kind in (np.uint8, np.uint16, np.int32, np.float32, np.float64, bool)],
+)
+def test_labels_of_0_and_1(values, suffix, tmp_path) -> None:
+    file = tmp_path / f"m{suffix}"
+    if suffix == ".tif":
+        tifffile.imwrite(file, LABEL.astype(values), photometric="minisblack")
+    else:
+        Image.fromarray(LABEL.astype(values)).save(file)
+    np.testing.assert_array_equal(read_matte(file), LABEL)
+
+
+def test_labels_in_transparency_or_three_channels_or_of_one_value(tmp_path) -> None:
+    file = tmp_path / "m.png"
+    for channels, expected in (
+        (np.dstack([LABEL] * 3), LABEL),
+        (np.dstack([BLACK, BLACK, BLACK, LABEL]), LABEL),
+        (np.dstack([LABEL, LABEL, LABEL, WHITE]), LABEL),
+        (np.ones_like(LABEL), 1),
+        (BLACK, 0),
+        (WHITE, 1),
+        (np.dstack([WHITE, WHITE, WHITE, BLACK]), 0),  # nothing shows
+        (np.dstack([PHOTO, BLACK]), 0),
+    ):
+        Image.fromarray(channels).save(file)
+        np.testing.assert_array_equal(read_matte(file), np.broadcast_to(expected, LABEL.shape))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_mattes_keep_their_16_bits(channels, suffix, tmp_path) -> None:
+    deep = np.random.default_rng(8).integers(0, 65536, (6, 9), dtype=np.uint16)
+    full = np.full_like(deep, 65535)
+    file = tmp_path / f"m{suffix}"
+    parts = {1: [deep], 3: [deep] * 3, 4: [full] * 3 + [deep]}[channels]
+    cv2.imwrite(str(file), np.dstack(parts))
+    np.testing.assert_array_equal(read_matte(file), (deep / 65535).astype(np.float32))
+
+
+def test_floating_point_mattes(tmp_path) -> None:
+    file, soft = tmp_path / "m.tif", np.random.default_rng(9).random((6, 9)).astype(np.float32)
+    for values in (soft, soft.astype(np.float64), np.dstack([soft] * 3), np.dstack([soft * 0, soft])):
+        kind = "rgb" if values.shape[2:] == (3,) else "minisblack"
+        tifffile.imwrite(file, values, photometric=kind, planarconfig="contig" if values.ndim == 3 else None)
+        np.testing.assert_array_equal(read_matte(file), soft)
+    for top in (255, 65535):
+        tifffile.imwrite(file, soft / soft.max() * top)
+        np.testing.assert_allclose(read_matte(file), soft / soft.max(), atol=1e-6)
+    tifffile.imwrite(file, soft * 1.5 / soft.max())
+    with pytest.raises(ValueError, match=r"m\.tif.*expected values in \[0, 1\] or \[0, 255\].*1\.5"):
+        read_matte(file)
+    tifffile.imwrite(file, soft * np.nan)
+    with pytest.raises(ValueError, match=r"m\.tif.*not finite"):
+        read_matte(file)
+
+
+@pytest.mark.parametrize("ground", [0, 255])
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("small", [False, True])
+def test_colour_cut_outs_and_photographs_are_no_mattes(ground, suffix, small, tmp_path) -> None:
+    file, person = tmp_path / f"m{suffix}", np.zeros((120, 120), bool)
+    person[20 : 44 if small else 90, 20 : 44 if small else 90] = True
+    colours = np.where(person[..., None], np.array([210, 160, 130], np.uint8), np.uint8(ground))
+    Image.fromarray(colours).save(file, quality=95)
+    with pytest.raises(
+        ValueError, match=rf"m\{suffix}.*looks like a colour cut-out, not a matte; save its trans"
+    ):
+        read_matte(file)
+    Image.fromarray(PHOTO // 2 + np.array([60, 0, 0], np.uint8)).save(file, quality=95)
+    with pytest.raises(ValueError, match=rf"m\{suffix} is coloured.*expected grey values or a transparency"):
+        read_matte(file)
+
+
+def test_two_different_mattes_in_a_file_are_refused(tmp_path) -> None:
+    Image.fromarray(np.dstack([GREY_PHOTO, GREY_PHOTO, GREY_PHOTO, MATTE])).save(tmp_path / "m.png")
+    with pytest.raises(ValueError, match=r"m\.png holds two mattes.*save only the one"):
+        read_matte(tmp_path / "m.png")
+    Image.fromarray(np.dstack([MATTE, MATTE[::-1]])).save(tmp_path / "m.png")
+    with pytest.raises(ValueError, match="two mattes"):
+        read_matte(tmp_path / "m.png")
+
+
+def test_grey_cut_outs_are_told_by_their_photograph() -> None:
+    brightness = PHOTO @ np.array([0.299, 0.587, 0.114]) / 255
+    for ground in (0, 1):
+        with pytest.raises(ValueError, match=r"m\.png looks like a grey cut-out"):
+            refuse_cutout(np.where(LABEL, brightness, ground), PHOTO, "m.png")
+    for matte in (MATTE / 255, LABEL * 1.0, BLACK, np.full(MATTE.shape, 0.5)):
+        refuse_cutout(matte, PHOTO, "m.png")

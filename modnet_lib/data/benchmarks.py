@@ -1,8 +1,7 @@
 """The benchmarks: labelled pictures that nothing is trained on, each under one name."""
 
 import csv
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from modnet_lib import paths
 from modnet_lib.data.compositing import paste
 from modnet_lib.data.loaders import prepared_readers
 from modnet_lib.data.pseudo_mattes import MattingSample
-from modnet_lib.data.sources import Item, find_items, find_source, read_item
+from modnet_lib.data.sources import Item, find_items, find_source, read_item, sources
 from modnet_lib.data.spm import WRITERS
 from modnet_lib.images import read_image
 
@@ -28,7 +27,7 @@ class Labelled(NamedTuple):
     image
         (H, W, 3) uint8.
     alpha
-        (H, W) uint8.
+        (H, W) uint8, or float32 in [0, 1] of a matte that 8 bits cannot hold.
     strata
         What is known of it, name to value, for instance ``whole_body`` to ``"1"``.
     """
@@ -52,12 +51,15 @@ class Benchmark(NamedTuple):
         In ``data/manifest.toml``.
     composited
         Foregrounds that are composited over `BACKGROUNDS` held-out pictures of the source ``backgrounds`` each.
+    root
+        The folder, if it is not that of the source.
     """
 
     title: str
     source: str
     split: str
     composited: bool = False
+    root: Path | None = None
 
 
 BENCHMARKS = {
@@ -75,6 +77,46 @@ BENCHMARKS = {
 }
 
 
+def find_benchmark(name: str) -> Benchmark:
+    """What a name stands for.
+
+    Parameters
+    ----------
+    name
+        A key of `BENCHMARKS`; a data set of the manifest with photographs and mattes, as ``NAME`` or ``NAME:SPLIT``; or
+        a folder with photographs in ``image/`` and mattes of the same names in ``alpha/``.
+
+    Raises
+    ------
+    ValueError
+        For another name, a split that has no mattes, or a set of several splits without one.
+    """
+    if name in BENCHMARKS:
+        return BENCHMARKS[name]
+    source, _, split = name.partition(":")
+    if source in sources():
+        splits = find_source(source).splits
+        labelled = [key for key, layout in splits.items() if _has_mattes(layout.files)]
+        if not labelled:
+            roles = sorted({role for layout in splits.values() for role in layout.files})
+            raise ValueError(f"{source} has no photographs with mattes, only {', '.join(roles)}")
+        split = split or (labelled[0] if len(labelled) == 1 else "")
+        if split not in labelled:
+            choices = ", ".join(f"{source}:{key}" for key in labelled)
+            raise ValueError(f"{name!r} has no mattes or is several sets: choose one of {choices}")
+        return Benchmark(f"{find_source(source).title}, {split}", source, split)
+    if Path(name).is_dir():
+        return Benchmark(Path(name).resolve().name, "pairs", "all", root=Path(name))
+    raise ValueError(
+        f"benchmark must be one of {', '.join(BENCHMARKS)}, a data set with mattes (see `modnet data list`), or a "
+        f"folder with image/ and alpha/, got {name!r}"
+    )
+
+
+def _has_mattes(roles: Collection[str]) -> bool:
+    return "image" in roles and ("alpha" in roles or "cutout" in roles)
+
+
 def benchmark(name: str, root: str | Path | None = None, count: int | None = None) -> dict[str, Reader]:
     """Name and reader of every picture of a benchmark, in order.
 
@@ -83,11 +125,11 @@ def benchmark(name: str, root: str | Path | None = None, count: int | None = Non
     Parameters
     ----------
     name
-        Key of `BENCHMARKS`.
+        See `find_benchmark`.
     root
         The data set's folder; the one below ``MODNET_DATA`` if ``None``.
     count
-        Only the first so many.
+        Only the first pictures.
 
     Raises
     ------
@@ -96,11 +138,10 @@ def benchmark(name: str, root: str | Path | None = None, count: int | None = Non
     FileNotFoundError
         If the data is missing; the message says how to get it.
     """
-    if name not in BENCHMARKS:
-        raise ValueError(f"benchmark must be one of {', '.join(BENCHMARKS)}, got {name!r}")
+    chosen = find_benchmark(name)
     if count is not None and count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
-    chosen = BENCHMARKS[name]
+    root = root or chosen.root
     if name == "ccp":
         ready, failures = prepared_readers(find_items("ccp", root, "validation")[:count], "ccp")
         if failures:
@@ -108,9 +149,10 @@ def benchmark(name: str, root: str | Path | None = None, count: int | None = Non
         return {key: partial(_read_sample, read) for key, read in ready.items()}
     if name in WRITERS and root is None:
         root = _drawn(name, count)
+    root = Path(root) if root else find_source(chosen.source).root()
     items, readers = find_items(chosen.source, root, chosen.split), dict[str, Reader]()
     if not chosen.composited:
-        strata = _strata(Path(root) / "strata.csv") if root else {}
+        strata = _strata(root / "strata.csv")
         readers = {item.id: partial(_read, item, strata.get(item.id, {})) for item in items}
     else:
         scenes = [item.files["background"] for item in find_items("backgrounds", split="validation")]
@@ -130,7 +172,6 @@ def _drawn(name: str, count: int | None) -> Path:
     return folder
 
 
-@functools.cache
 def _strata(file: Path) -> dict[str, dict[str, str]]:
     if not file.is_file():
         return {}
@@ -139,8 +180,19 @@ def _strata(file: Path) -> dict[str, dict[str, str]]:
     return {row.pop("id"): {k: v for k, v in row.items() if k != "seed"} for row in rows}
 
 
+def reader_files(reader: Any) -> list[Path]:
+    """The files behind a reader of `benchmark`; none of any other reader."""
+    files = []
+    for given in getattr(reader, "args", ()):
+        if isinstance(given, Item):
+            files += given.files.values()
+        else:
+            files += [given] if isinstance(given, Path) else reader_files(given)
+    return [file for file in files if file.is_file()]
+
+
 def _read(item: Item, strata: dict[str, str]) -> Labelled:
-    parts = read_item(item)
+    parts = read_item(item, exact=True)
     return Labelled(parts["image"], parts["alpha"], strata)
 
 

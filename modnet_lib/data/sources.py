@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 from modnet_lib import paths
-from modnet_lib.images import read_image
+from modnet_lib.images import open_picture, read_image, read_matte, refuse_cutout, to_bytes
 
 Split = Literal["train", "validation", "reserved", "unlabelled"]
 HAIR = 19  # Clothing-Co-Parsing's class for hair; 0 is background, everything else is worn, held or skin
@@ -184,7 +184,7 @@ def _is_hidden(name: Path) -> bool:
 
 def _locate(root: Path, patterns: list[str], values: dict[str, str]) -> Path:
     """The first file there is; if none, the one that was expected."""
-    candidates = []
+    candidates, stems = list[Path](), list[Path]()
     for pattern in patterns:
         names = {name: values.get(name) for name in re.findall(r"\{(\w+)\}", pattern)}
         if None in names.values():
@@ -192,7 +192,14 @@ def _locate(root: Path, patterns: list[str], values: dict[str, str]) -> Path:
         stem, any_suffix = pattern.removesuffix(".*").format(**names), pattern.endswith(".*")
         suffixes = [s for suffix in PICTURES for s in (suffix, suffix.upper())] if any_suffix else [""]
         candidates += [root / f"{stem}{suffix}" for suffix in suffixes]
-    return next((file for file in candidates if file.is_file()), candidates[0])
+        stems += [root / stem] if any_suffix else []
+    if found := next((file for file in candidates if file.is_file()), None):
+        return found
+    for stem in stems:  # suffixes such as .Png are rare: a folder is only listed for them
+        for file in sorted(stem.parent.iterdir()) if stem.parent.is_dir() else ():
+            if file.stem == stem.name and file.suffix.lower() in PICTURES and file.is_file():
+                return file
+    return candidates[0]
 
 
 def _split_of(name: str, item: Item) -> str:
@@ -253,8 +260,15 @@ def ccp_items(root: str | Path, split: Split) -> list[Item]:
     return find_items("ccp", root, split)
 
 
-def read_item(item: Item) -> dict[str, np.ndarray]:
+def read_item(item: Item, *, exact: bool = False) -> dict[str, np.ndarray]:
     """Read every file of an item.
+
+    Parameters
+    ----------
+    item
+        See `find_items`.
+    exact
+        Whether a matte that 8 bits cannot hold stays (H, W) float32 in [0, 1]. Otherwise it is rounded.
 
     Returns
     -------
@@ -270,6 +284,10 @@ def read_item(item: Item) -> dict[str, np.ndarray]:
     arrays, errors = _read_parts(item)
     if errors:
         raise errors[0]
+    if "alpha" in arrays and arrays["alpha"].dtype != np.uint8:
+        rounded = to_bytes(arrays["alpha"])
+        if not exact or np.array_equal(rounded / np.float32(255), arrays["alpha"]):
+            arrays["alpha"] = rounded
     return arrays
 
 
@@ -291,52 +309,35 @@ def _read_parts(item: Item) -> tuple[dict[str, np.ndarray], list[Exception]]:
     if len(set(sizes.values())) > 1:
         stated = ", ".join(f"{file} {size}" for file, size in sizes.items())
         errors.append(ValueError(f"the files of {item.id} differ in size: {stated}"))
+    elif "alpha" in item.files and {"image", "alpha"} <= arrays.keys():
+        try:
+            refuse_cutout(arrays["alpha"], arrays["image"], item.files["alpha"])
+        except ValueError as error:
+            errors.append(error)
     return arrays, errors
 
 
 def _read_file(role: str, file: Path) -> dict[str, np.ndarray]:
-    if role in ("alpha", "trimap"):
+    if role == "alpha":
         return {role: read_matte(file)}
+    if role == "trimap":
+        return {role: to_bytes(read_matte(file))}
     if role == "mask":
-        grey = read_matte(file)
-        return {role: grey >= 128 if grey.max() > 1 else grey > 0}
+        return {role: read_matte(file) >= 0.5}
     if role == "label":
         return read_label(file)
     if role == "cutout":
-        with _open(file) as opened:
-            if not ("A" in opened.mode or "transparency" in opened.info):
-                raise ValueError(f"{file} has no transparency: expected RGBA, got {opened.mode}")
-            rgba = np.asarray(opened.convert("RGBA"))
+        opened = open_picture(file)
+        mode = (
+            opened.mode
+            if isinstance(opened, Image.Image)
+            else f"{opened.shape[2]} channels of {opened.dtype}"
+        )
+        if not isinstance(opened, Image.Image) or not ("A" in mode or "transparency" in opened.info):
+            raise ValueError(f"{file} has no transparency: expected RGBA, got {mode}")
+        rgba = np.asarray(opened.convert("RGBA"))
         return {"foreground": rgba[..., :3].copy(), "alpha": rgba[..., 3].copy()}
     return {role: read_image(file)}
-
-
-def _open(file: Path) -> Image.Image:
-    """A decoded picture, upright, in its own mode."""
-    if not file.is_file():
-        raise FileNotFoundError(f"no picture at {file}")
-    try:
-        with Image.open(file) as opened:
-            return ImageOps.exif_transpose(opened)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file} is damaged or no picture: {error}") from error
-
-
-def read_matte(file: Path) -> np.ndarray:
-    """(H, W) uint8: one channel of any depth, or three that are the same but for JPEG's noise.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no such file, or it is damaged or coloured.
-    """
-    opened = _open(file)
-    if opened.mode.startswith("I") or opened.mode == "F":
-        return read_image(opened)[..., 0]  # scales 16 bits
-    rgb = np.asarray(opened.convert("RGB"))
-    if (spread := float(np.ptp(rgb, axis=2).mean())) > 8:
-        raise ValueError(f"{file} is coloured (channels differ by {spread:.0f} of 255 on average), no matte")
-    return np.asarray(opened.convert("RGB").convert("L"))
 
 
 def read_label(file: str | Path) -> dict[str, np.ndarray]:

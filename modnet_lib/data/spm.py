@@ -22,6 +22,7 @@ from modnet_lib.data.portraits import AGES, HAIR_KINDS, HELD, render_composite
 from modnet_lib.data.pseudo_mattes import write_picture
 from modnet_lib.data.scenes import render_background
 from modnet_lib.data.workers import worker_pool
+from modnet_lib.files import write_atomically
 from modnet_lib.images import jpeg
 
 COUNT = 100
@@ -216,11 +217,17 @@ def write_spm_video(folder: str | Path, size: int = 512, clips: int = 8, frames:
 def _write_subjects(make: Callable, folder: Path, size: int, count: int) -> list[Path]:
     chosen = subjects(count)
     images = _write(partial(make, size=size), chosen, folder, lambda subject: subject.id)
-    with (folder / "strata.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
+    # also of pictures of an earlier, larger call
+    there = [subject for subject in subjects(COUNT) if _matte(folder, subject.id).is_file()]
+    write_atomically(folder / "strata.csv", partial(_write_strata, there))
+    return images
+
+
+def _write_strata(chosen: list[Subject], file: Path) -> None:
+    with file.open("w", newline="", encoding="utf-8") as lines:
+        table = csv.writer(lines)
         table.writerow(Subject._fields)
         table.writerows([int(v) if isinstance(v, bool) else v for v in subject] for subject in chosen)
-    return images
 
 
 def _write(make: Callable, what: Iterable, folder: Path, last: Callable[[Any], str]) -> list[Path]:

@@ -1,6 +1,7 @@
 """The protocol: short side to 512, matte back to the picture's own size, errors over the whole picture."""
 
 import csv
+import hashlib
 import json
 import time
 from collections import defaultdict
@@ -15,12 +16,15 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from modnet_lib.data.benchmarks import BENCHMARKS, Labelled, Reader, benchmark
-from modnet_lib.data.sources import PICTURES, read_matte
+from modnet_lib.data.benchmarks import Labelled, Reader, benchmark, find_benchmark, reader_files
+from modnet_lib.data.sources import PICTURES
 from modnet_lib.data.trimaps import band_size, trimap_from_alpha
 from modnet_lib.data.workers import worker_pool
 from modnet_lib.evaluation.metrics import METRICS, errors_by_region
+from modnet_lib.files import write_atomically
+from modnet_lib.images import read_matte, refuse_cutout
 from modnet_lib.inference import Matter
+from modnet_lib.provenance import file_sizes, fingerprint, provenance, require_same
 
 STILL = ("mse", "mad", "sad", "grad", "conn")
 QUICK = ("mse", "mad", "iou")
@@ -101,7 +105,7 @@ def evaluate(
     """
     protocol, records = Protocol(metrics=tuple(metrics)), []
     for name, image, truth in pictures:
-        given = (trimap_of(_unit(truth)),) if with_trimap else ()
+        given = (trimap_of(unit(truth)),) if with_trimap else ()
         errors = _errors(name, alpha(image, *given), truth, protocol, regions)
         records.append(Record(name, errors))
     return records
@@ -110,7 +114,7 @@ def evaluate(
 def _errors(
     name: str, matte: np.ndarray, truth: np.ndarray, protocol: Protocol, regions: bool = False
 ) -> dict[str, float]:
-    truth = _unit(truth)
+    truth = unit(truth)
     trimap = trimap_of(truth) if regions or protocol.region == "unknown" else None
     region = trimap == 0.5 if trimap is not None and protocol.region == "unknown" else None
     try:
@@ -122,7 +126,8 @@ def _errors(
     return errors
 
 
-def _unit(matte: np.ndarray) -> np.ndarray:
+def unit(matte: np.ndarray) -> np.ndarray:
+    """A matte of uint8 in [0, 1]; any other as it is."""
     return matte / 255.0 if matte.dtype == np.uint8 else matte
 
 
@@ -176,14 +181,14 @@ def describe(image: np.ndarray, truth: np.ndarray) -> dict[str, str]:
     Parameters
     ----------
     image, truth
-        (H, W, 3) uint8 and (H, W) uint8.
+        (H, W, 3) uint8, and (H, W) uint8 or float in [0, 1].
 
     Returns
     -------
     ``person`` and ``soft``: shares of the picture that the person fills, and that are neither 0 nor 1 (hair);
     ``contrast``: distance of the mean colours on both sides of the border, 0 to 1.
     """
-    alpha = _unit(truth)
+    alpha = unit(truth)
     band = (trimap_of(alpha) == 0.5).astype(np.uint8)
     width = max(3, round(float(np.sqrt(alpha.size)) / 40))
     near = cv2.dilate(band, np.ones((width, width), np.uint8)) > 0
@@ -218,14 +223,16 @@ def run_benchmark(
         A `Matter` (brought to the protocol's size; given the truth's trimap if its network takes one), any function
         from a picture (H, W, 3) uint8 to its matte (H, W) in [0, 1], or a folder of mattes named like the pictures.
     name, root, count
-        See `modnet_lib.data.benchmarks.benchmark`; or readers by name in the place of all three.
+        See `modnet_lib.data.benchmarks.benchmark`; or readers by name instead of all three.
     label
-        Names the model; a run is only continued with the same one.
+        Names the model in the identity of the run. By default a fingerprint of a `Matter`'s weights and settings, the
+        files of a folder, or the qualified name of a function.
     protocol
         The paper's if ``None``.
     output
-        A CSV file: a line for each picture, written as soon as it is measured; pictures that are in it already are
-        not measured again. Beside it ``.json`` says what was measured how.
+        A CSV file: a line for each picture, written as soon as it is measured, with a column for each metric.
+        Pictures that it has already are not measured again. The ``.json`` beside it holds the identity of the run
+        (model, protocol, pictures and the sizes of their files) and its provenance.
     processes
         That compute metrics beside the model; 1 computes them in between.
     batch_size
@@ -241,13 +248,29 @@ def run_benchmark(
     ------
     ValueError, FileNotFoundError
         For unknown names, missing data, a folder whose mattes do not fit (all of them are named), a matte that is no
-        matte, or an `output` of another run.
+        matte, or an `output` of another run; the message names the first difference.
     """
     protocol, title = protocol or Protocol(), "pictures"
     readers = name if isinstance(name, dict) else benchmark(name, root, count)
     if isinstance(name, str):
-        title = BENCHMARKS[name].title
-    done = _continue(output, {"benchmark": title, "model": label, "protocol": asdict(protocol)})
+        title = find_benchmark(name).title
+    done = {}
+    if output:
+        identity = {
+            "benchmark": title,
+            "model": label or _model_identity(model),
+            "protocol": asdict(protocol),
+            "pictures": {
+                key: [file.stat().st_size for file in reader_files(read)] for key, read in readers.items()
+            },
+        }
+        is_matter = isinstance(model, Matter)
+        origin = provenance(
+            device=model.device if is_matter else "cpu",
+            precision=str(model.dtype).removeprefix("torch.") if is_matter else "float32",
+            seed=None,
+        )
+        done = _continue(Path(output), identity, origin)
     predict = _predictor(model, protocol, readers)
     todo = [key for key in readers if key not in done]
     started = len(readers) - len(todo)
@@ -270,9 +293,9 @@ def _predictor(model: Model, protocol: Protocol, readers: dict[str, Reader]) -> 
         return lambda _names, pictures: [model(picture.image) for picture in pictures]
     matter = model.resized(protocol.side, squash=protocol.resize == "squash")
     if not matter.network.config["trimap_input"]:
-        return lambda _names, pictures: matter.alphas([picture.image for picture in pictures])
+        return lambda _names, pictures: matter.alphas([p.image for p in pictures], len(pictures))
     return lambda _names, pictures: [
-        matter.alpha(picture.image, trimap_of(_unit(picture.alpha))) for picture in pictures
+        matter.alpha(picture.image, trimap_of(unit(picture.alpha))) for picture in pictures
     ]
 
 
@@ -289,15 +312,17 @@ def _from_folder(folder: Path, readers: dict[str, Reader]) -> Predict:
     problems += [f"not in the benchmark: {file.name}" for key, file in found.items() if key not in readers]
     for key in readers.keys() & found.keys():
         try:
-            matte, size = read_matte(found[key]), readers[key]().alpha.shape
+            matte, picture = read_matte(found[key]), readers[key]()
+            if matte.shape == picture.alpha.shape:
+                refuse_cutout(matte, picture.image, found[key])
         except ValueError as error:
             problems.append(str(error))
             continue
-        if matte.shape != size:
-            problems.append(f"{found[key].name} is {matte.shape}, the picture {size}")
+        if matte.shape != picture.alpha.shape:
+            problems.append(f"{found[key].name} is {matte.shape}, the picture {picture.alpha.shape}")
     if problems:
         raise ValueError(f"{len(problems)} problems in {folder}:\n" + "\n".join(sorted(problems)))
-    return lambda names, _pictures: [read_matte(found[name]) / 255.0 for name in names]
+    return lambda names, _pictures: [read_matte(found[name]) for name in names]
 
 
 def _measure(
@@ -334,20 +359,38 @@ def _record(name: str, picture: Labelled, matte: np.ndarray, protocol: Protocol,
     return Record(name, errors, picture.strata | describe(picture.image, picture.alpha), seconds)
 
 
-def _continue(output: str | Path | None, what: dict[str, Any]) -> dict[str, Record]:
+def _model_identity(model: Model) -> Any:
+    """What decides a model's answers; of a function only its name is known."""
+    if isinstance(model, Path):
+        return file_sizes(sorted(model.rglob("*")), model)
+    if not isinstance(model, Matter):
+        named = model if hasattr(model, "__qualname__") else type(model)
+        return f"{named.__module__}.{named.__qualname__}"
+    digest = hashlib.sha256()
+    for name, value in model.network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    network = fingerprint([type(model.network).__name__, model.network.config, digest.hexdigest()])
+    return {"network": network, "dtype": str(model.dtype), "refine": model.refine, "bucket": model.bucket}
+
+
+def _continue(output: Path, identity: dict[str, Any], origin: dict[str, Any]) -> dict[str, Record]:
     """The records that a file holds, if it was begun for the same run."""
-    if output is None:
-        return {}
-    output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    beside, what = output.with_suffix(".json"), json.loads(json.dumps(what))
-    if not output.is_file():
-        beside.write_text(json.dumps(what, indent=1) + "\n", encoding="utf-8")
-        return {}
-    begun = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
-    if {key: begun.get(key) for key in what} != what:
-        raise ValueError(f"{output} belongs to another run, {begun or 'an unknown one'}; this is {what}")
-    return {record.name: record for record in read_records(output)}
+    beside, begun = output.with_suffix(".json"), dict[str, Any]()
+    if output.is_file():
+        begun = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        origin = begun.pop("provenance", origin)
+        before, now = begun.get("pictures", {}), identity["pictures"]
+        compared = dict(identity)
+        if before.keys() <= now.keys() or now.keys() <= before.keys():  # of fewer pictures, or more
+            shared = before.keys() & now.keys()
+            begun["pictures"] = {key: before[key] for key in before if key in shared}
+            compared["pictures"] = {key: now[key] for key in now if key in shared}
+        require_same(begun, compared, output)
+        identity["pictures"] = before | now
+    text = json.dumps(identity | {"provenance": origin}, indent=1) + "\n"
+    write_atomically(beside, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return {record.name: record for record in read_records(output)} if begun else {}
 
 
 def read_records(file: str | Path) -> list[Record]:
@@ -356,21 +399,17 @@ def read_records(file: str | Path) -> list[Record]:
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines.pop()
-        file.write_text("".join(lines), encoding="utf-8")
+        write_atomically(file, lambda temporary: temporary.write_text("".join(lines), encoding="utf-8"))
     for row in csv.DictReader(lines):
-        parts: dict[str, dict[str, str]] = {"error": {}, "stratum": {}}
-        for column, value in row.items():
-            kind, _, key = column.partition(":")
-            if key:
-                parts[kind][key] = value
-        errors = {key: float(value) for key, value in parts["error"].items()}
-        records.append(Record(row["name"], errors, parts["stratum"], float(row["seconds"])))
+        errors = {key: float(value) for key, value in row.items() if key in METRICS}
+        strata = {k.removeprefix("stratum:"): v for k, v in row.items() if k.startswith("stratum:")}
+        records.append(Record(row["name"], errors, strata, float(row["seconds"])))
     return records
 
 
 def _append(file: Path, record: Record) -> None:
     columns = {"name": record.name, "seconds": repr(record.seconds)}
-    columns |= {f"error:{key}": repr(value) for key, value in record.errors.items()}
+    columns |= {key: repr(value) for key, value in record.errors.items()}
     columns |= {f"stratum:{key}": value for key, value in record.strata.items()}
     new = not file.is_file() or not file.stat().st_size
     with file.open("a", encoding="utf-8", newline="") as lines:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from modnet_lib.data.benchmarks import Reader
-from modnet_lib.evaluation.benchmark import PROTOCOLS, Protocol, mean_errors, run_benchmark
+from modnet_lib.evaluation.benchmark import PROTOCOLS, Protocol, mean_errors, run_benchmark, unit
 from modnet_lib.evaluation.robustness import LEVELS, calibration, degraded
 from modnet_lib.inference import Matter
 
@@ -63,7 +63,7 @@ def report(
         }
     sized = matter.resized(side)
     pictures = (read() for read in few.values())
-    honest = calibration((sized.alpha(picture.image), picture.alpha / 255) for picture in pictures)
+    honest = calibration((sized.alpha(picture.image), unit(picture.alpha)) for picture in pictures)
     shown = {key: np.nan_to_num(values).tolist() for key, values in honest._asdict().items()}
     return {
         "protocols": protocols,

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from modnet_lib.files import write_atomically
 from modnet_lib.images import Deep, has_16_bits, read_deep, read_image, write_deep
 from modnet_lib.inference.edges import clean_foreground, compose
 from modnet_lib.inference.matter import Matter
-from modnet_lib.network.checkpoints import write_atomically
 
 SUFFIXES = frozenset([".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"])
 

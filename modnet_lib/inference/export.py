@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from modnet_lib.files import write_atomically
 from modnet_lib.images import ImageLike, read_image, to_tensor
 from modnet_lib.inference.deploy import AlphaOnly, deploy
 from modnet_lib.inference.sizes import SHORT_SIDE, network_size, resize
 from modnet_lib.network import MODNet
-from modnet_lib.network.checkpoints import write_atomically
 
 TOLERANCE = 1e-4  # of alpha; a hundredth of what 8 bits can show is 4e-5
 SIZES = ((64, 96), (160, 128))  # of the random pictures that are compared

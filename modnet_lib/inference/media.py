@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 import cv2
 import numpy as np
 
-from modnet_lib.network.checkpoints import write_atomically
+from modnet_lib.files import write_atomically
 
 Source = str | Path | int | IO[bytes]
 

@@ -19,11 +19,12 @@ import numpy as np
 from PIL import Image, ImageColor
 from torch import Tensor
 
+from modnet_lib.files import write_atomically, write_folder_atomically
 from modnet_lib.images import read_image
 from modnet_lib.inference.edges import clean_foreground
 from modnet_lib.inference.matter import Matter
 from modnet_lib.inference.media import CODECS, Clip, FileWriter, FolderWriter, Frame, Source
-from modnet_lib.network.checkpoints import weights_fingerprint, write_atomically, write_folder_atomically
+from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.provenance import file_sizes, first_difference
 
 THRESHOLD = 0.1  # ours: the paper gives none; chosen in notebook 08

@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from modnet_lib.files import write_atomically
 from modnet_lib.network.backbones import read_state, torchvision_names
 from modnet_lib.network.modnet import MODNet
 
@@ -38,33 +36,6 @@ RELEASED_NAMES = {
     "f_branch.conv_f.0": "fusion_branch.head.0",
     "f_branch.conv_f.1.layers.0": "fusion_branch.head.1",
 }
-
-
-def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it to `path`."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # short, as `path.name` may have the longest length allowed; `torch.save` stores the part before the last dot
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp.")
-    os.close(handle)
-    try:
-        write(Path(name))
-        with open(name, "r+b") as file:  # Windows flushes only what can be written
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def write_folder_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary folder beside `path`, then rename it to `path`, which must not exist."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp.") as folder:
-        (partial := Path(folder) / path.name).mkdir()
-        write(partial)
-        partial.rename(path)
 
 
 def weights_fingerprint(network: nn.Module) -> str:

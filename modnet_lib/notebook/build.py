@@ -14,7 +14,7 @@ from IPython.display import Code
 from nbclient import NotebookClient
 
 from modnet_lib import paths
-from modnet_lib.network.checkpoints import write_atomically
+from modnet_lib.files import write_atomically
 
 SOURCES = paths.NOTEBOOKS / "src"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"

@@ -21,9 +21,9 @@ from modnet_lib.data.loaders import portrait_readers
 from modnet_lib.data.workers import worker_pool
 from modnet_lib.evaluation.benchmark import evaluate
 from modnet_lib.evaluation.statistics import Difference, paired_difference
+from modnet_lib.files import write_atomically
 from modnet_lib.inference import Matter
 from modnet_lib.network import load_checkpoint
-from modnet_lib.network.checkpoints import write_atomically
 from modnet_lib.network.cost import count_flops, count_parameters, measure_latency
 from modnet_lib.network.modnet import Context, MODNet
 from modnet_lib.profiles import Profile

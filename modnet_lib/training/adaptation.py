@@ -25,10 +25,11 @@ from tqdm.auto import tqdm
 from modnet_lib import paths
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.data.sources import background_files, find_items, sources
+from modnet_lib.files import write_atomically, write_folder_atomically
 from modnet_lib.images import ImageLike, read_image, to_tensor
 from modnet_lib.inference.matter import SHORT_SIDE, network_size, resize
 from modnet_lib.network import MODNet
-from modnet_lib.network.checkpoints import weights_fingerprint, write_atomically, write_folder_atomically
+from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.network.layers import upsample
 from modnet_lib.objectives.consistency import CONSISTENCY, ConsistencyLosses, ConsistencyPreset, disagreement
 from modnet_lib.objectives.supervised import semantic_target

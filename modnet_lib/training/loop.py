@@ -26,8 +26,8 @@ from modnet_lib.data.loaders import (
     assemble,
     training_loader,
 )
+from modnet_lib.files import write_atomically
 from modnet_lib.network import MattingOutput, MODNet, Segmenter
-from modnet_lib.network.checkpoints import write_atomically
 from modnet_lib.objectives import OBJECTIVES
 from modnet_lib.profiles import TrainingConfig
 from modnet_lib.provenance import require_same

@@ -23,6 +23,7 @@ from modnet_lib.data.loaders import mask_data, portrait_readers, prepared_reader
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.data.sources import find_items, manifest, sources
 from modnet_lib.evaluation.benchmark import evaluate, mean_errors, trimap_of
+from modnet_lib.files import write_atomically
 from modnet_lib.inference import Matter
 from modnet_lib.network import (
     Backbone,
@@ -33,7 +34,7 @@ from modnet_lib.network import (
     load_imagenet_backbone,
     save_checkpoint,
 )
-from modnet_lib.network.checkpoints import weights_fingerprint, write_atomically
+from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.profiles import DataConfig, Profile
 from modnet_lib.provenance import fingerprint, provenance, read_json, require_same
 from modnet_lib.training.loop import IDENTITY, Network, Validate, identify, train

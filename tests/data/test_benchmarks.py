@@ -10,7 +10,7 @@ from PIL import Image
 
 from modnet_lib import paths
 from modnet_lib.data import spm
-from modnet_lib.data.benchmarks import BACKGROUNDS, BENCHMARKS, benchmark
+from modnet_lib.data.benchmarks import BACKGROUNDS, BENCHMARKS, benchmark, find_benchmark, reader_files
 from modnet_lib.data.sources import sources
 
 
@@ -86,3 +86,85 @@ def test_what_is_missing_says_how_to_get_it(without_data) -> None:
         benchmark("imagenet")
     with pytest.raises(ValueError, match="count"):
         benchmark("spm100", count=0)
+
+
+def pair(folder, photographs: str, mattes: str) -> np.ndarray:
+    """A photograph and its matte at the given places."""
+    alpha = np.tile(np.linspace(0, 255, 20).round().astype(np.uint8), (12, 1))
+    for name, values in ((photographs, np.full((12, 20, 3), 90, np.uint8)), (mattes, alpha)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).save(folder / name)
+    return alpha
+
+
+def test_any_set_of_the_manifest_with_mattes_and_any_folder_of_pairs(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("MODNET_DATA", str(tmp_path))
+    expected = pair(tmp_path / "pairs", "image/me.jpg", "alpha/me.png")
+    train, test = tmp_path / "P3M-10k" / "train", tmp_path / "P3M-10k" / "validation" / "P3M-500-NP"
+    pair(train, "blurred_image/p_1.jpg", "mask/p_1.png")
+    pair(test, "original_image/p_2.jpg", "mask/p_2.png")
+    pair(tmp_path / "mine", "image/sub/a.Jpg", "alpha/sub/a.Png")
+    for name, key in (
+        ("pairs", "me"),
+        ("p3m10k:train", "p_1"),
+        ("p3m10k:validation-np", "p_2"),
+        ("p3m500np", "p_2"),
+        (str(tmp_path / "mine"), "sub/a"),
+    ):
+        (found,) = benchmark(name).items()
+        assert found[0] == key
+        np.testing.assert_array_equal(found[1]().alpha, expected)
+        assert len(reader_files(found[1])) == 2
+    assert find_benchmark(str(tmp_path / "mine")).title == "mine"
+    cutout = Image.open(tmp_path / "pairs/image/me.jpg").convert("RGBA")
+    cutout.putalpha(Image.fromarray(expected))
+    root = tmp_path / "matting_human_half"
+    pair(root, "clip_img/1803/clip_00/x.jpg", "unused.png")
+    (root / "matting/1803/matting_00").mkdir(parents=True)
+    cutout.save(root / "matting/1803/matting_00/x.png")
+    np.testing.assert_array_equal(next(iter(benchmark("aisegment").values()))().alpha, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cutouts", "cutouts has no photographs with mattes, only cutout"),
+        ("bg20k", "only background"),
+        ("p3m10k", "p3m10k:train, p3m10k:validation-p, p3m10k:validation-np"),
+        ("p3m10k:test", "p3m10k:train"),
+        ("crgnn_r:frames", "choose one of crgnn_r:test"),
+        ("no/such/folder", "folder with image/ and alpha/"),
+    ],
+)
+def test_what_has_no_mattes_cannot_be_measured(name, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        benchmark(name)
+
+
+def test_a_folder_without_pairs_says_what_it_needs(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"put photographs into image/ and mattes into alpha/"):
+        benchmark(str(tmp_path))
+
+
+def test_strata_are_those_of_the_file_as_it_is_now(without_data, monkeypatch) -> None:
+    monkeypatch.setattr(paths, "CACHE", without_data / "cache")
+    monkeypatch.setitem(spm.WRITERS, "spm100", partial(spm.write_spm100, size=64))
+    assert benchmark("spm100", count=1)["spm_000"]().strata["held_object"] == "0"
+    assert benchmark("spm100", count=2)["spm_001"]().strata["held_object"] == "1"
+    assert benchmark("spm100", count=1)["spm_000"]().strata["held_object"] == "0"
+    folder = paths.CACHE / sources()["spm100"].folder
+    assert len((folder / "strata.csv").read_text().splitlines()) == 3, "both pictures are still described"
+    assert not [file for file in folder.iterdir() if file.name.startswith(".")]
+
+
+def test_a_cut_while_writing_strata_leaves_the_old_ones(tmp_path, monkeypatch) -> None:
+    spm.write_spm100(tmp_path, 64, 1)
+    before = (tmp_path / "strata.csv").read_text()
+
+    def dies(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(spm.csv, "writer", dies)
+    with pytest.raises(KeyboardInterrupt):
+        spm.write_spm100(tmp_path, 64, 1)
+    assert (tmp_path / "strata.csv").read_text() == before

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from scipy.io import savemat
 
@@ -576,6 +577,49 @@ def test_check_names_what_is_missing_damaged_or_does_not_fit(tmp_path) -> None:
         read_item(items["b"])
     with pytest.raises(ValueError, match="e differ in size"):
         read_item(items["e"])
+
+
+def test_check_and_training_read_mattes_as_what_they_are(tmp_path) -> None:
+    inside = ALPHA > 127
+    kinds = {
+        "label": inside.astype(np.uint8),
+        "black": np.dstack([ALPHA * 0] * 3 + [ALPHA]),
+        "cutout": np.dstack([COLOUR, ALPHA]),
+        "grey_cutout": np.where(inside, np.asarray(Image.fromarray(COLOUR).convert("L")), 0).astype(np.uint8),
+        "colour_cutout": np.where(inside[..., None], COLOUR, 0).astype(np.uint8),
+    }
+    for name, channels in kinds.items():
+        write(tmp_path / "image" / f"{name}.Png", "rgb")  # suffixes of mixed case
+        (tmp_path / "alpha").mkdir(exist_ok=True)
+        Image.fromarray(channels).save(tmp_path / "alpha" / f"{name}.tif")
+        (tmp_path / "alpha" / f"{name}.tif").rename(tmp_path / "alpha" / f"{name}.Tif")
+    tifffile.imwrite(tmp_path / "alpha" / "float.tif", (ALPHA / 255).astype(np.float64))
+    write(tmp_path / "image" / "float.JPG", "rgb")
+    items = {item.id: item for item in find_items("pairs", tmp_path)}
+    for name in ("black", "cutout", "float"):
+        np.testing.assert_array_equal(read_item(items[name])["alpha"], ALPHA)
+    np.testing.assert_array_equal(read_item(items["label"])["alpha"], inside * np.uint8(255))
+    report = check("pairs", tmp_path)
+    assert report.fine == 4
+    assert [
+        problem.split("/alpha/")[1].split(", not a matte")[0].split(" (")[0] for problem in report.problems
+    ] == [
+        "colour_cutout.Tif is coloured",
+        "grey_cutout.Tif looks like a grey cut-out of its photograph",
+    ]
+    for name in ("grey_cutout", "colour_cutout"):
+        with pytest.raises(ValueError, match=r"cut-out.*not a matte; save its transparency"):
+            read_item(items[name])
+
+
+def test_a_matte_is_exact_on_demand(tmp_path) -> None:
+    file, item = tmp_path / "m.png", Item("m", {"alpha": tmp_path / "m.png"})
+    deep = np.linspace(0, 65535, H * W).round().astype(np.uint16).reshape(H, W)
+    Image.fromarray(deep).save(file)
+    np.testing.assert_array_equal(read_item(item, exact=True)["alpha"], (deep / 65535).astype(np.float32))
+    np.testing.assert_array_equal(read_item(item)["alpha"], np.round(deep / 257).astype(np.uint8))
+    Image.fromarray(ALPHA.astype(np.uint16) * 257).save(file)
+    np.testing.assert_array_equal(read_item(item, exact=True)["alpha"], ALPHA)  # 8 bits hold it
 
 
 def test_check_compares_with_the_published_count(tmp_path) -> None:

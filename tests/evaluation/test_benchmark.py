@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import json
+
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
+from modnet_lib.data.benchmarks import Labelled
+from modnet_lib.data.sources import find_items, read_item
 from modnet_lib.evaluation.benchmark import (
     STILL,
     Protocol,
@@ -153,6 +159,105 @@ def test_a_run_that_was_cut_goes_on_with_identical_records(small_benchmark, tmp_
         run_benchmark(grey, "ppm100", output=cut, protocol=Protocol(side=256), **common)
 
 
+def test_the_table_has_a_plain_column_for_each_metric(small_benchmark, tmp_path) -> None:
+    output = tmp_path / "out.csv"
+    records = run_benchmark(grey, "ppm100", root=small_benchmark, output=output, show_progress=False)
+    with output.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["p0", "p1", "p2", "p3", "p4"]
+    assert [float(row["mad"]) for row in rows] == [record.errors["mad"] for record in records]
+    assert {*STILL, "name", "seconds", "stratum:person"} <= rows[0].keys()
+    assert [(r.name, r.errors, r.strata, r.seconds) for r in read_records(output)] == [
+        (r.name, r.errors, r.strata, r.seconds) for r in records
+    ]
+    beside = json.loads(output.with_suffix(".json").read_text())
+    assert beside["provenance"].keys() >= {"commit", "device", "precision", "versions"}
+    image, matte = (small_benchmark / part / "p0.jpg" for part in ("image", "matte"))
+    assert beside["pictures"]["p0"] == [image.stat().st_size, matte.stat().st_size]
+
+
+def test_a_table_belongs_to_one_model_and_one_set(small_benchmark, tmp_path, tiny_network) -> None:
+    common = {
+        "root": small_benchmark,
+        "protocol": Protocol(side=64, metrics=("mad",)),
+        "show_progress": False,
+    }
+
+    def run(model, name: str, **changes):
+        return run_benchmark(model, "ppm100", output=tmp_path / name, **common | changes)
+
+    matter, calls = Matter(tiny_network, device="cpu"), []
+    tiny_network.register_forward_pre_hook(lambda *_: calls.append(1))
+    run(matter, "a.csv", count=2)
+    run(matter, "a.csv")
+    assert len(calls) == 5, "of fewer pictures, and then of more"
+    before = (tmp_path / "a.csv").read_bytes()
+    with pytest.raises(
+        ValueError, match=r"a\.csv belongs to another run: model\.refine was false, now it is true"
+    ):
+        run(Matter(tiny_network, device="cpu", refine=True), "a.csv")
+    with pytest.raises(ValueError, match=r"protocol\.side was 64, now it is 96"):
+        run(matter, "a.csv", protocol=Protocol(side=96, metrics=("mad",)))
+    with torch.no_grad():
+        next(tiny_network.parameters()).mul_(1.01)
+    with pytest.raises(ValueError, match=r"model\.network was"):
+        run(matter, "a.csv")
+    with pytest.raises(ValueError, match=r"model was .*now it is .*test_benchmark\.grey"):
+        run(grey, "a.csv")
+
+    folder = tmp_path / "mattes"
+    folder.mkdir()
+    for number in range(5):
+        Image.fromarray(truth_of(small_benchmark, f"p{number}")).save(folder / f"p{number}.png")
+    run(folder, "b.csv")
+    Image.fromarray(truth_of(small_benchmark, "p3") // 2).save(folder / "p3.png")
+    with pytest.raises(ValueError, match=r"model\.p3\.png was \d+"):
+        run(folder, "b.csv")
+
+    run(grey, "c.csv")
+    file = small_benchmark / "image" / "p1.jpg"
+    Image.open(file).save(file, quality=30)
+    with pytest.raises(ValueError, match=r"pictures\.p1 was \[\d+, \d+\], now it is"):
+        run(grey, "c.csv")
+    run(grey, "d.csv")
+    for number in range(5):
+        for part in ("image", "matte"):
+            (small_benchmark / part / f"p{number}.jpg").rename(small_benchmark / part / f"q{number}.jpg")
+    with pytest.raises(ValueError, match=r"pictures\.p0 was .*missing"):
+        run(grey, "d.csv")
+    assert (tmp_path / "a.csv").read_bytes() == before
+
+
+def test_files_are_whole_or_as_they_were(small_benchmark, tmp_path, monkeypatch) -> None:
+    output = tmp_path / "out.csv"
+    run_benchmark(grey, "ppm100", root=small_benchmark, output=output, show_progress=False)
+    with output.open("a") as file:
+        file.write("p5,0.1")
+    before = [path.read_bytes() for path in (output, output.with_suffix(".json"))]
+
+    def dies(*_arguments):
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", dies)
+        with pytest.raises(OSError, match="full"):
+            read_records(output)
+        with pytest.raises(OSError, match="full"):
+            run_benchmark(grey, "ppm100", root=small_benchmark, output=output, show_progress=False)
+    assert [path.read_bytes() for path in (output, output.with_suffix(".json"))] == before
+    assert len(read_records(output)) == 5
+
+
+def test_batches_are_as_large_as_asked_for(tiny_network) -> None:
+    sizes, image = [], np.zeros((64, 64, 3), np.uint8)
+    tiny_network.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
+    readers = {str(n): (lambda: Labelled(image, image[..., 0], {})) for n in range(20)}
+    protocol = Protocol(side=64, metrics=("mad",))
+    matter = Matter(tiny_network, device="cpu")
+    run_benchmark(matter, readers, protocol=protocol, batch_size=16, show_progress=False)
+    assert sizes == [16, 4]
+
+
 def test_a_folder_of_mattes(small_benchmark, tmp_path) -> None:
     folder = tmp_path / "mattes"
     folder.mkdir()
@@ -162,6 +267,58 @@ def test_a_folder_of_mattes(small_benchmark, tmp_path) -> None:
     records = run_benchmark(folder, "ppm100", root=small_benchmark, show_progress=False)
     truth = truth_of(small_benchmark, "p3") / 255
     assert records[3].errors["mad"] == pytest.approx(np.abs(1 - 2 * truth).mean())
+
+
+@pytest.mark.parametrize("kind", ["transparency", "label", "float", "16 bits"])
+def test_the_truth_given_in_any_way_has_no_error(tmp_path, kind) -> None:
+    """Photographs in image/, mattes in alpha/; then the same mattes as another tool's."""
+    rng = np.random.default_rng(4)
+    for name in "ab":
+        alpha = np.zeros((40, 50), np.uint16)
+        alpha[8:30, 10:40] = 65535
+        if kind != "label":
+            alpha[8:12, 10:40] = (
+                rng.integers(0, 256, (4, 30)) * 257
+                if kind == "transparency"
+                else rng.integers(0, 65536, (4, 30))
+            )
+        for folder in (tmp_path / "set" / "alpha", tmp_path / "theirs"):
+            folder.mkdir(parents=True, exist_ok=True)
+            if kind == "float":
+                tifffile.imwrite(folder / f"{name}.tif", (alpha / 65535).astype(np.float32))
+            elif kind == "16 bits":
+                Image.fromarray(alpha).save(folder / f"{name}.png")
+            elif kind == "label":
+                Image.fromarray((alpha > 0).astype(np.uint8)).save(folder / f"{name}.png")
+            else:
+                byte = (alpha >> 8).astype(np.uint8)
+                Image.fromarray(np.dstack([byte * 0, byte * 0, byte * 0, byte])).save(folder / f"{name}.png")
+        (tmp_path / "set" / "image").mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(
+            tmp_path / "set" / "image" / f"{name}.jpg"
+        )
+    items = find_items("pairs", tmp_path / "set")
+    readers = {
+        item.id: (lambda item=item: Labelled(**read_item(item, exact=True), strata={})) for item in items
+    }
+    for record in run_benchmark(tmp_path / "theirs", readers, show_progress=False):
+        assert record.errors["mad"] < 1e-7
+        assert 0.2 < float(record.strata["person"]) < 0.5
+    worse = run_benchmark(lambda image: np.zeros(image.shape[:2]), readers, show_progress=False)
+    assert worse[0].errors["mad"] > 0.2
+
+
+def test_a_folder_of_grey_cut_outs_is_refused(small_benchmark, tmp_path) -> None:
+    folder = tmp_path / "mattes"
+    folder.mkdir()
+    for number in range(5):
+        image = Image.open(small_benchmark / "image" / f"p{number}.jpg").convert("L")
+        inside = truth_of(small_benchmark, f"p{number}") > 60
+        Image.fromarray(np.where(inside, np.asarray(image), 0).astype(np.uint8)).save(
+            folder / f"p{number}.png"
+        )
+    with pytest.raises(ValueError, match=r"5 problems(.|\n)*p4\.png looks like a grey cut-out"):
+        run_benchmark(folder, "ppm100", root=small_benchmark, show_progress=False)
 
 
 def test_everything_that_is_wrong_with_a_folder_is_said_at_once(small_benchmark, tmp_path) -> None:

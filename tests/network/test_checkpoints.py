@@ -11,8 +11,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from modnet_lib.files import write_atomically
 from modnet_lib.network import MODNet, checkpoints, load_checkpoint, save_checkpoint
-from modnet_lib.network.checkpoints import weights_fingerprint, write_atomically
+from modnet_lib.network.checkpoints import weights_fingerprint
 
 TINY = "mobilenetv3_small_050"
 
