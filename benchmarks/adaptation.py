@@ -8,7 +8,6 @@
 """
 
 import dataclasses
-import datetime
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -33,7 +32,7 @@ from modnet_lib.files import write_atomically
 from modnet_lib.images import read_image, to_array, to_tensor
 from modnet_lib.inference.matter import resize
 from modnet_lib.network import MODNet, load_checkpoint, save_checkpoint
-from modnet_lib.provenance import current_commit
+from modnet_lib.provenance import recorded
 from modnet_lib.training.adaptation import (
     PRESETS,
     SOURCE,
@@ -302,12 +301,10 @@ def _write(done: list[dict[str, Any]]) -> None:
             found[one.name]["against_ordinary"] = _against(done, one.name)
     file = paths.RESULTS / f"{STEM}.json"
     old = json.loads(file.read_text()) if file.is_file() else {}
-    provenance = (
+    what = (
         f"the shipped checkpoint with its fitted semantic head, {TRAIN} unlabelled drawn people to adapt to, {TEST} "
         f"others of SPM-100 to measure on, drawn at {DRAWN} pixels, seen and measured at {SIZE}, "
-        f"2 epochs, batch 1, up to {SEEDS} seeds; "
-        f"benchmarks/adaptation.py; CPU, torch {torch.__version__}, commit {current_commit()}, "
-        f"{datetime.date.today()}"
+        f"2 epochs, batch 1, up to {SEEDS} seeds; benchmarks/adaptation.py"
     )
     source = float(start(True).metadata[SOURCE])
     values = {
@@ -316,7 +313,12 @@ def _write(done: list[dict[str, Any]]) -> None:
         for when in ("before", "after")
         if MAIN in found
     }
-    result = {"profile": "laptop", "provenance": provenance, "values": values, "source_disagreement": source}
+    result = {
+        "profile": "laptop",
+        **recorded(what, device="cpu", precision="float32"),
+        "values": values,
+        "source_disagreement": source,
+    }
     _save(old | result | {"experiments": found})
 
 

@@ -5,7 +5,6 @@
 Writes a file in ``data/results`` and prints the table; notebook 06 draws the figure from it.
 """
 
-import datetime
 import json
 from typing import Annotated
 
@@ -16,7 +15,7 @@ from rich.table import Table
 
 from modnet_lib import paths
 from modnet_lib.evaluation.efficiency import METHODS, efficiency
-from modnet_lib.provenance import current_commit
+from modnet_lib.provenance import recorded
 
 
 def main(
@@ -29,13 +28,11 @@ def main(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
     methods = efficiency(METHODS, size=size, batch=batch, repeats=repeats, device=device)
-    provenance = (
-        f"{name}, float32, batch {batch}, {size} x {size}, median of {repeats} rounds, torch "
-        f"{torch.__version__}, commit {current_commit()}, {datetime.date.today()}"
-    )
-    text = json.dumps({"provenance": provenance, "methods": methods}, indent=1)
+    what = f"{name}, batch {batch}, {size} x {size}, median of {repeats} rounds"
+    result = recorded(what, device=device, precision="float32")
+    text = json.dumps(result | {"methods": methods}, indent=1)
     (paths.RESULTS / output).write_text(text + "\n", encoding="utf-8")
-    table = Table("", "parameters", "GFLOPs", "MiB", "ms", "ms / MODNet's", title=provenance)
+    table = Table("", "parameters", "GFLOPs", "MiB", "ms", "ms / MODNet's", title=result["provenance"])
     base = methods["modnet"]["milliseconds"]
     for key, cost in sorted(methods.items(), key=lambda pair: pair[1]["milliseconds"]):
         ratio = f"{cost['milliseconds'] / base:.2f}"

@@ -38,7 +38,7 @@ def main(
     values |= {"calibration_error": first["calibration"]["error"]}
     what = f"the shipped checkpoint on {count} pictures of {', '.join(reports)} ({next(iter(reports))} in the table), "
     what += f"{degrade} of them through worse cameras, short side 512; benchmarks/evaluation.py"
-    result = {"profile": "laptop", "provenance": made_by(what), "values": values, "reports": reports}
+    result = {"profile": "laptop", **made_by(what), "values": values, "reports": reports}
     text = json.dumps(_rounded(result))
     (paths.RESULTS / "05_ppm100_evaluation.json").write_text(text + "\n", encoding="utf-8")
 

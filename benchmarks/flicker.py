@@ -48,9 +48,7 @@ def add(part: str, what: str, content: dict[str, Any]) -> None:
         if RESULT.is_file()
         else {"profile": "laptop", "values": {}}
     )
-    result[part] = {
-        "provenance": made_by(f"{what}; benchmarks/flicker.py {part.replace('_', '-')}")
-    } | rounded(content)
+    result[part] = {**made_by(f"{what}; benchmarks/flicker.py {part.replace('_', '-')}")} | rounded(content)
     result["values"] |= rounded(content.get("values", {}))
     result["provenance"] = "; ".join(result[key]["provenance"] for key in PARTS if key in result)
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

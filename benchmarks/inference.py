@@ -54,7 +54,7 @@ def write(part: str, content: dict[str, Any], values: dict[str, float], what: st
         if FILE.is_file()
         else {"profile": "laptop", "values": {}}
     )
-    result[part] = content | {"provenance": made_by(f"{what}; benchmarks/inference.py {part}")}
+    result[part] = content | made_by(f"{what}; benchmarks/inference.py {part}")
     result["values"] |= {key: float(f"{value:.4g}") for key, value in values.items()}
     result["provenance"] = " | ".join(
         result[name]["provenance"] for name in ("speed", "half", "large", "edges") if name in result

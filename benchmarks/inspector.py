@@ -38,7 +38,7 @@ def main(repeats: Annotated[int, typer.Option(help="Times each control is used."
         milliseconds[f"{side} x {side}"] = measured(inspector, repeats)
     worst = max(value for times in milliseconds.values() for value in times.values())
     what = f"median of {repeats}, milliseconds from a control's change to the new picture; limit {LIMIT}"
-    result = {"provenance": made_by(what), "limit": LIMIT, "worst": worst, "milliseconds": milliseconds}
+    result = {**made_by(what), "limit": LIMIT, "worst": worst, "milliseconds": milliseconds}
     (paths.RESULTS / "inspector_benchmark.json").write_text(
         json.dumps(result, indent=1) + "\n", encoding="utf-8"
     )

@@ -8,7 +8,6 @@
 Each writes a file in ``data/results`` with its data, seed, commit and date.
 """
 
-import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
 from modnet_lib.profiles import DataConfig
-from modnet_lib.provenance import current_commit
+from modnet_lib.provenance import recorded
 from modnet_lib.training.recipes import validation_data
 
 app = typer.Typer(help=__doc__)
@@ -56,11 +55,11 @@ def write(name: str, content: dict[str, Any]) -> None:
     print(text[:3000])
 
 
-def made_by(what: str) -> str:
-    """Data, device, commit and date, for a file of results."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    today = datetime.datetime.now(datetime.UTC).date()
-    return f"{what}; {device}, commit {current_commit()}, {today}"
+def made_by(what: str, precision: str = "float32") -> dict[str, Any]:
+    """Data, protocol and provenance, for a file of results."""
+    return recorded(
+        what, device="cuda" if torch.cuda.is_available() else "cpu", precision=precision, seed=SEED
+    )
 
 
 @app.command()
@@ -72,7 +71,7 @@ def validation(count: int = 100) -> None:
         errors = {record.name: record.errors for record in records}
         result[str(side)] = {"mean": mean_errors(records), "per_picture": errors}
     what = f"{count} validation photographs of Clothing-Co-Parsing (pseudo-mattes); benchmarks/shipped.py validation"
-    write("validation_shipped", {"provenance": made_by(what)} | result)
+    write("validation_shipped", made_by(what) | result)
 
 
 def measured(name: str, side: int, count: int | None = None) -> list[Record]:
@@ -114,7 +113,7 @@ def backgrounds(count: int = 100) -> None:
         f"{len(scenes)} people-free photographs as other scenes, the shipped checkpoint at its short side of "
     )
     what += f"{matter.short_side}, resampling seed {SEED}; benchmarks/shipped.py backgrounds"
-    result = {"profile": "laptop", "provenance": made_by(what), "values": values}
+    result = {"profile": "laptop", **made_by(what), "values": values}
     write("01_dataset_compositing", result | {"squared_error_changes": changes})
 
 
@@ -130,7 +129,7 @@ def spm() -> None:
             for value, answer in (("1", "yes"), ("0", "no")):
                 result[name][f"{factor}: {answer}"] = mean_errors(strata[factor][value])
     what = f"short side {side}; benchmarks/shipped.py spm"
-    write("spm_shipped", {"provenance": made_by(what)} | result)
+    write("spm_shipped", made_by(what) | result)
 
 
 @app.command()
@@ -158,7 +157,7 @@ def compare(old: Path, new: Path, count: int = 100, worse: int = 40) -> None:
         for kind, level in WORSE_CAMERAS if name != "spm_shift" else ():
             row(f"{name} at 384, {kind} {level}", degraded(few, kind, level), 384)
     what = f"{old.name} against {new.name}, {count} pictures, {worse} with worse cameras, seed {SEED}; "
-    write("checkpoints_compared", {"provenance": made_by(what + "benchmarks/shipped.py compare")} | rows)
+    write("checkpoints_compared", made_by(what + "benchmarks/shipped.py compare") | rows)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ a time, so that it can be seen what the ratio is made of.
 """
 
 import copy
-import datetime
 import json
 import statistics
 import time
@@ -29,7 +28,7 @@ from modnet_lib.files import write_atomically
 from modnet_lib.network import MODNet
 from modnet_lib.objectives.consistency import released_transition_region, transition_region
 from modnet_lib.objectives.supervised import released_semantic_target
-from modnet_lib.provenance import current_commit
+from modnet_lib.provenance import recorded
 from modnet_lib.training.adaptation import PRESETS, adaptation_step, trainable
 
 
@@ -123,13 +122,11 @@ def main(
         rows[name] = {"milliseconds": middle, "ratio": statistics.median(times[first]) / middle}
         table.add_row(name, f"{middle:.1f}", f"{rows[name]['ratio']:.2f}")
     card = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {threads} thread(s)"
-    told = f"{size} x {size}, batch {batch}, median of {repeats}, random weights; {card}, float32, "
-    told += (
-        f"torch {torch.__version__}, commit {current_commit()}, {datetime.date.today()}; benchmarks/soc.py"
-    )
-    Console().print(table, told)
+    told = f"{size} x {size}, batch {batch}, median of {repeats}, random weights; {card}; benchmarks/soc.py"
+    result = recorded(told, device=device, precision="float32")
+    Console().print(table, result["provenance"])
     if output:
-        text = json.dumps({"provenance": told, "rows": rows}, indent=1) + "\n"
+        text = json.dumps(result | {"rows": rows}, indent=1) + "\n"
         write_atomically(output, lambda temporary: temporary.write_text(text))
 
 

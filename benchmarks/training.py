@@ -9,7 +9,6 @@ and its memory traffic set on this machine, and what the paper's schedule costs 
 on several.
 """
 
-import datetime
 import json
 import resource
 import statistics
@@ -38,7 +37,7 @@ from modnet_lib.network.cost import count_parameters
 from modnet_lib.network.modnet import Variant
 from modnet_lib.objectives import OBJECTIVES
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
-from modnet_lib.provenance import current_commit
+from modnet_lib.provenance import recorded
 from modnet_lib.training.loop import train
 
 console = Console()
@@ -288,7 +287,10 @@ def main(
     if output:
         lines = [{"label": w.label, **r} for w, r in zip(chosen, results, strict=True)]
         content = {"device": device, "torch": torch.__version__, "size": size, "batch": batch, "lines": lines}
-        content |= {"limits": most, "commit": current_commit(), "date": str(datetime.date.today())}
+        content |= {
+            "limits": most,
+            **recorded("benchmarks/training.py", device=DEVICE, precision="see lines"),
+        }
         output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

@@ -44,7 +44,7 @@ SAMPLES = 100  # of resident memory in a run
 def add(part: str, content: dict[str, Any], what: str, result: Path) -> None:
     """Write a part of the file of results and show it."""
     everything = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
-    everything[part] = {"provenance": made_by(what + f"; benchmarks/video.py {part}")} | content
+    everything[part] = made_by(what + f"; benchmarks/video.py {part}") | content
     result.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(everything[part], indent=1))
 

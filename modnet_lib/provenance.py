@@ -102,6 +102,30 @@ def current_commit() -> str:
     return result.stdout.strip() or "unknown"
 
 
+def recorded(what: str, *, device: Any, precision: str, seed: int | None = None) -> dict[str, Any]:
+    """What every file of results says of itself.
+
+    Parameters
+    ----------
+    what
+        Data and protocol, in words.
+    device, precision, seed
+        See `provenance`.
+
+    Returns
+    -------
+    ``provenance``, a sentence, and ``origin``, the details that `provenance` returns.
+    """
+    origin = provenance(device=device, precision=precision, seed=seed)
+    names = (
+        origin["device"],
+        precision,
+        f"torch {origin['versions']['torch']}",
+        f"commit {origin['commit']}",
+    )
+    return {"provenance": f"{what}; {', '.join(names)}, {origin['date']}", "origin": origin}
+
+
 def provenance(*, device: Any, precision: str, seed: int | None) -> dict[str, Any]:
     """Where a recorded number comes from.
 

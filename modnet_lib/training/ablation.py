@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ from modnet_lib.network import load_checkpoint
 from modnet_lib.network.cost import count_flops, count_parameters, measure_latency
 from modnet_lib.network.modnet import Context, MODNet
 from modnet_lib.profiles import Profile
-from modnet_lib.provenance import current_commit, fingerprint, provenance, read_json, require_same
+from modnet_lib.provenance import fingerprint, read_json, recorded, require_same
 from modnet_lib.training.loop import STATE
 from modnet_lib.training.recipes import (
     BACKBONE,
@@ -222,9 +221,10 @@ def run_grid(
     costs = {context: cost(profile, context) for context in contexts}
     result = {
         "profile": profile.name,
-        "provenance": _provenance(profile, start, len(pictures)),
         "identity": fingerprint([one["identity"] for runs in measured.values() for one in runs]),
-        "origin": provenance(device=device(), precision="float32", seed=profile.seed),
+        **recorded(
+            _protocol(profile, start, len(pictures)), device=device(), precision="float32", seed=profile.seed
+        ),
         "seeds": seeds,
         "pictures": pictures,
         "values": {
@@ -248,14 +248,14 @@ def run_all(work: Callable[[str, int], None], todo: Sequence[tuple[str, int]], j
             work(row, seed)
 
 
-def _provenance(profile: Profile, start: Path | None, pictures: int) -> str:
-    """A sentence on a grid: training, data, measurement, device, commit, date."""
+def _protocol(profile: Profile, start: Path | None, pictures: int) -> str:
+    """How a grid is trained and measured, in words."""
     measured = " and ".join(held_out_sets(profile.data)) or "drawn people"
     chosen = recipe(profile, "none", profile.seed, Path())
     return (
         f"{schedule(Profile.load(start / RECIPE)) + ', then ' if start else ''}{schedule(profile)}; "
-        f"{profile.seeds} seeds from {profile.seed}; float32 errors on {pictures} validation pictures "
-        f"({measured}), short side {short_side(chosen)}; {device()}, commit {current_commit()}, {date.today()}"
+        f"{profile.seeds} seeds from {profile.seed}; errors on {pictures} validation pictures "
+        f"({measured}), short side {short_side(chosen)}"
     )
 
 

@@ -5,7 +5,6 @@ With one seed, all of them start from the same backbone and see the same samples
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +24,7 @@ from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
 from modnet_lib.profiles import Profile
-from modnet_lib.provenance import current_commit, fingerprint, provenance, read_json
+from modnet_lib.provenance import fingerprint, read_json, recorded
 from modnet_lib.training.ablation import (
     ERRORS,
     MATTES,
@@ -333,9 +332,8 @@ def collect(profile: Profile, folder: Path, systems: Sequence[str]) -> dict[str,
         }
     result = {
         "profile": profile.name,
-        "provenance": _provenance(profile, len(seeds)),
         "identity": fingerprint([one["identity"] for one_system in runs.values() for one in one_system]),
-        "origin": provenance(device=device(), precision="float32", seed=profile.seed),
+        **recorded(_protocol(profile, len(seeds)), device=device(), precision="float32", seed=profile.seed),
         "seeds": seeds,
         "pictures": runs[systems[0]][0]["pictures"],
         "values": {
@@ -355,14 +353,15 @@ def collect(profile: Profile, folder: Path, systems: Sequence[str]) -> dict[str,
     return read_json(folder / RESULT)
 
 
-def _provenance(profile: Profile, seeds: int) -> str:
+def _protocol(profile: Profile, seeds: int) -> str:
+    """How a grid is trained and measured, in words."""
     people = " and ".join(held_out_sets(profile.data)) or "drawn people"
     drawn = "pictures of SPM-100" if profile.data.real else "drawn people"
     side = short_side(recipe(profile, "modnet", profile.seed))
     return (
-        f"{schedule(profile)}; {seeds} seeds from {profile.seed}; float32 errors on {profile.validation} validation "
+        f"{schedule(profile)}; {seeds} seeds from {profile.seed}; errors on {profile.validation} validation "
         f"pictures ({people}), the same in front of other scenes, and {profile.validation} {drawn}, each seen as "
-        f"a square of {side} pixels; {device()}, commit {current_commit()}, {date.today()}"
+        f"a square of {side} pixels"
     )
 
 
