@@ -156,6 +156,10 @@ def benchmark(name: str, root: str | Path | None = None, count: int | None = Non
         readers = {item.id: partial(_read, item, strata.get(item.id, {})) for item in items}
     else:
         scenes = [item.files["background"] for item in find_items("backgrounds", split="validation")]
+        if not scenes:
+            raise FileNotFoundError(
+                f"{find_source('backgrounds').root()} has no pictures that training leaves out"
+            )
         for number, item in enumerate(items):
             for k in range(BACKGROUNDS):
                 scene = scenes[(number * BACKGROUNDS + k) % len(scenes)]

@@ -174,7 +174,7 @@ def over_colour(image: Picture, alpha: Picture, colour: str | Sequence[float] | 
     foreground, weight = as_pixels(image), as_pixels(alpha)
     if foreground.ndim != 3 or weight.shape != foreground.shape[:2]:
         raise ValueError(f"the picture is {foreground.shape}, the matte {weight.shape}: sizes must agree")
-    background = colour if isinstance(colour, np.ndarray) else np.array(to_rgb(colour))
+    background = colour if isinstance(colour, np.ndarray) else np.array(to_rgb(colour), np.float32)
     weight = weight[..., None]
     return ((weight * foreground + (1 - weight) * background) * 255).round().astype(np.uint8)
 

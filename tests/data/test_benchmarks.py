@@ -11,7 +11,7 @@ from PIL import Image
 from modnet_lib import paths
 from modnet_lib.data import spm
 from modnet_lib.data.benchmarks import BACKGROUNDS, BENCHMARKS, benchmark, find_benchmark, reader_files
-from modnet_lib.data.sources import sources
+from modnet_lib.data.sources import sources, training_items
 
 
 def test_every_benchmark_is_in_the_manifest() -> None:
@@ -48,8 +48,8 @@ def test_foregrounds_are_composited_over_ten_backgrounds_each(tmp_path, monkeypa
     (folder / "test_data_list.txt").write_text("one.png\ntwo.png\n")
     scenes = tmp_path / sources()["backgrounds"].folder
     scenes.mkdir()
-    for number in range(12):
-        Image.fromarray(np.full((*size, 3), number * 20, np.uint8)).save(scenes / f"{number:02d}.png")
+    for number in range(200):
+        Image.fromarray(np.full((*size, 3), number, np.uint8)).save(scenes / f"{number:03d}.png")
     readers = benchmark("amd")
     assert len(readers) == 2 * BACKGROUNDS, "the dog is not in the list of portraits"
     pictures = {name: read() for name, read in readers.items()}
@@ -60,11 +60,14 @@ def test_foregrounds_are_composited_over_ten_backgrounds_each(tmp_path, monkeypa
         alpha = np.asarray(Image.open(parts / "alpha" / f"{subject}.png"))
         foreground = np.asarray(Image.open(parts / "fg" / f"{subject}.png")).astype(float)
         weight = alpha[..., None] / 255
-        expected = weight * foreground + (1 - weight) * int(picture.strata["background"]) * 20
+        expected = weight * foreground + (1 - weight) * int(picture.strata["background"])
         np.testing.assert_array_equal(picture.alpha, alpha)
         np.testing.assert_allclose(picture.image, expected, atol=0.51)
     used = [picture.strata["background"] for picture in pictures.values()]
     assert len(set(used[:BACKGROUNDS])) == BACKGROUNDS, "ten different ones"
+    trained = {item.id for item in training_items("backgrounds")[2]}
+    assert not trained & set(used), "training never saw them"
+    assert 150 < len(trained) < 190
 
 
 def test_drawn_benchmarks_are_always_there(without_data, monkeypatch) -> None:
