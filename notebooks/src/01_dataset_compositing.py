@@ -710,10 +710,11 @@ print({role: (array.dtype.name, array.shape) for role, array in first.items()})
 #   is somebody. It named all 1,203 photographs of Clothing-Co-Parsing
 #   at hand, and 65 of 542 people-free pictures, which are for you to look at (shipped checkpoint, 2026-11-23).
 # - **Segmentation sets** (Supervisely Person, Clothing-Co-Parsing) have masks, not mattes. `modnet data prepare NAME` runs
-#   section 4 on all of them, in parallel, and goes on where it was cut.
-# - **Held-out photographs.** Of Clothing-Co-Parsing (CCP), 100 photographs are kept for validation and 100 for the final
+#   section 4 on all of them, in parallel; an interrupted call continues.
+# - **Held-out pictures.** Of Clothing-Co-Parsing (CCP), 100 photographs are kept for validation and 100 for the final
 #   test. The split is made by id when files are listed, so it holds for any copy, whole or partial.
-#   1,004 are labelled, less 200, less one with an empty label: 803 to train on, as the table says.
+#   1,004 are labelled, less 200, less one with an empty label: 803 to train on, as the table says. Forty backgrounds are
+#   held out in the same way, and composited tests use only these.
 #
 # ### What pseudo-mattes are not
 #

@@ -310,8 +310,8 @@ print("bit for bit the same weights:", identical)
 show_source(Segmenter.forward)
 
 # %% [markdown]
-# `recipes.run` trains it like anything else: `pretraining(profile)` is a recipe, `masks: sps` (or `ccp`, `p3m10k`,
-# any set of `modnet data list` with masks or mattes) in the profile names the data; the smoke profile draws its people.
+# `recipes.run` trains it like anything else: `pretraining(profile)` is a recipe, and `masks: [sps]` in the profile names the
+# data (or `ccp`, `p3m10k`, any set of `modnet data list` with masks or mattes); the smoke profile draws its people.
 # On the command line: `modnet train laptop --recipe pretraining --folder runs/masks`.
 #
 # A dozen steps teach no backbone anything. The backbone inside the shipped checkpoint has had thousands.
