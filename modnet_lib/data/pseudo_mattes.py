@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,8 +159,8 @@ def prepared_folder(name: str) -> Path:
 
 
 def _files(item: Item, folder: Path) -> list[Path]:
-    stats = {role: file.stat() for role, file in item.files.items() if file.is_file()}
-    version = fingerprint({role: (stat.st_size, stat.st_mtime_ns) for role, stat in stats.items()})[:8]
+    files = {role: file for role, file in item.files.items() if file.is_file()}
+    version = fingerprint({role: sha256(file.read_bytes()).hexdigest() for role, file in files.items()})[:8]
     parts = ["alpha.png", "foreground.jpg", *(["background.jpg"] if "image" in item.files else [])]
     return [folder / f"{item.id}_{version}_{part}" for part in parts]
 

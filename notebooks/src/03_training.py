@@ -159,7 +159,9 @@ show_source(loop._step)
 # %% [markdown]
 # - **autocast**: the forward pass may use 16-bit numbers (`mixed_precision`), which is faster where the hardware has them.
 # - **`part.float()`**: losses stay in 32 bits. The next cell shows why.
-# - **finite or stop**: one NaN ruins all weights, so the run ends with the loss terms in the message.
+# - **finite or stop**: one NaN, in the loss or in a gradient, ruins all weights, so the run ends with the loss terms in the
+#   message.
+# - **`scaler`**: with fp16, losses are scaled up so that small gradients survive; in the other types it does nothing.
 # - **clip**: one strange batch must not throw the network far away; long gradients are shortened, not turned.
 # - **`set_to_none`**: gradients do not accumulate from step to step unless you forget this line.
 
