@@ -1,5 +1,6 @@
 """The command line: ``modnet matte``, ``video``, ``export``, ``train``, ``adapt``, ``evaluate`` and more."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -559,11 +560,30 @@ def prepare_source(
         str | None, typer.Option(help="Which split.", show_default="the first with masks")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes.", show_default="one a core")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="An ONNX network that labels photographs.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="The teacher's input, pixels.", show_default="its own")
+    ] = None,
+    mean: Annotated[float, typer.Option(help="Subtracted from RGB in [0, 1].")] = 0.5,
+    std: Annotated[float, typer.Option(help="Then divided by.")] = 0.5,
+    activation: Annotated[str, typer.Option(help="Applied to its output: none, sigmoid or minmax.")] = "none",
+    agreement: Annotated[
+        float, typer.Option(help="Keep mattes whose overlap (IoU) with the second opinion is at least this.")
+    ] = 0.86,
 ) -> None:
-    """Turn masks into pseudo-mattes in data/cache/prepared; an interrupted call continues."""
+    """Turn masks into pseudo-mattes in data/cache/prepared; an interrupted call continues.
+
+    With --teacher, label photographs with a strong network instead. NAME is then a data set, whose mattes go to
+    $MODNET_DATA/teacher/NAME, or a folder with photographs in image/, whose mattes go to alpha/ beside it. A mask of
+    the photograph, or else the shipped model, is the second opinion.
+    """
     from modnet_lib.data.pseudo_mattes import prepare, prepared_folder
     from modnet_lib.data.sources import find_items, find_source
 
+    if teacher:
+        options = {"size": size, "mean": mean, "std": std, "activation": activation}
+        _label(name, root, split, teacher, options, agreement)
+        return
     with _mistakes():
         splits = find_source(name).splits
         masked = [key for key, layout in splits.items() if {"mask", "label"} & layout.files.keys()]
@@ -576,6 +596,31 @@ def prepare_source(
     _say(f"{name}: {len(ready):,} ready, {len(failures):,} failed")
     if failures:
         raise typer.Exit(1)
+
+
+def _label(
+    name: str, root: Path | None, split: str | None, file: Path, options: dict[str, Any], agreement: float
+) -> None:
+    from modnet_lib.data.teacher import Teacher, label_photographs, places_for
+    from modnet_lib.inference import Matter
+
+    with _mistakes():
+        teacher = Teacher(file, **options)
+        items, places = places_for(name, root, split)
+        settings = options | {"teacher": hashlib.sha256(file.read_bytes()).hexdigest()}
+        labels = label_photographs(
+            items,
+            teacher,
+            places,
+            Matter.from_pretrained().alpha,
+            settings=settings,
+            threshold=agreement,
+            track=_bar("labelling"),
+        )
+    dropped = [label for label in labels if label.reason]
+    for label in dropped:
+        _say(f"{label.id}: {label.reason}", "red")
+    _say(f"{len(labels) - len(dropped):,} mattes in {places[0]}; {len(dropped):,} dropped, see {places[1]}")
 
 
 if __name__ == "__main__":
