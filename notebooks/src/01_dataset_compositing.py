@@ -711,6 +711,10 @@ print({role: (array.dtype.name, array.shape) for role, array in first.items()})
 #   at hand, and 65 of 542 people-free pictures, which are for you to look at (shipped checkpoint, 2026-11-23).
 # - **Segmentation sets** (Supervisely Person, Clothing-Co-Parsing) have masks, not mattes. `modnet data prepare NAME` runs
 #   section 4 on all of them, in parallel; an interrupted call continues.
+# - **Photographs without labels.** `modnet data prepare FOLDER --teacher NET.onnx` labels the photographs in `FOLDER/image` with
+#   any salient-object or matting network in ONNX. A mask of the same name, or else the shipped model, is the second opinion: a
+#   matte is kept if the two overlap by an IoU of at least 0.86. A contact sheet shows what was dropped. Such mattes are
+#   pseudo ground truth as well.
 # - **Held-out pictures.** Of Clothing-Co-Parsing (CCP), 100 photographs are kept for validation and 100 for the final
 #   test. The split is made by id when files are listed, so it holds for any copy, whole or partial.
 #   1,004 are labelled, less 200, less one with an empty label: 803 to train on, as the table says. Forty backgrounds are
