@@ -154,7 +154,7 @@ def prepare(
 
 def prepared_folder(name: str) -> Path:
     """Where training keeps what it prepares of a data set or folder."""
-    return paths.CACHE / "prepared" / Path(name).name
+    return paths.CACHE / "prepared" / Path(name).expanduser().resolve().name
 
 
 def _files(item: Item, folder: Path) -> list[Path]:
