@@ -13,7 +13,7 @@ from PIL import Image
 
 from modnet_lib import paths
 from modnet_lib.baselines.blocks import composition_error
-from modnet_lib.data import loaders, sources
+from modnet_lib.data import loaders, pseudo_mattes, sources
 from modnet_lib.data.compositing import apply_colour, composite, harmony
 from modnet_lib.data.loaders import (
     CompositionDataset,
@@ -378,6 +378,18 @@ def test_a_changed_file_is_prepared_again(own_data, make_sample) -> None:
     second = training_data(config, 0)
     assert not torch.equal(second.foreground(0).cutout, before)
     assert first.identity()["code"] == second.identity()["code"]
+
+
+def test_what_other_code_prepared_is_not_used(own_data, monkeypatch) -> None:
+    folder = pseudo_mattes.prepared_folder("pairs")
+    loaders.foreground_set("pairs", 10)
+    before = set(folder.iterdir())
+    loaders.foreground_set("pairs", 10)
+    assert set(folder.iterdir()) == before
+    monkeypatch.setattr(pseudo_mattes, "_code", lambda: {"images.py": "other"})
+    item = sources.training_items("pairs")[2][1]
+    with pytest.raises(FileNotFoundError, match="good is not prepared"):
+        pseudo_mattes.read_prepared(item, folder)
 
 
 def test_a_file_of_the_same_size_is_another_run(own_data, make_sample) -> None:
