@@ -40,7 +40,7 @@ def _mistakes(*more: type[Exception]) -> Iterator[None]:
     """Mistakes end with a message and exit code 1."""
     try:
         yield
-    except (ValueError, FileNotFoundError, *more) as error:
+    except (ValueError, OSError, *more) as error:
         _say(error, "red", errors)
         raise typer.Exit(1) from error
 

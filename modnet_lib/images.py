@@ -370,11 +370,13 @@ def _channels(file: Path) -> np.ndarray:
 
 def _matte_values(values: np.ndarray) -> np.ndarray:
     """`_unit` in float32, but of integers up to 1 a label."""
-    high = values.max()
+    low, high = values.min(), values.max()
+    if high > 65535 or (low < 0 and values.dtype.kind == "i"):
+        raise ValueError(f"expected values in [0, 255] or [0, 65535], got [{low:g}, {high:g}]")
     if values.dtype.kind in "iu" and high <= 1:
         return np.clip(values, 0, 1).astype(np.float32)
     if values.dtype.kind == "f" and 1 < high < 2:
-        raise ValueError(f"expected values in [0, 1] or [0, 255], got [{values.min():g}, {high:g}]")
+        raise ValueError(f"expected values in [0, 1] or [0, 255], got [{low:g}, {high:g}]")
     return _unit(values).astype(np.float32)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -82,6 +83,21 @@ class DataConfig:
     camera: float = 0.0
     memory: float = 0.0
     on_device: bool = False
+
+    def __post_init__(self) -> None:
+        named = ("foregrounds", "backgrounds", "masks")
+        changed = [key for key in named if getattr(self, key) != getattr(type(self), key)]
+        if changed and not self.real:
+            raise ValueError(f"{' and '.join(changed)} would not be used: set data.real to true")
+        if min(self.natural, self.composites) < 0 or self.natural + self.composites < 1:
+            raise ValueError(
+                f"natural and composites must not be negative, nor both 0; got {self.natural}, {self.composites}"
+            )
+        if self.photographs < 1:
+            raise ValueError(f"photographs must be at least 1, got {self.photographs}")
+        shares = (self.shares or {"": 1.0}).values()
+        if not (all(0 <= share < math.inf for share in shares) and sum(shares) > 0):
+            raise ValueError(f"shares must not be negative, nor all 0; got {self.shares}")
 
 
 @dataclass(frozen=True)
@@ -177,6 +193,10 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.loss_weights is not None and len(self.loss_weights) != 3:
             raise ValueError(f"loss_weights are lambda_s, lambda_d, lambda_alpha; got {self.loss_weights}")
+        if self.accumulate < 1 or not 0 <= self.ema < 1:
+            raise ValueError(
+                f"accumulate must be at least 1 and ema in [0, 1), got {self.accumulate}, {self.ema}"
+            )
 
     @property
     def steps(self) -> int:

@@ -9,6 +9,7 @@ import json
 import platform
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
@@ -73,14 +74,29 @@ def require_same(before: Any, now: Any, path: str | Path) -> None:
 
 
 def read_json(file: Path) -> Any:
-    """What a JSON file holds."""
-    return json.loads(file.read_text(encoding="utf-8"))
+    """What a JSON file holds; a ValueError that names it if it is damaged."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged ({error}); delete it to start again") from error
 
 
 def file_sizes(files: Iterable[Path], root: Path) -> dict[str, int]:
     """Name below `root` and size in bytes of each file; files elsewhere appear with their bare name."""
     named = ((f.relative_to(root).as_posix() if f.is_relative_to(root) else f.name, f) for f in files)
     return {name: file.stat().st_size for name, file in named if file.is_file()}
+
+
+def file_contents(files: Iterable[Path], root: Path) -> dict[str, str]:
+    """Name below `root`, size and CRC-32 of each file, as in `file_sizes`."""
+    named = ((f.relative_to(root).as_posix() if f.is_relative_to(root) else f.name, f) for f in files)
+    return {name: checksum(file) for name, file in named if file.is_file()}
+
+
+def checksum(file: Path) -> str:
+    """Size and CRC-32: pictures of one size need not be the same."""
+    content = file.read_bytes()
+    return f"{len(content)} bytes, CRC-32 {zlib.crc32(content):08x}"
 
 
 def code_version(*folders: Path) -> dict[str, str]:

@@ -243,6 +243,7 @@ def test_mistakes_end_with_a_message_and_1(call, checkpoint, pictures, tmp_path)
         (("evaluate", "--model", tmp_path / "gone.safetensors"), "gone.safetensors"),
         (("train", "no_such_profile", "--folder", tmp_path / "run"), "no_such_profile"),
         (("train", tmp_path / "gone.yaml", "--folder", tmp_path / "run"), "gone.yaml"),
+        (("train", "smoke", "--folder", broken), "broken.jpg"),
     ):
         code, output = call(*arguments)
         assert code == 1, arguments

@@ -480,6 +480,9 @@ def test_floating_point_mattes(tmp_path) -> None:
     tifffile.imwrite(file, soft * np.nan)
     with pytest.raises(ValueError, match=r"m\.tif.*not finite"):
         read_matte(file)
+    tifffile.imwrite(file, (soft.astype(np.float64) * (2**32 - 1)).astype(np.uint32))
+    with pytest.raises(ValueError, match=r"m\.tif.*expected values in \[0, 255\] or \[0, 65535\]"):
+        read_matte(file)
 
 
 @pytest.mark.parametrize("ground", [0, 255])

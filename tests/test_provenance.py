@@ -8,10 +8,12 @@ from modnet_lib import paths
 from modnet_lib.provenance import (
     code_version,
     current_commit,
+    file_contents,
     file_sizes,
     fingerprint,
     first_difference,
     provenance,
+    read_json,
     require_same,
 )
 
@@ -42,6 +44,21 @@ def test_file_sizes_are_relative_and_leave_out_what_is_absent(tmp_path):
     (tmp_path / "set" / "a.jpg").write_bytes(b"123")
     files = [tmp_path / "set" / "a.jpg", tmp_path / "set" / "missing.jpg"]
     assert file_sizes(files, tmp_path) == {"set/a.jpg": 3}
+
+
+def test_contents_tell_files_of_one_size_apart(tmp_path):
+    (tmp_path / "a").write_bytes(b"123")
+    before = file_contents([tmp_path / "a"], tmp_path)
+    assert before == {"a": "3 bytes, CRC-32 884863d2"}
+    (tmp_path / "a").write_bytes(b"124")
+    assert file_contents([tmp_path / "a", tmp_path / "gone"], tmp_path).keys() == {"a"}
+    assert file_contents([tmp_path / "a"], tmp_path) != before
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "identity.json").write_text('{"seed"')
+    with pytest.raises(ValueError, match=r"identity\.json is damaged"):
+        read_json(tmp_path / "identity.json")
 
 
 def test_code_version_covers_every_module_of_a_folder():

@@ -45,13 +45,21 @@ from modnet_lib.data.pseudo_mattes import (
     write_picture,
 )
 from modnet_lib.data.scenes import render_background
-from modnet_lib.data.sources import Item, background_files, read_item, sources, training_items
+from modnet_lib.data.sources import (
+    PICTURES,
+    Item,
+    background_files,
+    read_item,
+    refuse_held_out,
+    sources,
+    training_items,
+)
 from modnet_lib.data.spm import FIRST_SEED
 from modnet_lib.data.trimaps import trimap_from_alpha
 from modnet_lib.data.workers import worker_pool
 from modnet_lib.images import read_image
 from modnet_lib.profiles import DataConfig
-from modnet_lib.provenance import code_version, file_sizes
+from modnet_lib.provenance import code_version, file_contents
 
 ForegroundReader = Callable[[], MattingSample | Cutout]
 BackgroundReader = Callable[[], np.ndarray]
@@ -100,7 +108,7 @@ class Contents(NamedTuple):
     readers
         A function for each picture.
     files
-        What the readers read: name and size in bytes, or a description of what is drawn.
+        What the readers read: name, size and checksum, or a description of what is drawn.
     left_out
         Every picture that is not used, with the reason.
     """
@@ -161,13 +169,13 @@ class CompositionDataset(Dataset):
         shares, names = self.config.shares, [part.name for part in self.contents["foregrounds"]]
         if shares is None:
             return ((sum(sizes), sum(sizes)),)
-        if set(shares) != set(names):
+        if sorted(shares) != sorted(names):  # also of a set that is named twice
             raise ValueError(f"data.shares names {', '.join(shares)}; the sets are {', '.join(names)}")
         unit = sum(sizes) / sum(shares.values())
         return tuple((size, round(shares[name] * unit)) for name, size in zip(names, sizes, strict=True))
 
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the samples: pictures with their sizes, settings, seed, and code."""
+        """Everything that decides the samples: pictures with their checksums, settings, seed, and code."""
         folder = paths.PACKAGE / "data"
         settings = asdict(self.config) | {"memory": None, "on_device": None}
         sets = {
@@ -468,12 +476,25 @@ def _contents(
     failures: dict[str, str],
 ) -> Contents:
     used = [item for item in items if item.id in readers]
-    files = file_sizes((file for item in used for file in item.files.values()), root)
+    files = file_contents((file for item in used for file in item.files.values()), root)
+    failures = failures | _twins(items, root)
     if len(items) > count:
         failures = failures | {"the rest": f"{len(items) - count:,} pictures beyond the first {count:,}"}
     if not readers:
         raise ValueError(f"nothing of {name} can be used: {failures}")
     return Contents(name, split, list(readers.values()), files, failures)
+
+
+def _twins(items: Sequence[Item], root: Path) -> dict[str, str]:
+    """Pictures that differ from those of `items` in nothing but the suffix; only one of them can be used."""
+    used = {file for item in items for file in item.files.values()}
+    names = {(file.parent, file.stem): file.name for file in used}
+    found = (file for folder in {f.parent for f in used} if folder.is_dir() for file in folder.iterdir())
+    return {
+        file.relative_to(root).as_posix(): f"{names[file.parent, file.stem]} has the same name"
+        for file in sorted(found)
+        if file not in used and (file.parent, file.stem) in names and file.suffix.lower() in PICTURES
+    }
 
 
 def background_set(name: str) -> Contents:
@@ -485,9 +506,9 @@ def background_set(name: str) -> Contents:
             raise ValueError(f"{name} has no backgrounds")
     else:
         split, root = "all", Path(name).expanduser().resolve()
-        items = [
-            Item(file.relative_to(root).as_posix(), {"background": file}) for file in background_files(root)
-        ]
+        files = background_files(root)
+        refuse_held_out(root, [file.relative_to(root).with_suffix("").as_posix() for file in files])
+        items = [Item(file.relative_to(root).as_posix(), {"background": file}) for file in files]
     readers = {item.id: partial(read_image, item.files["background"]) for item in items}
     return _contents(name, split, root, items, len(items), readers, {})
 

@@ -3,6 +3,7 @@
 The result is *pseudo* ground truth: good along bodies, softer than real hair, wrong where the label is wrong.
 """
 
+import functools
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import as_completed
@@ -20,7 +21,7 @@ from modnet_lib.data.sources import Item, Track, read_item
 from modnet_lib.data.trimaps import trimap_from_mask
 from modnet_lib.data.workers import worker_pool
 from modnet_lib.images import keep_threads, read_image
-from modnet_lib.provenance import fingerprint
+from modnet_lib.provenance import code_version, fingerprint
 
 
 class MattingSample(NamedTuple):
@@ -116,7 +117,7 @@ def prepare(
 ) -> tuple[list[str], dict[str, str]]:
     """Make what training needs of every item: a pseudo-matte where there is only a mask, and F and B.
 
-    What is there already, made from the same files, is kept, so an interrupted call continues.
+    What is there already, made from the same files by the same code, is kept, so an interrupted call continues.
 
     Parameters
     ----------
@@ -124,7 +125,7 @@ def prepare(
         Photographs with a matte, a mask or a label, or cut-outs, of any source.
     folder
         Where the results go: ``<id>_<version>_alpha.png``, ``…_foreground.jpg``, ``…_background.jpg``; the version
-        is a hash of the item's files.
+        is a hash of the size and time of the item's files, and of the code.
     workers
         Processes of one thread each; as many as there are cores if ``None``.
     track
@@ -155,14 +156,21 @@ def prepare(
 
 def prepared_folder(name: str) -> Path:
     """Where training keeps what it prepares of a data set or folder."""
-    return paths.CACHE / "prepared" / Path(name).name
+    return paths.CACHE / "prepared" / Path(name).expanduser().resolve().name
 
 
 def _files(item: Item, folder: Path) -> list[Path]:
     files = {role: file for role, file in item.files.items() if file.is_file()}
-    version = fingerprint({role: sha256(file.read_bytes()).hexdigest() for role, file in files.items()})[:8]
+    contents = {role: sha256(file.read_bytes()).hexdigest() for role, file in files.items()}
+    version = fingerprint([_code(), contents])[:8]
     parts = ["alpha.png", "foreground.jpg", *(["background.jpg"] if "image" in item.files else [])]
     return [folder / f"{item.id}_{version}_{part}" for part in parts]
+
+
+@functools.cache
+def _code() -> dict[str, str]:
+    """What reads mattes and makes them: results of other code are not used."""
+    return code_version(Path(__file__), Path(__file__).with_name("trimaps.py"), paths.PACKAGE / "images.py")
 
 
 def _prepare_one(item: Item, folder: Path) -> str:

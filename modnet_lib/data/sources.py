@@ -250,7 +250,7 @@ def training_items(name: str) -> tuple[str, Path, list[Item]]:
     name, _, split = (name, "", "") if Path(name).is_dir() else name.partition(":")
     if name in sources():
         splits, root = find_source(name).splits, find_source(name).root()
-        allowed = [key for key in splits if key.startswith("train") or key == "all"]
+        allowed = [key for key in splits if _is_for_training(key)]
         split = split or next(iter(allowed), "")
         if split not in allowed:
             known = ", ".join(allowed) or "none"
@@ -259,8 +259,45 @@ def training_items(name: str) -> tuple[str, Path, list[Item]]:
     root = Path(name).expanduser().resolve()
     if not root.is_dir():
         raise FileNotFoundError(f"{name!r} is neither a data set ({', '.join(sources())}) nor a folder")
-    layout = "pairs" if (root / "image").is_dir() else "cutouts"
-    return "all", root, find_items(layout, root)
+    items = find_items("pairs" if (root / "image").is_dir() else "cutouts", root)
+    refuse_held_out(root, [item.id for item in items])
+    return "all", root, items
+
+
+def _is_for_training(split: str) -> bool:
+    return split.startswith("train") or split == "all"
+
+
+def refuse_held_out(root: Path, ids: Iterable[str]) -> None:
+    """Refuse to train on a folder of pictures that a data set holds out, in its place or as a copy.
+
+    Parameters
+    ----------
+    root
+        The folder, resolved.
+    ids
+        Names of its pictures below `root`, without suffixes.
+
+    Raises
+    ------
+    ValueError
+        If it is the folder of a data set with pictures for tests, a part of it or around it, or has such pictures.
+    """
+    data = paths.external_data()
+    for source in sources().values() if data else ():
+        place = (data / source.folder).resolve()  # type: ignore[operator]
+        near = place.is_dir() and (root.is_relative_to(place) or place.is_relative_to(root))
+        if near and not all(map(_is_for_training, source.splits)):
+            raise ValueError(
+                f"{root} has pictures that {source.name} holds out for tests: give the name of the data set"
+            )
+    for name in ("people", "backgrounds"):
+        known = set(map(_outer_folder_and_name, manifest()[name]["validation_ids"]))
+        if found := [key for key in ids if known & {_outer_folder_and_name(key), (Path(key).name,) * 2}]:
+            raise ValueError(
+                f"{root} has {len(found)} pictures that {name} holds out for tests, for instance {found[0]}: "
+                "give the name of the data set, or remove them"
+            )
 
 
 def ccp_items(root: str | Path, split: Split) -> list[Item]:

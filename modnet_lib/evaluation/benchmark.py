@@ -24,7 +24,7 @@ from modnet_lib.evaluation.metrics import METRICS, errors_by_region
 from modnet_lib.files import write_atomically
 from modnet_lib.images import read_matte, refuse_cutout
 from modnet_lib.inference import Matter
-from modnet_lib.provenance import file_sizes, fingerprint, provenance, require_same
+from modnet_lib.provenance import checksum, file_contents, fingerprint, provenance, read_json, require_same
 
 STILL = ("mse", "mad", "sad", "grad", "conn")
 QUICK = ("mse", "mad", "iou")
@@ -232,7 +232,7 @@ def run_benchmark(
     output
         A CSV file: a line for each picture, written as soon as it is measured, with a column for each metric.
         Pictures that it has already are not measured again. The ``.json`` beside it holds the identity of the run
-        (model, protocol, pictures and the sizes of their files) and its provenance.
+        (model, protocol, pictures and the checksums of their files) and its provenance.
     processes
         That compute metrics beside the model; 1 computes them in between.
     batch_size
@@ -261,7 +261,7 @@ def run_benchmark(
             "model": label or _model_identity(model),
             "protocol": asdict(protocol),
             "pictures": {
-                key: [file.stat().st_size for file in reader_files(read)] for key, read in readers.items()
+                key: [checksum(file) for file in reader_files(read)] for key, read in readers.items()
             },
         }
         is_matter = isinstance(model, Matter)
@@ -362,7 +362,7 @@ def _record(name: str, picture: Labelled, matte: np.ndarray, protocol: Protocol,
 def _model_identity(model: Model) -> Any:
     """What decides a model's answers; of a function only its name is known."""
     if isinstance(model, Path):
-        return file_sizes(sorted(model.rglob("*")), model)
+        return file_contents(sorted(model.rglob("*")), model)
     if not isinstance(model, Matter):
         named = model if hasattr(model, "__qualname__") else type(model)
         return f"{named.__module__}.{named.__qualname__}"
@@ -378,7 +378,7 @@ def _continue(output: Path, identity: dict[str, Any], origin: dict[str, Any]) ->
     """The records that a file holds, if it was begun for the same run."""
     beside, begun = output.with_suffix(".json"), dict[str, Any]()
     if output.is_file():
-        begun = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        begun = read_json(beside) if beside.is_file() else {}
         origin = begun.pop("provenance", origin)
         before, now = begun.get("pictures", {}), identity["pictures"]
         compared = dict(identity)

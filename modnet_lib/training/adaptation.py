@@ -33,7 +33,7 @@ from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.network.layers import upsample
 from modnet_lib.objectives.consistency import CONSISTENCY, ConsistencyLosses, ConsistencyPreset, disagreement
 from modnet_lib.objectives.supervised import semantic_target
-from modnet_lib.provenance import file_sizes, require_same
+from modnet_lib.provenance import file_contents, require_same
 
 STATE = "adaptation.pt"
 HISTORY = "adaptation.jsonl"
@@ -480,10 +480,10 @@ def _generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(np.random.default_rng([seed, epoch]).integers(2**31)))
 
 
-def _identify(frame: ImageLike) -> str | dict[str, int]:
-    """Name and size of a file, a hash of other pictures."""
+def _identify(frame: ImageLike) -> str | dict[str, str]:
+    """Name and checksum of a file, a hash of other pictures."""
     if isinstance(frame, (str, Path)):
-        return file_sizes([Path(frame)], Path(frame).parent)
+        return file_contents([Path(frame)], Path(frame).parent)
     pixels = read_image(frame)
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:16]
 

@@ -34,6 +34,7 @@ from modnet_lib.training.ablation import (
     claim,
     device,
     is_measured,
+    pixels,
     pretrain,
     rounded,
     run_all,
@@ -241,7 +242,11 @@ def run_one(profile: Profile, folder: Path, system: str, seed: int) -> None:
     matter = Matter(network, short_side=short_side(chosen), squash=True)
     sets = measured_sets(profile)
     names = {name: list(pictures) for name, pictures in sets.items()}
-    what = {"run": network.metadata["identity"], "pictures": names}
+    seen = {
+        name: {key: pixels(one.image, one.alpha) for key, one in pictures.items()}
+        for name, pictures in sets.items()
+    }
+    what = {"run": network.metadata["identity"], "pictures": seen}
     if is_measured(target, what):
         return
     result = {

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from accelerate.utils import set_seed
 from PIL import Image
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from modnet_lib import paths
@@ -121,6 +121,8 @@ def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSa
     FileNotFoundError, ValueError
         If a data set is missing, or a picture cannot be prepared.
     """
+    if count < 1:
+        raise ValueError(f"validation must be at least 1 picture, got {count}")
     known = held_out_sets(config)
     if not known:
         numbers = range(VALIDATION_SEED, VALIDATION_SEED + count)
@@ -265,8 +267,12 @@ def run(
 
 def _read_result(network: Network, file: Path, identity: str) -> Network:
     """The result of a finished run, if it is this one's."""
-    with safe_open(file, "pt") as opened:
-        require_same({"identity": (opened.metadata() or {}).get("identity")}, {"identity": identity}, file)
+    try:
+        with safe_open(file, "pt") as opened:
+            stored = (opened.metadata() or {}).get("identity")
+    except SafetensorError as error:
+        raise ValueError(f"{file} is damaged ({error}); delete it to start again") from error
+    require_same({"identity": stored}, {"identity": identity}, file)
     if isinstance(network, Segmenter):
         network.backbone.load_state_dict(load_file(file))
         return network.eval()

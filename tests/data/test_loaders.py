@@ -13,7 +13,7 @@ from PIL import Image
 
 from modnet_lib import paths
 from modnet_lib.baselines.blocks import composition_error
-from modnet_lib.data import loaders
+from modnet_lib.data import loaders, pseudo_mattes, sources
 from modnet_lib.data.compositing import apply_colour, composite, harmony
 from modnet_lib.data.loaders import (
     CompositionDataset,
@@ -380,7 +380,74 @@ def test_a_changed_file_is_prepared_again(own_data, make_sample) -> None:
     assert first.identity()["code"] == second.identity()["code"]
 
 
-def test_identity_names_every_file_with_its_size(own_data) -> None:
+def test_what_other_code_prepared_is_not_used(own_data, monkeypatch) -> None:
+    folder = pseudo_mattes.prepared_folder("pairs")
+    loaders.foreground_set("pairs", 10)
+    before = set(folder.iterdir())
+    loaders.foreground_set("pairs", 10)
+    assert set(folder.iterdir()) == before
+    monkeypatch.setattr(pseudo_mattes, "_code", lambda: {"images.py": "other"})
+    item = sources.training_items("pairs")[2][1]
+    with pytest.raises(FileNotFoundError, match="good is not prepared"):
+        pseudo_mattes.read_prepared(item, folder)
+
+
+def test_a_file_of_the_same_size_is_another_run(own_data, make_sample) -> None:
+    matte = own_data / "pairs" / "alpha" / "good.bmp"
+    (own_data / "pairs" / "alpha" / "good.png").unlink()
+    config = DataConfig(
+        real=True, foregrounds=("pairs",), backgrounds=(str(own_data / "scenes"),), portraits=0, scenes=0
+    )
+    sizes, identities = [], []
+    for alpha in (make_sample(5).alpha, 255 - make_sample(5).alpha):
+        Image.fromarray(alpha).save(matte)
+        sizes.append(matte.stat().st_size)
+        identities.append(training_data(config, 0).identity())
+    assert sizes[0] == sizes[1]
+    assert "alpha/good.bmp was" in first_difference(*identities)
+
+
+def test_a_picture_of_the_same_name_is_said_to_be_left_out(own_data) -> None:
+    for folder, name in (("cutouts", "1"), ("pairs/image", "good")):
+        Image.open(own_data / folder / f"{name}.png").save(own_data / folder / f"{name}.tif")
+    for name, twin in (("cutouts", "1"), ("pairs", "image/good")):
+        reason = loaders.foreground_set(name, 10).left_out[f"{twin}.tif"]
+        assert reason == f"{twin.rpartition('/')[2]}.png has the same name"
+
+
+def test_folders_of_pictures_that_are_held_out_are_refused(own_data, make_sample, tmp_path) -> None:
+    ids = {name: sources.manifest()[name]["validation_ids"][0] for name in ("people", "backgrounds")}
+    copies = (
+        (own_data / "people", own_data / "nested" / "deep"),
+        (own_data / "backgrounds", own_data / "places"),
+    )
+    for folder in copies[0]:
+        for part in ("image", "alpha"):
+            (folder / part).mkdir(parents=True)
+            Image.fromarray(make_sample(5)._asdict()[part]).save(folder / part / f"{ids['people']}.png")
+    for folder in copies[1]:
+        file = folder / f"{ids['backgrounds']}.png"
+        file.parent.mkdir(parents=True)
+        Image.new("RGB", (9, 9)).save(file)
+    (own_data / "link").symlink_to(own_data / "people")
+    (own_data / "UGD-12k" / "eval" / "image").mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(own_data / "UGD-12k" / "eval" / "image" / "1.jpg")
+    for folder in (*copies[0], own_data / "link", own_data / "nested", own_data / "UGD-12k" / "eval"):
+        for read in (loaders.foreground_set, loaders.mask_set):
+            with pytest.raises(ValueError, match="holds out for tests"):
+                read(str(folder), 10)
+    for folder in (*copies[1], own_data / "backgrounds" / "city", own_data):
+        with pytest.raises(ValueError, match="holds out for tests"):
+            loaders.background_set(str(folder))
+
+
+def test_a_set_that_is_named_twice_has_no_share(source) -> None:
+    part = Contents("one", "all", source.foregrounds, {}, {})
+    with pytest.raises(ValueError, match="the sets are one, one"):
+        CompositionDataset([part, part], source.backgrounds, 0, DataConfig(shares={"one": 1.0}))
+
+
+def test_identity_names_every_file(own_data) -> None:
     config = DataConfig(
         real=True, foregrounds=("cutouts",), portraits=1, scenes=1, backgrounds=("pairs_scenes",)
     )

@@ -125,6 +125,15 @@ def test_an_interrupted_grid_trains_only_what_is_missing(grid, monkeypatch, with
     assert again["errors"] == result["errors"], "a repeated run repeats"
 
 
+def test_errors_on_pictures_that_were_replaced_are_refused(grid, without_data, monkeypatch) -> None:
+    folder, _ = grid
+    name, sample = validation_data(PROFILE.data, 1)[0]
+    changed = [(name, sample._replace(alpha=255 - sample.alpha)), *validation_data(PROFILE.data, 2)[1:]]
+    monkeypatch.setattr(ablation, "validation_data", lambda *_: changed)
+    with pytest.raises(ValueError, match=r"errors\.json belongs to another run: pictures\.procedural"):
+        ablation.run_one(PROFILE, folder, None, "none", 3)
+
+
 def test_a_grid_of_another_profile_is_refused(grid, without_data) -> None:
     folder, _ = grid
     for other, named in (

@@ -202,6 +202,18 @@ def test_other_initial_weights_are_another_run(without_data) -> None:
         run(second, without_data / "run")
 
 
+def test_a_damaged_result_is_named(without_data) -> None:
+    run(PROFILE, without_data / "run")
+    (without_data / "run" / "modnet.safetensors").write_bytes(b"cut")
+    with pytest.raises(ValueError, match=r"modnet\.safetensors is damaged"):
+        run(PROFILE, without_data / "run")
+
+
+def test_validation_without_pictures_is_an_error(without_data) -> None:
+    with pytest.raises(ValueError, match="validation must be at least 1"):
+        validation_data(PROFILE.data, 0)
+
+
 def test_what_is_used_is_said_before_the_first_step(without_data, capsys) -> None:
     run(PROFILE, without_data / "run")
     printed = capsys.readouterr().out
