@@ -30,7 +30,7 @@ from modnet_lib.files import write_atomically
 from modnet_lib.network import MattingOutput, MODNet, Segmenter
 from modnet_lib.objectives import OBJECTIVES
 from modnet_lib.profiles import TrainingConfig
-from modnet_lib.provenance import require_same
+from modnet_lib.provenance import read_json, require_same
 
 STATE = "state.pt"
 METRICS = "metrics.jsonl"
@@ -104,6 +104,8 @@ def train(
     if processes > 1 and isinstance(network, Baseline):
         raise ValueError("other methods freeze parts of themselves, so they are trained in one process")
     identity = identity or identify(network, dataset, config)
+    if (folder / IDENTITY).is_file():
+        require_same(read_json(folder / IDENTITY), identity, folder)
     network.to(device)
     if config.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

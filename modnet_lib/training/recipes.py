@@ -6,12 +6,13 @@ training (Eq. 5), pre-training of the backbone (SPS), and MODNet with a trimap. 
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate import PartialState
 from accelerate.utils import set_seed
 from PIL import Image
 from safetensors import safe_open
@@ -20,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from modnet_lib import paths
 from modnet_lib.baselines import Baseline, create_baseline, load_network
 from modnet_lib.data.loaders import mask_data, portrait_readers, prepared_readers, training_data
-from modnet_lib.data.pseudo_mattes import MattingSample
+from modnet_lib.data.pseudo_mattes import MattingSample, write_picture
 from modnet_lib.data.sources import find_items, manifest, sources
 from modnet_lib.evaluation.benchmark import evaluate, mean_errors, trimap_of
 from modnet_lib.files import write_atomically
@@ -175,7 +176,7 @@ def validator(samples: list[tuple[str, MattingSample]], folder: Path, short_side
             matte = np.repeat((alpha * 255).astype(np.uint8)[..., None], 3, axis=2)
             parts = (sample.image, matte, np.repeat(sample.alpha[..., None], 3, axis=2))
             rows.append(np.hstack([np.asarray(Image.fromarray(part).resize((192, 256))) for part in parts]))
-        Image.fromarray(np.vstack(rows)).save(folder / "validation.png")
+        write_picture(folder / "validation.png", np.vstack(rows))
         return {f"validation_{name}": value for name, value in mean_errors(records).items()}
 
     return validate
@@ -222,16 +223,22 @@ def run(
     dataset = (mask_data if isinstance(network, Segmenter) else training_data)(recipe.data, recipe.seed)
     identity = identify(network, dataset, config) | {"initial weights": weights_fingerprint(network)}
     result = folder / (BACKBONE if isinstance(network, Segmenter) else CHECKPOINT)
+    first = PartialState().is_main_process  # only this process writes
     if (folder / IDENTITY).is_file():
         require_same(read_json(folder / IDENTITY), identity, folder)
+    elif (folder / RECIPE).is_file():  # of a run without a first step, or of a grid
+        require_same(asdict(Profile.load(folder / RECIPE)), asdict(recipe), folder)
     if result.is_file():
         return _read_result(network, result, fingerprint(identity))
-    folder.mkdir(parents=True, exist_ok=True)
-    text = recipe.to_yaml()
-    write_atomically(folder / RECIPE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    if show_progress:
-        print(dataset.describe())
+    if first and not (folder / RECIPE).is_file():
+        text = recipe.to_yaml()
+        write_atomically(folder / RECIPE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     samples = validation_data(recipe.data, recipe.validation) if config.validate_every else []
+    if first and show_progress:
+        print(dataset.describe())
+        if samples:
+            sets = " and ".join(held_out_sets(recipe.data)) or "drawn people"
+            print(f"validation: {sets}: {len(samples):,} pictures")
     side = min(512, config.stages[-1].image_size)
     if validate is None and samples:
         validate = validator(samples, folder, short_side=side)
@@ -245,7 +252,8 @@ def run(
         stop_after=stop_after,
         show_progress=show_progress,
     )
-    if not history or history[-1]["step"] != config.steps:  # earlier lines of the metrics may be lost
+    # earlier lines of the metrics may be missing
+    if not first or not history or history[-1]["step"] != config.steps:
         return network
     final = {name: value for name, value in history[-1].items() if name.startswith("validation_")}
     metadata = {"short_side": str(side), "recipe": recipe.name, "steps": str(config.steps)}
