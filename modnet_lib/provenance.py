@@ -14,6 +14,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from modnet_lib import paths
 
 
@@ -21,6 +23,15 @@ def fingerprint(identity: Any) -> str:
     """16 hexadecimal digits of SHA-256 of a JSON-like value; the order of keys does not matter."""
     text = json.dumps(identity, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def pixels_fingerprint(*arrays: np.ndarray | None) -> str:
+    """16 hexadecimal digits of SHA-256 of pictures, with their shapes; ``None`` is skipped."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        if array is not None:
+            digest.update(repr(array.shape).encode() + array.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def first_difference(before: Any, now: Any, where: str = "") -> str:

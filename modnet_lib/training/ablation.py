@@ -26,7 +26,7 @@ from modnet_lib.network import load_checkpoint
 from modnet_lib.network.cost import count_flops, count_parameters, measure_latency
 from modnet_lib.network.modnet import Context, MODNet
 from modnet_lib.profiles import Profile
-from modnet_lib.provenance import fingerprint, read_json, recorded, require_same
+from modnet_lib.provenance import fingerprint, pixels_fingerprint, read_json, recorded, require_same
 from modnet_lib.training.loop import STATE
 from modnet_lib.training.recipes import (
     BACKBONE,
@@ -128,13 +128,14 @@ def run_one(
     chosen = recipe(profile, row, seed, folder, start)
     network = run(chosen, target, show_progress=show_progress)
     samples = validation_data(profile.data, profile.validation)
-    what = {"run": network.metadata["identity"], "pictures": [name for name, _ in samples]}
+    seen = {name: pixels_fingerprint(sample.image, sample.alpha) for name, sample in samples}
+    what = {"run": network.metadata["identity"], "pictures": seen}
     if is_measured(target, what):
         return
     matter = Matter(network, short_side=short_side(chosen))
     records = evaluate(matter.alpha, ((name, s.image, s.alpha) for name, s in samples), regions=True)
     errors = {metric: [record.errors[metric] for record in records] for metric in records[0].errors}
-    write_json(target / ERRORS, {"identity": what, "pictures": what["pictures"], "errors": errors})
+    write_json(target / ERRORS, {"identity": what, "pictures": list(seen), "errors": errors})
     (target / STATE).unlink(missing_ok=True)  # a gigabyte with ASPP
 
 
@@ -311,7 +312,8 @@ def save_tiles(columns: Sequence[Sequence[np.ndarray]], file: Path) -> Path:
         np.vstack([np.asarray(Image.fromarray(tile).convert("RGB").resize(TILE)) for tile in column])
         for column in columns
     ]
-    Image.fromarray(np.hstack(tiles)).save(file, quality=88)
+    picture = Image.fromarray(np.hstack(tiles))
+    write_atomically(file, lambda temporary: picture.save(temporary, "JPEG", quality=88))
     return file
 
 

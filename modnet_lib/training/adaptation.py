@@ -5,7 +5,6 @@ Eq. 6 to 8 and the section "SOC for Real-World Data". What stops a run needs no 
 
 import copy
 import dataclasses
-import hashlib
 import json
 import math
 import shutil
@@ -33,7 +32,7 @@ from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.network.layers import upsample
 from modnet_lib.objectives.consistency import CONSISTENCY, ConsistencyLosses, ConsistencyPreset, disagreement
 from modnet_lib.objectives.supervised import semantic_target
-from modnet_lib.provenance import file_sizes, require_same
+from modnet_lib.provenance import file_sizes, pixels_fingerprint, require_same
 
 STATE = "adaptation.pt"
 HISTORY = "adaptation.jsonl"
@@ -484,8 +483,7 @@ def _identify(frame: ImageLike) -> str | dict[str, int]:
     """Name and size of a file, a hash of other pictures."""
     if isinstance(frame, (str, Path)):
         return file_sizes([Path(frame)], Path(frame).parent)
-    pixels = read_image(frame)
-    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:16]
+    return pixels_fingerprint(read_image(frame))
 
 
 class _Run:
