@@ -12,7 +12,7 @@ from modnet_lib import paths
 from modnet_lib.data.compositing import paste
 from modnet_lib.data.loaders import prepared_readers
 from modnet_lib.data.pseudo_mattes import MattingSample
-from modnet_lib.data.sources import Item, find_items, find_source, read_item, sources
+from modnet_lib.data.sources import Item, find_items, find_source, held_out_backgrounds, read_item, sources
 from modnet_lib.data.spm import WRITERS
 from modnet_lib.images import read_image
 
@@ -155,11 +155,7 @@ def benchmark(name: str, root: str | Path | None = None, count: int | None = Non
         strata = _strata(root / "strata.csv")
         readers = {item.id: partial(_read, item, strata.get(item.id, {})) for item in items}
     else:
-        scenes = [item.files["background"] for item in find_items("backgrounds", split="validation")]
-        if not scenes:
-            raise FileNotFoundError(
-                f"{find_source('backgrounds').root()} has no pictures that training leaves out"
-            )
+        scenes = held_out_backgrounds()
         for number, item in enumerate(items):
             for k in range(BACKGROUNDS):
                 scene = scenes[(number * BACKGROUNDS + k) % len(scenes)]

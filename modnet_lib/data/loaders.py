@@ -45,7 +45,14 @@ from modnet_lib.data.pseudo_mattes import (
     write_picture,
 )
 from modnet_lib.data.scenes import render_background
-from modnet_lib.data.sources import Item, background_files, read_item, sources, training_items
+from modnet_lib.data.sources import (
+    Item,
+    background_files,
+    custom_folder,
+    read_item,
+    sources,
+    training_items,
+)
 from modnet_lib.data.spm import FIRST_SEED
 from modnet_lib.data.trimaps import trimap_from_alpha
 from modnet_lib.data.workers import worker_pool
@@ -484,7 +491,7 @@ def background_set(name: str) -> Contents:
         if missing:
             raise ValueError(f"{name} has no backgrounds")
     else:
-        split, root = "all", Path(name).expanduser().resolve()
+        split, root = "all", custom_folder(name)
         items = [
             Item(file.relative_to(root).as_posix(), {"background": file}) for file in background_files(root)
         ]

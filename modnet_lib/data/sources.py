@@ -23,7 +23,6 @@ from PIL import Image, ImageDraw
 from modnet_lib import paths
 from modnet_lib.images import open_picture, read_image, read_matte, refuse_cutout, to_bytes
 
-Split = Literal["train", "validation", "reserved", "unlabelled"]
 HAIR = 19  # Clothing-Co-Parsing's class for hair; 0 is background, everything else is worn, held or skin
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 ROLES = ("image", "cutout", "foreground", "alpha", "mask", "label", "trimap", "background")
@@ -207,14 +206,18 @@ def _locate(root: Path, patterns: list[str], values: dict[str, str]) -> Path:
 
 def _split_of(name: str, item: Item) -> str:
     """The split that the manifest's lists of ids put an item in; empty for a set without such lists."""
-    lists = {key.removesuffix("_ids"): ids for key, ids in manifest()[name].items() if key.endswith("_ids")}
-    if not lists:
+    if not (listed := _listed(name)):
         return ""
     if name == "ccp" and "label" not in item.files:
         return "unlabelled"
-    where = _outer_folder_and_name(item.id)
-    found = (split for split, ids in lists.items() if where in map(_outer_folder_and_name, ids))
-    return next(found, "train")
+    return listed.get(_outer_folder_and_name(item.id), "train")
+
+
+@functools.cache
+def _listed(name: str) -> dict[tuple[str, str], str]:
+    """The split of every id in the manifest's lists."""
+    lists = {key.removesuffix("_ids"): ids for key, ids in manifest()[name].items() if key.endswith("_ids")}
+    return {_outer_folder_and_name(key): split for split, ids in lists.items() for key in ids}
 
 
 def _hold_out_some(items: list[Item], split: str) -> list[Item]:
@@ -249,23 +252,41 @@ def training_items(name: str) -> tuple[str, Path, list[Item]]:
     """
     name, _, split = (name, "", "") if Path(name).is_dir() else name.partition(":")
     if name in sources():
-        splits, root = find_source(name).splits, find_source(name).root()
-        allowed = [key for key in splits if key.startswith("train") or key == "all"]
+        allowed, root = _training_splits(find_source(name)), find_source(name).root()
         split = split or next(iter(allowed), "")
         if split not in allowed:
             known = ", ".join(allowed) or "none"
             raise ValueError(f"{name}:{split} is held out for tests; splits of {name} for training: {known}")
         return split, root, find_items(name, split=split)
-    root = Path(name).expanduser().resolve()
-    if not root.is_dir():
-        raise FileNotFoundError(f"{name!r} is neither a data set ({', '.join(sources())}) nor a folder")
+    root = custom_folder(name)
     layout = "pairs" if (root / "image").is_dir() else "cutouts"
     return "all", root, find_items(layout, root)
 
 
-def ccp_items(root: str | Path, split: Split) -> list[Item]:
-    """The photographs of one split of Clothing-Co-Parsing that are present; see `find_items`."""
-    return find_items("ccp", root, split)
+def custom_folder(name: str) -> Path:
+    """The path of a custom folder to train on.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    ValueError
+        If it shares files with a data set that holds out pictures: under its path, they would enter training.
+    """
+    root = Path(name).expanduser().resolve()
+    if not root.is_dir():
+        raise FileNotFoundError(f"{name!r} is neither a data set ({', '.join(sources())}) nor a folder")
+    for source in sources().values() if paths.external_data() else ():
+        known, held_out = source.root().resolve(), len(_training_splits(source)) < len(source.splits)
+        if held_out and known.is_dir() and (root.is_relative_to(known) or known.is_relative_to(root)):
+            raise ValueError(
+                f"{root} shares files with the data set {source.name}, which holds out pictures; give its name instead"
+            )
+    return root
+
+
+def _training_splits(source: Source) -> list[str]:
+    return [split for split in source.splits if split.startswith("train") or split == "all"]
 
 
 def read_item(item: Item, *, exact: bool = False) -> dict[str, np.ndarray]:
@@ -441,6 +462,22 @@ def check(name: str, root: str | Path | None = None, track: Track = lambda jobs,
             problems += [str(error) for error in errors]
             fine += not errors
     return Report(fine, problems, list(absent))
+
+
+def held_out_backgrounds() -> list[Path]:
+    """Backgrounds that training never sees, for composited tests.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none.
+    """
+    files = [item.files["background"] for item in find_items("backgrounds", split="validation")]
+    if not files:
+        raise FileNotFoundError(
+            f"{find_source('backgrounds').root()} has no pictures that training leaves out"
+        )
+    return files
 
 
 def background_files(root: str | Path) -> list[Path]:

@@ -44,6 +44,7 @@ from modnet_lib.data.scenes import render_background
 from modnet_lib.data.sources import (
     check,
     find_items,
+    held_out_backgrounds,
     read_item,
     sources,
 )
@@ -574,8 +575,7 @@ image_row(
 # %%
 samples = validation_data(profile.data, profile.validation if profile.data.real else 3)
 if profile.data.real:
-    unseen = find_items("backgrounds", split="validation")
-    scenes = [read_image(item.files["background"]) for item in unseen]
+    scenes = [read_image(file) for file in held_out_backgrounds()]
 else:
     scenes = [render_background(seed, 256) for seed in range(40, 48)]
 matter = Matter.from_pretrained()
