@@ -3,7 +3,6 @@
 The result is *pseudo* ground truth: good along bodies, softer than real hair, wrong where the label is wrong.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +17,7 @@ from modnet_lib import paths
 from modnet_lib.data.sources import Item, Track, read_item
 from modnet_lib.data.trimaps import trimap_from_mask
 from modnet_lib.data.workers import worker_pool
+from modnet_lib.files import write_atomically
 from modnet_lib.images import keep_threads, read_image
 from modnet_lib.provenance import fingerprint
 
@@ -135,7 +135,8 @@ def prepare(
     """
     folder.mkdir(parents=True, exist_ok=True)
     ready = [item.id for item in items if all(file.is_file() for file in _files(item, folder))]
-    todo = [item for item in items if item.id not in set(ready)]
+    done = set(ready)
+    todo = [item for item in items if item.id not in done]
     failures: dict[str, str] = {}
     if todo:
         with worker_pool(workers) as pool:
@@ -192,13 +193,10 @@ def _parts(item: Item) -> tuple[np.ndarray, ...]:
 
 def write_picture(path: Path, array: np.ndarray) -> None:
     """Write an 8-bit picture; a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}_{path.name}")
-    try:
-        Image.fromarray(array).save(temporary, quality=95)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    file_format = Image.registered_extensions()[path.suffix.lower()]  # the temporary name has no suffix
+    write_atomically(
+        path, lambda temporary: Image.fromarray(array).save(temporary, format=file_format, quality=95)
+    )
 
 
 def read_prepared(item: Item, folder: Path) -> MattingSample | Cutout:
