@@ -1,7 +1,7 @@
 """What a run is, and where a number comes from.
 
 A run's *identity* is a nested mapping of everything that decides its result: data sets with their files, seed, network,
-schedule, precision, and the code that draws samples. `fingerprint` shortens it, `require_same` refuses another one.
+schedule, precision, and the code that draws samples. `fingerprint` hashes it; `require_same` refuses a different one.
 """
 
 import hashlib
@@ -114,7 +114,7 @@ def current_commit() -> str:
 
 
 def recorded(what: str, *, device: Any, precision: str, seed: int | None = None) -> dict[str, Any]:
-    """What every file of results says of itself.
+    """The provenance entries of a file of results.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def provenance(*, device: Any, precision: str, seed: int | None) -> dict[str, An
         else f"{device.type}, {platform.machine()}"
     )
     program, *arguments = sys.argv or ["python"]
-    # absolute paths describe a machine, not a run
+    # absolute paths depend on the machine
     words = [Path(program).name, *(Path(a).name if Path(a).is_absolute() else a for a in arguments)]
     return {
         "commit": current_commit(),

@@ -42,7 +42,7 @@ class MattingSample(NamedTuple):
 
 
 class Cutout(NamedTuple):
-    """A person without a photograph around: F (H, W, 3) and alpha (H, W), uint8. It can only be composited."""
+    """A person without the surrounding photograph: F (H, W, 3) and alpha (H, W), uint8. It can only be composited."""
 
     foreground: np.ndarray
     alpha: np.ndarray
@@ -113,9 +113,9 @@ def _track(jobs: Iterable[Any], count: int) -> Iterable[Any]:
 def prepare(
     items: Sequence[Item], folder: Path, workers: int | None = None, track: Track = _track
 ) -> tuple[list[str], dict[str, str]]:
-    """Make what training needs of every item: a pseudo-matte where there is only a mask, and F and B.
+    """Compute what training needs for every item: F, B, and a pseudo-matte where there is only a mask.
 
-    What is there already, made from the same files, is kept, so an interrupted call continues.
+    Existing results of the same files are kept, so an interrupted call continues.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def prepare(
 
     Returns
     -------
-    The ids that are ready, and for every other one the reason why not.
+    The ids that are ready, and the reason for every one that is not.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ready = [item.id for item in items if all(file.is_file() for file in _files(item, folder))]
@@ -145,7 +145,7 @@ def prepare(
                 try:
                     error = job.result()
                 except BrokenProcessPool:
-                    error = "a worker process died, perhaps for want of memory; go on with fewer workers"
+                    error = "a worker process died, perhaps out of memory; continue with fewer workers"
                 if error:
                     failures[jobs[job]] = error
                 else:
@@ -154,7 +154,7 @@ def prepare(
 
 
 def prepared_folder(name: str) -> Path:
-    """Where training keeps what it prepares of a data set or folder."""
+    """The folder for what training prepares from a data set or custom folder."""
     return paths.CACHE / "prepared" / Path(name).name
 
 

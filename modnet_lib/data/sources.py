@@ -185,7 +185,7 @@ def _is_hidden(name: Path) -> bool:
 
 
 def _locate(root: Path, patterns: list[str], values: dict[str, str]) -> Path:
-    """The first file there is; if none, the one that was expected."""
+    """The first existing file, else the expected one."""
     candidates, stems = list[Path](), list[Path]()
     for pattern in patterns:
         names = {name: values.get(name) for name in re.findall(r"\{(\w+)\}", pattern)}
@@ -197,7 +197,7 @@ def _locate(root: Path, patterns: list[str], values: dict[str, str]) -> Path:
         stems += [root / stem] if any_suffix else []
     if found := next((file for file in candidates if file.is_file()), None):
         return found
-    for stem in stems:  # suffixes such as .Png are rare: a folder is only listed for them
+    for stem in stems:  # list the folder only for rare suffixes such as .Png
         for file in sorted(stem.parent.iterdir()) if stem.parent.is_dir() else ():
             if file.stem == stem.name and file.suffix.lower() in PICTURES and file.is_file():
                 return file
@@ -221,34 +221,34 @@ def _listed(name: str) -> dict[tuple[str, str], str]:
 
 
 def _hold_out_some(items: list[Item], split: str) -> list[Item]:
-    """One in eight backgrounds, chosen by name: users' own pictures are in none of the manifest's lists."""
+    """Hold out one in eight backgrounds, chosen by name: the manifest does not list custom pictures."""
     return [item for item in items if (zlib.crc32(item.id.encode()) % 8 == 0) == (split == "validation")]
 
 
 def _outer_folder_and_name(key: str) -> tuple[str, str]:
-    """Archives put folders of their own in between."""
+    """Archives add folders in between."""
     return key.partition("/")[0], key.rpartition("/")[2]
 
 
 def training_items(name: str) -> tuple[str, Path, list[Item]]:
-    """What may be trained on of a data set or of a folder.
+    """The training items of a data set or custom folder.
 
     Parameters
     ----------
     name
-        A data set of the manifest, ``NAME:SPLIT``, or a folder of one's own: pairs in ``image`` and ``alpha``, or
+        A data set of the manifest, ``NAME:SPLIT``, or a custom folder: pairs in ``image`` and ``alpha``, or
         cut-outs.
 
     Returns
     -------
-    The split, the root of its files, and the items. Ids that the manifest holds out are not among them.
+    The split, the root of its files, and the items, without the ids that the manifest holds out.
 
     Raises
     ------
     FileNotFoundError
         If the set or the folder is missing; the message says how to get it.
     ValueError
-        For a name that is neither, or a split that is held out.
+        If the split is held out, or a custom folder shares files with a data set that holds out pictures.
     """
     name, _, split = (name, "", "") if Path(name).is_dir() else name.partition(":")
     if name in sources():
@@ -297,7 +297,7 @@ def read_item(item: Item, *, exact: bool = False) -> dict[str, np.ndarray]:
     item
         See `find_items`.
     exact
-        Whether a matte that 8 bits cannot hold stays (H, W) float32 in [0, 1]. Otherwise it is rounded.
+        Keep a matte that does not fit into 8 bits as (H, W) float32 in [0, 1] instead of rounding it.
 
     Returns
     -------

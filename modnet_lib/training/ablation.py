@@ -121,7 +121,7 @@ def pretraining_folder(folder: Path, seed: int) -> Path:
 def run_one(
     profile: Profile, folder: Path, start: Path | None, row: str, seed: int, show_progress: bool = False
 ) -> None:
-    """Train and measure one row with one seed, into ``<folder>/<row>-<seed>``; what is there is not repeated."""
+    """Train and measure one row with one seed, into ``<folder>/<row>-<seed>``; existing results are kept."""
     target = folder / f"{row}-{seed}"
     if ROWS[row].pretrained and not start:
         pretrain(profile, folder, seed, show_progress)
@@ -140,7 +140,7 @@ def run_one(
 
 
 def is_measured(folder: Path, what: dict[str, Any]) -> bool:
-    """Whether a run's errors are there; a ValueError if they are those of another run or of other pictures."""
+    """Whether a run has been measured; a ValueError if its errors belong to another run or other pictures."""
     if not (folder / ERRORS).is_file():
         return False
     require_same(read_json(folder / ERRORS)["identity"], what, folder / ERRORS)
@@ -184,7 +184,7 @@ def run_grid(
     jobs: int = 1,
     rows: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Train and measure every row with every seed; an interrupted grid goes on.
+    """Train and measure every row with every seed; an interrupted grid continues.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def run_grid(
     folder
         Gets ``recipe.yaml``, a folder a run, ``result.json`` and ``mattes.jpg`` (drawn people, a column a row).
     start
-        The folder of another grid: every network goes on from there, for instance at a larger size.
+        The folder of another grid: every network continues from there, for instance at a larger size.
     jobs
         Runs side by side, each in a process with one thread; 1 runs them here, with all threads or a GPU.
     rows

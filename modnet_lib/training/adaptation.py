@@ -205,7 +205,7 @@ def find_frames(
     short_side
         Of the network's input.
     count
-        At most so many, evenly spaced.
+        Maximum number of frames, evenly spaced.
 
     Raises
     ------
@@ -393,8 +393,8 @@ def adapt(
 
     After every epoch it looks at up to 4 of the frames (`watch`). Three things end a run, and none needs a label: a
     loss or gradient that is not finite; a collapse, the person or the background gone, also within an epoch; and, with
-    ``until``, a disagreement that is down to that of the source domain, where there is nothing left to learn from it.
-    The last good weights are kept, the untouched ones included.
+    ``until``, a disagreement as low as in the source domain, where SOC has nothing left to learn.
+    The last good weights are kept, which may be the original ones.
 
     Parameters
     ----------
@@ -407,11 +407,11 @@ def adapt(
     folder
         Gets ``adaptation.pt`` (everything that resuming needs) and ``adaptation.jsonl`` (a line an epoch).
     validate
-        For experiments with labels: what it returns is put into the history, nothing depends on it.
+        For experiments with labels: its result goes into the history and affects nothing else.
     stop_after
-        Stop after this many steps of this call, with a checkpoint, as if it had been cut there.
+        Stop after this many steps of this call, with a checkpoint, as if interrupted.
     device
-        A GPU if there is one and nothing is given.
+        By default a GPU, if there is one.
     show_progress
         Show a bar.
 

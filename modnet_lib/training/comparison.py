@@ -56,7 +56,7 @@ from modnet_lib.training.recipes import (
 # our place for each table: what is measured there
 SETS = {
     "natural": "Table 1: photographs as they are",
-    "composed": "Table 2: the same people before other scenes",
+    "composed": "Table 2: the same people in front of other scenes",
     "drawn": "Table 5: drawn people, exact mattes",
 }
 
@@ -211,7 +211,7 @@ def measure(matter: Matter, pictures: dict[str, Picture]) -> dict[str, list[floa
 def stage_errors(matter: Matter, pictures: dict[str, Picture]) -> dict[str, list[float]]:
     """MAD of every stage of a multi-stage method, a number a picture.
 
-    Where a method can be given a trimap in the place of its first stage, ``true first stage`` is the error of its
+    Where a method accepts a trimap instead of its first stage, ``true first stage`` is the error of its
     last stage with the true one.
     """
     network, found = matter.network, dict[str, list[float]]()
@@ -228,7 +228,7 @@ def stage_errors(matter: Matter, pictures: dict[str, Picture]) -> dict[str, list
 
 
 def run_one(profile: Profile, folder: Path, system: str, seed: int) -> None:
-    """Train and measure one method with one seed, into ``<folder>/<system>-<seed>``; what is there is kept."""
+    """Train and measure one method with one seed, into ``<folder>/<system>-<seed>``; existing results are kept."""
     target = folder / f"{system}-{seed}"
     which = SYSTEMS[system]
     backbone = pretrain(profile, folder, seed) if which.pretrained else None
@@ -259,7 +259,7 @@ def run_one(profile: Profile, folder: Path, system: str, seed: int) -> None:
 def run_grid(
     profile: Profile, folder: str | Path, *, jobs: int = 1, systems: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Train and measure every method with every seed, seed after seed; an interrupted grid goes on.
+    """Train and measure every method with every seed, seed after seed; an interrupted grid continues.
 
     Parameters
     ----------
@@ -280,7 +280,7 @@ def run_grid(
     folder, systems = Path(folder), list(systems or SYSTEMS)
     claim(folder, profile)
     seeds = range(profile.seed, profile.seed + profile.seeds)
-    # before processes would do it twice
+    # here, as parallel processes would do it twice
     for seed in seeds if any(SYSTEMS[system].pretrained for system in systems) else ():
         pretrain(profile, folder, seed)
     todo = [(system, seed) for seed in seeds for system in systems]
@@ -321,7 +321,7 @@ def collect(profile: Profile, folder: Path, systems: Sequence[str]) -> dict[str,
     seeds = [seed for seed, each in files.items() if all(file.is_file() for file in each)]
     if not seeds:
         raise FileNotFoundError(
-            f"{folder} has no seed with all of {', '.join(systems)}; go on with the same command"
+            f"{folder} has no seed with all of {', '.join(systems)}; run the same command again"
         )
     runs = {system: [read_json(folder / f"{system}-{seed}" / ERRORS) for seed in seeds] for system in systems}
     pictures = runs[systems[0]][0]["pictures"]

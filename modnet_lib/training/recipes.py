@@ -113,9 +113,9 @@ def held_out_sets(config: DataConfig) -> list[str]:
 
 
 def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSample]]:
-    """Held-out samples, as many of each data set in `config.foregrounds` that has a split ``validation``.
+    """Held-out samples, equally many of each data set in `config.foregrounds` that has a split ``validation``.
 
-    Without real data, and where no data set has such a split, they are drawn people.
+    Without real data, or if no data set has such a split, they are drawn people.
 
     Raises
     ------
@@ -190,9 +190,9 @@ def run(
     validate: Validate | None = None,
     show_progress: bool = True,
 ) -> Network:
-    """Train as a recipe describes it; resumes what it finds in `folder`, and only reads what is finished.
+    """Train a recipe: start, resume what `folder` holds, or only load a finished result.
 
-    What is used and what is left out is printed before the first step, and stored with the run.
+    The data that is used and left out is printed before the first step, and stored with the run.
 
     Parameters
     ----------
@@ -272,7 +272,7 @@ def run(
 
 
 def _read_result(network: Network, file: Path, identity: str) -> Network:
-    """The result of a finished run, if it is this one's."""
+    """Load the result of a finished run; a ValueError if it belongs to another."""
     with safe_open(file, "pt") as opened:
         require_same({"identity": (opened.metadata() or {}).get("identity")}, {"identity": identity}, file)
     if isinstance(network, Segmenter):

@@ -255,7 +255,7 @@ def test_splits_for_tests_are_refused_for_training(monkeypatch, tmp_path) -> Non
             training_items(name)
 
 
-def test_a_folder_of_ones_own_is_read_by_what_is_in_it(tmp_path) -> None:
+def test_a_custom_folder_is_read_by_its_contents(tmp_path) -> None:
     write_pair(tmp_path / "mine", "anna")
     assert [sorted(item.files) for item in training_items(str(tmp_path / "mine"))[2]] == [["alpha", "image"]]
     (tmp_path / "cut").mkdir()
@@ -604,7 +604,7 @@ def test_check_names_what_is_missing_damaged_or_does_not_fit(tmp_path) -> None:
         read_item(items["e"])
 
 
-def test_check_and_training_read_mattes_as_what_they_are(tmp_path) -> None:
+def test_check_and_training_read_mattes_in_any_format(tmp_path) -> None:
     inside = ALPHA > 127
     kinds = {
         "label": inside.astype(np.uint8),
@@ -637,7 +637,7 @@ def test_check_and_training_read_mattes_as_what_they_are(tmp_path) -> None:
             read_item(items[name])
 
 
-def test_a_matte_is_exact_on_demand(tmp_path) -> None:
+def test_a_matte_can_be_read_exactly(tmp_path) -> None:
     file, item = tmp_path / "m.png", Item("m", {"alpha": tmp_path / "m.png"})
     deep = np.linspace(0, 65535, H * W).round().astype(np.uint16).reshape(H, W)
     Image.fromarray(deep).save(file)

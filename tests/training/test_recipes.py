@@ -203,7 +203,7 @@ def test_other_initial_weights_are_another_run(without_data) -> None:
         run(second, without_data / "run")
 
 
-def test_what_is_used_is_said_before_the_first_step(without_data, capsys) -> None:
+def test_the_data_is_described_before_the_first_step(without_data, capsys) -> None:
     run(PROFILE, without_data / "run")
     printed = capsys.readouterr().out
     assert "foregrounds: drawn: 2 pictures, 0 left out" in printed
