@@ -19,7 +19,7 @@ import typer
 from modnet_lib import paths
 from modnet_lib.data.benchmarks import Reader, benchmark
 from modnet_lib.data.compositing import background_versions
-from modnet_lib.data.sources import find_items
+from modnet_lib.data.sources import held_out_backgrounds
 from modnet_lib.evaluation.benchmark import (
     QUICK,
     Protocol,
@@ -84,7 +84,7 @@ def measured(name: str, side: int, count: int | None = None) -> list[Record]:
 def backgrounds(count: int = 100) -> None:
     """Errors of the same people before five kinds of background, and the changes with 95 % intervals."""
     samples = photographs(count)
-    scenes = [read_image(item.files["background"]) for item in find_items("backgrounds", split="validation")]
+    scenes = [read_image(file) for file in held_out_backgrounds()]
     matter, errors = Matter.from_pretrained(), dict[str, list[dict[str, float]]]()
     for number, (name, sample) in enumerate(samples):
         others = [scenes[(2 * number + k) % len(scenes)] for k in (0, 1)]

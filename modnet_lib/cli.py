@@ -322,10 +322,12 @@ def adapt(
     output: Annotated[Path, typer.Option(help="The adapted checkpoint, .safetensors.")],
     folder: Annotated[
         Path | None,
-        typer.Option(help="Where the run lives; a cut one goes on.", show_default="beside the output"),
+        typer.Option(
+            help="The run's folder; an interrupted run continues.", show_default="beside the output"
+        ),
     ] = None,
     preset: Annotated[str, typer.Option(help="paper or released.")] = "paper",
-    count: Annotated[int | None, typer.Option(help="At most so many frames, evenly spaced.")] = None,
+    count: Annotated[int | None, typer.Option(help="Maximum number of frames, evenly spaced.")] = None,
     epochs: Annotated[int | None, typer.Option(show_default="the preset's")] = None,
     learning_rate: Annotated[float | None, typer.Option(show_default="the preset's")] = None,
     batch_size: Annotated[int, typer.Option(help="Frames a step.")] = 1,
@@ -334,10 +336,12 @@ def adapt(
     ] = None,
     until: Annotated[
         float,
-        typer.Option(help="Stop at this multiple of the source domain's disagreement; 0: all epochs."),
+        typer.Option(
+            help="Stop early at this multiple of the source domain's disagreement; 0 runs all epochs."
+        ),
     ] = 1.1,
     fit: Annotated[
-        int, typer.Option(help="Drawn people to fit the semantic head to first; 0 takes it as it is.")
+        int, typer.Option(help="Drawn people to fit the semantic head to first; 0 keeps the head.")
     ] = 32,
 ) -> None:
     """Adapt a checkpoint to unlabelled pictures (SOC), and keep the weights from before it did harm."""
@@ -395,7 +399,7 @@ def evaluate(
         str, typer.Option(help="paper; squash: 512 x 512; unknown: only the trimap's band.")
     ] = "paper",
     short_side: Annotated[int | None, typer.Option(help="Instead of the protocol's 512.")] = None,
-    count: Annotated[int | None, typer.Option(help="Only the first pictures.")] = None,
+    count: Annotated[int | None, typer.Option(help="Maximum number of pictures.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="CSV with a line for each picture; an interrupted run continues.")
     ] = None,

@@ -23,8 +23,8 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Phones take 200 megapixels. Pillow warns above its limit and refuses twice as much; a filter of warnings would belong
-# to all threads.
+# Phones take 200 megapixels. Pillow warns above its limit and refuses twice as much; a warnings filter would affect
+# all threads.
 if Image.MAX_IMAGE_PIXELS:
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, 250_000_000)
 
@@ -37,9 +37,9 @@ def read_image(image: ImageLike) -> np.ndarray:
     image
         A file name, a PIL image of any mode, or an array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), RGB
         order; uint8, uint16, bool, or float in [0, 1]. EXIF orientation is applied. Transparent pictures are
-        laid over white, as a viewer shows them. 16-bit values are scaled, not cut; so are floating-point TIFFs, with
-        values in [0, 1] or, if the largest is above 1, [0, 255], above 255, [0, 65535]. Colours of another space, such
-        as Adobe RGB or CMYK with a profile, become those of sRGB.
+        laid over white, as a viewer shows them. 16-bit values are scaled, not clipped. So are floating-point TIFFs,
+        from [0, 1], [0, 255] or [0, 65535], whichever is the first that holds the largest value. Colours of another
+        space, such as Adobe RGB or CMYK with a profile, are converted to sRGB.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def open_picture(file: str | Path) -> Image.Image | np.ndarray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn as EXIF says, without writing EXIF anew as Pillow does: that fails where any tag is malformed."""
+    """Apply the EXIF orientation without rewriting EXIF as Pillow does, which fails on malformed tags."""
     turn = TURNS.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
 
@@ -104,7 +104,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # malformed EXIF raises many types; the pixels are whole
+    except Exception:  # malformed EXIF raises many types; the pixels are intact
         return 1
 
 
@@ -128,7 +128,7 @@ def _read_tiff(file: Path) -> np.ndarray | None:
 
 
 def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """An array turned as EXIF says."""
+    """Apply an EXIF orientation to an array."""
     if 5 <= orientation <= 8:
         pixels = pixels.swapaxes(0, 1)
     if 1 <= orientation <= 8:
@@ -138,7 +138,7 @@ def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _unit(values: np.ndarray) -> np.ndarray:
-    """Values of any type in [0, 1]; what floating-point and 32-bit values mean only their range can tell."""
+    """Scale values of any type to [0, 1]; floating-point and 32-bit values by their range."""
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ValueError("it has values that are not finite")
     if values.dtype.kind == "u":
@@ -301,11 +301,11 @@ def has_16_bits(image: str | Path | Image.Image) -> bool:
 
 
 def read_matte(file: str | Path) -> np.ndarray:
-    """Read a matte as what it is, (H, W) float32 in [0, 1], with all bits of the file.
+    """Read a matte as (H, W) float32 in [0, 1], at the full bit depth of the file.
 
-    A matte lies in the transparency where that varies, or else in the grey values: one channel, or three that are the
-    same but for JPEG's noise. 8- and 16-bit integers are scaled by their type's largest value, but a picture of nothing
-    above 1 is a label: 0 is background and 1 is foreground. Floating-point values lie in [0, 1], or in [0, 255] or
+    The matte is the transparency if that varies, else the grey values: one channel, or three that differ only by JPEG
+    noise. 8- and 16-bit integers are divided by the largest value of their type, but a picture without values above 1
+    is a label: 0 is background and 1 is foreground. Floating-point values lie in [0, 1], or in [0, 255] or
     [0, 65535] as in `read_image`.
 
     Raises
@@ -313,7 +313,7 @@ def read_matte(file: str | Path) -> np.ndarray:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged or coloured, holds two different mattes, or its range says nothing.
+        If the file is damaged or coloured, holds two different mattes, or has an ambiguous range.
     """
     channels = _channels(Path(file))
     has_alpha = channels.shape[2] in (2, 4)
@@ -324,17 +324,17 @@ def read_matte(file: str | Path) -> np.ndarray:
         raise ValueError(f"{file} is no matte: {error}") from error
     spread = np.ptp(colours, axis=2)
     grey = np.median(colours, axis=2) if spread.any() else colours[..., 0]
-    # a small person before black is coloured in few places
+    # a small person on black has few coloured pixels
     is_coloured = spread.mean() > 0.03 or (spread > 0.12).mean() > 0.01
     if alpha is not None and np.ptp(alpha) > 0:
-        is_plain = np.ptp(grey[alpha > 0]) < 0.03  # one colour where anything shows
+        is_plain = np.ptp(grey[alpha > 0]) < 0.03  # one colour wherever it is visible
         if is_coloured or is_plain or np.abs(grey - alpha).mean() < 0.004:
             return alpha
         raise ValueError(
-            f"{file} holds two mattes: its grey values and its transparency differ; save only the one that is meant"
+            f"{file} holds two mattes: its grey values and its transparency differ; save only one of them"
         )
     if alpha is not None and not alpha.any() and (is_coloured or np.ptp(grey) == 0):
-        return alpha  # nothing shows
+        return alpha  # fully transparent
     if is_coloured:
         plain = (colours.max(axis=2) < 0.02) | (colours.min(axis=2) > 0.98)
         looks = "it looks like a colour cut-out, not a matte; save its transparency"
@@ -369,7 +369,7 @@ def _channels(file: Path) -> np.ndarray:
 
 
 def _matte_values(values: np.ndarray) -> np.ndarray:
-    """`_unit` in float32, but of integers up to 1 a label."""
+    """`_unit` in float32; integers up to 1 are a label."""
     low, high = values.min(), values.max()
     if high > 65535 or (low < 0 and values.dtype.kind == "i"):
         raise ValueError(f"expected values in [0, 255] or [0, 65535], got [{low:g}, {high:g}]")
@@ -395,10 +395,10 @@ def refuse_cutout(matte: np.ndarray, image: np.ndarray, file: str | Path) -> Non
     Raises
     ------
     ValueError
-        If most of the person is neither 0 nor 1 and as bright as in the photograph.
+        If most of the person is neither 0 nor 1 but as bright as in the photograph.
     """
     between = (matte > 0.03) & (matte < 0.97)
-    person = min(int((matte > 0.03).sum()), int((matte < 0.97).sum()))  # before black, or before white
+    person = min(int((matte > 0.03).sum()), int((matte < 0.97).sum()))  # on black, or on white
     if between.sum() <= person / 2:
         return
     brightness = image[between] @ np.array([0.299, 0.587, 0.114]) / 255

@@ -217,12 +217,12 @@ class Profile:
     variant, backbone, context, trimap_input
         What `modnet_lib.network.MODNet` takes.
     baseline
-        Another method in the place of MODNet, one of `modnet_lib.baselines.BASELINES`.
+        Another method instead of MODNet, one of `modnet_lib.baselines.BASELINES`.
     backbone_weights
         ``None`` (untrained), ``"imagenet"`` (a copy below ``MODNET_DATA``, else torchvision's, which may
         download), or a file; a relative one is looked for below ``MODNET_DATA``.
     initial
-        A checkpoint to start from in the place of an untrained network, e.g. another run's.
+        A checkpoint to start from, for example another run's.
     validation
         Held-out pictures that are looked at.
     timing_repeats

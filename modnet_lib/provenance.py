@@ -1,7 +1,7 @@
 """What a run is, and where a number comes from.
 
 A run's *identity* is a nested mapping of everything that decides its result: data sets with their files, seed, network,
-schedule, precision, and the code that draws samples. `fingerprint` shortens it, `require_same` refuses another one.
+schedule, precision, and the code that draws samples. `fingerprint` hashes it; `require_same` refuses a different one.
 """
 
 import hashlib
@@ -15,6 +15,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from modnet_lib import paths
 
 
@@ -22,6 +24,15 @@ def fingerprint(identity: Any) -> str:
     """16 hexadecimal digits of SHA-256 of a JSON-like value; the order of keys does not matter."""
     text = json.dumps(identity, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def pixels_fingerprint(*arrays: np.ndarray | None) -> str:
+    """16 hexadecimal digits of SHA-256 of pictures, with their shapes; ``None`` is skipped."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        if array is not None:
+            digest.update(repr(array.shape).encode() + array.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def first_difference(before: Any, now: Any, where: str = "") -> str:
@@ -119,7 +130,7 @@ def current_commit() -> str:
 
 
 def recorded(what: str, *, device: Any, precision: str, seed: int | None = None) -> dict[str, Any]:
-    """What every file of results says of itself.
+    """The provenance entries of a file of results.
 
     Parameters
     ----------
@@ -168,7 +179,7 @@ def provenance(*, device: Any, precision: str, seed: int | None) -> dict[str, An
         else f"{device.type}, {platform.machine()}"
     )
     program, *arguments = sys.argv or ["python"]
-    # absolute paths describe a machine, not a run
+    # absolute paths depend on the machine
     words = [Path(program).name, *(Path(a).name if Path(a).is_absolute() else a for a in arguments)]
     return {
         "commit": current_commit(),

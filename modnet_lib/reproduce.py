@@ -106,7 +106,7 @@ def reproduce(
     if not chosen:
         raise FileNotFoundError(f"no notebook in {notebooks} matches {list(only) or 'NN_*.ipynb'}")
     folder.mkdir(parents=True, exist_ok=True)
-    # names, paths and errors may hold brackets, which are markup to rich
+    # names, paths and errors may contain brackets, which rich reads as markup
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     runs = []
     for number, path in enumerate(chosen, start=1):

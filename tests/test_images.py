@@ -405,7 +405,7 @@ def palette(values: np.ndarray, colours: list[int]) -> Image.Image:
     ],
 )
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
-def test_a_matte_lies_in_transparency_or_in_grey(mode, channels, suffix, tmp_path) -> None:
+def test_a_matte_is_transparency_or_grey(mode, channels, suffix, tmp_path) -> None:
     file = tmp_path / f"m{suffix}"
     Image.fromarray(channels).save(file, **({"lossless": True, "exact": True} if suffix == ".webp" else {}))
     matte = read_matte(file)
@@ -488,7 +488,7 @@ def test_floating_point_mattes(tmp_path) -> None:
 @pytest.mark.parametrize("ground", [0, 255])
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 @pytest.mark.parametrize("small", [False, True])
-def test_colour_cut_outs_and_photographs_are_no_mattes(ground, suffix, small, tmp_path) -> None:
+def test_colour_cut_outs_and_photographs_are_not_mattes(ground, suffix, small, tmp_path) -> None:
     file, person = tmp_path / f"m{suffix}", np.zeros((120, 120), bool)
     person[20 : 44 if small else 90, 20 : 44 if small else 90] = True
     colours = np.where(person[..., None], np.array([210, 160, 130], np.uint8), np.uint8(ground))
@@ -504,14 +504,14 @@ def test_colour_cut_outs_and_photographs_are_no_mattes(ground, suffix, small, tm
 
 def test_two_different_mattes_in_a_file_are_refused(tmp_path) -> None:
     Image.fromarray(np.dstack([GREY_PHOTO, GREY_PHOTO, GREY_PHOTO, MATTE])).save(tmp_path / "m.png")
-    with pytest.raises(ValueError, match=r"m\.png holds two mattes.*save only the one"):
+    with pytest.raises(ValueError, match=r"m\.png holds two mattes.*save only one of them"):
         read_matte(tmp_path / "m.png")
     Image.fromarray(np.dstack([MATTE, MATTE[::-1]])).save(tmp_path / "m.png")
     with pytest.raises(ValueError, match="two mattes"):
         read_matte(tmp_path / "m.png")
 
 
-def test_grey_cut_outs_are_told_by_their_photograph() -> None:
+def test_grey_cut_outs_are_recognised_by_their_photograph() -> None:
     brightness = PHOTO @ np.array([0.299, 0.587, 0.114]) / 255
     for ground in (0, 1):
         with pytest.raises(ValueError, match=r"m\.png looks like a grey cut-out"):

@@ -172,7 +172,7 @@ def test_profiles_cannot_be_changed_by_accident() -> None:
         Profile("x").seed = 3
 
 
-def test_the_paper_profile_uses_nothing_that_the_paper_does_not_say() -> None:
+def test_the_paper_profile_uses_only_what_the_paper_states() -> None:
     profile, plain = Profile.load("paper"), DataConfig()
     amounts = {"real", "masks", "portraits", "portrait_size", "scenes"}
     chosen, default = dataclasses.asdict(profile.data), dataclasses.asdict(plain)

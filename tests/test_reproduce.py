@@ -99,7 +99,7 @@ def test_failures_are_readable_and_do_not_stop_the_others(series) -> None:
     assert [r.status for r in runs] == ["failed", "failed", "failed", "unchanged"]
 
 
-def test_brackets_in_an_error_are_no_markup(series) -> None:
+def test_brackets_in_an_error_are_not_markup(series) -> None:
     notebooks, out, run = series
     write_notebook(notebooks, "00_first", "raise ValueError('shape [red], [/bold] and [link=x] of [3]')")
     _, text = run()

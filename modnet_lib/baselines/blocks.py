@@ -266,9 +266,9 @@ def charbonnier(x: Tensor, epsilon: float = 1e-6) -> Tensor:
 
 
 def composition_error(alpha: Tensor, batch: Batch) -> Tensor:
-    """Eq. 1 with a predicted matte, minus Eq. 1 with the true one; F and B are the true ones in both.
+    """Eq. 1 with the predicted matte minus Eq. 1 with the true one, both with the true F and B.
 
-    The image is not used: it may have been through a worse camera.
+    The image is not used, because a simulated camera may have degraded it.
     """
     return (alpha - batch.true_alpha) * (batch.foreground - batch.background)
 

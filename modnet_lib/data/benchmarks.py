@@ -12,7 +12,7 @@ from modnet_lib import paths
 from modnet_lib.data.compositing import paste
 from modnet_lib.data.loaders import prepared_readers
 from modnet_lib.data.pseudo_mattes import MattingSample
-from modnet_lib.data.sources import Item, find_items, find_source, read_item, sources
+from modnet_lib.data.sources import Item, find_items, find_source, held_out_backgrounds, read_item, sources
 from modnet_lib.data.spm import WRITERS
 from modnet_lib.images import read_image
 
@@ -27,7 +27,7 @@ class Labelled(NamedTuple):
     image
         (H, W, 3) uint8.
     alpha
-        (H, W) uint8, or float32 in [0, 1] of a matte that 8 bits cannot hold.
+        (H, W) uint8, or float32 in [0, 1] if the matte does not fit into 8 bits.
     strata
         What is known of it, name to value, for instance ``whole_body`` to ``"1"``.
     """
@@ -52,7 +52,7 @@ class Benchmark(NamedTuple):
     composited
         Foregrounds that are composited over `BACKGROUNDS` held-out pictures of the source ``backgrounds`` each.
     root
-        The folder, if it is not that of the source.
+        A custom folder; the source's own if ``None``.
     """
 
     title: str
@@ -78,7 +78,7 @@ BENCHMARKS = {
 
 
 def find_benchmark(name: str) -> Benchmark:
-    """What a name stands for.
+    """Find a benchmark by its name.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def find_benchmark(name: str) -> Benchmark:
     Raises
     ------
     ValueError
-        For another name, a split that has no mattes, or a set of several splits without one.
+        If the name is unknown, the split has no mattes, or a set with several such splits is named without one.
     """
     if name in BENCHMARKS:
         return BENCHMARKS[name]
@@ -103,7 +103,7 @@ def find_benchmark(name: str) -> Benchmark:
         split = split or (labelled[0] if len(labelled) == 1 else "")
         if split not in labelled:
             choices = ", ".join(f"{source}:{key}" for key in labelled)
-            raise ValueError(f"{name!r} has no mattes or is several sets: choose one of {choices}")
+            raise ValueError(f"{name!r} is not one split with mattes: choose one of {choices}")
         return Benchmark(f"{find_source(source).title}, {split}", source, split)
     if Path(name).is_dir():
         return Benchmark(Path(name).resolve().name, "pairs", "all", root=Path(name))
@@ -129,7 +129,7 @@ def benchmark(name: str, root: str | Path | None = None, count: int | None = Non
     root
         The data set's folder; the one below ``MODNET_DATA`` if ``None``.
     count
-        Only the first pictures.
+        Maximum number of pictures.
 
     Raises
     ------
@@ -155,11 +155,7 @@ def benchmark(name: str, root: str | Path | None = None, count: int | None = Non
         strata = _strata(root / "strata.csv")
         readers = {item.id: partial(_read, item, strata.get(item.id, {})) for item in items}
     else:
-        scenes = [item.files["background"] for item in find_items("backgrounds", split="validation")]
-        if not scenes:
-            raise FileNotFoundError(
-                f"{find_source('backgrounds').root()} has no pictures that training leaves out"
-            )
+        scenes = held_out_backgrounds()
         for number, item in enumerate(items):
             for k in range(BACKGROUNDS):
                 scene = scenes[(number * BACKGROUNDS + k) % len(scenes)]
@@ -185,7 +181,7 @@ def _strata(file: Path) -> dict[str, dict[str, str]]:
 
 
 def reader_files(reader: Any) -> list[Path]:
-    """The files behind a reader of `benchmark`; none of any other reader."""
+    """The files that a reader of `benchmark` reads; empty for any other reader."""
     files = []
     for given in getattr(reader, "args", ()):
         if isinstance(given, Item):

@@ -233,7 +233,7 @@ def natural_crop(
 
 
 def _without_twins(box: Box, person: Outline) -> Box:
-    """The same square, or a smaller one if the picture's reflection would show the person a second time."""
+    """Shrink the square if reflection at the picture's border would show the person twice."""
     spans = ((person.height, person.top, person.bottom), (person.width, person.left, person.right))
     if all(max(0, box.side - length) / 2 <= min(low, length - high) for length, low, high in spans):
         return box
@@ -249,7 +249,7 @@ def composite_crop(
     defocus: float = 0.0,
     framing: Framing = "person",
 ) -> Crop:
-    """The person before another scene (10 of the paper's 15 samples).
+    """The person in front of another scene (10 of the paper's 15 samples).
 
     Eq. 1 itself is computed on the device, batched; see `modnet_lib.data.loaders.assemble`. A share `defocus`
     of the scenes, (H, W, 3) uint8, is blurred.

@@ -49,8 +49,9 @@ from modnet_lib.data.sources import (
     PICTURES,
     Item,
     background_files,
+    custom_folder,
     read_item,
-    refuse_held_out,
+    refuse_copies,
     sources,
     training_items,
 )
@@ -131,7 +132,7 @@ class CompositionDataset(Dataset):
     Parameters
     ----------
     foregrounds, backgrounds
-        What is composited; sequences of functions that read one picture each are also taken.
+        What is composited; sequences of functions that each read one picture are also accepted.
     seed
         Decides everything.
     config
@@ -189,7 +190,7 @@ class CompositionDataset(Dataset):
         return {"seed": self.seed, "settings": settings, **sets, "code": code}
 
     def describe(self) -> str:
-        """What is used and what is left out, a line for each set."""
+        """List what is used and what is left out, one set after another."""
         return "\n".join(
             f"{kind}: {part}" for kind, parts in self.contents.items() for part in parts if part.readers
         )
@@ -392,7 +393,7 @@ def _generator() -> str:
 
 
 def read_portrait(seed: int, size: int) -> MattingSample:
-    """A procedural portrait before its own procedural background, rendered once and kept."""
+    """A procedural portrait in front of its own procedural background, rendered once and kept."""
     folder = portrait_folder()
     names = [
         folder / f"{size}_{seed:06d}_{part}" for part in ("alpha.png", "foreground.jpg", "background.jpg")
@@ -453,7 +454,7 @@ def drawn_scenes(config: DataConfig, seed: int) -> Contents:
 
 
 def foreground_set(name: str, count: int) -> Contents:
-    """The first `count` foregrounds of a data set or folder, prepared; see `training_items`."""
+    """The first `count` foregrounds of a data set or custom folder, prepared; see `training_items`."""
     split, root, items = training_items(name)
     return _contents(name, split, root, items, count, *prepared_readers(items[:count], name))
 
@@ -498,16 +499,16 @@ def _twins(items: Sequence[Item], root: Path) -> dict[str, str]:
 
 
 def background_set(name: str) -> Contents:
-    """The backgrounds of a data set or folder; held-out ones are not among them."""
+    """The backgrounds of a data set or custom folder, without the held-out ones."""
     if name.partition(":")[0] in sources():
         split, root, items = training_items(name)
         missing = [item.id for item in items if "background" not in item.files]
         if missing:
             raise ValueError(f"{name} has no backgrounds")
     else:
-        split, root = "all", Path(name).expanduser().resolve()
+        split, root = "all", custom_folder(name)
         files = background_files(root)
-        refuse_held_out(root, [file.relative_to(root).with_suffix("").as_posix() for file in files])
+        refuse_copies(root, [file.relative_to(root).with_suffix("").as_posix() for file in files])
         items = [Item(file.relative_to(root).as_posix(), {"background": file}) for file in files]
     readers = {item.id: partial(read_image, item.files["background"]) for item in items}
     return _contents(name, split, root, items, len(items), readers, {})

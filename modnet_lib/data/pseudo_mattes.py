@@ -4,7 +4,6 @@ The result is *pseudo* ground truth: good along bodies, softer than real hair, w
 """
 
 import functools
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +19,7 @@ from modnet_lib import paths
 from modnet_lib.data.sources import Item, Track, read_item
 from modnet_lib.data.trimaps import trimap_from_mask
 from modnet_lib.data.workers import worker_pool
+from modnet_lib.files import write_atomically
 from modnet_lib.images import keep_threads, read_image
 from modnet_lib.provenance import code_version, fingerprint
 
@@ -44,7 +44,7 @@ class MattingSample(NamedTuple):
 
 
 class Cutout(NamedTuple):
-    """A person without a photograph around: F (H, W, 3) and alpha (H, W), uint8. It can only be composited."""
+    """A person without the surrounding photograph: F (H, W, 3) and alpha (H, W), uint8. It can only be composited."""
 
     foreground: np.ndarray
     alpha: np.ndarray
@@ -115,9 +115,9 @@ def _track(jobs: Iterable[Any], count: int) -> Iterable[Any]:
 def prepare(
     items: Sequence[Item], folder: Path, workers: int | None = None, track: Track = _track
 ) -> tuple[list[str], dict[str, str]]:
-    """Make what training needs of every item: a pseudo-matte where there is only a mask, and F and B.
+    """Compute what training needs for every item: F, B, and a pseudo-matte where there is only a mask.
 
-    What is there already, made from the same files by the same code, is kept, so an interrupted call continues.
+    Existing results of the same files and the same code are kept, so an interrupted call continues.
 
     Parameters
     ----------
@@ -133,11 +133,12 @@ def prepare(
 
     Returns
     -------
-    The ids that are ready, and for every other one the reason why not.
+    The ids that are ready, and the reason for every one that is not.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ready = [item.id for item in items if all(file.is_file() for file in _files(item, folder))]
-    todo = [item for item in items if item.id not in set(ready)]
+    done = set(ready)
+    todo = [item for item in items if item.id not in done]
     failures: dict[str, str] = {}
     if todo:
         with worker_pool(workers) as pool:
@@ -146,7 +147,7 @@ def prepare(
                 try:
                     error = job.result()
                 except BrokenProcessPool:
-                    error = "a worker process died, perhaps for want of memory; go on with fewer workers"
+                    error = "a worker process died, perhaps out of memory; continue with fewer workers"
                 if error:
                     failures[jobs[job]] = error
                 else:
@@ -155,7 +156,7 @@ def prepare(
 
 
 def prepared_folder(name: str) -> Path:
-    """Where training keeps what it prepares of a data set or folder."""
+    """The folder for what training prepares from a data set or custom folder."""
     return paths.CACHE / "prepared" / Path(name).expanduser().resolve().name
 
 
@@ -201,13 +202,10 @@ def _parts(item: Item) -> tuple[np.ndarray, ...]:
 
 def write_picture(path: Path, array: np.ndarray) -> None:
     """Write an 8-bit picture; a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}_{path.name}")
-    try:
-        Image.fromarray(array).save(temporary, quality=95)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    file_format = Image.registered_extensions()[path.suffix.lower()]  # the temporary name has no suffix
+    write_atomically(
+        path, lambda temporary: Image.fromarray(array).save(temporary, format=file_format, quality=95)
+    )
 
 
 def read_prepared(item: Item, folder: Path) -> MattingSample | Cutout:

@@ -23,7 +23,6 @@ from PIL import Image, ImageDraw
 from modnet_lib import paths
 from modnet_lib.images import open_picture, read_image, read_matte, refuse_cutout, to_bytes
 
-Split = Literal["train", "validation", "reserved", "unlabelled"]
 HAIR = 19  # Clothing-Co-Parsing's class for hair; 0 is background, everything else is worn, held or skin
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 ROLES = ("image", "cutout", "foreground", "alpha", "mask", "label", "trimap", "background")
@@ -186,7 +185,7 @@ def _is_hidden(name: Path) -> bool:
 
 
 def _locate(root: Path, patterns: list[str], values: dict[str, str]) -> Path:
-    """The first file there is; if none, the one that was expected."""
+    """The first existing file, else the expected one."""
     candidates, stems = list[Path](), list[Path]()
     for pattern in patterns:
         names = {name: values.get(name) for name in re.findall(r"\{(\w+)\}", pattern)}
@@ -198,7 +197,7 @@ def _locate(root: Path, patterns: list[str], values: dict[str, str]) -> Path:
         stems += [root / stem] if any_suffix else []
     if found := next((file for file in candidates if file.is_file()), None):
         return found
-    for stem in stems:  # suffixes such as .Png are rare: a folder is only listed for them
+    for stem in stems:  # list the folder only for rare suffixes such as .Png
         for file in sorted(stem.parent.iterdir()) if stem.parent.is_dir() else ():
             if file.stem == stem.name and file.suffix.lower() in PICTURES and file.is_file():
                 return file
@@ -207,102 +206,103 @@ def _locate(root: Path, patterns: list[str], values: dict[str, str]) -> Path:
 
 def _split_of(name: str, item: Item) -> str:
     """The split that the manifest's lists of ids put an item in; empty for a set without such lists."""
-    lists = {key.removesuffix("_ids"): ids for key, ids in manifest()[name].items() if key.endswith("_ids")}
-    if not lists:
+    if not (listed := _listed(name)):
         return ""
     if name == "ccp" and "label" not in item.files:
         return "unlabelled"
-    where = _outer_folder_and_name(item.id)
-    found = (split for split, ids in lists.items() if where in map(_outer_folder_and_name, ids))
-    return next(found, "train")
+    return listed.get(_outer_folder_and_name(item.id), "train")
+
+
+@functools.cache
+def _listed(name: str) -> dict[tuple[str, str], str]:
+    """The split of every id in the manifest's lists."""
+    lists = {key.removesuffix("_ids"): ids for key, ids in manifest()[name].items() if key.endswith("_ids")}
+    return {_outer_folder_and_name(key): split for split, ids in lists.items() for key in ids}
 
 
 def _hold_out_some(items: list[Item], split: str) -> list[Item]:
-    """One in eight backgrounds, chosen by name: users' own pictures are in none of the manifest's lists."""
+    """Hold out one in eight backgrounds, chosen by name: the manifest does not list custom pictures."""
     return [item for item in items if (zlib.crc32(item.id.encode()) % 8 == 0) == (split == "validation")]
 
 
 def _outer_folder_and_name(key: str) -> tuple[str, str]:
-    """Archives put folders of their own in between."""
+    """Archives add folders in between."""
     return key.partition("/")[0], key.rpartition("/")[2]
 
 
 def training_items(name: str) -> tuple[str, Path, list[Item]]:
-    """What may be trained on of a data set or of a folder.
+    """The training items of a data set or custom folder.
 
     Parameters
     ----------
     name
-        A data set of the manifest, ``NAME:SPLIT``, or a folder of one's own: pairs in ``image`` and ``alpha``, or
+        A data set of the manifest, ``NAME:SPLIT``, or a custom folder: pairs in ``image`` and ``alpha``, or
         cut-outs.
 
     Returns
     -------
-    The split, the root of its files, and the items. Ids that the manifest holds out are not among them.
+    The split, the root of its files, and the items, without the ids that the manifest holds out.
 
     Raises
     ------
     FileNotFoundError
         If the set or the folder is missing; the message says how to get it.
     ValueError
-        For a name that is neither, or a split that is held out.
+        If the split is held out, or a custom folder shares files with a data set that holds out pictures.
     """
     name, _, split = (name, "", "") if Path(name).is_dir() else name.partition(":")
     if name in sources():
-        splits, root = find_source(name).splits, find_source(name).root()
-        allowed = [key for key in splits if _is_for_training(key)]
+        allowed, root = _training_splits(find_source(name)), find_source(name).root()
         split = split or next(iter(allowed), "")
         if split not in allowed:
             known = ", ".join(allowed) or "none"
             raise ValueError(f"{name}:{split} is held out for tests; splits of {name} for training: {known}")
         return split, root, find_items(name, split=split)
-    root = Path(name).expanduser().resolve()
-    if not root.is_dir():
-        raise FileNotFoundError(f"{name!r} is neither a data set ({', '.join(sources())}) nor a folder")
-    items = find_items("pairs" if (root / "image").is_dir() else "cutouts", root)
-    refuse_held_out(root, [item.id for item in items])
+    root = custom_folder(name)
+    layout = "pairs" if (root / "image").is_dir() else "cutouts"
+    items = find_items(layout, root)
+    refuse_copies(root, [item.id for item in items])
     return "all", root, items
 
 
-def _is_for_training(split: str) -> bool:
-    return split.startswith("train") or split == "all"
+def refuse_copies(root: Path, ids: Iterable[str]) -> None:
+    """Raise a ValueError if a folder holds copies of pictures that ``people`` or ``backgrounds`` hold out.
 
-
-def refuse_held_out(root: Path, ids: Iterable[str]) -> None:
-    """Refuse to train on a folder of pictures that a data set holds out, in its place or as a copy.
-
-    Parameters
-    ----------
-    root
-        The folder, resolved.
-    ids
-        Names of its pictures below `root`, without suffixes.
-
-    Raises
-    ------
-    ValueError
-        If it is the folder of a data set with pictures for tests, a part of it or around it, or has such pictures.
+    `ids` are the names of its pictures below `root`, without suffixes.
     """
-    data = paths.external_data()
-    for source in sources().values() if data else ():
-        place = (data / source.folder).resolve()  # type: ignore[operator]
-        near = place.is_dir() and (root.is_relative_to(place) or place.is_relative_to(root))
-        if near and not all(map(_is_for_training, source.splits)):
-            raise ValueError(
-                f"{root} has pictures that {source.name} holds out for tests: give the name of the data set"
-            )
     for name in ("people", "backgrounds"):
         known = set(map(_outer_folder_and_name, manifest()[name]["validation_ids"]))
         if found := [key for key in ids if known & {_outer_folder_and_name(key), (Path(key).name,) * 2}]:
             raise ValueError(
-                f"{root} has {len(found)} pictures that {name} holds out for tests, for instance {found[0]}: "
-                "give the name of the data set, or remove them"
+                f"{root} holds {len(found)} pictures that {name} holds out for tests, for instance {found[0]}; "
+                "give the name of the data set instead, or remove them"
             )
 
 
-def ccp_items(root: str | Path, split: Split) -> list[Item]:
-    """The photographs of one split of Clothing-Co-Parsing that are present; see `find_items`."""
-    return find_items("ccp", root, split)
+def custom_folder(name: str) -> Path:
+    """The path of a custom folder to train on.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    ValueError
+        If it shares files with a data set that holds out pictures: under its path, they would enter training.
+    """
+    root = Path(name).expanduser().resolve()
+    if not root.is_dir():
+        raise FileNotFoundError(f"{name!r} is neither a data set ({', '.join(sources())}) nor a folder")
+    for source in sources().values() if paths.external_data() else ():
+        known, held_out = source.root().resolve(), len(_training_splits(source)) < len(source.splits)
+        if held_out and known.is_dir() and (root.is_relative_to(known) or known.is_relative_to(root)):
+            raise ValueError(
+                f"{root} shares files with the data set {source.name}, which holds out pictures; give its name instead"
+            )
+    return root
+
+
+def _training_splits(source: Source) -> list[str]:
+    return [split for split in source.splits if split.startswith("train") or split == "all"]
 
 
 def read_item(item: Item, *, exact: bool = False) -> dict[str, np.ndarray]:
@@ -313,7 +313,7 @@ def read_item(item: Item, *, exact: bool = False) -> dict[str, np.ndarray]:
     item
         See `find_items`.
     exact
-        Whether a matte that 8 bits cannot hold stays (H, W) float32 in [0, 1]. Otherwise it is rounded.
+        Keep a matte that does not fit into 8 bits as (H, W) float32 in [0, 1] instead of rounding it.
 
     Returns
     -------
@@ -478,6 +478,22 @@ def check(name: str, root: str | Path | None = None, track: Track = lambda jobs,
             problems += [str(error) for error in errors]
             fine += not errors
     return Report(fine, problems, list(absent))
+
+
+def held_out_backgrounds() -> list[Path]:
+    """Backgrounds that training never sees, for composited tests.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none.
+    """
+    files = [item.files["background"] for item in find_items("backgrounds", split="validation")]
+    if not files:
+        raise FileNotFoundError(
+            f"{find_source('backgrounds').root()} has no pictures that training leaves out"
+        )
+    return files
 
 
 def background_files(root: str | Path) -> list[Path]:

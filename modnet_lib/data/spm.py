@@ -217,7 +217,7 @@ def write_spm_video(folder: str | Path, size: int = 512, clips: int = 8, frames:
 def _write_subjects(make: Callable, folder: Path, size: int, count: int) -> list[Path]:
     chosen = subjects(count)
     images = _write(partial(make, size=size), chosen, folder, lambda subject: subject.id)
-    # also of pictures of an earlier, larger call
+    # include the pictures of an earlier, larger call
     there = [subject for subject in subjects(COUNT) if _matte(folder, subject.id).is_file()]
     write_atomically(folder / "strata.csv", partial(_write_strata, there))
     return images

@@ -1,7 +1,6 @@
 """The protocol: short side to 512, matte back to the picture's own size, errors over the whole picture."""
 
 import csv
-import hashlib
 import json
 import time
 from collections import defaultdict
@@ -24,6 +23,7 @@ from modnet_lib.evaluation.metrics import METRICS, errors_by_region
 from modnet_lib.files import write_atomically
 from modnet_lib.images import read_matte, refuse_cutout
 from modnet_lib.inference import Matter
+from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.provenance import checksum, file_contents, fingerprint, provenance, read_json, require_same
 
 STILL = ("mse", "mad", "sad", "grad", "conn")
@@ -127,7 +127,7 @@ def _errors(
 
 
 def unit(matte: np.ndarray) -> np.ndarray:
-    """A matte of uint8 in [0, 1]; any other as it is."""
+    """Scale a uint8 matte to [0, 1]; return any other unchanged."""
     return matte / 255.0 if matte.dtype == np.uint8 else matte
 
 
@@ -360,29 +360,29 @@ def _record(name: str, picture: Labelled, matte: np.ndarray, protocol: Protocol,
 
 
 def _model_identity(model: Model) -> Any:
-    """What decides a model's answers; of a function only its name is known."""
+    """What determines a model's output; a function is identified by its name only."""
     if isinstance(model, Path):
         return file_contents(sorted(model.rglob("*")), model)
     if not isinstance(model, Matter):
         named = model if hasattr(model, "__qualname__") else type(model)
         return f"{named.__module__}.{named.__qualname__}"
-    digest = hashlib.sha256()
-    for name, value in model.network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    network = fingerprint([type(model.network).__name__, model.network.config, digest.hexdigest()])
+    network = fingerprint(
+        [type(model.network).__name__, model.network.config, weights_fingerprint(model.network)]
+    )
     return {"network": network, "dtype": str(model.dtype), "refine": model.refine, "bucket": model.bucket}
 
 
 def _continue(output: Path, identity: dict[str, Any], origin: dict[str, Any]) -> dict[str, Record]:
-    """The records that a file holds, if it was begun for the same run."""
+    """The records of a file; a ValueError if it belongs to another run."""
     beside, begun = output.with_suffix(".json"), dict[str, Any]()
     if output.is_file():
         begun = read_json(beside) if beside.is_file() else {}
         origin = begun.pop("provenance", origin)
         before, now = begun.get("pictures", {}), identity["pictures"]
         compared = dict(identity)
-        if before.keys() <= now.keys() or now.keys() <= before.keys():  # of fewer pictures, or more
+        if (
+            before.keys() <= now.keys() or now.keys() <= before.keys()
+        ):  # the same set with fewer or more pictures
             shared = before.keys() & now.keys()
             begun["pictures"] = {key: before[key] for key in before if key in shared}
             compared["pictures"] = {key: now[key] for key in now if key in shared}

@@ -125,7 +125,7 @@ def matte_video(
         Frames that go through the network together.
     resume
         Keep finished mattes beside the target, and continue from those of an interrupted run; only for files.
-        Mattes have 256 levels then. Mattes of another clip, network or setting are deleted with a warning.
+        Mattes then have 256 levels. Mattes of another clip, network or setting are deleted with a warning.
     progress
         Called with the number of finished frames and, if it is known, of all.
 
@@ -224,8 +224,8 @@ def _matted(
 
 
 def _kept(matter: Matter, source: Path, target: Path, batch_size: int, limit: int | None) -> Path:
-    """The folder of finished mattes of this run; those of another one are removed."""
-    # threshold and background are left out: they are applied to the kept mattes
+    """The folder of finished mattes of this run; those of another run are deleted."""
+    # not threshold and background, which are applied to the kept mattes
     options = ("short_side", "squash", "bucket", "backend", "dtype", "refine")
     identity = {
         "clip": file_sizes([source], source.parent),

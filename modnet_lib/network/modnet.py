@@ -151,8 +151,8 @@ class MODNet(nn.Module):
     trimap_input
         Also take a trimap. It enters as a fourth channel of the input (ours, the paper does not say how).
     context
-        The paper variant's module on the top map, for the ablation; see `SemanticBranch`. The released variant has a
-        module of its own there and refuses any other value than the default.
+        The paper variant's module on the top map, for the ablation; see `SemanticBranch`. The released variant has its
+        own module and accepts only the default.
 
     Attributes
     ----------
@@ -179,7 +179,9 @@ class MODNet(nn.Module):
         if variant not in ("paper", "released"):
             raise ValueError(f"variant must be 'paper' or 'released', got {variant!r}")
         if variant == "released" and context != "easpp":
-            raise ValueError(f"context is of the paper variant only, got {context!r} with variant 'released'")
+            raise ValueError(
+                f"context applies to the paper variant only, got {context!r} with variant 'released'"
+            )
         in_channels = 4 if trimap_input else 3
         given = isinstance(backbone, Backbone)
         base = backbone if isinstance(backbone, Backbone) else create_backbone(backbone, in_channels)

@@ -23,6 +23,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
 
 from modnet_lib import paths
+from modnet_lib.files import write_atomically
 
 INDEX = "README.md"
 EXTERNAL = re.compile(r"(https?|mailto):|//")
@@ -287,8 +288,7 @@ def _add_to_index(index: dict[str, Any], source: str, title: str, soup: Beautifu
 
 
 def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    write_atomically(file, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def problems(folder: Path) -> list[str]:

@@ -117,10 +117,10 @@ def paper_objective(
     trimap
         (N, 1, H, W) of {0, 0.5, 1}; m_d is where it is 0.5.
     image
-        There for the common signature.
+        Unused; kept for the common signature.
     foreground, background
-        F and B of Eq. 1, (N, 3, H, W) in [0, 1]. L_c compares with what Eq. 1 makes of them, not with `image`, which
-        may have been through a worse camera.
+        F and B of Eq. 1, (N, 3, H, W) in [0, 1]. L_c compares with their composite, not with `image`, which a
+        simulated camera may have degraded.
     weights
         lambda_s, lambda_d and lambda_alpha.
     """
@@ -179,7 +179,7 @@ def segmentation_objective(
     true_alpha
         The person's mask or matte, (N, 1, H, W) in [0, 1]; its mean over each s x s block is the target.
     detail, alpha, unused
-        There for the common signature.
+        Unused; kept for the common signature.
     """
     target = F.avg_pool2d(true_alpha, true_alpha.shape[-1] // semantic.shape[-1])
     return SegmentationLosses(F.binary_cross_entropy_with_logits(semantic, target))

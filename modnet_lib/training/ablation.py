@@ -5,7 +5,6 @@ Every row is trained with several seeds; with one seed, all rows see the same sa
 
 import json
 import math
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -27,7 +26,7 @@ from modnet_lib.network import load_checkpoint
 from modnet_lib.network.cost import count_flops, count_parameters, measure_latency
 from modnet_lib.network.modnet import Context, MODNet
 from modnet_lib.profiles import Profile
-from modnet_lib.provenance import fingerprint, read_json, recorded, require_same
+from modnet_lib.provenance import fingerprint, pixels_fingerprint, read_json, recorded, require_same
 from modnet_lib.training.loop import STATE
 from modnet_lib.training.recipes import (
     BACKBONE,
@@ -122,14 +121,14 @@ def pretraining_folder(folder: Path, seed: int) -> Path:
 def run_one(
     profile: Profile, folder: Path, start: Path | None, row: str, seed: int, show_progress: bool = False
 ) -> None:
-    """Train and measure one row with one seed, into ``<folder>/<row>-<seed>``; what is there is not repeated."""
+    """Train and measure one row with one seed, into ``<folder>/<row>-<seed>``; existing results are kept."""
     target = folder / f"{row}-{seed}"
     if ROWS[row].pretrained and not start:
         pretrain(profile, folder, seed, show_progress)
     chosen = recipe(profile, row, seed, folder, start)
     network = run(chosen, target, show_progress=show_progress)
     samples = validation_data(profile.data, profile.validation)
-    seen = {name: pixels(s.image, s.alpha) for name, s in samples}
+    seen = {name: pixels_fingerprint(sample.image, sample.alpha) for name, sample in samples}
     what = {"run": network.metadata["identity"], "pictures": seen}
     if is_measured(target, what):
         return
@@ -140,13 +139,8 @@ def run_one(
     (target / STATE).unlink(missing_ok=True)  # a gigabyte with ASPP
 
 
-def pixels(*arrays: np.ndarray) -> str:
-    """A checksum of pictures: names stay when files are replaced."""
-    return f"{zlib.crc32(b''.join(array.tobytes() for array in arrays)):08x}"
-
-
 def is_measured(folder: Path, what: dict[str, Any]) -> bool:
-    """Whether a run's errors are there; a ValueError if they are those of another run or of other pictures."""
+    """Whether a run has been measured; a ValueError if its errors belong to another run or other pictures."""
     if not (folder / ERRORS).is_file():
         return False
     require_same(read_json(folder / ERRORS)["identity"], what, folder / ERRORS)
@@ -190,7 +184,7 @@ def run_grid(
     jobs: int = 1,
     rows: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Train and measure every row with every seed; an interrupted grid goes on.
+    """Train and measure every row with every seed; an interrupted grid continues.
 
     Parameters
     ----------
@@ -200,7 +194,7 @@ def run_grid(
     folder
         Gets ``recipe.yaml``, a folder a run, ``result.json`` and ``mattes.jpg`` (drawn people, a column a row).
     start
-        The folder of another grid: every network goes on from there, for instance at a larger size.
+        The folder of another grid: every network continues from there, for instance at a larger size.
     jobs
         Runs side by side, each in a process with one thread; 1 runs them here, with all threads or a GPU.
     rows
@@ -318,7 +312,8 @@ def save_tiles(columns: Sequence[Sequence[np.ndarray]], file: Path) -> Path:
         np.vstack([np.asarray(Image.fromarray(tile).convert("RGB").resize(TILE)) for tile in column])
         for column in columns
     ]
-    Image.fromarray(np.hstack(tiles)).save(file, quality=88)
+    picture = Image.fromarray(np.hstack(tiles))
+    write_atomically(file, lambda temporary: picture.save(temporary, "JPEG", quality=88))
     return file
 
 

@@ -5,7 +5,6 @@ Eq. 6 to 8 and the section "SOC for Real-World Data". What stops a run needs no 
 
 import copy
 import dataclasses
-import hashlib
 import json
 import math
 import shutil
@@ -33,7 +32,7 @@ from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.network.layers import upsample
 from modnet_lib.objectives.consistency import CONSISTENCY, ConsistencyLosses, ConsistencyPreset, disagreement
 from modnet_lib.objectives.supervised import semantic_target
-from modnet_lib.provenance import file_contents, require_same
+from modnet_lib.provenance import file_contents, pixels_fingerprint, require_same
 
 STATE = "adaptation.pt"
 HISTORY = "adaptation.jsonl"
@@ -206,7 +205,7 @@ def find_frames(
     short_side
         Of the network's input.
     count
-        At most so many, evenly spaced.
+        Maximum number of frames, evenly spaced.
 
     Raises
     ------
@@ -394,8 +393,8 @@ def adapt(
 
     After every epoch it looks at up to 4 of the frames (`watch`). Three things end a run, and none needs a label: a
     loss or gradient that is not finite; a collapse, the person or the background gone, also within an epoch; and, with
-    ``until``, a disagreement that is down to that of the source domain, where there is nothing left to learn from it.
-    The last good weights are kept, the untouched ones included.
+    ``until``, a disagreement as low as in the source domain, where SOC has nothing left to learn.
+    The last good weights are kept, which may be the original ones.
 
     Parameters
     ----------
@@ -408,11 +407,11 @@ def adapt(
     folder
         Gets ``adaptation.pt`` (everything that resuming needs) and ``adaptation.jsonl`` (a line an epoch).
     validate
-        For experiments with labels: what it returns is put into the history, nothing depends on it.
+        For experiments with labels: its result goes into the history and affects nothing else.
     stop_after
-        Stop after this many steps of this call, with a checkpoint, as if it had been cut there.
+        Stop after this many steps of this call, with a checkpoint, as if interrupted.
     device
-        A GPU if there is one and nothing is given.
+        By default a GPU, if there is one.
     show_progress
         Show a bar.
 
@@ -484,8 +483,7 @@ def _identify(frame: ImageLike) -> str | dict[str, str]:
     """Name and checksum of a file, a hash of other pictures."""
     if isinstance(frame, (str, Path)):
         return file_contents([Path(frame)], Path(frame).parent)
-    pixels = read_image(frame)
-    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:16]
+    return pixels_fingerprint(read_image(frame))
 
 
 class _Run:

@@ -17,14 +17,14 @@ from modnet_lib.data.benchmarks import benchmark
 from modnet_lib.data.compositing import paste
 from modnet_lib.data.loaders import portrait_readers
 from modnet_lib.data.scenes import render_background
-from modnet_lib.data.sources import find_items
+from modnet_lib.data.sources import held_out_backgrounds
 from modnet_lib.evaluation.benchmark import evaluate, trimap_of
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
 from modnet_lib.profiles import Profile
-from modnet_lib.provenance import fingerprint, read_json, recorded
+from modnet_lib.provenance import fingerprint, pixels_fingerprint, read_json, recorded
 from modnet_lib.training.ablation import (
     ERRORS,
     MATTES,
@@ -34,7 +34,6 @@ from modnet_lib.training.ablation import (
     claim,
     device,
     is_measured,
-    pixels,
     pretrain,
     rounded,
     run_all,
@@ -57,7 +56,7 @@ from modnet_lib.training.recipes import (
 # our place for each table: what is measured there
 SETS = {
     "natural": "Table 1: photographs as they are",
-    "composed": "Table 2: the same people before other scenes",
+    "composed": "Table 2: the same people in front of other scenes",
     "drawn": "Table 5: drawn people, exact mattes",
 }
 
@@ -168,9 +167,7 @@ def recipe(profile: Profile, system: str, seed: int, backbone: Path | None = Non
 def measured_sets(profile: Profile) -> dict[str, dict[str, Picture]]:
     """The pictures of each key of `SETS` by name, `profile.validation` of each."""
     samples, size = validation_data(profile.data, profile.validation), profile.data.portrait_size
-    # scenes that training never saw
-    unseen = find_items("backgrounds", split="validation") if profile.data.real else []
-    files = [item.files["background"] for item in unseen]
+    files = held_out_backgrounds() if profile.data.real else []
     sets: dict[str, dict[str, Picture]] = {"natural": {}, "composed": {}, "drawn": {}}
     for number, (name, sample) in enumerate(samples):
         scene = (
@@ -214,7 +211,7 @@ def measure(matter: Matter, pictures: dict[str, Picture]) -> dict[str, list[floa
 def stage_errors(matter: Matter, pictures: dict[str, Picture]) -> dict[str, list[float]]:
     """MAD of every stage of a multi-stage method, a number a picture.
 
-    Where a method can be given a trimap in the place of its first stage, ``true first stage`` is the error of its
+    Where a method accepts a trimap instead of its first stage, ``true first stage`` is the error of its
     last stage with the true one.
     """
     network, found = matter.network, dict[str, list[float]]()
@@ -231,10 +228,10 @@ def stage_errors(matter: Matter, pictures: dict[str, Picture]) -> dict[str, list
 
 
 def run_one(profile: Profile, folder: Path, system: str, seed: int) -> None:
-    """Train and measure one method with one seed, into ``<folder>/<system>-<seed>``; what is there is kept."""
+    """Train and measure one method with one seed, into ``<folder>/<system>-<seed>``; existing results are kept."""
     target = folder / f"{system}-{seed}"
     which = SYSTEMS[system]
-    backbone = pretrain(profile, folder, seed) if which.pretrained and profile.pretraining else None
+    backbone = pretrain(profile, folder, seed) if which.pretrained else None
     chosen = recipe(profile, system, seed, backbone)
     # the square that all were trained on: with other proportions, a network would also be measured on how well it
     # extrapolates (notebook 04, section 8)
@@ -243,7 +240,7 @@ def run_one(profile: Profile, folder: Path, system: str, seed: int) -> None:
     sets = measured_sets(profile)
     names = {name: list(pictures) for name, pictures in sets.items()}
     seen = {
-        name: {key: pixels(one.image, one.alpha) for key, one in pictures.items()}
+        name: {key: pixels_fingerprint(*one) for key, one in pictures.items()}
         for name, pictures in sets.items()
     }
     what = {"run": network.metadata["identity"], "pictures": seen}
@@ -262,7 +259,7 @@ def run_one(profile: Profile, folder: Path, system: str, seed: int) -> None:
 def run_grid(
     profile: Profile, folder: str | Path, *, jobs: int = 1, systems: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Train and measure every method with every seed, seed after seed; an interrupted grid goes on.
+    """Train and measure every method with every seed, seed after seed; an interrupted grid continues.
 
     Parameters
     ----------
@@ -283,7 +280,8 @@ def run_grid(
     folder, systems = Path(folder), list(systems or SYSTEMS)
     claim(folder, profile)
     seeds = range(profile.seed, profile.seed + profile.seeds)
-    for seed in seeds if profile.pretraining else ():  # before processes would do it twice
+    # here, as parallel processes would do it twice
+    for seed in seeds if any(SYSTEMS[system].pretrained for system in systems) else ():
         pretrain(profile, folder, seed)
     todo = [(system, seed) for seed in seeds for system in systems]
     run_all(partial(run_one, profile, folder), todo, jobs)
@@ -323,9 +321,10 @@ def collect(profile: Profile, folder: Path, systems: Sequence[str]) -> dict[str,
     seeds = [seed for seed, each in files.items() if all(file.is_file() for file in each)]
     if not seeds:
         raise FileNotFoundError(
-            f"{folder} has no seed with all of {', '.join(systems)}; go on with the same command"
+            f"{folder} has no seed with all of {', '.join(systems)}; run the same command again"
         )
     runs = {system: [read_json(folder / f"{system}-{seed}" / ERRORS) for seed in seeds] for system in systems}
+    pictures = runs[systems[0]][0]["pictures"]
     errors: dict[str, Any] = {}
     for name in SETS:
         errors[name] = {
@@ -338,9 +337,14 @@ def collect(profile: Profile, folder: Path, systems: Sequence[str]) -> dict[str,
     result = {
         "profile": profile.name,
         "identity": fingerprint([one["identity"] for one_system in runs.values() for one in one_system]),
-        **recorded(_protocol(profile, len(seeds)), device=device(), precision="float32", seed=profile.seed),
+        **recorded(
+            _protocol(profile, len(seeds), pictures),
+            device=device(),
+            precision="float32",
+            seed=profile.seed,
+        ),
         "seeds": seeds,
-        "pictures": runs[systems[0]][0]["pictures"],
+        "pictures": pictures,
         "values": {
             f"{name}_{metric}_{system}": float(np.mean(values))
             for name, by_system in errors.items()
@@ -358,15 +362,15 @@ def collect(profile: Profile, folder: Path, systems: Sequence[str]) -> dict[str,
     return read_json(folder / RESULT)
 
 
-def _protocol(profile: Profile, seeds: int) -> str:
+def _protocol(profile: Profile, seeds: int, pictures: dict[str, list[str]]) -> str:
     """How a grid is trained and measured, in words."""
     people = " and ".join(held_out_sets(profile.data)) or "drawn people"
     drawn = "pictures of SPM-100" if profile.data.real else "drawn people"
     side = short_side(recipe(profile, "modnet", profile.seed))
     return (
-        f"{schedule(profile)}; {seeds} seeds from {profile.seed}; errors on {profile.validation} validation "
-        f"pictures ({people}), the same in front of other scenes, and {profile.validation} {drawn}, each seen as "
-        f"a square of {side} pixels"
+        f"{schedule(profile)}; {seeds} seeds from {profile.seed}; errors on {len(pictures['natural'])} "
+        f"validation pictures ({people}), the same in front of other scenes, and {len(pictures['drawn'])} {drawn}, "
+        f"each seen as a square of {side} pixels"
     )
 
 

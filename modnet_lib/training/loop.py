@@ -30,7 +30,7 @@ from modnet_lib.files import write_atomically
 from modnet_lib.network import MattingOutput, MODNet, Segmenter
 from modnet_lib.objectives import OBJECTIVES
 from modnet_lib.profiles import TrainingConfig
-from modnet_lib.provenance import require_same
+from modnet_lib.provenance import read_json, require_same
 
 STATE = "state.pt"
 METRICS = "metrics.jsonl"
@@ -54,7 +54,7 @@ def train(
     cpu: bool = False,
     show_progress: bool = True,
 ) -> list[dict[str, Any]]:
-    """Train a network in place; call it again with the same folder to go on where it stopped.
+    """Train a network in place; call it again with the same folder to resume.
 
     Started by ``accelerate launch`` it shares each batch among the processes: gradients and metrics are those of
     the whole batch, and batch norms see it whole on GPUs. The first process writes the files.
@@ -74,9 +74,9 @@ def train(
         Called with the network that would be kept (the averaged one, if there is one) and the step, every
         ``validate_every`` steps and at the end; what it returns is written to the metrics.
     identity
-        What the run is; `identify` of the arguments if ``None``, without the weights that the network starts from.
+        Everything that determines the result. By default `identify` of the arguments, without the initial weights.
     stop_after
-        Stop (with a checkpoint) after this many steps in all, as if the run had been cut there.
+        Stop (with a checkpoint) after this many steps in all, as if interrupted.
     cpu
         Stay on the CPU even if there is a GPU.
     show_progress
@@ -104,6 +104,8 @@ def train(
     if processes > 1 and isinstance(network, Baseline):
         raise ValueError("other methods freeze parts of themselves, so they are trained in one process")
     identity = identity or identify(network, dataset, config)
+    if (folder / IDENTITY).is_file():
+        require_same(read_json(folder / IDENTITY), identity, folder)
     network.to(device)
     if config.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -135,7 +137,7 @@ def train(
     batches = iter(loader if step < end else ())  # a finished run starts no workers
     same = 0
 
-    # `network` itself shares its weights with whatever it is wrapped in
+    # `network` shares its weights with its wrappers
     kept = averaged.network if averaged else network
     board = _tensorboard(folder, step) if config.tensorboard and first else None
     bar = tqdm(
@@ -187,7 +189,7 @@ def train(
 
 
 def identify(network: Network, dataset: CompositionDataset, config: TrainingConfig) -> dict[str, Any]:
-    """Everything but the initial weights that decides the result of a run.
+    """Everything that determines the result of a run, except the initial weights.
 
     How often files are written and how many processes read data are not part of it.
 
@@ -239,7 +241,7 @@ def _step(
     run.scaler.unscale_(run.optimizer)
     norm = nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip or math.inf)
     record["gradient_norm"] = float(norm)
-    # else the weights stay as they were, for whoever looks into it
+    # otherwise keep the weights, for debugging
     if math.isfinite(record["loss"]) and math.isfinite(record["gradient_norm"]):
         run.scaler.step(run.optimizer)
     run.scaler.update()
@@ -369,7 +371,7 @@ def _tensorboard(folder: Path, step: int) -> Any:
 
 @dataclasses.dataclass
 class _State:
-    """What a run carries from step to step, and whose run it is."""
+    """The state of a run between steps, and its identity."""
 
     network: Network
     optimizer: torch.optim.Optimizer
@@ -390,7 +392,7 @@ class _State:
         write_atomically(path, lambda temporary: torch.save(state, temporary))
 
     def load(self, path: Path) -> int:
-        """Continue from a file; the step that it was written after."""
+        """Load a file and return the number of steps done."""
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # damaged files raise half a dozen unrelated types
@@ -406,7 +408,7 @@ class _State:
 
 
 def _random_states() -> dict[str, Any]:
-    """Of every generator that code called by a training step might use."""
+    """The state of every global random generator."""
     name, keys, *rest = np.random.get_state()  # noqa: NPY002
     return {
         "torch": torch.get_rng_state(),

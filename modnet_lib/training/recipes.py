@@ -6,12 +6,13 @@ training (Eq. 5), pre-training of the backbone (SPS), and MODNet with a trimap. 
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate import PartialState
 from accelerate.utils import set_seed
 from PIL import Image
 from safetensors import SafetensorError, safe_open
@@ -20,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from modnet_lib import paths
 from modnet_lib.baselines import Baseline, create_baseline, load_network
 from modnet_lib.data.loaders import mask_data, portrait_readers, prepared_readers, training_data
-from modnet_lib.data.pseudo_mattes import MattingSample
+from modnet_lib.data.pseudo_mattes import MattingSample, write_picture
 from modnet_lib.data.sources import find_items, manifest, sources
 from modnet_lib.evaluation.benchmark import evaluate, mean_errors, trimap_of
 from modnet_lib.files import write_atomically
@@ -112,9 +113,9 @@ def held_out_sets(config: DataConfig) -> list[str]:
 
 
 def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSample]]:
-    """Held-out samples, as many of each data set in `config.foregrounds` that has a split ``validation``.
+    """Held-out samples, equally many of each data set in `config.foregrounds` that has a split ``validation``.
 
-    Without real data, and where no data set has such a split, they are drawn people.
+    Without real data, or if no data set has such a split, they are drawn people.
 
     Raises
     ------
@@ -177,7 +178,7 @@ def validator(samples: list[tuple[str, MattingSample]], folder: Path, short_side
             matte = np.repeat((alpha * 255).astype(np.uint8)[..., None], 3, axis=2)
             parts = (sample.image, matte, np.repeat(sample.alpha[..., None], 3, axis=2))
             rows.append(np.hstack([np.asarray(Image.fromarray(part).resize((192, 256))) for part in parts]))
-        Image.fromarray(np.vstack(rows)).save(folder / "validation.png")
+        write_picture(folder / "validation.png", np.vstack(rows))
         return {f"validation_{name}": value for name, value in mean_errors(records).items()}
 
     return validate
@@ -191,9 +192,9 @@ def run(
     validate: Validate | None = None,
     show_progress: bool = True,
 ) -> Network:
-    """Train as a recipe describes it; resumes what it finds in `folder`, and only reads what is finished.
+    """Train a recipe: start, resume what `folder` holds, or only load a finished result.
 
-    What is used and what is left out is printed before the first step, and stored with the run.
+    The data that is used and left out is printed before the first step, and stored with the run.
 
     Parameters
     ----------
@@ -224,16 +225,22 @@ def run(
     dataset = (mask_data if isinstance(network, Segmenter) else training_data)(recipe.data, recipe.seed)
     identity = identify(network, dataset, config) | {"initial weights": weights_fingerprint(network)}
     result = folder / (BACKBONE if isinstance(network, Segmenter) else CHECKPOINT)
+    first = PartialState().is_main_process  # only this process writes
     if (folder / IDENTITY).is_file():
         require_same(read_json(folder / IDENTITY), identity, folder)
+    elif (folder / RECIPE).is_file():  # of a run without a first step, or of a grid
+        require_same(asdict(Profile.load(folder / RECIPE)), asdict(recipe), folder)
     if result.is_file():
         return _read_result(network, result, fingerprint(identity))
-    folder.mkdir(parents=True, exist_ok=True)
-    text = recipe.to_yaml()
-    write_atomically(folder / RECIPE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    if show_progress:
-        print(dataset.describe())
+    if first and not (folder / RECIPE).is_file():
+        text = recipe.to_yaml()
+        write_atomically(folder / RECIPE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     samples = validation_data(recipe.data, recipe.validation) if config.validate_every else []
+    if first and show_progress:
+        print(dataset.describe())
+        if samples:
+            sets = " and ".join(held_out_sets(recipe.data)) or "drawn people"
+            print(f"validation: {sets}: {len(samples):,} pictures")
     side = min(512, config.stages[-1].image_size)
     if validate is None and samples:
         validate = validator(samples, folder, short_side=side)
@@ -247,7 +254,8 @@ def run(
         stop_after=stop_after,
         show_progress=show_progress,
     )
-    if not history or history[-1]["step"] != config.steps:  # earlier lines of the metrics may be lost
+    # earlier lines of the metrics may be missing
+    if not first or not history or history[-1]["step"] != config.steps:
         return network
     final = {name: value for name, value in history[-1].items() if name.startswith("validation_")}
     metadata = {"short_side": str(side), "recipe": recipe.name, "steps": str(config.steps)}
@@ -266,7 +274,7 @@ def run(
 
 
 def _read_result(network: Network, file: Path, identity: str) -> Network:
-    """The result of a finished run, if it is this one's."""
+    """Load the result of a finished run; a ValueError if it belongs to another."""
     try:
         with safe_open(file, "pt") as opened:
             stored = (opened.metadata() or {}).get("identity")

@@ -44,6 +44,7 @@ from modnet_lib.data.scenes import render_background
 from modnet_lib.data.sources import (
     check,
     find_items,
+    held_out_backgrounds,
     read_item,
     sources,
 )
@@ -574,8 +575,7 @@ image_row(
 # %%
 samples = validation_data(profile.data, profile.validation if profile.data.real else 3)
 if profile.data.real:
-    unseen = find_items("backgrounds", split="validation")
-    scenes = [read_image(item.files["background"]) for item in unseen]
+    scenes = [read_image(file) for file in held_out_backgrounds()]
 else:
     scenes = [render_background(seed, 256) for seed in range(40, 48)]
 matter = Matter.from_pretrained()
@@ -707,8 +707,8 @@ print({role: (array.dtype.name, array.shape) for role, array in first.items()})
 # - **People in backgrounds.** A background that shows a passer-by is poison: the passer-by is a person, the label says
 #   background. The authors removed pictures with faces (their issue 124), which misses people who look away.
 #   `modnet data screen FOLDER` uses the shipped network instead: it names every picture in which more than 2 % of the area
-#   is somebody. It named all 1,203 photographs of Clothing-Co-Parsing
-#   at hand, and 65 of 542 people-free pictures, which are for you to look at (shipped checkpoint, 2026-11-23).
+#   is somebody. It named all 1,203 available photographs of
+#   Clothing-Co-Parsing, and 65 of 542 people-free pictures, which are for you to look at (shipped checkpoint, 2026-11-23).
 # - **Segmentation sets** (Supervisely Person, Clothing-Co-Parsing) have masks, not mattes. `modnet data prepare NAME` runs
 #   section 4 on all of them, in parallel; an interrupted call continues.
 # - **Photographs without labels.** `modnet data prepare FOLDER --teacher NET.onnx` labels the photographs in `FOLDER/image` with
@@ -718,7 +718,7 @@ print({role: (array.dtype.name, array.shape) for role, array in first.items()})
 # - **Held-out pictures.** Of Clothing-Co-Parsing (CCP), 100 photographs are kept for validation and 100 for the final
 #   test. The split is made by id when files are listed, so it holds for any copy, whole or partial.
 #   1,004 are labelled, less 200, less one with an empty label: 803 to train on, as the table says. Forty backgrounds are
-#   held out in the same way, and composited tests use only these.
+#   held out the same way; composited tests use only these.
 #
 # ### What pseudo-mattes are not
 #

@@ -139,7 +139,7 @@ def test_any_set_of_the_manifest_with_mattes_and_any_folder_of_pairs(tmp_path, m
         ("no/such/folder", "folder with image/ and alpha/"),
     ],
 )
-def test_what_has_no_mattes_cannot_be_measured(name, message) -> None:
+def test_sets_without_mattes_are_refused(name, message) -> None:
     with pytest.raises(ValueError, match=message):
         benchmark(name)
 
@@ -149,7 +149,7 @@ def test_a_folder_without_pairs_says_what_it_needs(tmp_path) -> None:
         benchmark(str(tmp_path))
 
 
-def test_strata_are_those_of_the_file_as_it_is_now(without_data, monkeypatch) -> None:
+def test_strata_are_read_from_the_current_file(without_data, monkeypatch) -> None:
     monkeypatch.setattr(paths, "CACHE", without_data / "cache")
     monkeypatch.setitem(spm.WRITERS, "spm100", partial(spm.write_spm100, size=64))
     assert benchmark("spm100", count=1)["spm_000"]().strata["held_object"] == "0"
@@ -160,7 +160,7 @@ def test_strata_are_those_of_the_file_as_it_is_now(without_data, monkeypatch) ->
     assert not [file for file in folder.iterdir() if file.name.startswith(".")]
 
 
-def test_a_cut_while_writing_strata_leaves_the_old_ones(tmp_path, monkeypatch) -> None:
+def test_interrupted_writing_leaves_the_old_strata(tmp_path, monkeypatch) -> None:
     spm.write_spm100(tmp_path, 64, 1)
     before = (tmp_path / "strata.csv").read_text()
 

@@ -335,7 +335,7 @@ def own_data(make_sample, without_data, monkeypatch):
     return without_data
 
 
-def test_ones_own_cutouts_and_pairs_are_trained_on_and_what_fails_is_named(own_data, make_sample) -> None:
+def test_custom_cutouts_and_pairs_are_trained_on_and_failures_are_named(own_data, make_sample) -> None:
     config = DataConfig(
         real=True,
         foregrounds=("cutouts", "pairs"),

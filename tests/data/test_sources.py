@@ -15,14 +15,15 @@ from PIL import Image
 from scipy.io import savemat
 
 from modnet_lib import paths
+from modnet_lib.data.loaders import background_set
 from modnet_lib.data.pseudo_mattes import prepare, read_prepared
 from modnet_lib.data.sources import (
     HAIR,
     Item,
     background_files,
-    ccp_items,
     check,
     find_items,
+    held_out_backgrounds,
     manifest,
     read_item,
     read_label,
@@ -87,7 +88,9 @@ def test_splits_never_overlap_whatever_is_there(ccp) -> None:
     entry = manifest()["ccp"]
 
     def check() -> None:
-        splits = {s: ids(ccp_items(ccp, s)) for s in ("train", "validation", "reserved", "unlabelled")}
+        splits = {
+            s: ids(find_items("ccp", ccp, s)) for s in ("train", "validation", "reserved", "unlabelled")
+        }
         present = {p.stem for p in (ccp / "photos").glob("*.jpg")}
         assert not set(splits["train"]) & set(
             entry["validation_ids"] + entry["reserved_ids"] + entry["unusable_ids"]
@@ -100,29 +103,29 @@ def test_splits_never_overlap_whatever_is_there(ccp) -> None:
         assert set(everything) == present - set(entry["unusable_ids"])
 
     check()
-    assert len(ccp_items(ccp, "train")) == 2
+    assert len(find_items("ccp", ccp, "train")) == 2
     for photo in sorted((ccp / "photos").glob("*.jpg"))[:-1]:  # any partial copy
         photo.unlink()
         check()
 
 
 def test_a_photograph_whose_label_is_missing_counts_as_unlabelled(ccp) -> None:
-    item = ccp_items(ccp, "train")[0]
+    item = find_items("ccp", ccp, "train")[0]
     item.files["label"].unlink()
-    assert item.id not in ids(ccp_items(ccp, "train"))
-    assert item.id in ids(ccp_items(ccp, "unlabelled"))
+    assert item.id not in ids(find_items("ccp", ccp, "train"))
+    assert item.id in ids(find_items("ccp", ccp, "unlabelled"))
 
 
 def test_folders_and_splits_that_do_not_exist_are_refused(ccp, tmp_path) -> None:
     with pytest.raises(ValueError, match="'test'"):
-        ccp_items(ccp, "test")
+        find_items("ccp", ccp, "test")
     for folder in (tmp_path / "gone", ccp / "annotations"):
         with pytest.raises(FileNotFoundError, match="no copy of Clothing-Co-Parsing"):
-            ccp_items(folder, "train")
+            find_items("ccp", folder, "train")
 
 
 def test_labels_are_person_and_hair(ccp) -> None:
-    label = read_label(ccp_items(ccp, "train")[0].files["label"])
+    label = read_label(find_items("ccp", ccp, "train")[0].files["label"])
     expected = disc_label()
     np.testing.assert_array_equal(label["mask"], expected > 0)
     np.testing.assert_array_equal(label["hair"], expected == HAIR)
@@ -131,7 +134,7 @@ def test_labels_are_person_and_hair(ccp) -> None:
 
 
 def test_labels_that_do_not_fit_are_named(ccp) -> None:
-    file = ccp_items(ccp, "train")[0].files["label"]
+    file = find_items("ccp", ccp, "train")[0].files["label"]
     savemat(file, {"groundtruth": np.zeros(SIZE, np.uint8)})
     with pytest.raises(ValueError, match="empty"):
         read_label(file)
@@ -154,7 +157,7 @@ def test_preparing_goes_on_where_it_was_cut_and_says_what_failed(ccp, tmp_path) 
     add(root, "0007", np.zeros(SIZE, np.uint8))
     add(root, "0008", disc_label())
     (root / "photos" / "0008.jpg").write_bytes(b"broken")
-    items = ccp_items(root, "train")
+    items = find_items("ccp", root, "train")
     assert ids(items) == ["0002", "0004", "0005", "0006", "0007", "0008"]
 
     ready, failures = prepare(items, folder, workers=1)
@@ -252,12 +255,34 @@ def test_splits_for_tests_are_refused_for_training(monkeypatch, tmp_path) -> Non
             training_items(name)
 
 
-def test_a_folder_of_ones_own_is_read_by_what_is_in_it(tmp_path) -> None:
+def test_a_custom_folder_is_read_by_its_contents(tmp_path) -> None:
     write_pair(tmp_path / "mine", "anna")
     assert [sorted(item.files) for item in training_items(str(tmp_path / "mine"))[2]] == [["alpha", "image"]]
     (tmp_path / "cut").mkdir()
     Image.new("RGBA", (8, 8)).save(tmp_path / "cut" / "bea.png")
     assert [sorted(item.files) for item in training_items(str(tmp_path / "cut"))[2]] == [["cutout"]]
+
+
+def test_the_path_of_a_set_does_not_let_held_out_pictures_into_training(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("MODNET_DATA", str(tmp_path))
+    write_pair(tmp_path / "people", manifest()["people"]["validation_ids"][0])
+    (tmp_path / "backgrounds" / "city").mkdir(parents=True)
+    for folder in ("people", "backgrounds", "backgrounds/city", "."):
+        with pytest.raises(ValueError, match="holds out pictures; give its name instead"):
+            training_items(str(tmp_path / folder))
+        with pytest.raises(ValueError, match="holds out pictures; give its name instead"):
+            background_set(str(tmp_path / folder))
+    write_pair(tmp_path / "mine", "anna")
+    assert ids(training_items(str(tmp_path / "mine"))[2]) == ["anna"]
+
+
+def test_composited_tests_need_held_out_backgrounds(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("MODNET_DATA", str(tmp_path))
+    (tmp_path / "backgrounds").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "backgrounds" / "a.jpg")
+    assert ids(find_items("backgrounds", split="train")) == ["a"]
+    with pytest.raises(FileNotFoundError, match="no pictures that training leaves out"):
+        held_out_backgrounds()
 
 
 def test_a_set_that_is_absent_is_an_error(monkeypatch, tmp_path) -> None:
@@ -280,7 +305,7 @@ def test_the_real_copy_has_its_splits(real_data) -> None:
         pytest.skip("set MODNET_DATA to a folder with clothing-co-parsing")
     entry = manifest()["ccp"]
     held_out = set(entry["validation_ids"]) | set(entry["reserved_ids"]) | set(entry["unusable_ids"])
-    train = ccp_items(root, "train")
+    train = find_items("ccp", root, "train")
     assert train
     assert not set(ids(train)) & held_out
     from modnet_lib.images import read_image
@@ -579,7 +604,7 @@ def test_check_names_what_is_missing_damaged_or_does_not_fit(tmp_path) -> None:
         read_item(items["e"])
 
 
-def test_check_and_training_read_mattes_as_what_they_are(tmp_path) -> None:
+def test_check_and_training_read_mattes_in_any_format(tmp_path) -> None:
     inside = ALPHA > 127
     kinds = {
         "label": inside.astype(np.uint8),
@@ -612,7 +637,7 @@ def test_check_and_training_read_mattes_as_what_they_are(tmp_path) -> None:
             read_item(items[name])
 
 
-def test_a_matte_is_exact_on_demand(tmp_path) -> None:
+def test_a_matte_can_be_read_exactly(tmp_path) -> None:
     file, item = tmp_path / "m.png", Item("m", {"alpha": tmp_path / "m.png"})
     deep = np.linspace(0, 65535, H * W).round().astype(np.uint16).reshape(H, W)
     Image.fromarray(deep).save(file)

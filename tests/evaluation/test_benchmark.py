@@ -229,7 +229,7 @@ def test_a_table_belongs_to_one_model_and_one_set(small_benchmark, tmp_path, tin
     assert (tmp_path / "a.csv").read_bytes() == before
 
 
-def test_files_are_whole_or_as_they_were(small_benchmark, tmp_path, monkeypatch) -> None:
+def test_interrupted_writing_leaves_old_files(small_benchmark, tmp_path, monkeypatch) -> None:
     output = tmp_path / "out.csv"
     run_benchmark(grey, "ppm100", root=small_benchmark, output=output, show_progress=False)
     with output.open("a") as file:
@@ -271,7 +271,7 @@ def test_a_folder_of_mattes(small_benchmark, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["transparency", "label", "float", "16 bits"])
-def test_the_truth_given_in_any_way_has_no_error(tmp_path, kind) -> None:
+def test_the_truth_in_any_format_has_no_error(tmp_path, kind) -> None:
     """Photographs in image/, mattes in alpha/; then the same mattes as another tool's."""
     rng = np.random.default_rng(4)
     for name in "ab":

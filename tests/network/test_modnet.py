@@ -149,8 +149,8 @@ def test_images_of_another_shape_are_refused(paper_network, shape, message) -> N
     [
         ({"variant": "other"}, "variant"),
         ({"context": "psp"}, "context"),
-        ({"variant": "released", "context": "aspp"}, "context is of the paper variant only, got 'aspp'"),
-        ({"variant": "released", "context": "none"}, "context is of the paper variant only, got 'none'"),
+        ({"variant": "released", "context": "aspp"}, "context applies to the paper variant only, got 'aspp'"),
+        ({"variant": "released", "context": "none"}, "context applies to the paper variant only, got 'none'"),
         ({"variant": "released", "context": "psp"}, "context"),
         ({"backbone": "no_such_network"}, "no_such_network"),
         ({"backbone": "vit_tiny_patch16_224"}, r"1/\["),
@@ -160,7 +160,7 @@ def test_images_of_another_shape_are_refused(paper_network, shape, message) -> N
         ({"backbone": "local-dir:/tmp"}, "hub|download"),
     ],
 )
-def test_names_that_are_unknown_or_would_be_ignored_are_refused(arguments, message) -> None:
+def test_unknown_and_ignored_options_are_refused(arguments, message) -> None:
     with pytest.raises(ValueError, match=message):
         MODNet(**arguments)
 

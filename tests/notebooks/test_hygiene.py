@@ -52,7 +52,7 @@ def store(folder: Path) -> None:
     nbformat.write(build.normalise(notebook), folder / f"{STEM}.ipynb")
 
 
-def test_a_build_that_is_cut_leaves_the_stored_notebook(folder, monkeypatch) -> None:
+def test_an_interrupted_build_leaves_the_stored_notebook(folder, monkeypatch) -> None:
     path = folder / f"{STEM}.ipynb"
     old = path.read_bytes()
 

@@ -155,6 +155,14 @@ def test_a_grid_of_another_profile_is_refused(grid, without_data) -> None:
     file.write_text(kept)
 
 
+def test_errors_of_pictures_that_have_changed_are_refused(grid, without_data, monkeypatch) -> None:
+    folder, _ = grid
+    samples = [(name, s._replace(alpha=255 - s.alpha)) for name, s in validation_data(PROFILE.data, 2)]
+    monkeypatch.setattr(ablation, "validation_data", lambda *_: samples)
+    with pytest.raises(ValueError, match=r"errors\.json belongs to another run: pictures\."):
+        ablation.run_one(PROFILE, folder, None, "none", 3)
+
+
 def test_the_recorded_numbers_are_float32_ones_of_the_checkpoint(tmp_path, without_data) -> None:
     bf16 = dataclasses.replace(TRAINING, mixed_precision="bf16", channels_last=True, ema=0.5)
     profile = dataclasses.replace(PROFILE, seeds=1, ablation=bf16, pretraining=None)

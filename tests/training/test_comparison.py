@@ -73,6 +73,11 @@ def test_all_methods_of_a_seed_start_from_its_backbone(grid) -> None:
         assert all(torch.equal(value, backbone.state_dict()[key]) for key, value in expected.items())
 
 
+def test_a_pretrained_method_is_never_trained_without_pretraining(tmp_path) -> None:
+    with pytest.raises(ValueError, match="no part `pretraining`"):
+        comparison.run_one(dataclasses.replace(PROFILE, pretraining=None), tmp_path, "dim", 3)
+
+
 def test_the_result_is_what_the_networks_do(grid) -> None:
     folder, result = grid
     assert json.loads((folder / "result.json").read_text()) == result

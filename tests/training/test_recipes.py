@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -214,11 +215,12 @@ def test_validation_without_pictures_is_an_error(without_data) -> None:
         validation_data(PROFILE.data, 0)
 
 
-def test_what_is_used_is_said_before_the_first_step(without_data, capsys) -> None:
+def test_the_data_is_described_before_the_first_step(without_data, capsys) -> None:
     run(PROFILE, without_data / "run")
     printed = capsys.readouterr().out
     assert "foregrounds: drawn: 2 pictures, 0 left out" in printed
     assert "backgrounds: drawn: 2 pictures, 0 left out" in printed
+    assert "validation: drawn people: 1 pictures" in printed
     identity = json.loads((without_data / "run" / "identity.json").read_text())
     assert identity["data"]["foregrounds"]["0 drawn"]["files"]["count"] == 2
     with safe_open(without_data / "run" / "modnet.safetensors", "pt") as file:
@@ -227,6 +229,30 @@ def test_what_is_used_is_said_before_the_first_step(without_data, capsys) -> Non
     made = json.loads(metadata["provenance"])
     assert (made["precision"], made["seed"]) == ("no", 3)
     assert made["commit"]
+
+
+def test_a_recipe_file_is_never_replaced_by_another(without_data) -> None:
+    folder = without_data / "grid"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(dataclasses.replace(PROFILE, seeds=2).to_yaml())
+    kept = (folder / "recipe.yaml").read_bytes()
+    with pytest.raises(ValueError, match="another run: seeds was 2, now it is 3"):
+        run(PROFILE, folder)
+    assert [file.name for file in folder.iterdir()] == ["recipe.yaml"]
+    # the same run with other settings of saving continues, and keeps its first recipe
+    run(dataclasses.replace(PROFILE, seeds=2), folder, stop_after=1)
+    often = dataclasses.replace(PROFILE.training, checkpoint_every=2)
+    run(dataclasses.replace(PROFILE, seeds=2, training=often), folder)
+    assert (folder / "recipe.yaml").read_bytes() == kept
+
+
+def test_only_the_first_process_writes(without_data, monkeypatch, capsys) -> None:
+    second = SimpleNamespace(is_main_process=False)
+    monkeypatch.setattr("modnet_lib.training.recipes.PartialState", lambda: second)
+    run(PROFILE, without_data / "run", show_progress=True)
+    assert not list((without_data / "run").glob("recipe.yaml"))
+    assert not list((without_data / "run").glob("*.safetensors"))
+    assert not capsys.readouterr().out
 
 
 def test_the_trimap_is_used_in_training_and_at_test(without_data) -> None:

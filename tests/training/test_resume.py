@@ -165,6 +165,17 @@ def test_a_folder_of_other_data_or_another_seed_is_refused(uninterrupted) -> Non
             train(network(), other, CONFIG, folder, cpu=True)
 
 
+def test_a_folder_without_a_state_still_belongs_to_its_run(tmp_path) -> None:
+    run(tmp_path, stop_after=1)
+    (tmp_path / "state.pt").unlink()
+    kept = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    first = dataset()
+    other = SlowDataset(first.foregrounds, first.backgrounds, 4, AUGMENTED)
+    with pytest.raises(ValueError, match=r"data\.seed was 3, now it is 4"):
+        train(network(), other, CONFIG, tmp_path, cpu=True)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == kept
+
+
 def test_every_random_state_is_restored(tmp_path) -> None:
     run(tmp_path, stop_after=3)
     expected = [random.random(), float(np.random.rand()), float(torch.rand(1))]  # noqa: NPY002
