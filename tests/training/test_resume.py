@@ -143,7 +143,7 @@ def test_the_result_is_the_averaged_network(uninterrupted) -> None:
 )
 def test_a_folder_of_another_schedule_is_refused(uninterrupted, change, named) -> None:
     *_, folder = uninterrupted
-    with pytest.raises(ValueError, match=rf"state\.pt belongs to another run: {named}"):
+    with pytest.raises(ValueError, match=rf"belongs to another run: {named}"):
         run(folder, dataclasses.replace(CONFIG, **change))
 
 
