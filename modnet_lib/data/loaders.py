@@ -181,7 +181,11 @@ class CompositionDataset(Dataset):
         settings = asdict(self.config) | {"memory": None, "on_device": None}
         sets = {
             kind: {
-                f"{number} {part.name}": {"split": part.split, "files": part.files, "left out": part.left_out}
+                f"{number} {part.name}": {
+                    "split": part.split,
+                    "files": part.files,
+                    "left out": sorted(part.left_out),
+                }
                 for number, part in enumerate(parts)
             }
             for kind, parts in self.contents.items()
