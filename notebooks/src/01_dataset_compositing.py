@@ -485,14 +485,14 @@ print("with it, some body is left:", bool((trimap_from_alpha(far, scaled) == 1).
 dataset = training_data(profile.data, profile.seed)
 order = np.random.default_rng([profile.seed, 0]).permutation(len(dataset))
 which, kind = np.divmod(order, dataset.per_foreground)
-print("samples per foreground:", dataset.per_foreground, "of which natural:", dataset.natural)
+print("samples per foreground:", dataset.per_foreground, "of which natural:", dataset.config.natural)
 print("each foreground equally often:", bool((np.bincount(which) == dataset.per_foreground).all()))
 print("samples an epoch with 3,000 foregrounds:", 3_000 * dataset.per_foreground)
 
 # %%
 numbers = sorted(np.flatnonzero(which == 0), key=lambda number: kind[number])
 batch = assemble(collate([dataset[int(number), 128] for number in numbers]))
-titles = ["natural crop" if kind[number] < dataset.natural else "composite" for number in numbers]
+titles = ["natural crop" if kind[number] < dataset.config.natural else "composite" for number in numbers]
 image_row(list(batch.image), titles, columns=8, height=1.15, caption="One portrait, fifteen training images.")
 
 # %% [markdown]
