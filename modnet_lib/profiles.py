@@ -28,6 +28,9 @@ class DataConfig:
         Masks become pseudo-mattes.
     backgrounds
         Data sets of backgrounds, or folders of pictures.
+    teacher
+        Use the mattes that ``modnet data prepare --teacher`` made: near the outline of a mask where the two agree, and
+        as they are where there is neither matte nor mask.
     masks
         For pre-training: data sets with masks or mattes, or ``"drawn"``.
     shares
@@ -66,6 +69,7 @@ class DataConfig:
     real: bool = False
     foregrounds: tuple[str, ...] = ("ccp",)
     backgrounds: tuple[str, ...] = ("backgrounds",)
+    teacher: bool = False
     masks: tuple[str, ...] = ("drawn",)
     shares: dict[str, float] | None = None
     photographs: int = 100_000

@@ -457,9 +457,19 @@ def drawn_scenes(config: DataConfig, seed: int) -> Contents:
     return Contents("drawn", "", readers, what, {})
 
 
-def foreground_set(name: str, count: int) -> Contents:
-    """The first `count` foregrounds of a data set or custom folder, prepared; see `training_items`."""
+def foreground_set(name: str, count: int, teacher: bool = False) -> Contents:
+    """The first `count` foregrounds of a data set or custom folder, prepared; see `training_items`.
+
+    With `teacher`, a matte in ``$MODNET_DATA/teacher/NAME`` is one of an item's files; see `DataConfig`.
+    """
     split, root, items = training_items(name)
+    if teacher:
+        mattes = {
+            item.id: root.parent / "teacher" / name.partition(":")[0] / f"{item.id}.png" for item in items
+        }
+        items = [
+            Item(i.id, i.files | ({"teacher": mattes[i.id]} if mattes[i.id].is_file() else {})) for i in items
+        ]
     return _contents(name, split, root, items, count, *prepared_readers(items[:count], name))
 
 
@@ -584,7 +594,7 @@ def training_data(config: DataConfig, seed: int) -> CompositionDataset:
         If a data set is missing, unknown, held out, or has nothing to train on.
     """
     names, places = (config.foregrounds, config.backgrounds) if config.real else ((), ())
-    foregrounds = [foreground_set(name, config.photographs) for name in names]
+    foregrounds = [foreground_set(name, config.photographs, config.teacher) for name in names]
     backgrounds = [background_set(name) for name in places]
     if config.portraits:
         foregrounds.insert(0, drawn_people(config, seed))

@@ -96,6 +96,28 @@ def with_colours(image: np.ndarray, alpha: np.ndarray) -> MattingSample:
     return MattingSample(image, alpha, _to_bytes(foreground), _to_bytes(background))
 
 
+def fuse(teacher: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
+    """A teacher's matte near the outline of a hand-made mask, and the mask elsewhere.
+
+    Parameters
+    ----------
+    teacher
+        (H, W) uint8.
+    mask
+        (H, W) bool.
+
+    Returns
+    -------
+    (H, W) uint8, or ``None`` if the two overlap by an IoU of less than 0.9: one of them is wrong about the person.
+    """
+    person = teacher > 127
+    if (person & mask).sum() < 0.9 * (person | mask).sum():
+        return None
+    band = max(2, round(0.022 * max(mask.shape)))
+    unsure = trimap_from_mask(mask, band=band) == 0.5
+    return np.where(unsure, teacher, 255 * mask.astype(np.uint8))
+
+
 def fill_transparent(cutout: Cutout) -> Cutout:
     """Continue F where alpha is 0: files hold any colour there, and resizing would mix it into the edge."""
     weight = cutout.alpha[..., None] / 255.0
@@ -191,10 +213,14 @@ def _parts(item: Item) -> tuple[np.ndarray, ...]:
             raise ValueError(f"{item.id} has neither an image nor a cut-out: {', '.join(parts)}")
         cutout = fill_transparent(Cutout(parts["foreground"], parts["alpha"]))
         return cutout.alpha, cutout.foreground
-    if "alpha" in parts:
-        sample = with_colours(parts["image"], parts["alpha"])
-    elif "mask" in parts:
-        sample = pseudo_matte(parts["image"], parts["mask"], parts.get("hair"))
+    mask, teacher = parts.get("mask"), parts.get("teacher")
+    if teacher is not None and mask is not None:
+        teacher = fuse(teacher, mask)
+    matte = parts.get("alpha", teacher)
+    if matte is not None:
+        sample = with_colours(parts["image"], matte)
+    elif mask is not None:
+        sample = pseudo_matte(parts["image"], mask, parts.get("hair"))
     else:
         raise ValueError(f"{item.id} has neither a matte nor a mask: {', '.join(parts)}")
     return sample.alpha, sample.foreground, sample.background

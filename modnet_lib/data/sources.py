@@ -365,7 +365,7 @@ def _read_parts(item: Item) -> tuple[dict[str, np.ndarray], list[Exception]]:
 def _read_file(role: str, file: Path) -> dict[str, np.ndarray]:
     if role == "alpha":
         return {role: read_matte(file)}
-    if role == "trimap":
+    if role in ("trimap", "teacher"):
         return {role: to_bytes(read_matte(file))}
     if role == "mask":
         return {role: read_matte(file) >= 0.5}

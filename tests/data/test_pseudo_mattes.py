@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modnet_lib.data.pseudo_mattes import prepare, pseudo_matte, read_prepared, write_picture
+from modnet_lib.data.pseudo_mattes import fuse, prepare, pseudo_matte, read_prepared, write_picture
 from modnet_lib.data.sources import Item
 
 
@@ -105,6 +105,45 @@ def test_masks_of_any_source_are_prepared(masked, tmp_path) -> None:
     assert len([p for p in folder.rglob("*") if p.is_file()]) == 6
     _, alpha, *_ = soft_disc(48)
     assert np.abs(read_prepared(masked[1], folder).alpha / 255 - alpha).mean() < 0.02
+
+
+def test_a_teacher_decides_near_the_outline_of_a_mask_that_agrees() -> None:
+    mask = np.zeros((200, 100), bool)
+    mask[40:160, 30:70] = True
+    teacher = np.zeros((200, 100), np.uint8)
+    teacher[40:160, 30:70] = 255
+    teacher[40:160, 68:73] = 100  # hair beyond the mask
+    teacher[100:104, 48:52] = 0  # a hole inside the person
+    teacher[5:9, 5:9] = 200  # a poster on the wall
+    fused = fuse(teacher, mask)
+    np.testing.assert_array_equal(fused[45:155, 68:73], 100)
+    assert (fused[100:104, 48:52] == 255).all()
+    assert not fused[5:9, 5:9].any()
+    assert fuse(np.roll(teacher, 10, axis=1), mask) is None
+
+
+def test_a_teachers_matte_is_used_with_without_and_against_a_mask(masked, tmp_path) -> None:
+    image, alpha, *_ = soft_disc(48)
+    files = {name: tmp_path / f"{name}.png" for name in ("image", "teacher", "wrong")}
+    mask = masked[1].files["mask"]
+    Image.fromarray(image).save(files["image"])
+    matte = (alpha * 255).round().astype(np.uint8)
+    Image.fromarray(matte).save(files["teacher"])
+    Image.fromarray(np.roll(matte, 20, axis=0)).save(files["wrong"])
+    both = Item("both", {"image": files["image"], "mask": mask, "teacher": files["teacher"]})
+    alone = Item("alone", {"image": files["image"], "teacher": files["teacher"]})
+    against = Item("against", {"image": files["image"], "mask": mask, "teacher": files["wrong"]})
+    without = Item("without", {"image": files["image"], "mask": mask})
+    items = [both, alone, against, without]
+    ready, failures = prepare(items, tmp_path / "out", workers=1)
+    assert (len(ready), failures) == (4, {})
+    mattes = {item.id: read_prepared(item, tmp_path / "out").alpha for item in items}
+    np.testing.assert_array_equal(mattes["alone"], matte)
+    np.testing.assert_array_equal(mattes["both"], fuse(matte, alpha > 0.5))
+    soft = (matte > 100) & (matte < 155)  # at the outline
+    assert soft.any()
+    np.testing.assert_array_equal(mattes["both"][soft], matte[soft])
+    np.testing.assert_array_equal(mattes["against"], mattes["without"])
 
 
 class Deadly:
