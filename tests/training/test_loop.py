@@ -287,10 +287,11 @@ def test_loss_weights_decide_what_is_learnt(tiny_network, dataset, tmp_path) -> 
         config(2, loss_weights=(1.0, 1.0))
 
 
-@pytest.mark.parametrize("options", [{}, {"ema": 0.5}, {"channels_last": True}, {"compile": True}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"ema": 0.5}, {"channels_last": True}, pytest.param({"compile": True}, marks=pytest.mark.slow)],
+)
 def test_training_in_bf16_returns_a_plain_float32_network(dataset, tmp_path, options) -> None:
-    if "compile" in options:
-        pytest.importorskip("torch._inductor")
     torch.manual_seed(3)
     network = MODNet(backbone="mobilenetv3_small_050")
     seen = []
