@@ -14,7 +14,7 @@ from modnet_lib.inference import Matter
 from modnet_lib.network import load_checkpoint, save_checkpoint
 from modnet_lib.network.backbones import REDUCTIONS
 from modnet_lib.network.cost import count_parameters
-from modnet_lib.profiles import Stage, TrainingConfig
+from modnet_lib.profiles import DataConfig, Stage, TrainingConfig
 from modnet_lib.training.loop import train
 
 TINY = "mobilenetv3_small_050"
@@ -206,6 +206,8 @@ STEPS = dict.fromkeys(("dim", "dim_trimap", "bm"), 160) | {
     "indexnet": 160, "crgnn": 140, "fdmpa": 360, "bshm": 340, "hatt": 260, "lfm": 220, "shm": 200,
 }  # fmt: skip
 
+AUGMENTED = DataConfig(framing="person", flip=0.5, colour=1.0, defocus=0.35)
+
 
 class FixedDataset(CompositionDataset):
     """The same four samples in every batch."""
@@ -223,7 +225,7 @@ SIZES = {"hatt": 128}
 def test_each_method_learns_four_pictures(name, make_sample, tmp_path) -> None:
     backgrounds = [lambda: make_sample(7).background, lambda: make_sample(8).background]
     people = [lambda: make_sample(0), lambda: make_sample(1)]
-    dataset = FixedDataset(people, backgrounds, 0, empty=0)
+    dataset = FixedDataset(people, backgrounds, 0, AUGMENTED)
     network, size = build(name), SIZES.get(name, 64)
     config = TrainingConfig(
         stages=(Stage(size, 4, STEPS[name]),),
