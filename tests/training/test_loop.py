@@ -348,7 +348,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(tiny_network, dataset, tm
 
 
 def test_the_scaler_of_fp16_resumes_with_the_run(dataset, tmp_path) -> None:
-    settings = config(4, learning_rate=1e-3, mixed_precision="fp16", checkpoint_every=1)
+    settings = config(2, learning_rate=1e-3, mixed_precision="fp16", checkpoint_every=1)
 
     def run(folder, **options):
         torch.manual_seed(3)
@@ -357,7 +357,7 @@ def test_the_scaler_of_fp16_resumes_with_the_run(dataset, tmp_path) -> None:
         return network.state_dict(), torch.load(folder / "state.pt", weights_only=True)["scaler"]
 
     whole, scaler = run(tmp_path / "whole")
-    _, halfway = run(tmp_path / "cut", stop_after=2)
+    _, halfway = run(tmp_path / "cut", stop_after=1)
     assert halfway["_growth_tracker"] + (halfway["scale"] != scaler["scale"]) > 0
     resumed, again = run(tmp_path / "cut")
     assert again == scaler
