@@ -1,6 +1,5 @@
 """The command line: ``modnet matte``, ``video``, ``export``, ``train``, ``adapt``, ``evaluate`` and more."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -607,11 +606,12 @@ def _label(
 ) -> None:
     from modnet_lib.data.teacher import Teacher, label_photographs, places_for
     from modnet_lib.inference import Matter
+    from modnet_lib.provenance import checksum
 
     with _mistakes():
         teacher = Teacher(file, **options)
         items, places = places_for(name, root, split)
-        settings = options | {"teacher": hashlib.sha256(file.read_bytes()).hexdigest()}
+        settings = options | {"teacher": checksum(file)}
         labels = label_photographs(
             items,
             teacher,

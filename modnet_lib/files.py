@@ -1,9 +1,11 @@
 """Files that are whole or as they were, however a write ends."""
 
+import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
@@ -21,6 +23,25 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file atomically, in UTF-8."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: str | Path, value: Any, indent: int | None = 1) -> None:
+    """Write a JSON file atomically."""
+    write_text(path, json.dumps(value, indent=indent) + "\n")
+
+
+def read_whole_lines(path: Path) -> list[str]:
+    """The lines of a file that grows line by line; an incomplete last line is removed, also from the file."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+        write_text(path, "".join(lines))
+    return lines
 
 
 def write_folder_atomically(path: str | Path, write: Callable[[Path], object]) -> None:

@@ -4,6 +4,7 @@ A run's *identity* is a nested mapping of everything that decides its result: da
 schedule, precision, and the code that draws samples. `fingerprint` hashes it; `require_same` refuses a different one.
 """
 
+import functools
 import hashlib
 import json
 import platform
@@ -94,18 +95,27 @@ def read_json(file: Path) -> Any:
 
 def file_sizes(files: Iterable[Path], root: Path) -> dict[str, int]:
     """Name below `root` and size in bytes of each file; files elsewhere appear with their bare name."""
-    named = ((f.relative_to(root).as_posix() if f.is_relative_to(root) else f.name, f) for f in files)
-    return {name: file.stat().st_size for name, file in named if file.is_file()}
+    return {name: file.stat().st_size for name, file in _named(files, root)}
 
 
 def file_contents(files: Iterable[Path], root: Path) -> dict[str, str]:
-    """Name below `root`, size and CRC-32 of each file, as in `file_sizes`."""
+    """Name below `root` and `checksum` of each file, as in `file_sizes`."""
+    return {name: checksum(file) for name, file in _named(files, root)}
+
+
+def _named(files: Iterable[Path], root: Path) -> list[tuple[str, Path]]:
     named = ((f.relative_to(root).as_posix() if f.is_relative_to(root) else f.name, f) for f in files)
-    return {name: checksum(file) for name, file in named if file.is_file()}
+    return [(name, file) for name, file in named if file.is_file()]
 
 
 def checksum(file: Path) -> str:
-    """Size and CRC-32: pictures of one size need not be the same."""
+    """Size and CRC-32: pictures of one size need not be the same. A file is read again only when it has changed."""
+    stat = file.stat()
+    return _checksum(file, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.cache
+def _checksum(file: Path, _size: int, _modified: int) -> str:
     content = file.read_bytes()
     return f"{len(content)} bytes, CRC-32 {zlib.crc32(content):08x}"
 

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from modnet_lib import paths
-from modnet_lib.files import write_atomically
+from modnet_lib.files import write_text
 from modnet_lib.notebook.results import EXPECTED, check_records, read_records
 from modnet_lib.profiles import Profile
 
@@ -144,13 +144,9 @@ def _run_one(path: Path, folder: Path, profile: str, force: bool, expected: Path
     )
     if output.is_file():
         page, _ = HTMLExporter().from_filename(str(output))
-        _write(output.with_suffix(".html"), page)
-    _write(note, json.dumps(asdict(run), indent=1))
+        write_text(output.with_suffix(".html"), page)
+    write_text(note, json.dumps(asdict(run), indent=1))
     return run
-
-
-def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _execute(path: Path, output: Path, profile: str) -> list[str]:
@@ -223,7 +219,7 @@ def _write_index(folder: Path, profile: str, runs: Sequence[Run]) -> None:
         "td{padding:.1rem 1rem .1rem 0}</style>"
         f"<h1>MODNet in notebooks: the {escape(profile)} run</h1>{''.join(rows)}</html>"
     )
-    _write(folder / "index.html", page)
+    write_text(folder / "index.html", page)
 
 
 if __name__ == "__main__":  # the command is written once, in `modnet_lib.cli`, which stands above this module

@@ -434,26 +434,17 @@ def training_seeds(seed: int, count: int) -> range:
 def drawn_people(config: DataConfig, seed: int) -> Contents:
     """The drawn people of a run."""
     seeds = training_seeds(seed, config.portraits)
-    readers = [*portrait_readers(seeds, config.portrait_size).values()]
-    what = {
-        "first seed": seeds.start,
-        "count": len(seeds),
-        "size": config.portrait_size,
-        "code": _generator(),
-    }
-    return Contents("drawn", "", readers, what, {})
+    return _drawn(seeds, config.portrait_size, [*portrait_readers(seeds, config.portrait_size).values()])
 
 
 def drawn_scenes(config: DataConfig, seed: int) -> Contents:
     """The drawn backgrounds of a run."""
-    seeds = training_seeds(seed, config.scenes)
-    readers = [partial(render_background, number, config.portrait_size) for number in seeds]
-    what = {
-        "first seed": seeds.start,
-        "count": len(seeds),
-        "size": config.portrait_size,
-        "code": _generator(),
-    }
+    seeds, size = training_seeds(seed, config.scenes), config.portrait_size
+    return _drawn(seeds, size, [partial(render_background, number, size) for number in seeds])
+
+
+def _drawn(seeds: range, size: int, readers: Sequence[Callable[[], Any]]) -> Contents:
+    what = {"first seed": seeds.start, "count": len(seeds), "size": size, "code": _generator()}
     return Contents("drawn", "", readers, what, {})
 
 
@@ -464,11 +455,11 @@ def foreground_set(name: str, count: int, teacher: bool = False) -> Contents:
     """
     split, root, items = training_items(name)
     if teacher:
-        mattes = {
-            item.id: root.parent / "teacher" / name.partition(":")[0] / f"{item.id}.png" for item in items
-        }
+        folder = root.parent / "teacher" / name.partition(":")[0]
+        mattes = [folder / f"{item.id}.png" for item in items]
         items = [
-            Item(i.id, i.files | ({"teacher": mattes[i.id]} if mattes[i.id].is_file() else {})) for i in items
+            Item(item.id, item.files | ({"teacher": file} if file.is_file() else {}))
+            for item, file in zip(items, mattes, strict=True)
         ]
     return _contents(name, split, root, items, count, *prepared_readers(items[:count], name))
 
@@ -516,8 +507,7 @@ def background_set(name: str) -> Contents:
     """The backgrounds of a data set or custom folder, without the held-out ones."""
     if name.partition(":")[0] in sources():
         split, root, items = training_items(name)
-        missing = [item.id for item in items if "background" not in item.files]
-        if missing:
+        if any("background" not in item.files for item in items):
             raise ValueError(f"{name} has no backgrounds")
     else:
         split, root = "all", custom_folder(name)

@@ -7,7 +7,6 @@ import functools
 from collections.abc import Iterable, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +19,8 @@ from modnet_lib.data.sources import Item, Track, read_item
 from modnet_lib.data.trimaps import trimap_from_mask
 from modnet_lib.data.workers import worker_pool
 from modnet_lib.files import write_atomically
-from modnet_lib.images import keep_threads, read_image
-from modnet_lib.provenance import code_version, fingerprint
+from modnet_lib.images import keep_threads, read_image, to_bytes
+from modnet_lib.provenance import checksum, code_version, fingerprint
 
 
 class MattingSample(NamedTuple):
@@ -84,7 +83,7 @@ def pseudo_matte(
         trimap = trimap_from_mask(mask, hair, band=band, hair_band=hair_band)
     alpha = estimate_alpha_cf(image / 255.0, trimap)
     # the solver leaves a haze of a few per cent on either side
-    return with_colours(image, _to_bytes(np.clip((alpha - 0.04) / 0.92, 0, 1)))
+    return with_colours(image, to_bytes(np.clip((alpha - 0.04) / 0.92, 0, 1)))
 
 
 def with_colours(image: np.ndarray, alpha: np.ndarray) -> MattingSample:
@@ -93,7 +92,7 @@ def with_colours(image: np.ndarray, alpha: np.ndarray) -> MattingSample:
     from pymatting import estimate_foreground_ml
 
     foreground, background = estimate_foreground_ml(image / 255.0, alpha / 255.0, return_background=True)
-    return MattingSample(image, alpha, _to_bytes(foreground), _to_bytes(background))
+    return MattingSample(image, alpha, *(to_bytes(part.clip(0, 1)) for part in (foreground, background)))
 
 
 def fuse(teacher: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
@@ -126,10 +125,6 @@ def fill_transparent(cutout: Cutout) -> Cutout:
     return cutout._replace(foreground=np.where(weight > 0, cutout.foreground, estimated))
 
 
-def _to_bytes(values: np.ndarray) -> np.ndarray:
-    return np.clip(values * 255, 0, 255).round().astype(np.uint8)
-
-
 def _track(jobs: Iterable[Any], count: int) -> Iterable[Any]:
     return tqdm(jobs, total=count, desc="pseudo-mattes")
 
@@ -147,7 +142,7 @@ def prepare(
         Photographs with a matte, a mask or a label, or cut-outs, of any source.
     folder
         Where the results go: ``<id>_<version>_alpha.png``, ``…_foreground.jpg``, ``…_background.jpg``; the version
-        is a hash of the size and time of the item's files, and of the code.
+        is a hash of the contents of the item's files, and of the code.
     workers
         Processes of one thread each; as many as there are cores if ``None``.
     track
@@ -184,7 +179,7 @@ def prepared_folder(name: str) -> Path:
 
 def _files(item: Item, folder: Path) -> list[Path]:
     files = {role: file for role, file in item.files.items() if file.is_file()}
-    contents = {role: sha256(file.read_bytes()).hexdigest() for role, file in files.items()}
+    contents = {role: checksum(file) for role, file in files.items()}
     version = fingerprint([_code(), contents])[:8]
     parts = ["alpha.png", "foreground.jpg", *(["background.jpg"] if "image" in item.files else [])]
     return [folder / f"{item.id}_{version}_{part}" for part in parts]

@@ -1,7 +1,6 @@
 """Mattes for photographs that have none: a strong network labels them, a second opinion decides which are kept."""
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -12,8 +11,8 @@ from PIL import Image, ImageDraw
 
 from modnet_lib.data.pseudo_mattes import write_picture
 from modnet_lib.data.sources import Item, Track, background_files, find_items, find_source, read_item, sources
-from modnet_lib.files import write_atomically
-from modnet_lib.images import read_image
+from modnet_lib.files import read_whole_lines, write_json
+from modnet_lib.images import read_image, to_bytes
 from modnet_lib.provenance import read_json, require_same
 
 Activation = Literal["none", "sigmoid", "minmax"]
@@ -202,8 +201,7 @@ def label_photographs(
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / IDENTITY).is_file():
         require_same(read_json(folder / IDENTITY), settings, folder)
-    text = json.dumps(settings, indent=1)
-    write_atomically(folder / IDENTITY, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_json(folder / IDENTITY, settings)
     done = {label.id: label for label in read_labels(folder / INDEX)}
     with (folder / INDEX).open("a", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
@@ -211,7 +209,7 @@ def label_photographs(
             label, matte = _label(item, teacher, model, threshold, softest)
             if matte is not None:
                 target = (folder / "dropped" if label.reason else kept) / f"{item.id}.png"
-                write_picture(target, (matte * 255).round().astype(np.uint8))
+                write_picture(target, to_bytes(matte))
             done[item.id] = label
             table.writerow(done[item.id])
             file.flush()
@@ -245,11 +243,8 @@ def read_labels(file: Path) -> list[Label]:
     """The labels that `label_photographs` wrote; a last line that was cut is left out, and out of the file."""
     if not file.is_file():
         return []
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        whole = "".join(lines := lines[:-1])
-        write_atomically(file, lambda temporary: temporary.write_text(whole, encoding="utf-8"))
-    return [Label(key, float(agreement), *rest) for key, agreement, *rest in csv.reader(lines)]
+    rows = csv.reader(read_whole_lines(file))
+    return [Label(key, float(agreement), *rest) for key, agreement, *rest in rows]
 
 
 def draw_dropped(items: Iterable[Item], labels: Iterable[Label], folder: Path) -> Path | None:

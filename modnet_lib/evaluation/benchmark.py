@@ -1,7 +1,6 @@
 """The protocol: short side to 512, matte back to the picture's own size, errors over the whole picture."""
 
 import csv
-import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +19,7 @@ from modnet_lib.data.sources import PICTURES
 from modnet_lib.data.trimaps import band_size, trimap_from_alpha
 from modnet_lib.data.workers import worker_pool
 from modnet_lib.evaluation.metrics import METRICS, errors_by_region
-from modnet_lib.files import write_atomically
+from modnet_lib.files import read_whole_lines, write_json
 from modnet_lib.images import read_matte, refuse_cutout
 from modnet_lib.inference import Matter
 from modnet_lib.network.checkpoints import weights_fingerprint
@@ -388,19 +387,14 @@ def _continue(output: Path, identity: dict[str, Any], origin: dict[str, Any]) ->
             compared["pictures"] = {key: now[key] for key in now if key in shared}
         require_same(begun, compared, output)
         identity["pictures"] = before | now
-    text = json.dumps(identity | {"provenance": origin}, indent=1) + "\n"
-    write_atomically(beside, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_json(beside, identity | {"provenance": origin})
     return {record.name: record for record in read_records(output)} if begun else {}
 
 
 def read_records(file: str | Path) -> list[Record]:
     """The records that `run_benchmark` wrote; a last line that was cut is left out (and out of the file)."""
-    file, records = Path(file), []
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()
-        write_atomically(file, lambda temporary: temporary.write_text("".join(lines), encoding="utf-8"))
-    for row in csv.DictReader(lines):
+    records = []
+    for row in csv.DictReader(read_whole_lines(Path(file))):
         errors = {key: float(value) for key, value in row.items() if key in METRICS}
         strata = {k.removeprefix("stratum:"): v for k, v in row.items() if k.startswith("stratum:")}
         records.append(Record(row["name"], errors, strata, float(row["seconds"])))

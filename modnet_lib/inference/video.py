@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageColor
 from torch import Tensor
 
-from modnet_lib.files import write_atomically, write_folder_atomically
+from modnet_lib.files import write_atomically, write_folder_atomically, write_json
 from modnet_lib.images import read_image
 from modnet_lib.inference.edges import clean_foreground
 from modnet_lib.inference.matter import Matter
@@ -243,7 +243,7 @@ def _kept(matter: Matter, source: Path, target: Path, batch_size: int, limit: in
         if difference := first_difference(before, json.loads(json.dumps(identity))):
             warnings.warn(f"the mattes of an earlier run are deleted: {difference}", stacklevel=3)
             shutil.rmtree(folder)
-    write_atomically(file, lambda path: path.write_text(json.dumps(identity, indent=1), encoding="utf-8"))
+    write_json(file, identity)
     return folder
 
 

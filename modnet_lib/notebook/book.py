@@ -23,7 +23,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
 
 from modnet_lib import paths
-from modnet_lib.files import write_atomically
+from modnet_lib.files import write_text
 
 INDEX = "README.md"
 EXTERNAL = re.compile(r"(https?|mailto):|//")
@@ -158,7 +158,7 @@ def build_book(folder: Path | None = None, *, root: Path | None = None) -> list[
     if folder.exists() and any(folder.iterdir()) and not (folder / "style.css").is_file():
         raise ValueError(f"{folder} is not empty and no book; name another folder")
     shutil.rmtree(folder, ignore_errors=True)
-    _write(folder / "style.css", STYLE + HtmlFormatter().get_style_defs(".highlight"))
+    write_text(folder / "style.css", STYLE + HtmlFormatter().get_style_defs(".highlight"))
     titles = {INDEX: "Contents"}
     for notebook in notebooks:
         titles[f"notebooks/{notebook.name}"] = notebook.stem.replace("_", " ")
@@ -173,12 +173,12 @@ def build_book(folder: Path | None = None, *, root: Path | None = None) -> list[
         todo += _follow(soup, source, root, folder, [*done, *todo])
     index: dict[str, Any] = {"sections": [], "words": {}}
     for source, soup in done.items():
-        _write(folder / _address(source), _page(source, titles, soup))
+        write_text(folder / _address(source), _page(source, titles, soup))
         _add_to_index(index, source, titles.get(source, source), soup)
     form = '<h1>Search</h1><p><label>Words: <input id="query" type="search" autofocus></label></p>'
     form += '<div id="found" aria-live="polite"></div><script src="search.js"></script>'
-    _write(folder / "search.html", _page("search.html", titles, BeautifulSoup(form, "html.parser")))
-    _write(folder / "search.js", f"const BOOK = {json.dumps(index, ensure_ascii=False)};{SEARCH}")
+    write_text(folder / "search.html", _page("search.html", titles, BeautifulSoup(form, "html.parser")))
+    write_text(folder / "search.js", f"const BOOK = {json.dumps(index, ensure_ascii=False)};{SEARCH}")
     return problems(folder)
 
 
@@ -285,10 +285,6 @@ def _add_to_index(index: dict[str, Any], source: str, title: str, soup: Beautifu
         elif not isinstance(node, Tag) and not node.find_parent(["style", "script", "h1", "h2", "h3", "h4"]):
             texts.append(str(node))
     close()
-
-
-def _write(file: Path, text: str) -> None:
-    write_atomically(file, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def problems(folder: Path) -> list[str]:

@@ -3,7 +3,6 @@
 Every row is trained with several seeds; with one seed, all rows see the same samples in the same order.
 """
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +19,7 @@ from modnet_lib.data.loaders import portrait_readers
 from modnet_lib.data.workers import worker_pool
 from modnet_lib.evaluation.benchmark import evaluate
 from modnet_lib.evaluation.statistics import Difference, paired_difference
-from modnet_lib.files import write_atomically
+from modnet_lib.files import write_atomically, write_json, write_text
 from modnet_lib.inference import Matter
 from modnet_lib.network import load_checkpoint
 from modnet_lib.network.cost import count_flops, count_parameters, measure_latency
@@ -135,7 +134,7 @@ def run_one(
     matter = Matter(network, short_side=short_side(chosen))
     records = evaluate(matter.alpha, ((name, s.image, s.alpha) for name, s in samples), regions=True)
     errors = {metric: [record.errors[metric] for record in records] for metric in records[0].errors}
-    write_json(target / ERRORS, {"identity": what, "pictures": list(seen), "errors": errors})
+    write_json(target / ERRORS, {"identity": what, "pictures": list(seen), "errors": errors}, indent=None)
     (target / STATE).unlink(missing_ok=True)  # a gigabyte with ASPP
 
 
@@ -153,14 +152,7 @@ def claim(folder: Path, profile: Profile) -> None:
     if (folder / RECIPE).is_file():
         free = {"seeds": 0, "timing_repeats": 0}  # a grid may grow by seeds
         require_same(asdict(Profile.load(folder / RECIPE)) | free, asdict(profile) | free, folder)
-    text = profile.to_yaml()
-    write_atomically(folder / RECIPE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def write_json(file: Path, value: Any) -> None:
-    """Write a file of results, atomically."""
-    text = json.dumps(value)
-    write_atomically(file, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(folder / RECIPE, profile.to_yaml())
 
 
 def pretrain(profile: Profile, folder: Path, seed: int, show_progress: bool = False) -> Path:
@@ -234,7 +226,7 @@ def run_grid(
         "errors": errors,
         "cost": {row: costs[ROWS[row].context] for row in rows},
     }
-    write_json(folder / RESULT, rounded(result))
+    write_json(folder / RESULT, rounded(result), indent=None)
     draw_mattes(folder, rows, seeds[0])
     return read_json(folder / RESULT)
 

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from modnet_lib import paths
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.data.sources import background_files, find_items, sources
-from modnet_lib.files import write_atomically, write_folder_atomically
+from modnet_lib.files import write_atomically, write_folder_atomically, write_text
 from modnet_lib.images import ImageLike, read_image, to_tensor
 from modnet_lib.inference.matter import SHORT_SIDE, network_size, resize
 from modnet_lib.network import MODNet
@@ -32,7 +32,8 @@ from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.network.layers import upsample
 from modnet_lib.objectives.consistency import CONSISTENCY, ConsistencyLosses, ConsistencyPreset, disagreement
 from modnet_lib.objectives.supervised import semantic_target
-from modnet_lib.provenance import file_contents, pixels_fingerprint, require_same
+from modnet_lib.provenance import file_contents, pixels_fingerprint
+from modnet_lib.training.loop import load_state
 
 STATE = "adaptation.pt"
 HISTORY = "adaptation.jsonl"
@@ -570,16 +571,10 @@ class _Run:
             "counters": (self.epoch, self.step, self.best_epoch, self.stopped, self.history, self.rows),
         }
         write_atomically(self.folder / STATE, lambda temporary: torch.save(state, temporary))
-        lines = "".join(json.dumps(record) + "\n" for record in self.history)
-        write_atomically(self.folder / HISTORY, lambda temporary: temporary.write_text(lines))
+        write_text(self.folder / HISTORY, "".join(json.dumps(record) + "\n" for record in self.history))
 
     def _resume(self) -> None:
-        path = self.folder / STATE
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # damaged files raise half a dozen unrelated types
-            raise ValueError(f"{path} is damaged ({error}); delete it to start again") from error
-        require_same(state["identity"], self.identity, path)
+        state = load_state(self.folder / STATE, self.identity)
         self.network.load_state_dict(state["network"])
         self.frozen.load_state_dict(state["frozen"])
         self.optimizer.load_state_dict(state["optimizer"])

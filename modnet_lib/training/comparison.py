@@ -21,6 +21,7 @@ from modnet_lib.data.sources import held_out_backgrounds
 from modnet_lib.evaluation.benchmark import evaluate, trimap_of
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.statistics import paired_difference
+from modnet_lib.files import write_json
 from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
 from modnet_lib.profiles import Profile
@@ -40,7 +41,6 @@ from modnet_lib.training.ablation import (
     save_tiles,
     schedule,
     short_side,
-    write_json,
 )
 from modnet_lib.training.loop import STATE
 from modnet_lib.training.recipes import (
@@ -252,7 +252,7 @@ def run_one(profile: Profile, folder: Path, system: str, seed: int) -> None:
         "errors": {name: measure(matter, pictures) for name, pictures in sets.items()},
         "stages": stage_errors(matter, sets["natural"]),
     }
-    write_json(target / ERRORS, result)
+    write_json(target / ERRORS, result, indent=None)
     (target / STATE).unlink(missing_ok=True)
 
 
@@ -358,7 +358,7 @@ def collect(profile: Profile, folder: Path, systems: Sequence[str]) -> dict[str,
             if one[0]["stages"]
         },
     }
-    write_json(folder / RESULT, rounded(result))
+    write_json(folder / RESULT, rounded(result), indent=None)
     return read_json(folder / RESULT)
 
 

@@ -26,7 +26,7 @@ from modnet_lib.data.loaders import (
     assemble,
     training_loader,
 )
-from modnet_lib.files import write_atomically
+from modnet_lib.files import write_atomically, write_json, write_text
 from modnet_lib.network import MattingOutput, MODNet, Segmenter
 from modnet_lib.objectives import OBJECTIVES
 from modnet_lib.profiles import TrainingConfig
@@ -121,7 +121,7 @@ def train(
     accelerator.wait_for_everyone()  # before the first process drops lines that belong to no checkpoint
     history = _read_metrics(folder / METRICS, step, rewrite=first)
     if first:
-        _write_json(folder / IDENTITY, identity)
+        write_json(folder / IDENTITY, identity)
     norms = _batch_norms(network)
     model: nn.Module = network
     if processes > 1 and device.type == "cuda" and not config.freeze_norm:
@@ -393,11 +393,7 @@ class _State:
 
     def load(self, path: Path) -> int:
         """Load a file and return the number of steps done."""
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # damaged files raise half a dozen unrelated types
-            raise ValueError(f"{path} is damaged ({error}); delete it to start again") from error
-        require_same(state["identity"], self.identity, path)
+        state = load_state(path, self.identity)
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.averaged:
@@ -405,6 +401,16 @@ class _State:
         self.scaler.load_state_dict(state["scaler"])
         _restore_random_states(state["random"])
         return state["step"]
+
+
+def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """Load the state of a run onto the CPU; a ValueError if it is damaged or that of another run."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files raise half a dozen unrelated types
+        raise ValueError(f"{path} is damaged ({error}); delete it to start again") from error
+    require_same(state["identity"], identity, path)
+    return state
 
 
 def _random_states() -> dict[str, Any]:
@@ -438,18 +444,12 @@ def _restore(network: nn.Module, norms: dict[str, nn.Module]) -> None:
         network.set_submodule(name, norm)
 
 
-def _write_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=1) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
 def _read_metrics(path: Path, step: int, rewrite: bool = True) -> list[dict[str, Any]]:
     """The lines up to `step`; later ones belong to a run that was cut before its checkpoint and are dropped."""
     if not path.is_file():
         return []
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
     history = [record for record in map(json.loads, lines) if record["step"] <= step]
-    text = "".join(json.dumps(record) + "\n" for record in history)
     if rewrite:
-        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        write_text(path, "".join(json.dumps(record) + "\n" for record in history))
     return history

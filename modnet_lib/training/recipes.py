@@ -24,7 +24,7 @@ from modnet_lib.data.loaders import mask_data, portrait_readers, prepared_reader
 from modnet_lib.data.pseudo_mattes import MattingSample, write_picture
 from modnet_lib.data.sources import find_items, manifest, sources
 from modnet_lib.evaluation.benchmark import evaluate, mean_errors, trimap_of
-from modnet_lib.files import write_atomically
+from modnet_lib.files import write_atomically, write_text
 from modnet_lib.inference import Matter
 from modnet_lib.network import (
     Backbone,
@@ -233,8 +233,7 @@ def run(
     if result.is_file():
         return _read_result(network, result, fingerprint(identity))
     if first and not (folder / RECIPE).is_file():
-        text = recipe.to_yaml()
-        write_atomically(folder / RECIPE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        write_text(folder / RECIPE, recipe.to_yaml())
     samples = validation_data(recipe.data, recipe.validation) if config.validate_every else []
     if first and show_progress:
         print(dataset.describe())
