@@ -25,6 +25,7 @@ from modnet_lib.data.compositing import (
     paste,
     resize,
 )
+from modnet_lib.data.pseudo_mattes import MattingSample
 
 
 def test_composite_is_eq_1_pixel_by_pixel() -> None:
@@ -238,6 +239,27 @@ def test_natural_crops_still_obey_eq_1(make_sample, shape) -> None:
         assert (composed - part.image).abs().mean() < 1
         again = natural_crop(foreground, 64, np.random.default_rng(seed))
         assert all(torch.equal(a, b) for a, b in zip(part[:3], again[:3], strict=True))
+
+
+@pytest.mark.parametrize("shape", [(90, 60), (60, 90), (64, 64)])
+def test_natural_crops_never_show_the_person_twice(shape) -> None:
+    height, width = shape
+    # a person who touches the left, right and lower border, in an otherwise empty picture
+    alpha = np.zeros(shape, np.uint8)
+    alpha[height // 4 :, :] = 255
+    columns = np.broadcast_to(np.arange(width, dtype=np.uint8)[None, :, None], (*shape, 3)).copy()
+    foreground = Foreground.of(MattingSample(columns, alpha, columns, columns))
+    for seed in range(60):
+        row = natural_crop(foreground, 64, np.random.default_rng(seed)).image[-1, :, 0].int()
+        steps = row.diff()
+        assert (steps >= 0).all() or (steps <= 0).all(), "columns come back in a reflection"
+    # where only background is reflected, a crop may be larger than the picture
+    slim = np.zeros((90, 60), np.uint8)
+    slim[2:88, 28:32] = 255
+    picture = np.dstack([slim] * 3)
+    foreground = Foreground.of(MattingSample(picture, slim, picture, picture))
+    whole = [natural_crop(foreground, 64, np.random.default_rng(seed)).cutout for seed in range(60)]
+    assert any((cutout[..., 3] > 127).any(1).sum() > 54 for cutout in whole), "whole bodies stay whole"
 
 
 def test_composite_crops_take_the_person_and_another_scene(make_sample) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.io import savemat
 
 from modnet_lib import paths
 from modnet_lib.baselines.blocks import composition_error
@@ -27,6 +28,7 @@ from modnet_lib.data.loaders import (
     training_loader,
     training_seeds,
 )
+from modnet_lib.data.pseudo_mattes import fuse
 from modnet_lib.data.spm import FIRST_SEED
 from modnet_lib.objectives import paper_objective
 from modnet_lib.objectives.supervised import semantic_target
@@ -390,6 +392,23 @@ def test_what_other_code_prepared_is_not_used(own_data, monkeypatch) -> None:
     item = sources.training_items("pairs")[2][1]
     with pytest.raises(FileNotFoundError, match="good is not prepared"):
         pseudo_mattes.read_prepared(item, folder)
+
+
+def test_mattes_of_a_teacher_are_used_if_asked_for(own_data, make_sample) -> None:
+    folder, sample = own_data / "clothing-co-parsing", make_sample(5)
+    for file in (folder / "photos", folder / "annotations" / "pixel-level", own_data / "teacher" / "ccp"):
+        file.mkdir(parents=True)
+    Image.fromarray(sample.image).save(folder / "photos" / "0002.jpg", quality=95)
+    mask = sample.alpha > 127
+    savemat(folder / "annotations" / "pixel-level" / "0002.mat", {"groundtruth": mask.astype(np.uint8)})
+    Image.fromarray(sample.alpha).save(own_data / "teacher" / "ccp" / "0002.png")
+    config = DataConfig(real=True, foregrounds=("ccp",), backgrounds=(str(own_data / "scenes"),), portraits=0)
+    plain, taught = (training_data(replace(config, teacher=on, scenes=0), 0) for on in (False, True))
+    np.testing.assert_array_equal(taught.foreground(0).cutout[..., 3], fuse(sample.alpha, mask))
+    assert not torch.equal(plain.foreground(0).cutout, taught.foreground(0).cutout)
+    assert "foregrounds.0 ccp.files.0002.png is new" in first_difference(
+        plain.identity() | {"settings": 0}, taught.identity() | {"settings": 0}
+    )
 
 
 def test_a_file_of_the_same_size_is_another_run(own_data, make_sample) -> None:
