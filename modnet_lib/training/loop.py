@@ -99,8 +99,10 @@ def train(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # precision is explicit: autocast around the forward pass and a gradient scaler, so that the network stays plain
-    accelerator = Accelerator(mixed_precision="no", cpu=cpu)
-    device, processes, first = accelerator.device, accelerator.num_processes, accelerator.is_main_process
+    # accelerate keeps one device for the whole process, so `cpu` is not for it to know
+    accelerator = Accelerator(mixed_precision="no")
+    device = torch.device("cpu") if cpu else accelerator.device
+    processes, first = accelerator.num_processes, accelerator.is_main_process
     if processes > 1 and isinstance(network, Baseline):
         raise ValueError("other methods freeze parts of themselves, so they are trained in one process")
     identity = identity or identify(network, dataset, config)
@@ -219,7 +221,7 @@ def _step(
     The losses of the whole batch as numbers, and how far the matte varies (its standard deviation).
     """
     total: Tensor | None = None
-    device, dtype = accelerator.device, DTYPES[config.mixed_precision]
+    device, dtype = next(run.network.parameters()).device, DTYPES[config.mixed_precision]
     for piece in range(config.accumulate):
         batch = assemble(next(batches), device)
         image = batch.image

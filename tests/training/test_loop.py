@@ -318,6 +318,18 @@ def test_training_in_bf16_returns_a_plain_float32_network(dataset, tmp_path, opt
     assert max(seen) < 1e-5  # validation is float32 as well; bf16 differs by 1e-3 and more
 
 
+def test_a_run_on_the_cpu_and_one_on_another_device_follow_each_other(
+    tiny_network, dataset, tmp_path, monkeypatch
+) -> None:
+    train(tiny_network, dataset, config(1), tmp_path / "first", cpu=True, show_progress=False)
+    # what accelerate says in a process that has a GPU
+    monkeypatch.setattr("accelerate.Accelerator.device", torch.device("meta"))
+    train(tiny_network, dataset, config(1), tmp_path / "second", cpu=True, show_progress=False)
+    assert {p.device.type for p in tiny_network.parameters()} == {"cpu"}
+    with pytest.raises(RuntimeError, match="meta"):  # where it would run, if that device could
+        train(tiny_network, dataset, config(1), tmp_path / "third", show_progress=False)
+
+
 def test_synchronised_batch_norms_are_undone(tiny_network) -> None:
     plain = {name: type(module) for name, module in tiny_network.named_modules()}
     norms = loop._batch_norms(tiny_network)

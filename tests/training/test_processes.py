@@ -21,7 +21,9 @@ from modnet_lib.training.loop import train
 def launch(folder: Path, *arguments: object) -> list[dict]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += [str(Path(__file__).with_name("shared_run.py")), str(folder), *map(str, arguments)]
-    subprocess.run(command, check=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    # two processes on a CPU, also where there is a GPU
+    env = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+    subprocess.run(command, check=True, timeout=300, env=env)
     return measured(folder)
 
 
