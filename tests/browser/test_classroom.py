@@ -246,8 +246,8 @@ def test_every_control_of_the_inspector_by_keys(lab: tuple[str, Path], page: Any
 
     change(page, view, lambda: choose("picture", "spm_004"))
     change(page, view, lambda: keys.upload("your own picture", SAMPLES / "image" / "spm_002.jpg"))
+    before = settled(page, view)  # the list is filled in before its new entry is chosen
     assert page.get_by_label("picture", exact=True).input_value() == "spm_002.jpg"
-    before = settled(page, view)
     bad = {"name": "broken.png", "mimeType": "image/png", "buffer": b"no picture at all"}
     keys.upload("your own picture", bad)
     page.get_by_text("cannot be read").wait_for()
