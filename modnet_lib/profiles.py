@@ -60,6 +60,19 @@ class DataConfig:
         Share of composites in which the person's colours are moved towards the scene's.
     camera
         Share of samples that went through a worse camera: out of focus, noisy, saved small.
+    distractors
+        Share of composites with small people, posters, statues, streaks or bright shapes in the background; see
+        `add_distractors`.
+    changes
+        Share of composites whose person has a blurred part or patterned clothes, or holds something; see
+        `change_person`.
+    graded
+        Share of samples that are grey or strongly graded.
+    turned
+        Share of samples that are turned by 90, 180 or 270 degrees.
+    balance
+        How far the sources of a data set are evened out, in [0, 1]. A source is what starts with the same letters in
+        the ids, of n pictures; it is sampled in proportion to n ** (1 - balance).
     memory
         GiB of decoded pictures that are kept, over all workers; the others are read again each time.
     on_device
@@ -85,6 +98,11 @@ class DataConfig:
     defocus: float = 0.0
     harmonise: float = 0.0
     camera: float = 0.0
+    distractors: float = 0.0
+    changes: float = 0.0
+    graded: float = 0.0
+    turned: float = 0.0
+    balance: float = 0.0
     memory: float = 0.0
     on_device: bool = False
 

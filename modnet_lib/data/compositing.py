@@ -20,6 +20,7 @@ LUMA = np.array([0.299, 0.587, 0.114])
 TO_YIQ = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 FROM_YIQ = np.linalg.inv(TO_YIQ)
 GREY = np.outer(np.ones(3), LUMA)
+GREYED = np.hstack([GREY, np.zeros((3, 1))]).astype(np.float32)  # as a colour map, see `colour_jitter`
 Border = Literal["reflect", "edge", "transparent"]
 Framing = Literal["random", "person"]
 

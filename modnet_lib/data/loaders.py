@@ -7,6 +7,8 @@ that is what makes resuming exact.
 import functools
 import hashlib
 import inspect
+import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -24,10 +26,12 @@ from modnet_lib import paths
 from modnet_lib.data import drawing, portraits, scenes
 from modnet_lib.data.cameras import GOOD, camera_settings, through_camera
 from modnet_lib.data.compositing import (
+    GREYED,
     Crop,
     Foreground,
     apply_colour,
     as_tensor,
+    background_crop,
     chain,
     colour_jitter,
     composite,
@@ -35,6 +39,7 @@ from modnet_lib.data.compositing import (
     harmony,
     natural_crop,
 )
+from modnet_lib.data.hard_cases import add_distractors, change_person
 from modnet_lib.data.portraits import render_composite
 from modnet_lib.data.pseudo_mattes import (
     Cutout,
@@ -112,6 +117,8 @@ class Contents(NamedTuple):
         What the readers read: name, size and checksum, or a description of what is drawn.
     left_out
         Every picture that is not used, with the reason.
+    sources
+        The numbers of readers that come from one source after another; all are of one source if it is empty.
     """
 
     name: str
@@ -119,6 +126,7 @@ class Contents(NamedTuple):
     readers: Sequence[Callable[[], Any]]
     files: dict[str, Any]
     left_out: dict[str, str]
+    sources: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         head = f"{self.name}:{self.split}" if self.split else self.name
@@ -165,15 +173,27 @@ class CompositionDataset(Dataset):
         self.kept_bytes = 0
 
     def _counts(self) -> tuple[tuple[int, int], ...]:
-        """For each set: how many samples its foregrounds have, and how many of them an epoch takes."""
-        sizes = [len(part.readers) * self.per_foreground for part in self.contents["foregrounds"]]
-        shares, names = self.config.shares, [part.name for part in self.contents["foregrounds"]]
-        if shares is None:
+        """For each source: how many samples its foregrounds have, and how many of them an epoch takes."""
+        parts, config = self.contents["foregrounds"], self.config
+        sizes = [len(part.readers) * self.per_foreground for part in parts]
+        taken: list[float] = [*sizes]
+        if (shares := config.shares) is not None:
+            names = [part.name for part in parts]
+            if sorted(shares) != sorted(names):  # also of a set that is named twice
+                raise ValueError(f"data.shares names {', '.join(shares)}; the sets are {', '.join(names)}")
+            taken = [shares[name] * sum(sizes) / sum(shares.values()) for name in names]
+        elif not config.balance:
             return ((sum(sizes), sum(sizes)),)
-        if sorted(shares) != sorted(names):  # also of a set that is named twice
-            raise ValueError(f"data.shares names {', '.join(shares)}; the sets are {', '.join(names)}")
-        unit = sum(sizes) / sum(shares.values())
-        return tuple((size, round(shares[name] * unit)) for name, size in zip(names, sizes, strict=True))
+        counts = []
+        for part, size, whole in zip(parts, sizes, taken, strict=True):
+            numbers = (config.balance and part.sources) or (len(part.readers),)
+            weights = [number ** (1 - config.balance) for number in numbers]
+            counts += [
+                (size * number // sum(numbers), round(whole * weight / sum(weights)))
+                for number, weight in zip(numbers, weights, strict=True)
+                if number
+            ]
+        return tuple(counts)
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the samples: pictures with their checksums, settings, seed, and code."""
@@ -236,14 +256,21 @@ class CompositionDataset(Dataset):
         else:
             if not self.backgrounds:
                 raise ValueError("a cut-out has no photograph of its own and needs backgrounds")
-            scene = self.background(int(rng.integers(len(self.backgrounds))))
+            scene = self._random_background(rng)
             part = composite_crop(foreground, scene, size, rng, config.defocus, config.framing)
             if rng.random() < config.empty:
                 part = part._replace(cutout=F.pad(part.cutout[..., :3], (0, 1)), extent=0.0)
+            part = self._harden(part, size, rng)
             # F and B were taken by two cameras, what comes out by a third
             own = np.stack([colour_jitter(rng, 0.8 * config.colour) for _ in range(2)])
             colours = chain(colour_jitter(rng, 0.3 * config.colour), own)
             move = rng.uniform(0.3, 1) if rng.random() < config.harmonise else 0.0
+        if config.graded and rng.random() < config.graded:  # the whole picture, I, F and B alike
+            colours = chain(GREYED if rng.random() < 0.5 else colour_jitter(rng, 2), colours)
+        if config.turned and rng.random() < config.turned:
+            quarters = int(rng.integers(1, 4))
+            image, cutout, background = (None if x is None else x.rot90(quarters) for x in part[:3])
+            part = Crop(image, cutout, background, part.extent)  # type: ignore[arg-type]
         if rng.random() < config.flip:
             image, cutout, background = (None if x is None else x.flip(1) for x in part[:3])
             part = Crop(image, cutout, background, part.extent)  # type: ignore[arg-type]
@@ -251,6 +278,23 @@ class CompositionDataset(Dataset):
         # drawn last: without cameras, samples stay those of recipes that knew none
         camera = camera_settings(rng, size) if config.camera and rng.random() < config.camera else GOOD
         return (*part[:3], natural, colours, np.float32(move), camera, band)
+
+    def _random_background(self, rng: np.random.Generator) -> Tensor:
+        return self.background(int(rng.integers(len(self.backgrounds))))
+
+    def _harden(self, part: Crop, size: int, rng: np.random.Generator) -> Crop:
+        """Change the person and the background of a composite, as `DataConfig` says."""
+        config, (_, cutout, background, extent) = self.config, part
+        if config.distractors and rng.random() < config.distractors:
+            other = partial(self._random_foreground, rng)
+            background = add_distractors(background, other, rng, empty=not extent)
+        if extent and config.changes and rng.random() < config.changes:
+            texture = background_crop(self._random_background(rng), size, rng)
+            cutout = change_person(cutout, texture, rng)
+        return part._replace(cutout=cutout, background=background)
+
+    def _random_foreground(self, rng: np.random.Generator) -> Foreground:
+        return self.foreground(int(rng.integers(len(self.foregrounds))))
 
 
 def _as_contents(parts: Sequence[Any]) -> list[Contents]:
@@ -488,7 +532,10 @@ def _contents(
         failures = failures | {"the rest": f"{len(items) - count:,} pictures beyond the first {count:,}"}
     if not readers:
         raise ValueError(f"nothing of {name} can be used: {failures}")
-    return Contents(name, split, list(readers.values()), files, failures)
+    runs = itertools.groupby(re.split(r"[^A-Za-z]", key, maxsplit=1)[0] for key in readers)
+    return Contents(
+        name, split, list(readers.values()), files, failures, tuple(len([*run]) for _, run in runs)
+    )
 
 
 def _twins(items: Sequence[Item], root: Path) -> dict[str, str]:

@@ -238,7 +238,8 @@ def test_each_picture_gets_a_trimap_of_its_own_width(dataset) -> None:
         assert torch.equal(batch.trimap[i : i + 1], expected)
 
 
-def test_flips_turn_all_parts_together(make_sample) -> None:
+@pytest.mark.parametrize("way", ["flip", "turned"])
+def test_flips_and_turns_move_all_parts_together(make_sample, way) -> None:
     # a picture whose left half is the person, and whose colours say so
     from modnet_lib.data.pseudo_mattes import MattingSample
 
@@ -250,7 +251,7 @@ def test_flips_turn_all_parts_together(make_sample) -> None:
         [lambda: MattingSample(image, alpha, red, blue)],
         [lambda: blue],
         0,
-        DataConfig(composites=0, flip=0.5),
+        DataConfig(composites=0, **{way: 0.5}),
     )
     sides = set()
     for i in range(40):
@@ -508,7 +509,8 @@ def test_shares_decide_how_often_each_set_is_sampled(make_sample) -> None:
 
 
 def test_the_compositional_loss_is_zero_at_the_truth_under_every_augmentation(source) -> None:
-    every = replace(AUGMENTED, camera=1.0, harmonise=1.0, defocus=1.0, empty=0.2)
+    hard = {"distractors": 1.0, "changes": 1.0, "graded": 0.5, "turned": 0.5}
+    every = replace(AUGMENTED, camera=1.0, harmonise=1.0, defocus=1.0, empty=0.2, **hard)
     single = (
         {"camera": 1.0},
         {"harmonise": 1.0},
@@ -516,6 +518,7 @@ def test_the_compositional_loss_is_zero_at_the_truth_under_every_augmentation(so
         {"colour": 1.0},
         {"flip": 1.0},
         {"empty": 1.0},
+        *({name: share} for name, share in hard.items()),
     )
     for config in (DataConfig(), AUGMENTED, every, *(DataConfig(**one) for one in single)):
         dataset = CompositionDataset(source.foregrounds, source.backgrounds, 2, config)
