@@ -35,7 +35,7 @@ from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
 from modnet_lib.profiles import DataConfig
 from modnet_lib.provenance import recorded
-from modnet_lib.training.recipes import validation_data
+from modnet_lib.training.validation import validation_data
 
 app = typer.Typer(help=__doc__)
 SEED = 0  # of resampling

@@ -245,7 +245,7 @@ def train(
 ) -> None:
     """Train: Eq. 5, the backbone alone (on masks), MODNet with a trimap, or another method."""
     from modnet_lib.profiles import Profile
-    from modnet_lib.training.recipes import RECIPES, run
+    from modnet_lib.training.run import RECIPES, run
 
     with _mistakes(FloatingPointError):
         if recipe not in RECIPES:
@@ -261,55 +261,35 @@ def train(
 
 
 @app.command()
-def ablate(
+def grid(
+    name: Annotated[
+        str, typer.Argument(help="ablation (Table 3), comparison (Tables 1, 2 and 5), or a YAML file.")
+    ],
     profile: Annotated[str, typer.Argument(help="A profile's name or file.")],
     folder: Annotated[Path, typer.Option(help="Where the runs live; what is complete is not run again.")],
     jobs: Annotated[int, typer.Option(help="Runs side by side, one processor core each.")] = 1,
-    start: Annotated[
-        Path | None, typer.Option(help="The folder of another grid, whose networks go on.")
-    ] = None,
+    row: Annotated[list[str] | None, typer.Option(help="Only this row; repeat it for several.")] = None,
 ) -> None:
-    """Train and measure every row of Table 3 with every seed."""
+    """Train and measure every row of a table with every seed."""
     from modnet_lib.profiles import Profile
-    from modnet_lib.training import ablation
+    from modnet_lib.training.grid import Grid, compare, run_grid
 
     with _mistakes(FloatingPointError):
-        result = ablation.run_grid(Profile.load(profile), folder, jobs=jobs, start=start)
-    labels = {row: ablation.ROWS[row].label for row in result["errors"]}
-    rows, values = Table("row", "MSE", "MAD"), result["values"]
-    for row, label in labels.items():
-        rows.add_row(label, f"{values[f'mse_{row}']:.4f}", f"{values[f'mad_{row}']:.4f}")
-    changes = Table("from", "to", "change of MAD", "95 % interval")
-    for one in ablation.compare(result, "mad"):
-        ends = f"{one.change.low:+.4f} to {one.change.high:+.4f}"
-        changes.add_row(labels[one.before], labels[one.after], f"{one.change.mean:+.4f}", ends)
-    console.print(rows, changes, result["provenance"])
-
-
-@app.command()
-def compare(
-    profile: Annotated[str, typer.Argument(help="A profile's name or file.")],
-    folder: Annotated[Path, typer.Option(help="Where the runs live; what is complete is not run again.")],
-    jobs: Annotated[int, typer.Option(help="Runs side by side, one processor core each.")] = 1,
-) -> None:
-    """Train and measure every method of Tables 1, 2 and 5 with every seed."""
-    from modnet_lib.profiles import Profile
-    from modnet_lib.training import comparison
-
-    with _mistakes(FloatingPointError):
-        result = comparison.run_grid(Profile.load(profile), folder, jobs=jobs)
-    systems, values = comparison.SYSTEMS, result["values"]
-    rows = Table("method", *(f"{name} {metric}" for name in comparison.SETS for metric in ("MSE", "MAD")))
+        chosen = Grid.load(name)
+        if unknown := sorted({*(row or ())} - {*chosen.rows}):
+            raise ValueError(f"{name} has no row {', '.join(unknown)}; known are {', '.join(chosen.rows)}")
+        result = run_grid(chosen, Profile.load(profile), folder, jobs=jobs, rows=row or ())
+    values = result["values"]
+    table = Table("row", *(f"{name} {metric}" for name in chosen.sets for metric in ("MSE", "MAD")))
     for key in result["errors"]["natural"]:
-        found = (
-            values.get(f"{name}_{metric}_{key}") for name in comparison.SETS for metric in ("mse", "mad")
-        )
-        rows.add_row(systems[key].label, *("–" if value is None else f"{value:.4f}" for value in found))
+        found = (values.get(f"{name}_{metric}_{key}") for name in chosen.sets for metric in ("mse", "mad"))
+        table.add_row(chosen.rows[key].label, *("–" if value is None else f"{value:.4f}" for value in found))
     changes = Table("from", "to", "change of MAD", "95 % interval")
-    for one in comparison.compare(result, "mad"):
+    for one in compare(chosen, result, "mad"):
+        labels = (chosen.rows[key].label for key in (one.before, one.after))
         ends = f"{one.change.low:+.4f} to {one.change.high:+.4f}"
-        changes.add_row(systems[one.before].label, systems[one.after].label, f"{one.change.mean:+.4f}", ends)
-    console.print(rows, changes, result["provenance"])
+        changes.add_row(*labels, f"{one.change.mean:+.4f}", ends)
+    console.print(table, changes, result["provenance"])
 
 
 @app.command()

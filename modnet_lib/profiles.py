@@ -254,7 +254,11 @@ class Profile:
     data, training
         See there.
     pretraining, ablation
-        How the backbone is pre-trained, and how each row of the ablation is trained.
+        How the backbone is pre-trained, and how each row of a grid is trained.
+    rounds
+        For long training: what changes in this profile for each of several runs (nested, as in the file). Each starts
+        from the averaged weights of the one before with a fresh optimiser, the first from `pretraining` if there is
+        any.
     """
 
     name: str
@@ -273,6 +277,11 @@ class Profile:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     pretraining: TrainingConfig | None = None
     ablation: TrainingConfig | None = None
+    rounds: tuple[dict[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        for number, changes in enumerate(self.rounds):
+            dataclasses.replace(self, rounds=()).changed(changes, f"rounds[{number}]")
 
     @classmethod
     def load(cls, name: str | Path) -> "Profile":
@@ -297,13 +306,31 @@ class Profile:
             raise ValueError(f"{path} is not valid YAML: {error}") from error
         return _build(cls, values, str(path))
 
+    def changed(self, changes: dict[str, Any], where: str = "changes") -> "Profile":
+        """This profile with other values, nested as in a file: ``{"training": {"learning_rate": 1e-3}}``.
+
+        Raises
+        ------
+        ValueError
+            If a key is unknown or a value has the wrong type; the message begins with `where`.
+        """
+        return _build(Profile, _merge(self._values(), changes), where)
+
     def to_yaml(self) -> str:
         """The whole profile as YAML, defaults included."""
+        return yaml.safe_dump(self._values(), sort_keys=False)
+
+    def _values(self) -> dict[str, Any]:
         values = json.loads(json.dumps(dataclasses.asdict(self)))  # YAML would mark tuples as Python's
-        for part in ("pretraining", "ablation"):
-            if values[part] is None:
-                del values[part]
-        return yaml.safe_dump(values, sort_keys=False)
+        empty = [key for key in ("pretraining", "ablation", "rounds") if not values[key]]
+        return {key: value for key, value in values.items() if key not in empty}
+
+
+def _merge(values: Any, changes: Any) -> Any:
+    """Nested mappings with changes; everything that is no mapping is replaced."""
+    if not (isinstance(values, dict) and isinstance(changes, dict)):
+        return changes
+    return values | {key: _merge(values.get(key), value) for key, value in changes.items()}
 
 
 def _build(cls: type, values: Any, where: str) -> Any:
@@ -322,6 +349,8 @@ def _build(cls: type, values: Any, where: str) -> Any:
 
 
 def _check(hint: Any, value: Any, where: str) -> Any:
+    if hint is Any:
+        return value
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, where)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)

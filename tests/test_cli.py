@@ -345,26 +345,31 @@ def test_masks_first_then_mattes(call, without_data, tmp_path) -> None:
     assert "pretraining" in output
 
 
-def test_ablate_prints_the_table_and_its_differences(call, monkeypatch, tmp_path) -> None:
+def test_grid_prints_the_table_and_its_differences(call, monkeypatch, tmp_path) -> None:
     mad = {"none": [[0.2, 0.3], [0.2, 0.3]], "semantic": [[0.1, 0.2], [0.1, 0.2]]}
     values = {"mad_none": 0.25, "mad_semantic": 0.15, "mse_none": 0.0251, "mse_semantic": 0.0152}
     result = {
-        "errors": {row: {"mad": one} for row, one in mad.items()},
-        "values": values,
+        "errors": {"natural": {row: {"mad": one} for row, one in mad.items()}},
+        "values": {f"natural_{key}": value for key, value in values.items()},
         "provenance": "two pictures",
     }
     asked = {}
 
-    def run_grid(profile, folder, jobs, start):
-        asked.update(profile=profile.name, folder=folder, jobs=jobs, start=start)
+    def run_grid(grid, profile, folder, jobs, rows):
+        asked.update(grid=grid.name, profile=profile.name, folder=folder, jobs=jobs, rows=rows)
         return result
 
-    monkeypatch.setattr("modnet_lib.training.ablation.run_grid", run_grid)
-    code, output = call("ablate", "smoke", "--folder", tmp_path, "--jobs", 2)
+    monkeypatch.setattr("modnet_lib.training.grid.run_grid", run_grid)
+    common = ("grid", "ablation", "smoke", "--folder", tmp_path, "--jobs", 2, "--row", "none")
+    code, output = call(*common, "--row", "semantic")
     assert code == 0
-    assert asked == {"profile": "smoke", "folder": tmp_path, "jobs": 2, "start": None}
+    expected = {"profile": "smoke", "folder": tmp_path, "jobs": 2, "rows": ["none", "semantic"]}
+    assert asked == expected | {"grid": "ablation"}
     for expected in ("0.0251", "0.1500", "-0.1000 to -0.1000", "+ L_s", "two pictures"):
         assert expected in output
+    code, output = call(*common, "--row", "magic")
+    assert code == 1
+    assert "no row magic; known are none, semantic" in output
 
 
 def test_pictures_of_the_same_name_do_not_overwrite_each_other(call, pictures, tmp_path) -> None:

@@ -58,7 +58,7 @@ from modnet_lib.notebook.figures import checkerboard, image_row, motion_colours,
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
 from modnet_lib.notebook.widgets import TrimapSlider
 from modnet_lib.profiles import Profile
-from modnet_lib.training.recipes import validation_data
+from modnet_lib.training.validation import validation_data
 
 use_style()
 profile = Profile.load(PROFILE)

@@ -47,7 +47,8 @@ from modnet_lib.notebook.widgets import LivePicture, MatteInspector
 from modnet_lib.objectives import paper_objective
 from modnet_lib.profiles import Profile
 from modnet_lib.training import loop
-from modnet_lib.training.recipes import build_network, pretraining, run, validation_data, validator
+from modnet_lib.training.run import build_network, pretraining, run
+from modnet_lib.training.validation import validation_data, validator
 
 use_style()
 profile = Profile.load(PROFILE)
@@ -312,7 +313,7 @@ print("bit for bit the same weights:", identical)
 show_source(Segmenter.forward)
 
 # %% [markdown]
-# `recipes.run` trains it like anything else: `pretraining(profile)` is a recipe, and `masks: [sps]` in the profile names the
+# `training.run` trains it like anything else: `pretraining(profile)` is a recipe, and `masks: [sps]` in the profile names the
 # data (or `ccp`, `p3m10k`, any set of `modnet data list` with masks or mattes); the smoke profile draws its people.
 # On the command line: `modnet train laptop --recipe pretraining --folder runs/masks`.
 #

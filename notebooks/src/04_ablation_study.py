@@ -46,15 +46,16 @@ from modnet_lib.notebook.results import ResultsTable, record, recorded_run
 from modnet_lib.notebook.widgets import MatteInspector
 from modnet_lib.objectives import paper_objective
 from modnet_lib.profiles import Profile
-from modnet_lib.training import ablation
-from modnet_lib.training.recipes import build_network
+from modnet_lib.training import grid
+from modnet_lib.training.run import build_network
 
 use_style()
 profile = Profile.load(PROFILE)
 RUN = paths.RUNS / "notebooks" / "04" / PROFILE
 shutil.rmtree(RUN, ignore_errors=True)  # every execution starts afresh
 recorded = recorded_run("04_ablation_study")
-labels = {row: which.label for row, which in ablation.ROWS.items()}
+ablation = grid.Grid.load("ablation")
+labels = {row: which.label for row, which in ablation.rows.items()}
 
 # %% [markdown]
 # ## 1. Table 3
@@ -68,7 +69,7 @@ labels = {row: which.label for row, which in ablation.ROWS.items()}
 # **Predict** before you look: which addition lowers the error most?
 
 # %% tags=["nbval-check-output"]
-paper = {row: which.paper for row, which in ablation.ROWS.items() if which.paper}
+paper = {row: which.paper["natural"] for row, which in ablation.rows.items() if which.paper}
 for row, (mse, mad) in paper.items():
     print(f"{labels[row]:10s} MSE {mse:.4f}   MAD {mad:.4f}")
 for (before, after), (row, _) in zip(pairwise(paper.values()), list(paper.items())[1:], strict=True):
@@ -92,8 +93,8 @@ for (before, after), (row, _) in zip(pairwise(paper.values()), list(paper.items(
 # seed, all rows see the same samples in the same order. Here is what changes from row to row:
 
 # %% tags=["nbval-check-output"]
-for row in ablation.ROWS:
-    recipe = ablation.recipe(profile, row, 1, RUN)
+for row in ablation.rows:
+    recipe = grid.recipe(ablation, profile, row, 1, RUN)
     start = "masks" if "pretraining" in str(recipe.backbone_weights) else "–"
     weights, steps = recipe.training.loss_weights, recipe.training.steps
     print(
@@ -111,7 +112,7 @@ for row in ablation.ROWS:
 # that answer $s_p$ and $d_p$? And to S and D themselves?
 
 # %%
-network = build_network(ablation.recipe(profile, "none", 1, RUN)).train()
+network = build_network(grid.recipe(ablation, profile, "none", 1, RUN)).train()
 dataset = training_data(profile.data, profile.seed)
 batch = assemble(collate([dataset[number, 64] for number in range(4)]))
 loss = paper_objective(*network(batch.image), **batch._asdict(), weights=(0.0, 0.0, 1.0))
@@ -135,17 +136,18 @@ print("D:", has_gradient(network.detail_branch), " F:", has_gradient(network.fus
 # %% [markdown]
 # ## 3. The grid, small
 #
-# `modnet ablate PROFILE --folder F` trains every row with every seed, goes on where it was cut, and measures. The same
-# from here; the smoke profile takes three steps a row, with two seeds, and leaves out ASPP, which is slow.
+# `modnet grid ablation PROFILE --folder F` trains every row with every seed, resumes an interrupted run, and measures. The
+# same from here; the smoke profile takes three steps a row, with two seeds, and leaves out ASPP, which is slow.
 
 # %%
-rows = [row for row in ablation.ROWS if PROFILE != "smoke" or row != "aspp"]
-live = ablation.run_grid(profile, RUN, rows=rows)
+rows = [row for row in ablation.rows if PROFILE != "smoke" or row != "aspp"]
+live = grid.run_grid(ablation, profile, RUN, rows=rows)
 
 # %% tags=["nbval-check-output"]
-print("runs:", sum(len(live["errors"][row]["mad"]) for row in rows))
-print("seeds and pictures:", np.shape(live["errors"]["easpp"]["mad"]))
-means = [live["values"][f"mad_{row}"] for row in rows]
+measured = live["errors"]["natural"]
+print("runs:", sum(len(measured[row]["mad"]) for row in rows))
+print("seeds and pictures:", np.shape(measured["easpp"]["mad"]))
+means = [np.mean(measured[row]["mad"]) for row in rows]
 print("every row is as bad as knowing nothing:", min(means) > 0.3)
 
 # %% [markdown]
@@ -156,6 +158,7 @@ print("every row is as bad as knowing nothing:", min(means) > 0.3)
 # the head of `data/results/04_ablation_study.yaml` has the two commands.
 
 # %%
+found = recorded["errors"]["natural"]  # by row and metric: (seeds, pictures)
 print(recorded["provenance"])
 
 # %% [markdown]
@@ -167,10 +170,10 @@ print(recorded["provenance"])
 
 # %%
 print(f"{'':24s}{'paper: MSE':>12s}{'MAD':>9s}{'ours: MSE':>14s}{'MAD':>9s}{'seeds':>20s}")
-for row, which in ablation.ROWS.items():
-    theirs = "".join(f"{value:.4f}".rjust(w) for value, w in zip(which.paper or (), (12, 9), strict=False))
-    mse, mad = (recorded["values"][f"{metric}_{row}"] for metric in ("mse", "mad"))
-    seeds = " ".join(f"{np.mean(run):.3f}" for run in recorded["errors"][row]["mad"])
+for row, which in ablation.rows.items():
+    theirs = "".join(f"{value:.4f}".rjust(w) for value, w in zip(paper.get(row, ()), (12, 9), strict=False))
+    mse, mad = (np.mean(found[row][metric]) for metric in ("mse", "mad"))
+    seeds = " ".join(f"{np.mean(run):.3f}" for run in found[row]["mad"])
     print(f"{which.label:24s}{theirs:21s}{mse:14.4f}{mad:9.4f}{seeds:>22s}")
 
 # %% [markdown]
@@ -185,9 +188,9 @@ for row, which in ablation.ROWS.items():
 # survives both. Look at the pictures first: one dot for each, its error in one row against its error in the next.
 
 # %%
-errors = {row: np.array(recorded["errors"][row]["mad"]) for row in ablation.ROWS}
+errors = {row: np.array(found[row]["mad"]) for row in ablation.rows}
 figure, axes = plt.subplots(1, 4, figsize=(10, 2.7), layout="constrained", sharex=True, sharey=True)
-for axis, (before, after) in zip(axes, ablation.COMPARISONS[:4], strict=True):
+for axis, (before, after) in zip(axes, ablation.compare[:4], strict=True):
     axis.loglog(errors[before].mean(axis=0), errors[after].mean(axis=0), ".", markersize=4)
     axis.axline((0.01, 0.01), (0.1, 0.1), color="grey", linewidth=1)
     axis.set(title=labels[after], xlabel="MAD before", aspect="equal")
@@ -224,21 +227,21 @@ print("every picture changes alike, so the interval is", (round(alike.low, 3), r
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained", sharey=True)
 for axis, metric in zip(axes, ("mse", "mad"), strict=True):
-    for place, one in enumerate(ablation.compare(recorded, metric)):
+    for place, one in enumerate(grid.compare(ablation, recorded, metric)):
         mean, low, high = (100 * value for value in one.change)
         axis.errorbar(mean, place, xerr=[[mean - low], [high - mean]], fmt="o", color="#0072B2", capsize=3)
-        runs = (np.array(recorded["errors"][row][metric]).mean(axis=1) for row in (one.after, one.before))
+        runs = (np.array(found[row][metric]).mean(axis=1) for row in (one.after, one.before))
         axis.plot(100 * np.subtract(*runs), [place + 0.25] * 3, "|", color="#D55E00", markersize=8)
     axis.axvline(0, color="grey", linewidth=1)
     axis.set(title=metric.upper(), xlabel="change × 100; left of zero is better")
-names = [f"{labels[before]} → {labels[after]}" for before, after in ablation.COMPARISONS]
+names = [f"{labels[before]} → {labels[after]}" for before, after in ablation.compare]
 axes[0].set_yticks(range(len(names)), names)
 axes[0].invert_yaxis()
 _ = figure.supxlabel("Dot and bar: mean and 95 % interval. Orange: each seed alone.", fontsize=9)
 
 # %% tags=["nbval-check-output"]
 for metric in ("mse", "mad"):
-    for one, name in zip(ablation.compare(recorded, metric), names, strict=True):
+    for one, name in zip(grid.compare(ablation, recorded, metric), names, strict=True):
         mean, low, high = one.change
         verdict = "" if one.change.is_clear else "   not clear"
         print(f"{metric.upper()}  {name:40s} {mean:+.4f}  [{low:+.4f}, {high:+.4f}]{verdict}")
@@ -259,7 +262,7 @@ for metric in ("mse", "mad"):
 #
 # This does not refute the paper. It says that the effects of $\mathcal{L}_s$, e-ASPP and SPS are not visible after
 # minutes of training from ImageNet weights. The `full` profile trains the same grid longer, and
-# `modnet ablate full --folder runs/ablation` writes the same tables.
+# `modnet grid ablation full --folder runs/ablation` writes the same tables.
 
 # %% [markdown]
 # ## 6. What does each part repair?
@@ -275,9 +278,9 @@ for metric in ("mse", "mad"):
 # %%
 parts = {"inside": "#0072B2", "band": "#E69F00", "outside": "#999999"}
 figure, axis = plt.subplots(figsize=(8, 2.8), layout="constrained")
-left = np.zeros(len(ablation.ROWS))
+left = np.zeros(len(ablation.rows))
 for part, colour in parts.items():
-    width = np.array([recorded["values"][f"{part}_{row}"] for row in ablation.ROWS]) * 100
+    width = np.array([np.mean(found[row][part]) for row in ablation.rows]) * 100
     axis.barh(range(len(left)), width, left=left, color=colour, label=part)
     left += width
 axis.set_yticks(range(len(left)), labels.values())
@@ -287,7 +290,7 @@ _ = axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 # %% tags=["nbval-check-output"]
 for part in parts:
-    changes = ablation.compare(recorded, part)[:4]
+    changes = grid.compare(ablation, recorded, part)[:4]
     line = "   ".join(
         f"{labels[one.after]:>8s} {100 * one.change.mean / one.values[0]:+4.0f} %{' ' if one.change.is_clear else '?'}"
         for one in changes
@@ -305,8 +308,8 @@ print("? = the interval contains zero")
 
 # %%
 mattes = Image.open(paths.RESULTS / "04_ablation_study.jpg")
-tile_width, tile_height = ablation.TILE
-titles = ["photograph", *(labels[row].replace(" instead of", "\nnot") for row in ablation.ROWS), "truth"]
+tile_width, tile_height = grid.TILE
+titles = ["photograph", *(labels[row].replace(" instead of", "\nnot") for row in ablation.rows), "truth"]
 columns = [
     np.asarray(mattes)[:, i * tile_width : (i + 1) * tile_width] for i in range(mattes.width // tile_width)
 ]
@@ -335,7 +338,7 @@ image_row(columns, titles, caption="Look for patches outside, holes inside, and 
 print(f"{'':10s}{'parameters':>14s}{'GFLOPs':>9s}{'ms (CPU)':>10s}{'MAD':>9s}")
 shown = {"none": "detail", "e-ASPP": "easpp", "ASPP": "aspp"}
 for name, row in shown.items():
-    cost, mad = recorded["cost"][row], recorded["values"][f"mad_{row}"]
+    cost, mad = recorded["cost"][row], np.mean(found[row]["mad"])
     print(f"{name:10s}{cost['parameters']:14,.0f}{cost['gflops']:9.1f}{cost['milliseconds']:10.0f}{mad:9.4f}")
 
 # %% tags=["nbval-check-output"]
@@ -363,8 +366,8 @@ print(f"ASPP {1 - base['parameters'] / heavy['parameters']:.0%}")
 
 # %% tags=["nbval-check-output"]
 small = recorded_run("04_ablation_study_160")
-for name, grid in (("160 pixels", small), ("then 256", recorded)):
-    change = ablation.compare(grid, "mad")[2].change
+for name, result in (("160 pixels", small), ("then 256", recorded)):
+    change = grid.compare(ablation, result, "mad")[2].change
     print(f"{name:10s}  + L_d → + e-ASPP  {change.mean:+.4f}  [{change.low:+.4f}, {change.high:+.4f}]")
 
 # %% [markdown]
@@ -412,8 +415,8 @@ MatteInspector(matter, {"drawn": image}, truths={"drawn": true})
 
 # %%
 for row, (mse, mad) in paper.items():
-    record(f"mse_{row}", live["values"][f"mse_{row}"], paper=mse)
-    record(f"mad_{row}", live["values"][f"mad_{row}"], paper=mad)
+    record(f"mse_{row}", np.mean(measured[row]["mse"]), paper=mse)
+    record(f"mad_{row}", np.mean(measured[row]["mad"]), paper=mad)
 ResultsTable("04_ablation_study", PROFILE)
 
 # %% [markdown]

@@ -47,10 +47,12 @@ from modnet_lib.notebook.figures import efficiency_plot, image_row, show_predict
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
 from modnet_lib.notebook.widgets import MatteInspector
 from modnet_lib.profiles import Profile
-from modnet_lib.training import ablation, comparison
-from modnet_lib.training.comparison import SETS, SYSTEMS, TRIMAP_FREE
+from modnet_lib.training import grid
 
 use_style()
+comparison = grid.Grid.load("comparison")
+SYSTEMS = comparison.rows
+TRIMAP_FREE = [before for before, _ in comparison.compare[:7]] + ["modnet"]  # Table 1, from top to bottom
 profile = Profile.load(PROFILE)
 RUN = paths.RUNS / "notebooks" / "06" / PROFILE
 shutil.rmtree(RUN, ignore_errors=True)  # every execution starts afresh
@@ -155,7 +157,7 @@ for name, weights in {"hard": hard, "soft": soft}.items():
 # >
 # > — section "Results on AMD and PPM-100"
 #
-# `modnet compare PROFILE --folder F` trains every row of Tables 1, 2 and 5 with every seed. With one seed, all methods
+# `modnet grid comparison PROFILE --folder F` trains every row of Tables 1, 2 and 5 with every seed. With one seed, all methods
 # start from the same pre-trained backbone and see the same samples in the same order; each has its own losses and
 # stages, and a multi-stage method shares the steps among its stages. Here are four of them after three steps.
 # **Predict**: which of DIM with a trimap, HAtt, SHM and MODNet is ahead so early?
@@ -163,11 +165,11 @@ for name, weights in {"hard": hard, "soft": soft}.items():
 # %%
 some = ["dim_trimap", "hatt", "shm", "modnet"] if PROFILE == "smoke" else list(SYSTEMS)
 small = replace(profile, seeds=1) if PROFILE == "smoke" else profile
-live = comparison.run_grid(small, RUN, systems=some)
+live = grid.run_grid(comparison, small, RUN, rows=some)
 
 # %% tags=["nbval-check-output"]
 for key in some[:4]:
-    chosen = comparison.recipe(profile, key, 1)
+    chosen = grid.recipe(comparison, profile, key, 1)
     print(f"{SYSTEMS[key].label:12s} {chosen.training.steps} steps, seed {chosen.seed}", end="; ")
     print("MAD below 0.2:", live["values"][f"natural_mad_{key}"] < 0.2)
 
@@ -196,7 +198,7 @@ print(recorded["provenance"])
 def table(name, digits=4):
     """One of the tables: the paper's columns, then ours."""
     print(
-        f"{SETS[name]}\n{'':22s}{'paper MSE':>10s}{'MAD':>8s}{'   ours MSE':>12s}{'MAD':>8s}   MAD of each seed"
+        f"{comparison.sets[name]}\n{'':22s}{'paper MSE':>10s}{'MAD':>8s}{'   ours MSE':>12s}{'MAD':>8s}   MAD of each seed"
     )
     for key, one in recorded["errors"][name].items():
         paper = "".join(
@@ -235,7 +237,7 @@ table("drawn")
 # covers other pictures and other seeds ([04 §5](04_ablation_study.ipynb#5-how-sure-is-a-difference)).
 
 # %%
-tests = {metric: comparison.compare(recorded, metric) for metric in ("mse", "mad")}
+tests = {metric: grid.compare(comparison, recorded, metric) for metric in ("mse", "mad")}
 figure, axes = plt.subplots(
     1, 2, figsize=(10, 0.27 * len(tests["mad"]) + 0.7), layout="constrained", sharey=True
 )
@@ -259,9 +261,11 @@ for metric, ones in tests.items():
         print(f"{metric.upper()}  {name:34s} {mean:+.4f}  [{low:+.4f}, {high:+.4f}]  {verdict}")
 
 # %% tags=["nbval-check-output"]
-for name in SETS:
+for name in comparison.sets:
     for metric in tests:
-        ones = [one.change for one in comparison.compare(recorded, metric, name) if one.after in TRIMAP_FREE]
+        ones = [
+            one.change for one in grid.compare(comparison, recorded, metric, name) if one.after in TRIMAP_FREE
+        ]
         verdicts = [("undecided", "as claimed", "reversed")[c.is_clear * (1 + (c.mean > 0))] for c in ones]
         counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("as claimed", "reversed", "undecided"))
         print(f"{name:9s}{metric.upper()}  {counts}")
@@ -281,7 +285,7 @@ for name in SETS:
 #   paper it halves DIM's error. But ours is sixty steps, and every backbone here has seen ImageNet before: what masks could add
 #   is *what a person is*, and sixty steps do not teach that.
 #
-# None of this refutes the paper. `modnet compare full --folder runs/baselines` asks the same with forty times the samples
+# None of this refutes the paper. `modnet grid comparison full --folder runs/baselines` asks the same with forty times the samples
 # at 256 pixels. And few seeds make rough intervals: take the clear ones near zero with care.
 #
 # ## 7. Where do the errors of a multi-stage method begin?
@@ -355,8 +359,8 @@ for name in ("natural", "composed", "drawn"):
 
 # %%
 gallery = np.asarray(Image.open(paths.RESULTS / "06_baselines_and_efficiency.jpg"))
-width, _ = ablation.TILE
-shown = ["photograph", *(SYSTEMS[key].label for key in comparison.GALLERY), "truth"]
+width, _ = grid.TILE
+shown = ["photograph", *(SYSTEMS[key].label for key in comparison.gallery), "truth"]
 columns = [gallery[:, i * width : (i + 1) * width] for i in range(len(shown))]
 image_row(columns, shown, caption="Look for whole bodies first, then for borders.", height=6)
 

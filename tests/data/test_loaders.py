@@ -34,7 +34,7 @@ from modnet_lib.objectives import paper_objective
 from modnet_lib.objectives.supervised import semantic_target
 from modnet_lib.profiles import DataConfig
 from modnet_lib.provenance import first_difference
-from modnet_lib.training.recipes import VALIDATION_SEED
+from modnet_lib.training.validation import VALIDATION_SEED
 
 AUGMENTED = DataConfig(framing="person", flip=0.5, colour=1.0, empty=0.02, defocus=0.35)
 

@@ -1,31 +1,27 @@
 """What to train, in terms of the loop: a recipe file in, a checkpoint and its measurements out.
 
-A recipe is a `Profile` for one run. `RECIPES` derives them from the profile of a whole series: supervised
-training (Eq. 5), pre-training of the backbone (SPS), and MODNet with a trimap. `run` trains any of them.
+A recipe is a `Profile` to train. `RECIPES` derives them from the profile of a whole series: supervised training
+(Eq. 5, in several rounds if the profile has them), pre-training of the backbone (SPS), and MODNet with a trimap. `run`
+trains any of them.
 """
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from accelerate import PartialState
 from accelerate.utils import set_seed
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from modnet_lib import paths
-from modnet_lib.baselines import Baseline, create_baseline, load_network
-from modnet_lib.data.loaders import mask_data, portrait_readers, prepared_readers, training_data
-from modnet_lib.data.pseudo_mattes import MattingSample, write_picture
-from modnet_lib.data.sources import find_items, manifest, sources
-from modnet_lib.evaluation.benchmark import evaluate, mean_errors, trimap_of
+from modnet_lib.baselines import create_baseline, load_network
+from modnet_lib.data.loaders import mask_data, training_data
+from modnet_lib.data.sources import manifest
 from modnet_lib.files import write_atomically, write_text
-from modnet_lib.inference import Matter
 from modnet_lib.network import (
     Backbone,
     MODNet,
@@ -36,19 +32,24 @@ from modnet_lib.network import (
     save_checkpoint,
 )
 from modnet_lib.network.checkpoints import weights_fingerprint
-from modnet_lib.profiles import DataConfig, Profile
+from modnet_lib.profiles import Profile
 from modnet_lib.provenance import fingerprint, provenance, read_json, require_same
 from modnet_lib.training.loop import IDENTITY, Network, Validate, identify, train
+from modnet_lib.training.validation import held_out_sets, validation_data, validator
 
 CHECKPOINT = "modnet.safetensors"
 BACKBONE = "backbone.safetensors"
 RECIPE = "recipe.yaml"
-VALIDATION_SEED = 9_000_000  # of procedural validation portraits; training seeds are far below
 
 
 def supervised(profile: Profile) -> Profile:
-    """The recipe of supervised training by Eq. 5."""
-    return replace(profile, pretraining=None, ablation=None)
+    """The recipe of one run of supervised training by Eq. 5."""
+    return replace(profile, pretraining=None, ablation=None, rounds=())
+
+
+def whole(profile: Profile) -> Profile:
+    """All of a profile's `rounds`, after its pre-training; without rounds, one run."""
+    return replace(profile, ablation=None) if profile.rounds else supervised(profile)
 
 
 def pretraining(profile: Profile) -> Profile:
@@ -71,7 +72,7 @@ def with_trimap(profile: Profile) -> Profile:
 
 
 RECIPES: dict[str, Callable[[Profile], Profile]] = {
-    "supervised": supervised,
+    "supervised": whole,
     "pretraining": pretraining,
     "trimap": with_trimap,
 }
@@ -106,84 +107,6 @@ def _backbone(profile: Profile) -> str | Backbone:
     return load_backbone(file, profile.backbone) if file.is_file() else load_imagenet_backbone()
 
 
-def held_out_sets(config: DataConfig) -> list[str]:
-    """The data sets in `config.foregrounds` that have a split ``validation``."""
-    names = dict.fromkeys(name.partition(":")[0] for name in config.foregrounds if config.real)
-    return [name for name in names if name in sources() and "validation" in sources()[name].splits]
-
-
-def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSample]]:
-    """Held-out samples, equally many of each data set in `config.foregrounds` that has a split ``validation``.
-
-    Without real data, or if no data set has such a split, they are drawn people.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If a data set is missing, or a picture cannot be prepared.
-    """
-    if count < 1:
-        raise ValueError(f"validation must be at least 1 picture, got {count}")
-    known = held_out_sets(config)
-    if not known:
-        numbers = range(VALIDATION_SEED, VALIDATION_SEED + count)
-        return [(name, read()) for name, read in portrait_readers(numbers, config.portrait_size).items()]
-    samples: list[tuple[str, Any]] = []
-    for number, name in enumerate(known):
-        share = (count - len(samples)) // (len(known) - number)
-        readers, failures = prepared_readers(find_items(name, split="validation")[:share], name)
-        if failures:
-            raise ValueError(f"validation pictures of {name} cannot be used: {failures}")
-        samples += [(key, read()) for key, read in readers.items()]
-    return samples
-
-
-def given_with(
-    network: Network, image: np.ndarray, alpha: np.ndarray, background: np.ndarray
-) -> dict[str, Any]:
-    """What a network is given beside a labelled picture, as `Matter.alpha` takes it.
-
-    That is the trimap of the truth, the background, the picture itself as the frames before and after: whatever it
-    needs of these. Arrays are (H, W, 3) uint8, `alpha` (H, W) uint8.
-    """
-    needed = (
-        network.required if isinstance(network, Baseline) else ("trimap",) * network.config["trimap_input"]
-    )
-    given: dict[str, Any] = {"background": background} if "background" in needed else {}
-    if "trimap" in needed:
-        given["trimap"] = trimap_of(alpha / 255)
-    if "clip" in needed:
-        given["clip"] = [(image, given["trimap"])] * 2
-    return given
-
-
-def validator(samples: list[tuple[str, MattingSample]], folder: Path, short_side: int = 512) -> Validate:
-    """A function for `train` that measures a network on `samples` and keeps a picture of four mattes."""
-
-    def validate(network: Network, step: int) -> dict[str, float]:
-        matter = Matter(network, short_side=short_side, device=next(network.parameters()).device)
-        records = [
-            record
-            for name, s in samples
-            for record in evaluate(
-                partial(matter.alpha, **given_with(network, s.image, s.alpha, s.background)),
-                [(name, s.image, s.alpha)],
-            )
-        ]
-        rows = []
-        for _, sample in samples[:4]:
-            alpha = matter.alpha(
-                sample.image, **given_with(network, sample.image, sample.alpha, sample.background)
-            )
-            matte = np.repeat((alpha * 255).astype(np.uint8)[..., None], 3, axis=2)
-            parts = (sample.image, matte, np.repeat(sample.alpha[..., None], 3, axis=2))
-            rows.append(np.hstack([np.asarray(Image.fromarray(part).resize((192, 256))) for part in parts]))
-        write_picture(folder / "validation.png", np.vstack(rows))
-        return {f"validation_{name}": value for name, value in mean_errors(records).items()}
-
-    return validate
-
-
 def run(
     recipe: Profile,
     folder: str | Path,
@@ -203,11 +126,12 @@ def run(
     folder
         Gets ``recipe.yaml`` (starts the same run again), ``identity.json`` (everything that decides the result, with
         every file that is read), ``metrics.jsonl``, ``state.pt``, ``validation.png``
-        and, when the run is complete, ``modnet.safetensors``, or ``backbone.safetensors`` from pre-training.
+        and, when the run is complete, ``modnet.safetensors``, or ``backbone.safetensors`` from pre-training. With
+        `Profile.rounds` it gets a folder for the pre-training and for each round, and the last one's result.
     stop_after
         As for `train`.
     validate
-        Replaces the measurement on held-out pictures.
+        Replaces the measurement on held-out pictures, in recipes without rounds.
     show_progress
         Show a bar.
 
@@ -220,6 +144,8 @@ def run(
     FileNotFoundError, ValueError
         If data is missing or cannot be used, or `folder` holds another run: the message names the first difference.
     """
+    if recipe.rounds:
+        return _run_rounds(recipe, Path(folder), stop_after=stop_after, show_progress=show_progress)
     folder, config = Path(folder), recipe.training
     network = build_network(recipe)
     dataset = (mask_data if isinstance(network, Segmenter) else training_data)(recipe.data, recipe.seed)
@@ -270,6 +196,23 @@ def run(
     network.metadata = network.metadata | metadata
     save_checkpoint(network, result)
     return network
+
+
+def _run_rounds(recipe: Profile, folder: Path, **options: Any) -> Network:
+    """Run the pre-training and each round of a recipe, in folders of their own."""
+    part = replace(recipe, pretraining=None, rounds=())
+    if recipe.pretraining:
+        run(pretraining(recipe), folder / "pretraining", **options)
+        part = replace(part, backbone_weights=str((folder / "pretraining" / BACKBONE).resolve()))
+    for number, changes in enumerate(recipe.rounds, 1):
+        name = f"round{number}"
+        chosen = replace(part.changed(changes), name=f"{recipe.name}-{name}", seed=recipe.seed + number)
+        network = run(chosen, folder / name, **options)
+        part = replace(part, initial=str((folder / name / CHECKPOINT).resolve()))
+    last = folder / name / CHECKPOINT  # type: ignore[possibly-undefined]
+    if last.is_file() and PartialState().is_main_process:
+        write_atomically(folder / CHECKPOINT, lambda temporary: shutil.copyfile(last, temporary))
+    return network  # type: ignore[possibly-undefined]
 
 
 def _read_result(network: Network, file: Path, identity: str) -> Network:

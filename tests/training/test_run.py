@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,14 +19,8 @@ from modnet_lib.inference import Matter
 from modnet_lib.network import Segmenter, create_backbone, load_backbone, load_checkpoint, save_checkpoint
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
 from modnet_lib.provenance import fingerprint
-from modnet_lib.training.recipes import (
-    RECIPES,
-    build_network,
-    pretraining,
-    run,
-    validation_data,
-    with_trimap,
-)
+from modnet_lib.training.run import RECIPES, build_network, pretraining, run, with_trimap
+from modnet_lib.training.validation import validation_data
 
 PROFILE = Profile(
     name="micro",
@@ -248,7 +243,7 @@ def test_a_recipe_file_is_never_replaced_by_another(without_data) -> None:
 
 def test_only_the_first_process_writes(without_data, monkeypatch, capsys) -> None:
     second = SimpleNamespace(is_main_process=False)
-    monkeypatch.setattr("modnet_lib.training.recipes.PartialState", lambda: second)
+    monkeypatch.setattr(sys.modules["modnet_lib.training.run"], "PartialState", lambda: second)
     run(PROFILE, without_data / "run", show_progress=True)
     assert not list((without_data / "run").glob("recipe.yaml"))
     assert not list((without_data / "run").glob("*.safetensors"))

@@ -1,0 +1,183 @@
+"""What a run is measured on, and how: held-out pictures, and what each kind of network is given beside them."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from modnet_lib.baselines import Baseline
+from modnet_lib.data.benchmarks import benchmark
+from modnet_lib.data.compositing import paste
+from modnet_lib.data.loaders import portrait_readers, prepared_readers
+from modnet_lib.data.pseudo_mattes import MattingSample, write_picture
+from modnet_lib.data.scenes import render_background
+from modnet_lib.data.sources import find_items, held_out_backgrounds, sources
+from modnet_lib.evaluation.benchmark import evaluate, mean_errors, trimap_of
+from modnet_lib.evaluation.metrics import mad
+from modnet_lib.images import read_image
+from modnet_lib.inference import Matter
+from modnet_lib.profiles import DataConfig, Profile
+from modnet_lib.training.loop import Network, Validate
+
+VALIDATION_SEED = 9_000_000  # of procedural validation portraits; training seeds are far below
+
+
+class Picture(NamedTuple):
+    """A labelled picture (H, W, 3) with its matte (H, W), uint8, and its background if that is known."""
+
+    image: np.ndarray
+    alpha: np.ndarray
+    background: np.ndarray | None
+
+
+def held_out_sets(config: DataConfig) -> list[str]:
+    """The data sets in `config.foregrounds` that have a split ``validation``."""
+    names = dict.fromkeys(name.partition(":")[0] for name in config.foregrounds if config.real)
+    return [name for name in names if name in sources() and "validation" in sources()[name].splits]
+
+
+def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSample]]:
+    """Held-out samples, equally many of each data set in `config.foregrounds` that has a split ``validation``.
+
+    Without real data, or if no data set has such a split, they are drawn people.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a data set is missing, or a picture cannot be prepared.
+    """
+    if count < 1:
+        raise ValueError(f"validation must be at least 1 picture, got {count}")
+    known = held_out_sets(config)
+    if not known:
+        numbers = range(VALIDATION_SEED, VALIDATION_SEED + count)
+        return [(name, read()) for name, read in portrait_readers(numbers, config.portrait_size).items()]
+    samples: list[tuple[str, Any]] = []
+    for number, name in enumerate(known):
+        share = (count - len(samples)) // (len(known) - number)
+        readers, failures = prepared_readers(find_items(name, split="validation")[:share], name)
+        if failures:
+            raise ValueError(f"validation pictures of {name} cannot be used: {failures}")
+        samples += [(key, read()) for key, read in readers.items()]
+    return samples
+
+
+def given_with(
+    network: Network, image: np.ndarray, alpha: np.ndarray, background: np.ndarray
+) -> dict[str, Any]:
+    """What a network is given beside a labelled picture, as `Matter.alpha` takes it.
+
+    That is the trimap of the truth, the background, the picture itself as the frames before and after: whatever it
+    needs of these. Arrays are (H, W, 3) uint8, `alpha` (H, W) uint8.
+    """
+    needed = (
+        network.required if isinstance(network, Baseline) else ("trimap",) * network.config["trimap_input"]
+    )
+    given: dict[str, Any] = {"background": background} if "background" in needed else {}
+    if "trimap" in needed:
+        given["trimap"] = trimap_of(alpha / 255)
+    if "clip" in needed:
+        given["clip"] = [(image, given["trimap"])] * 2
+    return given
+
+
+def validator(samples: list[tuple[str, MattingSample]], folder: Path, short_side: int = 512) -> Validate:
+    """A function for `train` that measures a network on `samples` and keeps a picture of four mattes."""
+
+    def validate(network: Network, step: int) -> dict[str, float]:
+        matter = Matter(network, short_side=short_side, device=next(network.parameters()).device)
+        records = [
+            record
+            for name, s in samples
+            for record in evaluate(
+                partial(matter.alpha, **given_with(network, s.image, s.alpha, s.background)),
+                [(name, s.image, s.alpha)],
+            )
+        ]
+        rows = []
+        for _, sample in samples[:4]:
+            alpha = matter.alpha(
+                sample.image, **given_with(network, sample.image, sample.alpha, sample.background)
+            )
+            matte = np.repeat((alpha * 255).astype(np.uint8)[..., None], 3, axis=2)
+            parts = (sample.image, matte, np.repeat(sample.alpha[..., None], 3, axis=2))
+            rows.append(np.hstack([np.asarray(Image.fromarray(part).resize((192, 256))) for part in parts]))
+        write_picture(folder / "validation.png", np.vstack(rows))
+        return {f"validation_{name}": value for name, value in mean_errors(records).items()}
+
+    return validate
+
+
+def measured_sets(profile: Profile, names: Sequence[str]) -> dict[str, dict[str, Picture]]:
+    """Sets of pictures by name, `profile.validation` of each.
+
+    Parameters
+    ----------
+    profile
+        Says which data is held out.
+    names
+        Of ``natural`` (photographs as they are), ``composed`` (the same people in front of other scenes) and ``drawn``
+        (drawn people, exact mattes: SPM-100 with real data).
+    """
+    samples, files = validation_data(profile.data, profile.validation), []
+    sets: dict[str, dict[str, Picture]] = {
+        "natural": {name: Picture(one.image, one.alpha, one.background) for name, one in samples}
+    }
+    if "composed" in names:
+        files, sets["composed"] = held_out_backgrounds() if profile.data.real else [], {}
+        for number, (name, sample) in enumerate(samples):
+            scene = (
+                read_image(files[number % len(files)])
+                if files
+                else render_background(VALIDATION_SEED + number, profile.data.portrait_size)
+            )
+            behind = paste(sample._replace(alpha=np.zeros_like(sample.alpha)), scene)
+            sets["composed"][name] = Picture(paste(sample, scene), sample.alpha, behind)
+    if "drawn" in names:
+        numbers = range(VALIDATION_SEED + 1000, VALIDATION_SEED + 1000 + profile.validation)
+        readers = (
+            benchmark("spm100", count=profile.validation)
+            if profile.data.real
+            else portrait_readers(numbers, profile.data.portrait_size)  # SPM-100 takes minutes to draw
+        )
+        sets["drawn"] = {name: Picture(*read()[:2], None) for name, read in readers.items()}
+    return sets
+
+
+def measure(matter: Matter, pictures: dict[str, Picture]) -> dict[str, list[float]] | None:
+    """Errors of a method on a set by metric, a number a picture; ``None`` if it needs backgrounds and has none."""
+    network, records = matter.network, []
+    needed = network.required if isinstance(network, Baseline) else ()
+    for name, (image, truth, background) in pictures.items():
+        if background is None and "background" in needed:
+            return None
+        given = given_with(network, image, truth, image if background is None else background)
+        matte = matter.alpha(image, **given)
+        if (
+            "trimap" in given
+        ):  # the other trimap-based methods keep what it is sure of, so MODNet does as well
+            matte = np.where(given["trimap"] == 0.5, matte, given["trimap"])
+        records += evaluate(lambda _, matte=matte: matte, [(name, image, truth)], regions=True)
+    return {metric: [record.errors[metric] for record in records] for metric in records[0].errors}
+
+
+def stage_errors(matter: Matter, pictures: dict[str, Picture]) -> dict[str, list[float]]:
+    """MAD of every stage of a multi-stage method, a number a picture.
+
+    Where a method accepts a trimap instead of its first stage, ``true first stage`` is the error of its
+    last stage with the true one.
+    """
+    network, found = matter.network, dict[str, list[float]]()
+    if not isinstance(network, Baseline) or not network.estimates or network.required:
+        return {}
+    for picture in pictures.values():
+        truth = picture.alpha / 255.0
+        mattes = matter.estimates(picture.image)
+        if "trimap" in network.optional:
+            mattes["true first stage"] = matter.alpha(picture.image, trimap_of(truth))
+        for name, matte in mattes.items():
+            found.setdefault(name, []).append(mad(matte, truth))
+    return found
