@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -432,10 +431,6 @@ def _bar(title: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
     return lambda jobs, count: progress.track(jobs, title, count, console=console)
 
 
-def _show_bytes(bar: progress.Progress, task: progress.TaskID, done: int, total: int | None) -> None:
-    bar.update(task, completed=done, total=total)
-
-
 @data.command("list")
 def list_sources() -> None:
     """Show every data set: what it is, how it is to be had, and whether it is at hand."""
@@ -487,11 +482,8 @@ def fetch_source(name: Name, root: Root = None) -> None:
             if target.exists():
                 _say(f"{target} is there")
                 continue
-            columns = (*progress.Progress.get_default_columns(), progress.DownloadColumn())
-            with progress.Progress(*columns, console=console) as bar:
-                show = partial(_show_bytes, bar, bar.add_task(target.name, total=None))
-                known, keep = archive.get("sha256"), archive.get("keep", ())
-                digest = fetch(archive["url"], target, sha256=known, keep=keep, progress=show)
+            known, keep = archive.get("sha256"), archive.get("keep", ())
+            digest = fetch(archive["url"], target, sha256=known, keep=keep)
             _say(f"{target} has been fetched, SHA-256 {digest}")
             if not known:
                 _say(f"Nothing to compare it with: to pin it, write it into {paths.MANIFEST}")

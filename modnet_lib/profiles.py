@@ -1,20 +1,25 @@
-"""How large a run is: profiles and recipes as small YAML files, read into frozen dataclasses."""
+"""How large a run is: profiles and recipes as small YAML files, read into frozen, validated dataclasses."""
 
-import dataclasses
 import json
-import math
-import types
-import typing
-from dataclasses import dataclass, field
+from dataclasses import asdict, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from modnet_lib import paths
 
+STRICT = ConfigDict(extra="forbid", strict=True)
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
+Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Portion = Annotated[float, Field(ge=0, le=1)]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=STRICT)
 class DataConfig:
     """What is trained on. The defaults are the paper's recipe; every addition of ours is off.
 
@@ -38,10 +43,8 @@ class DataConfig:
         ``{people: 0.5, ccp: 0.3, drawn: 0.2}``. Without shares every foreground is sampled equally often.
     photographs
         At most this many foregrounds of each data set.
-    portraits
-        Number of drawn people.
-    portrait_size
-        Their side, pixels.
+    portraits, portrait_size
+        Number of drawn people, and their side in pixels.
     scenes
         Number of drawn backgrounds.
     natural, composites
@@ -80,29 +83,29 @@ class DataConfig:
     """
 
     real: bool = False
-    foregrounds: tuple[str, ...] = ("ccp",)
-    backgrounds: tuple[str, ...] = ("backgrounds",)
+    foregrounds: Names = ("ccp",)
+    backgrounds: Names = ("backgrounds",)
     teacher: bool = False
-    masks: tuple[str, ...] = ("drawn",)
-    shares: dict[str, float] | None = None
-    photographs: int = 100_000
+    masks: Names = ("drawn",)
+    shares: Annotated[dict[str, Share], Field(min_length=1)] | None = None
+    photographs: Positive = 100_000
     portraits: int = 24
     portrait_size: int = 256
     scenes: int = 24
-    natural: int = 5
-    composites: int = 10
+    natural: Count = 5
+    composites: Count = 10
     framing: Literal["random", "person"] = "random"
-    flip: float = 0.0
+    flip: Portion = 0.0
     colour: float = 0.0
-    empty: float = 0.0
-    defocus: float = 0.0
-    harmonise: float = 0.0
-    camera: float = 0.0
-    distractors: float = 0.0
-    changes: float = 0.0
-    graded: float = 0.0
-    turned: float = 0.0
-    balance: float = 0.0
+    empty: Portion = 0.0
+    defocus: Portion = 0.0
+    harmonise: Portion = 0.0
+    camera: Portion = 0.0
+    distractors: Portion = 0.0
+    changes: Portion = 0.0
+    graded: Portion = 0.0
+    turned: Portion = 0.0
+    balance: Portion = 0.0
     memory: float = 0.0
     on_device: bool = False
 
@@ -111,18 +114,13 @@ class DataConfig:
         changed = [key for key in named if getattr(self, key) != getattr(type(self), key)]
         if changed and not self.real:
             raise ValueError(f"{' and '.join(changed)} would not be used: set data.real to true")
-        if min(self.natural, self.composites) < 0 or self.natural + self.composites < 1:
-            raise ValueError(
-                f"natural and composites must not be negative, nor both 0; got {self.natural}, {self.composites}"
-            )
-        if self.photographs < 1:
-            raise ValueError(f"photographs must be at least 1, got {self.photographs}")
-        shares = (self.shares or {"": 1.0}).values()
-        if not (all(0 <= share < math.inf for share in shares) and sum(shares) > 0):
-            raise ValueError(f"shares must not be negative, nor all 0; got {self.shares}")
+        if self.natural + self.composites == 0:
+            raise ValueError("natural and composites must not both be 0")
+        if self.shares and not sum(self.shares.values()):
+            raise ValueError("shares must not all be 0")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Stage:
     """A stretch of training at one size.
 
@@ -136,18 +134,12 @@ class Stage:
         Optimiser steps.
     """
 
-    image_size: int
-    batch_size: int
-    steps: int
-
-    def __post_init__(self) -> None:
-        if self.image_size % 32 or self.image_size < 64:
-            raise ValueError(f"image_size must be a multiple of 32 and at least 64, got {self.image_size}")
-        if min(self.batch_size, self.steps) < 1:
-            raise ValueError(f"batch_size and steps must be positive, got {self.batch_size}, {self.steps}")
+    image_size: Annotated[int, Field(ge=64, multiple_of=32)]
+    batch_size: Positive
+    steps: Positive
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TrainingConfig:
     """How it is trained; the defaults are the paper's.
 
@@ -192,9 +184,9 @@ class TrainingConfig:
         Processes that read data.
     """
 
-    stages: tuple[Stage, ...] = (Stage(512, 16, 112_500),)
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (Stage(512, 16, 112_500),)
     objective: Literal["paper", "released", "segmentation"] = "paper"
-    loss_weights: tuple[float, ...] | None = None
+    loss_weights: tuple[float, float, float] | None = None
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.01
     schedule: Literal["step", "cosine"] = "step"
@@ -204,21 +196,13 @@ class TrainingConfig:
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     channels_last: bool = False
     compile: bool = False
-    accumulate: int = 1
+    accumulate: Positive = 1
     freeze_norm: bool = False
-    ema: float = 0.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     checkpoint_every: int = 500
     validate_every: int = 0
     tensorboard: bool = False
     workers: int = 0
-
-    def __post_init__(self) -> None:
-        if self.loss_weights is not None and len(self.loss_weights) != 3:
-            raise ValueError(f"loss_weights are lambda_s, lambda_d, lambda_alpha; got {self.loss_weights}")
-        if self.accumulate < 1 or not 0 <= self.ema < 1:
-            raise ValueError(
-                f"accumulate must be at least 1 and ema in [0, 1), got {self.accumulate}, {self.ema}"
-            )
 
     @property
     def steps(self) -> int:
@@ -226,7 +210,7 @@ class TrainingConfig:
         return sum(stage.steps for stage in self.stages)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Profile:
     """One size of the whole series, or the recipe of one training run.
 
@@ -281,7 +265,7 @@ class Profile:
 
     def __post_init__(self) -> None:
         for number, changes in enumerate(self.rounds):
-            dataclasses.replace(self, rounds=()).changed(changes, f"rounds[{number}]")
+            replace(self, rounds=()).changed(changes, f"rounds[{number}]")
 
     @classmethod
     def load(cls, name: str | Path) -> "Profile":
@@ -304,7 +288,7 @@ class Profile:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except yaml.YAMLError as error:
             raise ValueError(f"{path} is not valid YAML: {error}") from error
-        return _build(cls, values, str(path))
+        return _validated(values, str(path))
 
     def changed(self, changes: dict[str, Any], where: str = "changes") -> "Profile":
         """This profile with other values, nested as in a file: ``{"training": {"learning_rate": 1e-3}}``.
@@ -314,14 +298,14 @@ class Profile:
         ValueError
             If a key is unknown or a value has the wrong type; the message begins with `where`.
         """
-        return _build(Profile, _merge(self._values(), changes), where)
+        return _validated(_merge(self._values(), changes), where)
 
     def to_yaml(self) -> str:
         """The whole profile as YAML, defaults included."""
         return yaml.safe_dump(self._values(), sort_keys=False)
 
     def _values(self) -> dict[str, Any]:
-        values = json.loads(json.dumps(dataclasses.asdict(self)))  # YAML would mark tuples as Python's
+        values = json.loads(json.dumps(asdict(self)))  # YAML would mark tuples as Python's
         empty = [key for key in ("pretraining", "ablation", "rounds") if not values[key]]
         return {key: value for key, value in values.items() if key not in empty}
 
@@ -333,51 +317,26 @@ def _merge(values: Any, changes: Any) -> Any:
     return values | {key: _merge(values.get(key), value) for key, value in changes.items()}
 
 
-def _build(cls: type, values: Any, where: str) -> Any:
-    """Make a dataclass of a mapping; unknown keys and wrong types are errors."""
-    if not isinstance(values, dict):
-        raise ValueError(f"{where}: expected names and values, got {values!r}")
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        raise ValueError(f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(sorted(hints))}")
-    checked = {key: _check(hints[key], value, f"{where}: {key}") for key, value in values.items()}
-    try:
-        return cls(**checked)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: {error}") from error
+def _validated(values: Any, where: str) -> Profile:
+    """A profile of nested mappings; a ValueError that begins with `where` if they are wrong."""
+    try:  # by way of JSON, which has lists only, and no dates
+        return TypeAdapter(Profile).validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        # a list whose items are wrong is also reported as too short
+        found = [_explain(e) for e in error.errors() if e["type"] != "too_short" or not e["input"]]
+        raise ValueError(f"{where}: {'; '.join(found)}") from error
 
 
-def _check(hint: Any, value: Any, where: str) -> Any:
-    if hint is Any:
-        return value
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), value, where)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if types.NoneType in arguments:
-        given = arguments[0]
-        if value is None or dataclasses.is_dataclass(given) or typing.get_origin(given):
-            return None if value is None else _check(given, value, where)
-    if origin is tuple:
-        if not isinstance(value, list) or not value:
-            raise ValueError(f"{where}: expected a list, got {value!r}")
-        return tuple(_check(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, dict) or not value:
-            raise ValueError(f"{where}: expected names and values, got {value!r}")
-        return {str(key): _check(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if origin is Literal:
-        if value not in arguments:
-            raise ValueError(f"{where}: must be one of {', '.join(map(repr, arguments))}, got {value!r}")
-        return value
-    allowed = arguments if origin in (types.UnionType, typing.Union) else (hint,)
-    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    # bool is an int to Python, not to a reader of the file
-    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-        names = " or ".join("none" if a is types.NoneType else a.__name__ for a in allowed)
-        hint_text = (
-            " (YAML reads 1e-3 as text: write 1.0e-3)" if float in allowed and isinstance(value, str) else ""
-        )
-        raise ValueError(f"{where}: expected {names}, got {value!r}{hint_text}")
-    return value
+def _explain(problem: Any) -> str:
+    """One of pydantic's errors in words: the key, what was expected and what was found."""
+    place, kind, value = problem["loc"], problem["type"], problem["input"]
+    key = ".".join(map(str, place)) or "the profile"
+    if kind == "unexpected_keyword_argument":
+        outer = [part for part in place[:-1] if isinstance(part, str)]
+        parts = {"data": DataConfig, "stages": Stage}
+        owner = parts.get(outer[-1], TrainingConfig) if outer else Profile
+        return f"{key}: unknown key; known are {', '.join(sorted(each.name for each in fields(owner)))}"
+    message = problem["msg"].removeprefix("Value error, ").replace("Input", "input").replace("Field", "field")
+    got = "" if kind in ("missing", "value_error") else f", got {value!r}"
+    is_text = kind == "float_type" and isinstance(value, str)
+    return f"{key}: {message}{got}{' (YAML reads 1e-3 as text: write 1.0e-3)' * is_text}"

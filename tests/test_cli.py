@@ -434,9 +434,8 @@ def test_data_fetch_says_where_to_ask_and_then_checks(call, pairs) -> None:
 def test_data_fetch_downloads_what_is_open_and_missing(call, pairs, monkeypatch) -> None:
     asked = []
 
-    def fetch(url, target, *, progress, **options):
+    def fetch(url, target, **options):
         asked.append((url, target, options))
-        progress(5, None)
         target.mkdir(parents=True)
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(target / "x.png")
         return "f" * 64

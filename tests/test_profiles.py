@@ -41,51 +41,64 @@ def test_the_papers_hyper_parameters_are_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("text", "messages"),
     [
-        ("{name: x, sead: 1}", ["unknown key sead", "seed"]),
-        ("{name: x, data: {portrait: 1}}", ["data", "unknown key portrait", "portraits"]),
-        ("{name: x, seed: 1.5}", ["seed", "expected int", "1.5"]),
-        ("{name: x, seed: '1'}", ["seed", "expected int", "'1'"]),
-        ("{name: x, seed: true}", ["seed", "expected int", "True"]),
-        ("{name: x, data: {real: 1}}", ["data: real", "expected bool", "1"]),
-        ("{name: 7}", ["name", "expected str", "7"]),
-        ("{name: x, variant: papre}", ["variant", "'paper', 'released'", "'papre'"]),
-        ("{name: x, backbone_weights: 3}", ["backbone_weights", "str or none", "3"]),
-        ("{name: x, training: {learning_rate: 1e-3}}", ["learning_rate", "expected float", "write 1.0e-3"]),
-        ("{name: x, training: {ema: false}}", ["ema", "expected float", "False"]),
-        ("{name: x, training: {stages: 3}}", ["stages", "expected a list", "3"]),
-        ("{name: x, training: {stages: []}}", ["stages", "expected a list"]),
-        ("{name: x, training: {stages: [3]}}", ["stages[0]", "names and values", "3"]),
+        ("{name: x, sead: 1}", ["sead: unknown key", "known are", "seed"]),
+        ("{name: x, data: {portrait: 1}}", ["data.portrait: unknown key", "portraits"]),
+        ("{name: x, seed: 1.5}", ["seed: input should be a valid integer", "got 1.5"]),
+        ("{name: x, seed: '1'}", ["seed: input should be a valid integer", "got '1'"]),
+        ("{name: x, seed: true}", ["seed: input should be a valid integer", "got True"]),
+        ("{name: x, seed: 2024-01-01}", ["seed: input should be a valid integer", "got '2024-01-01'"]),
+        ("{name: x, data: {real: 1}}", ["data.real: input should be a valid boolean", "got 1"]),
+        ("{name: 7}", ["name: input should be a valid string", "got 7"]),
+        ("{name: x, variant: papre}", ["variant", "'paper' or 'released'", "got 'papre'"]),
+        ("{name: x, backbone_weights: 3}", ["backbone_weights: input should be a valid string", "got 3"]),
+        (
+            "{name: x, training: {learning_rate: 1e-3}}",
+            ["training.learning_rate: input should be a valid number", "got '1e-3'", "write 1.0e-3"],
+        ),
+        ("{name: x, training: {ema: false}}", ["ema: input should be a valid number", "got False"]),
+        ("{name: x, training: {stages: 3}}", ["stages: input should be a valid array", "got 3"]),
+        ("{name: x, training: {stages: []}}", ["stages", "at least 1 item"]),
+        ("{name: x, training: {stages: [3]}}", ["stages.0: input should be an object", "got 3"]),
         (
             "{name: x, training: {stages: [{image_size: 64, batch_size: 1, steps: 1}, {image_size: 100, "
             "batch_size: 1, steps: 1}]}}",
-            ["stages[1]", "image_size", "multiple of 32", "100"],
+            ["stages.1.image_size: input should be a multiple of 32", "got 100"],
         ),
         (
             "{name: x, training: {stages: [{image_size: 32, batch_size: 1, steps: 1}]}}",
-            ["stages[0]", "at least 64"],
+            ["stages.0.image_size: input should be greater than or equal to 64", "got 32"],
         ),
         (
             "{name: x, training: {stages: [{image_size: 64, batch_size: 0, steps: 1}]}}",
-            ["stages[0]", "positive"],
+            ["stages.0.batch_size: input should be greater than or equal to 1", "got 0"],
         ),
-        ("{name: x, training: {stages: [{image_size: 64, batch_size: 1}]}}", ["stages[0]", "steps"]),
+        (
+            "{name: x, training: {stages: [{image_size: 64, batch_size: 1}]}}",
+            ["stages.0.steps: field required"],
+        ),
         (
             "{name: x, training: {stages: [{image_size: 64, batch_size: 1, steps: 1, epochs: 2}]}}",
-            ["unknown key epochs"],
+            ["stages.0.epochs: unknown key; known are batch_size, image_size, steps"],
         ),
-        ("{name: x, data: {foregrounds: [mine]}}", ["data", "foregrounds would not be used", "data.real"]),
-        ("{name: x, data: {natural: 0, composites: 0}}", ["data", "nor both 0"]),
-        ("{name: x, data: {natural: -1}}", ["data", "must not be negative"]),
-        ("{name: x, data: {photographs: -1}}", ["data", "photographs must be at least 1"]),
-        ("{name: x, data: {shares: {drawn: 0}}}", ["data", "shares must not be negative, nor all 0"]),
-        ("{name: x, data: {shares: {drawn: 1, a: -1}}}", ["data", "shares must not be negative"]),
-        ("{name: x, data: {shares: {drawn: .nan}}}", ["data", "shares must not be negative"]),
-        ("{name: x, training: {accumulate: 0}}", ["training", "accumulate must be at least 1"]),
-        ("{name: x, training: {ema: 1.5}}", ["training", "ema in [0, 1)"]),
-        ("{seed: 1}", ["name"]),
-        ("", ["expected names and values"]),
-        ("[1, 2]", ["expected names and values"]),
+        (
+            "{name: x, pretraining: {stages: 3, epochs: 2}}",
+            ["pretraining.stages: ", "pretraining.epochs: unknown key", "learning_rate"],
+        ),
+        ("{name: x, data: {foregrounds: [mine]}}", ["data: foregrounds would not be used", "data.real"]),
+        ("{name: x, data: {natural: 0, composites: 0}}", ["data: natural and composites must not both be 0"]),
+        ("{name: x, data: {natural: -1}}", ["data.natural", "greater than or equal to 0", "got -1"]),
+        ("{name: x, data: {photographs: -1}}", ["data.photographs", "greater than or equal to 1", "got -1"]),
+        ("{name: x, data: {shares: {drawn: 0}}}", ["data: shares must not all be 0"]),
+        ("{name: x, data: {shares: {drawn: 1, a: -1}}}", ["data.shares.a", "equal to 0", "got -1"]),
+        ("{name: x, data: {shares: {drawn: .nan}}}", ["data.shares.drawn", "finite number", "got nan"]),
+        ("{name: x, training: {accumulate: 0}}", ["training.accumulate", "equal to 1", "got 0"]),
+        ("{name: x, training: {ema: 1.5}}", ["training.ema", "less than 1", "got 1.5"]),
+        ("{name: x, training: {loss_weights: [1, 2]}}", ["training.loss_weights.2: field required"]),
+        ("{seed: 1}", ["name: field required"]),
+        ("", ["the profile: input should be an object", "got None"]),
+        ("[1, 2]", ["the profile: input should be an object", "got [1, 2]"]),
         ("{name: x", ["not valid YAML"]),
+        ("{name: x, ? [1, 2] : 3}", ["not valid YAML"]),
     ],
 )
 def test_mistakes_are_named_with_key_and_file(load, text, messages) -> None:
@@ -110,9 +123,15 @@ def test_profiles_that_do_not_exist_are_named_with_those_that_do(tmp_path) -> No
         Profile.load(tmp_path / "gone.yaml")
 
 
-def test_stages_are_checked_in_code_too() -> None:
+def test_values_are_checked_in_code_too() -> None:
     with pytest.raises(ValueError, match="multiple of 32"):
         Stage(65, 1, 1)
+    with pytest.raises(ValueError, match="unexpected_keyword_argument"):
+        DataConfig(portrait=1)
+    with pytest.raises(ValueError, match="less than 1"):
+        dataclasses.replace(TrainingConfig(), ema=1.5)
+    with pytest.raises(ValueError, match="would not be used"):
+        dataclasses.replace(DataConfig(), foregrounds=("people",))
     assert TrainingConfig(stages=(Stage(64, 1, 3), Stage(96, 1, 4))).steps == 7
 
 
@@ -162,9 +181,18 @@ def test_yaml_round_trip(profile, tmp_path) -> None:
     assert Profile.load(tmp_path / "again.yaml") == profile
     # defaults are written out, so that a recipe outlives a change of defaults
     written = yaml.safe_load(text)
-    parts = {part for part in ("pretraining", "ablation") if getattr(profile, part) is None}
+    parts = {part for part in ("pretraining", "ablation", "rounds") if not getattr(profile, part)}
     assert set(written) == {field.name for field in dataclasses.fields(Profile)} - parts
     assert set(written["training"]) == {field.name for field in dataclasses.fields(TrainingConfig)}
+
+
+def test_what_identifies_a_run_is_made_of_plain_values() -> None:
+    """So that a stored identity does not depend on the library that checks profiles."""
+    values = dataclasses.asdict(Profile("x", data=DataConfig(real=True, shares={"people": 1, "ccp": 0.5})))
+    assert values["data"]["shares"] == {"people": 1.0, "ccp": 0.5}
+    assert values["training"]["stages"] == ({"image_size": 512, "batch_size": 16, "steps": 112_500},)
+    kinds = {type(value) for part in ("data", "training") for value in values[part].values()}
+    assert kinds <= {bool, int, float, str, tuple, dict, type(None)}
 
 
 def test_profiles_cannot_be_changed_by_accident() -> None:
@@ -193,5 +221,19 @@ def test_shares_are_read_by_name(tmp_path) -> None:
     assert Profile.load(file).data.shares == {"people": 1.0, "ccp": 0.5, "drawn": 2.0}
     assert Profile.load(file).data.foregrounds == ("people", "ccp")
     file.write_text("name: mine\ndata: {shares: [people]}\n")
-    with pytest.raises(ValueError, match="data: shares: expected names and values"):
+    with pytest.raises(ValueError, match=r"data\.shares: input should be an object, got \['people'\]"):
         Profile.load(file)
+
+
+def test_changes_are_merged_and_validated() -> None:
+    profile = Profile(name="one", data=DataConfig(flip=0.5, camera=0.25))
+    changed = profile.changed(
+        {"seed": 4, "data": {"flip": 0.0}, "training": {"loss_weights": [1.0, 2.0, 3.0]}}
+    )
+    assert changed.data == DataConfig(flip=0.0, camera=0.25)
+    assert changed.training.loss_weights == (1.0, 2.0, 3.0)
+    assert (changed.seed, changed.name) == (4, "one")
+    with pytest.raises(ValueError, match=r"row 3: data\.flop: unknown key; known are .*flip"):
+        profile.changed({"data": {"flop": 1.0}}, "row 3")
+    with pytest.raises(ValueError, match=r"rounds\[1\]: training\.ema"):
+        profile.changed({"rounds": [{"seed": 2}, {"training": {"ema": 2.0}}]})

@@ -129,7 +129,7 @@ def run(
         and, when the run is complete, ``modnet.safetensors``, or ``backbone.safetensors`` from pre-training. With
         `Profile.rounds` it gets a folder for the pre-training and for each round, and the last one's result.
     stop_after
-        As for `train`.
+        As for `train`; it also ends the rounds.
     validate
         Replaces the measurement on held-out pictures, in recipes without rounds.
     show_progress
@@ -199,19 +199,23 @@ def run(
 
 
 def _run_rounds(recipe: Profile, folder: Path, **options: Any) -> Network:
-    """Run the pre-training and each round of a recipe, in folders of their own."""
+    """Run the pre-training and each round of a recipe in a folder of its own, until one of them is stopped."""
     part = replace(recipe, pretraining=None, rounds=())
     if recipe.pretraining:
-        run(pretraining(recipe), folder / "pretraining", **options)
-        part = replace(part, backbone_weights=str((folder / "pretraining" / BACKBONE).resolve()))
+        network = run(pretraining(recipe), folder / "pretraining", **options)
+        backbone = folder / "pretraining" / BACKBONE
+        if not backbone.is_file():
+            return network
+        part = replace(part, backbone_weights=str(backbone.resolve()))
     for number, changes in enumerate(recipe.rounds, 1):
         name = f"round{number}"
         chosen = replace(part.changed(changes), name=f"{recipe.name}-{name}", seed=recipe.seed + number)
-        network = run(chosen, folder / name, **options)
-        part = replace(part, initial=str((folder / name / CHECKPOINT).resolve()))
-    last = folder / name / CHECKPOINT  # type: ignore[possibly-undefined]
-    if last.is_file() and PartialState().is_main_process:
-        write_atomically(folder / CHECKPOINT, lambda temporary: shutil.copyfile(last, temporary))
+        network, result = run(chosen, folder / name, **options), folder / name / CHECKPOINT
+        if not result.is_file():
+            return network
+        part = replace(part, initial=str(result.resolve()))
+    if PartialState().is_main_process:
+        write_atomically(folder / CHECKPOINT, lambda temporary: shutil.copyfile(result, temporary))  # type: ignore
     return network  # type: ignore[possibly-undefined]
 
 

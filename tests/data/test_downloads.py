@@ -1,10 +1,10 @@
-"""Downloads from a server that cuts off, lies, redirects and sends hostile archives: refused, nothing left."""
+"""Downloads from a server that cuts off, redirects and sends hostile archives: refused, nothing left."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
+import signal
 import stat
 import tarfile
 import threading
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from modnet_lib.data.downloads import _follow, fetch, unpack_archive
+from modnet_lib.data.downloads import fetch, unpack_archive
 
 PICTURE = bytes(range(256)) * 40
 
@@ -59,27 +59,22 @@ HOSTILE = {
     "absolute.zip": (zipped(("/tmp/evil.txt", b"x")), "leads out"),
     "backslash.zip": (zipped(("..\\evil.txt", b"x")), "leads out"),
     "drive.zip": (zipped(("C:\\evil.txt", b"x")), "leads out"),
-    "link.zip": (zipped(("way", b"/etc", stat.S_IFLNK | 0o777), ("way/evil.txt", b"x")), "holds a link"),
-    "twice.zip": (zipped(("a/b.txt", b"x"), ("a/b.txt", b"y")), "cannot be unpacked"),
     "file_as_folder.zip": (zipped(("a", b"x"), ("a/b.txt", b"y")), "cannot be unpacked"),
     "bomb.zip": (zipped(("zeros.bin", bytes(30 << 20))), "bomb"),
-    "lying_bomb.zip": (bytes(LIED), "bomb|cannot be unpacked"),
-    "cut.zip": (GOOD[:-40], "cannot be unpacked"),
+    "lying_bomb.zip": (bytes(LIED), "cannot be unpacked"),
+    "cut.zip": (GOOD[:-40], "no whole zip or tar archive"),
     "bits.zip": (GOOD.replace(b"PK\x01\x02", b"PK\x09\x09"), "cannot be unpacked"),
     "empty.zip": (zipped(("folder/", b"")), "no files"),
-    "parent.tgz": (tarred(("../evil.txt", b"x", tarfile.REGTYPE)), "leads out|outside"),
+    "parent.tgz": (tarred(("../evil.txt", b"x", tarfile.REGTYPE)), "leads out"),
     "absolute.tgz": (tarred(("/tmp/evil.txt", b"x", tarfile.REGTYPE)), "leads out"),
-    "link.tgz": (
-        tarred(("way", "/etc", tarfile.SYMTYPE), ("way/evil", b"x", tarfile.REGTYPE)),
-        "holds a link",
-    ),
-    "hard_link.tgz": (tarred(("way", "../../secret", tarfile.LNKTYPE)), "holds a link"),
-    "device.tgz": (tarred(("null", b"", tarfile.CHRTYPE)), "cannot be unpacked"),
+    "link.tgz": (tarred(("way", "/etc", tarfile.SYMTYPE), ("way/evil", b"x", tarfile.REGTYPE)), "link"),
+    "hard_link.tgz": (tarred(("way", "../../secret", tarfile.LNKTYPE)), "link"),
+    "device.tgz": (tarred(("null", b"", tarfile.CHRTYPE)), "special file"),
     "bomb.tgz": (tarred(("zeros.bin", bytes(30 << 20), tarfile.REGTYPE)), "bomb"),
     "cut.tgz": (tarred(("a.bin", PICTURE * 20, tarfile.REGTYPE))[:-50], "cannot be unpacked"),
-    "page.zip": (b"\n<!DOCTYPE html><html>Log in to download</html>", "web page"),
-    "text.zip": (b"no archive at all", "cannot be unpacked"),
-    "nothing.zip": (b"", "cannot be unpacked"),
+    "page.zip": (b"\n<!DOCTYPE html><html>Log in to download</html>", "with a browser"),
+    "text.zip": (b"no archive at all", "no whole zip or tar archive"),
+    "nothing.zip": (b"", "no whole zip or tar archive"),
 }
 
 
@@ -93,25 +88,22 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(302)
             count = int(name)
             self.send_header("Location", f"/redirect/{count - 1}" if count else "/plain/good.zip")
-            return self.end_headers()
+            self.end_headers()
+            return
         if kind == "away":
             self.send_response(302)
             self.send_header("Location", "file:///etc/hostname")
-            return self.end_headers()
+            self.end_headers()
+            return
         self.send_response(404 if kind == "missing" else 200)
-        lengths = {"cut": len(body) + 100, "short": len(body) - 40, "huge": 1 << 50, "endless": None}
-        if (length := lengths.get(kind, len(body))) is not None:
-            self.send_header("Content-Length", str(length))
-        # one server compresses whatever is asked of it, another only for those who allow it
-        if kind == "squeezed" or (kind == "polite" and "gzip" in self.headers["Accept-Encoding"]):
-            self.send_header("Content-Encoding", "gzip")
-            body = gzip.compress(body)
+        self.send_header(
+            "Content-Length", str(len(body) + {"cut": 100, "short": -40, "stop": 100}.get(kind, 0))
+        )
         self.end_headers()
-        try:
-            for _ in range(1000 if kind == "endless" else 1):
-                self.wfile.write(body)
-        except OSError:  # the client has had enough
-            pass
+        self.wfile.write(body)
+        if kind == "stop":  # Ctrl+C while the rest is waited for
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            self.rfile.read(1)  # until the client has gone
 
     def log_message(self, *_arguments) -> None:
         pass
@@ -140,25 +132,19 @@ def box(tmp_path) -> Path:
     return folder
 
 
-def refused(box: Path, message: str, url: str, **options) -> None:
+def refused(box: Path, message: str, url: str, target: str = "set", **options) -> None:
     outer = box.parent
     before = listing(outer)
     with pytest.raises(ValueError, match=message) as error:
-        fetch(url, box / "set", **options)
+        fetch(url, box / target, **options)
     assert url in str(error.value)
     assert listing(outer) == before
 
 
-def test_an_archive_becomes_a_folder(server, box) -> None:
-    steps = []
-    digest = fetch(
-        f"{server}/plain/good.zip",
-        box / "deep" / "set",
-        sha256=hashlib.sha256(GOOD).hexdigest(),
-        progress=lambda done, total: steps.append((done, total)),
-    )
+def test_an_archive_becomes_a_folder(server, box, capfd) -> None:
+    digest = fetch(f"{server}/plain/good.zip", box / "deep" / "set", sha256=hashlib.sha256(GOOD).hexdigest())
     assert digest == hashlib.sha256(GOOD).hexdigest()
-    assert steps[-1] == (len(GOOD), len(GOOD))
+    assert "100%" in capfd.readouterr().err
     # the one folder that archives of repositories hold has become the set
     assert listing(box) == {
         "mine.txt": b"keep",
@@ -170,21 +156,25 @@ def test_an_archive_becomes_a_folder(server, box) -> None:
     }
 
 
-def test_tars_names_that_are_wanted_and_single_files(server, box, tmp_path) -> None:
+def test_tars_and_names_that_are_wanted(server, box, tmp_path) -> None:
     for mode in ("w", "w:gz", "w:xz"):
-        archive = tmp_path / mode.replace(":", "_")
+        archive, folder = tmp_path / mode.replace(":", "_"), tmp_path / f"{mode[-2:]}_out"
         entries = [(f"{n}.txt", b"x", tarfile.REGTYPE) for n in "abc"]
         archive.write_bytes(tarred(*entries, ("d", b"", tarfile.DIRTYPE), mode=mode))
-        assert unpack_archive(archive, tmp_path / f"{archive.name}_out") == tmp_path / f"{archive.name}_out"
-        assert set(listing(tmp_path / f"{archive.name}_out")) == {"a.txt", "b.txt", "c.txt"}
+        unpack_archive(archive, folder)
+        assert listing(folder) == {"a.txt": b"x", "b.txt": b"x", "c.txt": b"x", "d": None}
+        unpack_archive(archive, tmp_path / f"{mode[-2:]}_kept", keep=["a*", "c*"])
+        assert set(listing(tmp_path / f"{mode[-2:]}_kept")) == {"a.txt", "c.txt"}
     fetch(f"{server}/plain/good.zip", box / "set", keep=["*/photos/*.jpg"])
     assert set(listing(box / "set")) == {"photos", "photos/1.jpg"}
-    # links that are not wanted do no harm
-    (tmp_path / "link.zip").write_bytes(zipped(("way", b"/etc", stat.S_IFLNK | 0o777), ("a.png", b"x")))
-    unpack_archive(tmp_path / "link.zip", tmp_path / "unlinked", keep=["*.png"])
-    assert set(listing(tmp_path / "unlinked")) == {"a.png"}
-    fetch(f"{server}/plain/good.zip", box / "file.zip", unpack=False)
-    assert (box / "file.zip").read_bytes() == GOOD
+    refused(box, "no files like .*png", f"{server}/plain/good.zip", target="other", keep=["*.png"])
+
+
+def test_the_links_of_a_zip_lead_nowhere(tmp_path) -> None:
+    archive = tmp_path / "link.zip"
+    archive.write_bytes(zipped(("way", b"/etc", stat.S_IFLNK | 0o777), ("a.png", b"x")))
+    unpack_archive(archive, tmp_path / "out")
+    assert not any(path.is_symlink() for path in (tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize(("name", "message"), [(n, m) for n, (_, m) in HOSTILE.items()], ids=HOSTILE)
@@ -195,42 +185,26 @@ def test_hostile_archives_are_refused_and_leave_nothing(server, box, name, messa
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("cut/good.zip", "[Ii]ncomplete|were announced"),
-        ("short/good.zip", "cannot be unpacked"),
-        ("huge/good.zip", "more than the"),
+        ("cut/good.zip", "[Ii]ncomplete"),
+        ("short/good.zip", "no whole zip or tar archive"),
         ("missing/good.zip", "404"),
-        ("squeezed/good.zip", "compresses"),
-        ("redirect/5", "more than 5 redirects"),
-        ("away/", "not https"),
+        ("redirect/40", "redirects"),
+        ("away/", "file:///etc/hostname"),
     ],
 )
 def test_a_server_that_misbehaves(server, box, path, message) -> None:
     refused(box, message, f"{server}/{path}")
 
 
-def test_caps_and_hashes(server, box, tmp_path) -> None:
-    refused(box, "bytes allowed", f"{server}/endless/good.zip", max_bytes=20 * len(GOOD))
-    refused(box, "more than the 100 allowed", f"{server}/plain/good.zip", max_bytes=100)
+def test_checksums_and_redirects(server, box) -> None:
     refused(box, "does not match the known hash", f"{server}/plain/good.zip", sha256="0" * 64)
-    refused(box, "web page", f"{server}/plain/page.zip", sha256="0" * 64)
-    (tmp_path / "many.zip").write_bytes(zipped(*((f"{i}.txt", b"x") for i in range(11))))
-    for limits, message in (({"max_files": 10}, "more than 10 entries"), ({"max_bytes": 10}, "more than is")):
-        with pytest.raises(ValueError, match=message):
-            unpack_archive(tmp_path / "many.zip", tmp_path / "out", **limits)
-        assert not (tmp_path / "out").exists()
-    assert fetch(f"{server}/redirect/4", box / "set")
-    assert fetch(f"{server}/polite/good.zip", box / "other")
+    assert fetch(f"{server}/redirect/4", box / "set") == hashlib.sha256(GOOD).hexdigest()
 
 
 def test_addresses(box) -> None:
-    refused(box, "must start with https", "file:///etc/hostname")
-    refused(box, "must start with https", "ftp://example.org/a.zip")
+    refused(box, "No connection adapters", "file:///etc/hostname")
+    refused(box, "No connection adapters", "ftp://example.org/a.zip")
     refused(box, "was not fetched", "http://127.0.0.1:9/a.zip")  # nobody listens
-    assert _follow("https://a.org/x/y", "/z") == "https://a.org/z"
-    assert _follow("http://a.org", "https://b.org/") == "https://b.org/"
-    for location in ("http://a.org/z", "file:///etc/passwd", "ftp://a.org"):
-        with pytest.raises(ValueError, match="not https"):
-            _follow("https://a.org/x", location)
 
 
 def test_what_exists_is_not_touched(server, box) -> None:
@@ -242,9 +216,6 @@ def test_what_exists_is_not_touched(server, box) -> None:
 
 
 def test_an_interrupt_leaves_nothing(server, box) -> None:
-    def stop(_done, _total) -> None:
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        fetch(f"{server}/plain/good.zip", box / "set", progress=stop)
+        fetch(f"{server}/stop/good.zip", box / "set")
     assert set(listing(box)) == {"mine.txt"}

@@ -267,3 +267,33 @@ def test_the_trimap_is_used_in_training_and_at_test(without_data) -> None:
             matter.alpha(sample.image, wrong)
     with pytest.raises(ValueError, match="without trimap_input"):
         Matter(build_network(PROFILE), short_side=64, device="cpu").alpha(sample.image, trimap)
+
+
+def test_rounds_follow_each_other_from_the_averaged_weights(without_data) -> None:
+    plain = dataclasses.replace(PROFILE.training, validate_every=0, ema=0.5)
+    recipe = dataclasses.replace(
+        PROFILE,
+        training=plain,
+        pretraining=plain,
+        rounds=({"training": {"learning_rate": 1e-2}}, {"data": {"flip": 1.0}}),
+    )
+    folder = without_data / "rounds"
+    network = run(recipe, folder, show_progress=False)
+    first, second = (Profile.load(folder / name / "recipe.yaml") for name in ("round1", "round2"))
+    assert (first.training.learning_rate, second.training.learning_rate) == (1e-2, 1e-3)
+    assert (first.data.flip, second.data.flip) == (0.0, 1.0)
+    assert {PROFILE.seed, first.seed, second.seed} == {3, 4, 5}, "no round sees another's samples"
+    begun = build_network(first).semantic_branch.backbone.state_dict()
+    masks = load_backbone(folder / "pretraining" / "backbone.safetensors", PROFILE.backbone).state_dict()
+    assert all(torch.equal(value, begun[key]) for key, value in masks.items())
+    before = load_checkpoint(folder / "round1" / "modnet.safetensors").state_dict()
+    assert all(torch.equal(value, before[key]) for key, value in build_network(second).state_dict().items())
+    for file in (folder / "modnet.safetensors", folder / "round2" / "modnet.safetensors"):
+        last = load_checkpoint(file).state_dict()
+        assert all(torch.equal(value, last[key]) for key, value in network.state_dict().items())
+    # an interrupted round resumes to the same bits
+    again = without_data / "again"
+    run(recipe, again, stop_after=1, show_progress=False)
+    assert not (again / "modnet.safetensors").is_file()
+    resumed = run(recipe, again, show_progress=False).state_dict()
+    assert all(torch.equal(value, resumed[key]) for key, value in network.state_dict().items())
