@@ -228,7 +228,7 @@ class Profile:
         ``None`` (untrained), ``"imagenet"`` (a copy below ``MODNET_DATA``, else torchvision's, which may
         download), or a file; a relative one is looked for below ``MODNET_DATA``.
     initial
-        A checkpoint to start from, for example another run's.
+        A checkpoint to start from, for example another run's, or ``"shipped"``.
     validation
         Held-out pictures that are looked at.
     timing_repeats

@@ -82,7 +82,7 @@ def build_network(profile: Profile) -> Network:
     """The network of a recipe, its backbone pre-trained if the recipe says so."""
     set_seed(profile.seed)  # Python, NumPy and PyTorch on every device
     if profile.initial is not None:
-        return load_network(profile.initial)
+        return load_network(paths.PRETRAINED if profile.initial == "shipped" else profile.initial)
     backbone = _backbone(profile)
     if profile.training.objective == "segmentation":
         return Segmenter(backbone if isinstance(backbone, Backbone) else create_backbone(backbone))
