@@ -3,8 +3,8 @@
 .venv/bin/python benchmarks/model_card.py measure NEW.safetensors [--old OLD.safetensors] [--name NAME] [--quick]
 .venv/bin/python benchmarks/model_card.py worst NEW.safetensors OUT.jpg [--count 20]    # to look at; never committed
 
-`measure` writes ``data/results/NAME.json``: IoU at one half, MAD, and MAD in a band around the outline, with paired 95 %
-intervals over pictures.
+`measure` writes ``data/results/NAME.json``: IoU at one half, MAD, and MAD in a band around the outline, with paired
+95 % intervals over pictures.
 """
 
 import csv
