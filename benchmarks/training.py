@@ -38,7 +38,7 @@ from modnet_lib.network.modnet import Variant
 from modnet_lib.objectives import OBJECTIVES
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
 from modnet_lib.provenance import recorded
-from modnet_lib.training.loop import train
+from modnet_lib.training.loop import Trainer
 
 console = Console()
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -197,7 +197,7 @@ def our_loop(way: Way, size: int, batch: int, repeats: int, folder: Path) -> flo
         ema=0.99,
         checkpoint_every=0,
     )
-    history = train(MODNet(), dataset, config, folder, show_progress=False)
+    history = Trainer(MODNet(), dataset, config, folder).run(show_progress=False)
     return statistics.median(record["seconds"] for record in history[2:])
 
 

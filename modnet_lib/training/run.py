@@ -34,7 +34,7 @@ from modnet_lib.network import (
 from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.profiles import Profile
 from modnet_lib.provenance import fingerprint, provenance, read_json, require_same
-from modnet_lib.training.loop import IDENTITY, Network, Validate, identify, train
+from modnet_lib.training.loop import IDENTITY, Network, Trainer, Validate, identify
 from modnet_lib.training.validation import held_out_sets, validation_data, validator
 
 CHECKPOINT = "modnet.safetensors"
@@ -129,7 +129,7 @@ def run(
         and, when the run is complete, ``modnet.safetensors``, or ``backbone.safetensors`` from pre-training. With
         `Profile.rounds` it gets a folder for the pre-training and for each round, and the last one's result.
     stop_after
-        As for `train`; it also ends the rounds.
+        As for `Trainer.run`; it also ends the rounds.
     validate
         Replaces the measurement on held-out pictures, in recipes without rounds.
     show_progress
@@ -169,16 +169,8 @@ def run(
     side = min(512, config.stages[-1].image_size)
     if validate is None and samples:
         validate = validator(samples, folder, short_side=side)
-    history = train(
-        network,
-        dataset,
-        config,
-        folder,
-        validate=validate,
-        identity=identity,
-        stop_after=stop_after,
-        show_progress=show_progress,
-    )
+    trainer = Trainer(network, dataset, config, folder, validate=validate, identity=identity)
+    history = trainer.run(stop_after, show_progress)
     # earlier lines of the metrics may be missing
     if not first or not history or history[-1]["step"] != config.steps:
         return network

@@ -46,7 +46,7 @@ from modnet_lib.notebook.results import ResultsTable, record
 from modnet_lib.notebook.widgets import LivePicture, MatteInspector
 from modnet_lib.objectives import paper_objective
 from modnet_lib.profiles import Profile
-from modnet_lib.training import loop
+from modnet_lib.training import loop, state
 from modnet_lib.training.run import build_network, pretraining, run
 from modnet_lib.training.validation import validation_data, validator
 
@@ -73,7 +73,7 @@ device = "cpu" if cpu else "cuda"
 # %% tags=["nbval-check-output"]
 paper = Profile.load("paper").training
 print("steps:", paper.steps, "batch:", paper.stages[0].batch_size, "size:", paper.stages[0].image_size)
-rates = [loop.learning_rate(paper, epoch * paper.steps // 40) for epoch in (0, 9, 10, 20, 30, 39)]
+rates = [state.learning_rate(paper, epoch * paper.steps // 40) for epoch in (0, 9, 10, 20, 30, 39)]
 print("rate in epochs 1, 10, 11, 21, 31, 40:", [f"{rate:.0e}" for rate in rates])
 
 # %% [markdown]
@@ -88,7 +88,7 @@ for stage in shipped.stages:
 figure, axes = plt.subplots(1, 2, figsize=(9, 2.4), sharey=True)
 for axis, recipe, title in zip(axes, (paper, shipped), ("the paper: SGD", "ours: AdamW"), strict=True):
     steps = np.linspace(0, recipe.steps - 1, 400).astype(int)
-    axis.semilogy(steps, [loop.learning_rate(recipe, int(step)) for step in steps])
+    axis.semilogy(steps, [state.learning_rate(recipe, int(step)) for step in steps])
     axis.set(title=f"{title}, {recipe.steps:,} steps", xlabel="step", ylim=(1e-6, 2e-2))
 axes[0].set_ylabel("learning rate")
 _ = figure.supxlabel(
@@ -155,7 +155,7 @@ for name in half._fields:
 # The heart of the loop is short. Read it, then the reasons.
 
 # %%
-show_source(loop._step)
+show_source(loop.Trainer.update)
 
 # %% [markdown]
 # - **autocast**: the forward pass may use 16-bit numbers (`mixed_precision`), which is faster where the hardware has them.
@@ -249,7 +249,8 @@ live
 # %%
 config = replace(config, validate_every=max(1, config.steps // 4))
 network = build_network(profile)
-history = loop.train(network, dataset, config, RUN / "whole", validate=watched(RUN / "whole"), cpu=cpu)
+trainer = loop.Trainer(network, dataset, config, RUN / "whole", validate=watched(RUN / "whole"), cpu=cpu)
+history = trainer.run()
 live
 
 # %% tags=["nbval-check-output"]
@@ -281,9 +282,9 @@ training_curves(history)
 short = replace(config, stages=(replace(config.stages[0], steps=8),), validate_every=0)
 uninterrupted, cut_off, resumed = (build_network(profile) for _ in range(3))
 checked, measure = replace(short, validate_every=4), validator(samples, RUN / "whole", short_side=size)
-_ = loop.train(uninterrupted, dataset, checked, RUN / "short", validate=measure, cpu=cpu)
-before = loop.train(cut_off, dataset, short, RUN / "cut", stop_after=5, cpu=cpu)
-after = loop.train(resumed, dataset, short, RUN / "cut", cpu=cpu)
+_ = loop.Trainer(uninterrupted, dataset, checked, RUN / "short", validate=measure, cpu=cpu).run()
+before = loop.Trainer(cut_off, dataset, short, RUN / "cut", cpu=cpu).run(stop_after=5)
+after = loop.Trainer(resumed, dataset, short, RUN / "cut", cpu=cpu).run()
 
 # %% tags=["nbval-check-output"]
 pairs = list(zip(uninterrupted.state_dict().values(), resumed.state_dict().values(), strict=True))
@@ -326,7 +327,7 @@ masks = run(pretraining(profile), RUN / "masks", show_progress=False)
 torch.manual_seed(profile.seed)
 informed = MODNet(backbone=load_checkpoint(paths.PRETRAINED).semantic_branch.backbone)
 quiet = replace(config, validate_every=0)
-with_backbone = loop.train(informed, dataset, quiet, RUN / "informed", cpu=cpu, show_progress=False)
+with_backbone = loop.Trainer(informed, dataset, quiet, RUN / "informed", cpu=cpu).run(show_progress=False)
 
 # %% tags=["nbval-check-output"]
 figure, axes = plt.subplots(1, 3, figsize=(9.5, 2.3), layout="constrained")
@@ -425,7 +426,7 @@ def short_run(change=lambda batch: batch, one_by_one=False, freeze=False, rate=1
     for step in range(steps):
         tuned.train()
         if freeze:
-            loop.freeze_norms(tuned)
+            state.freeze_norms(tuned)
         part = change(four)
         if one_by_one:
             part = type(part)(*(field[step % 4 : step % 4 + 1] for field in part))

@@ -15,7 +15,7 @@ from modnet_lib.network import load_checkpoint, save_checkpoint
 from modnet_lib.network.backbones import REDUCTIONS
 from modnet_lib.network.cost import count_parameters
 from modnet_lib.profiles import DataConfig, Stage, TrainingConfig
-from modnet_lib.training.loop import train
+from modnet_lib.training.loop import Trainer
 
 TINY = "mobilenetv3_small_050"
 STRIDED = ("indexnet", "crgnn")  # need MobileNetV2 itself
@@ -234,7 +234,7 @@ def test_each_method_learns_four_pictures(name, make_sample, tmp_path) -> None:
         schedule="cosine",
         checkpoint_every=0,
     )
-    train(network, dataset, config, tmp_path, cpu=True, show_progress=False)
+    Trainer(network, dataset, config, tmp_path, cpu=True).run(show_progress=False)
     errors = four_errors(network, dataset, size)
     assert sum(errors) / 4 < 0.02, errors
 

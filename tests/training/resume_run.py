@@ -8,12 +8,12 @@ import time
 import numpy as np
 import torch
 from accelerate.utils import set_seed
+from train_once import train
 
 from modnet_lib.data.loaders import CompositionDataset
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.network import MODNet
 from modnet_lib.profiles import DataConfig, Stage, TrainingConfig
-from modnet_lib.training.loop import train
 
 AUGMENTED = DataConfig(framing="person", flip=0.5, colour=1.0, empty=0.02, defocus=0.35)
 CONFIG = TrainingConfig(

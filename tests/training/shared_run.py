@@ -6,9 +6,9 @@ import sys
 
 import torch
 from resume_run import dataset, network
+from train_once import train
 
 from modnet_lib.profiles import Stage, TrainingConfig
-from modnet_lib.training.loop import train
 
 CONFIG = TrainingConfig(
     stages=(Stage(64, 4, 5), Stage(96, 4, 3)),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from train_once import train
 from typer.testing import CliRunner
 
 from modnet_lib.baselines import BASELINES, load_network
@@ -24,7 +25,7 @@ from modnet_lib.network import load_backbone, load_checkpoint
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
 from modnet_lib.training import grid as grids
 from modnet_lib.training.grid import Grid, collect, compare, recipe, run_grid, run_row
-from modnet_lib.training.loop import train
+from modnet_lib.training.loop import Trainer
 from modnet_lib.training.run import build_network, run
 from modnet_lib.training.validation import VALIDATION_SEED, given_with, measured_sets, validation_data
 
@@ -131,11 +132,12 @@ def test_an_interrupted_grid_trains_only_what_is_missing(grid, monkeypatch, with
     shutil.rmtree(folder / "semantic-4")
     calls = []
 
-    def counted(*arguments, **options):
-        calls.append(arguments[3].name)
-        return train(*arguments, **options)
+    class Counted(Trainer):
+        def __init__(self, *arguments, **options):
+            calls.append(arguments[3].name)
+            super().__init__(*arguments, **options)
 
-    monkeypatch.setattr(sys.modules["modnet_lib.training.run"], "train", counted)
+    monkeypatch.setattr(sys.modules["modnet_lib.training.run"], "Trainer", Counted)
     again = run_grid(ABLATION, PROFILE, folder, rows=ROWS)
     assert calls == ["semantic-4"]
     assert again["errors"] == result["errors"], "a repeated run repeats"

@@ -9,13 +9,20 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from train_once import train
 
 from modnet_lib.data.loaders import CompositionDataset, assemble, collate, training_loader
 from modnet_lib.network import MODNet, load_checkpoint, save_checkpoint
 from modnet_lib.objectives import paper_objective
 from modnet_lib.profiles import DataConfig, Stage, TrainingConfig
 from modnet_lib.training import loop
-from modnet_lib.training.loop import AveragedWeights, create_optimizer, learning_rate, train
+from modnet_lib.training.state import (
+    averaged_weights,
+    batch_norms,
+    create_optimizer,
+    learning_rate,
+    restore_norms,
+)
 
 AUGMENTED = DataConfig(framing="person", flip=0.5, colour=1.0, defocus=0.35)
 
@@ -129,25 +136,24 @@ def test_a_small_batch_is_learnt(dataset, tmp_path, tiny_network, objective) -> 
 
 
 def test_averaged_weights_equal_a_loop(tiny_network) -> None:
-    averaged = AveragedWeights(tiny_network, 0.7)
-    expected = {k: v.double().numpy() for k, v in copy.deepcopy(tiny_network.state_dict()).items()}
-    for step in range(1, 31):
+    averaged, expected = averaged_weights(tiny_network, 0.7), {}
+    for step in range(30):
         for value in tiny_network.state_dict().values():
             if value.is_floating_point():
                 value.add_(torch.randn_like(value))
             else:
                 value.add_(1)
-        averaged.update(tiny_network, step)
+        averaged.update_parameters(tiny_network)
         decay = min(0.7, (1 + step) / (10 + step))
         for key, value in tiny_network.state_dict().items():
-            if value.is_floating_point():
+            if value.is_floating_point() and step:
                 expected[key] = decay * expected[key] + (1 - decay) * value.double().numpy()
             else:
-                expected[key] = value.numpy()
-    for key, value in averaged.network.state_dict().items():
+                expected[key] = value.double().numpy()
+    for key, value in averaged.module.state_dict().items():
         np.testing.assert_allclose(value.numpy(), expected[key], rtol=1e-4, atol=1e-5, err_msg=key)
-    assert not averaged.network.training
-    assert not any(p.requires_grad for p in averaged.network.parameters())
+    assert not averaged.module.training
+    assert not any(p.requires_grad for p in averaged.module.parameters())
 
 
 def test_validation_sees_the_network_that_is_kept(tiny_network, dataset, tmp_path) -> None:
@@ -332,7 +338,7 @@ def test_a_run_on_the_cpu_and_one_on_another_device_follow_each_other(
 
 def test_synchronised_batch_norms_are_undone(tiny_network) -> None:
     plain = {name: type(module) for name, module in tiny_network.named_modules()}
-    norms = loop._batch_norms(tiny_network)
+    norms = batch_norms(tiny_network)
     converted = nn.SyncBatchNorm.convert_sync_batchnorm(tiny_network)
     for module in converted.modules():
         if isinstance(module, nn.SyncBatchNorm):  # as a training step would
@@ -340,7 +346,7 @@ def test_synchronised_batch_norms_are_undone(tiny_network) -> None:
             module.num_batches_tracked += 1
             module.weight.data += 1
     expected = {name: value.clone() for name, value in converted.state_dict().items()}
-    loop._restore(tiny_network, norms)
+    restore_norms(tiny_network, norms)
     assert {name: type(module) for name, module in tiny_network.named_modules()} == plain
     state = tiny_network.state_dict()
     assert all(torch.equal(state[name], value) for name, value in expected.items())

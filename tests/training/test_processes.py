@@ -13,9 +13,9 @@ import pytest
 import torch
 from resume_run import dataset, network
 from shared_run import CONFIG
+from train_once import train
 
 from modnet_lib.data.loaders import StagedSampler
-from modnet_lib.training.loop import train
 
 
 def launch(folder: Path, *arguments: object) -> list[dict]:

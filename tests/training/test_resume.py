@@ -17,9 +17,9 @@ import pytest
 import torch
 from accelerate.utils import set_seed
 from resume_run import AUGMENTED, CONFIG, SlowDataset, dataset, network
+from train_once import train
 
 from modnet_lib.profiles import Stage
-from modnet_lib.training.loop import train
 
 
 @pytest.fixture(autouse=True, scope="module")
