@@ -148,8 +148,8 @@ def test_the_public_names() -> None:
     assert (load_checkpoint, save_checkpoint) == (checkpoints.load_checkpoint, checkpoints.save_checkpoint)
     assert metrics.mad(np.ones((2, 2)), np.zeros((2, 2))) == 1
     assert set(modnet_lib.__all__) == {"MODNet", "Matter", "load_checkpoint", "metrics", "save_checkpoint"}
-    with pytest.raises(AttributeError, match="'modnet_lib' has no attribute 'Mater'"):
-        _ = modnet_lib.Mater
+    with pytest.raises(AttributeError, match="has no attribute 'Matte'"):
+        _ = modnet_lib.Matte
 
 
 def test_matte_needs_the_core_packages_only(tmp_path) -> None:
