@@ -58,7 +58,7 @@ bench: setup ## Side-by-side timings
 
 lock: setup ## Resolve requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-	  --extra test --extra lint --upgrade pyproject.toml --output-file requirements.lock
+	  --all-extras --upgrade pyproject.toml --output-file requirements.lock
 
 # Never runs/ or data/cache/: training states and prepared mattes take days to make again.
 clean: ## Remove the environment and the tools' caches (runs and data stay)

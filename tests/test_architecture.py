@@ -7,9 +7,15 @@ import graphlib
 import os
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import numpy as np
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from PIL import Image
 
 import modnet_lib
 
@@ -87,8 +93,8 @@ def test_the_rules_have_no_circle() -> None:
 def test_imports_point_downwards(name: str, path: Path) -> None:
     part = part_of(name)
     used = {part_of(other) for other in imported(name, path)} - {None, part}
-    if part is None:  # the package itself imports nothing, so that importing a part stays cheap
-        assert not used
+    if part is None:  # for type checkers only, see test_importing_the_package_is_cheap
+        assert used <= {"network", "inference", "evaluation"}
     else:
         assert used <= ALLOWED[part], f"{name} imports {used - ALLOWED[part]}"
 
@@ -96,12 +102,89 @@ def test_imports_point_downwards(name: str, path: Path) -> None:
 def test_no_two_modules_import_each_other() -> None:
     known = modules()
     graph = {name: imported(name, path) - {name} for name, path in known.items()}
-    # a package's __init__ that lists its modules is no circle: they import modules, not the package
+    # a package's __init__ that lists its modules is no circle: they import modules, not the package; the library's
+    # own imports them when they are asked for
     graph = {
         name: {other for other in others if not name.startswith(f"{other}.")}
         for name, others in graph.items()
     }
+    graph["modnet_lib"] = set()
     tuple(graphlib.TopologicalSorter(graph).static_order())
+
+
+def run_python(script: str, *arguments: object) -> str:
+    """What a script prints that runs in a process of its own, without `MODNET_DATA`."""
+    environment = {k: v for k, v in os.environ.items() if k != "MODNET_DATA"}
+    result = subprocess.run(
+        [sys.executable, "-B", "-c", script, *map(str, arguments)],
+        cwd=ROOT.parent,
+        env=environment | {"PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_importing_the_package_is_cheap() -> None:
+    script = """
+import sys
+before = set(sys.modules)
+import modnet_lib
+assert set(modnet_lib.__all__) <= set(dir(modnet_lib))
+loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(sorted(loaded - set(sys.stdlib_module_names)))
+"""
+    assert run_python(script) == "['modnet_lib']\n"
+
+
+def test_the_public_names() -> None:
+    from modnet_lib import Matter, MODNet, load_checkpoint, metrics, save_checkpoint
+    from modnet_lib.inference import matter
+    from modnet_lib.network import checkpoints, modnet
+
+    assert (MODNet, Matter) == (modnet.MODNet, matter.Matter)
+    assert (load_checkpoint, save_checkpoint) == (checkpoints.load_checkpoint, checkpoints.save_checkpoint)
+    assert metrics.mad(np.ones((2, 2)), np.zeros((2, 2))) == 1
+    assert set(modnet_lib.__all__) == {"MODNet", "Matter", "load_checkpoint", "metrics", "save_checkpoint"}
+    with pytest.raises(AttributeError, match="has no attribute 'Matte'"):
+        _ = modnet_lib.Matte
+
+
+def test_matte_needs_the_core_packages_only(tmp_path) -> None:
+    """Packages of the extras cannot be imported here, but for those that a package of the core needs."""
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    texts = [text for extra in project["optional-dependencies"].values() for text in extra]
+    extras = {canonicalize_name(Requirement(text).name) for text in texts}
+    extras -= {"jinja2", "packaging", "pydantic", "pygments", "scipy", canonicalize_name(project["name"])}
+    refused = [
+        module
+        for module, names in packages_distributions().items()
+        if {canonicalize_name(name) for name in names} & extras
+    ]
+    assert {"accelerate", "jupyterlab", "matplotlib", "papermill", "timm", "yaml"} <= set(refused)
+    script = f"""
+import sys
+from importlib.machinery import PathFinder
+
+class Blind(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        hidden = name.partition(".")[0] in {refused!r}
+        return None if hidden else super().find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Blind
+from modnet_lib.cli import app
+app(["matte", "--refine", *sys.argv[1:]], standalone_mode=False)
+parts = {{name.split(".")[1] for name in sys.modules if name.startswith("modnet_lib.")}}
+print(sorted(parts & {{"training", "notebook", "evaluation", "data", "objectives", "reproduce", "profiles"}}))
+"""
+    picture = np.random.default_rng(0).integers(0, 256, (64, 1200, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "in.png")
+    output = run_python(script, "--short-side", 32, tmp_path / "in.png", tmp_path / "out.png")
+    assert output == "[]\n"
+    assert Image.open(tmp_path / "out.png").mode == "RGBA"
 
 
 def test_importing_touches_no_device_no_network_and_no_file() -> None:
@@ -127,14 +210,4 @@ import torch
 assert not torch.cuda.is_initialized()
 print("imported")
 """
-    environment = {k: v for k, v in os.environ.items() if k != "MODNET_DATA"}
-    result = subprocess.run(
-        [sys.executable, "-B", "-c", script],
-        cwd=ROOT.parent,
-        env=environment | {"PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.endswith("imported\n")
+    assert run_python(script).endswith("imported\n")

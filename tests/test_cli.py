@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import io
 import json
+import sys
 from functools import partial
 
 import cv2
@@ -15,8 +16,8 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from modnet_lib import cli
 from modnet_lib.cli import app
+from modnet_lib.cli.common import console
 from modnet_lib.data.portraits import render_composite
 from modnet_lib.data.spm import write_spm100
 from modnet_lib.evaluation.benchmark import read_records
@@ -64,7 +65,7 @@ def test_matte_writes_a_cutout_for_each_picture(call, checkpoint, pictures, tmp_
         assert written.mode == "RGBA"
         np.testing.assert_array_equal(np.asarray(written), np.asarray(matter.cutout(picture)))
     code, output = call("matte", *pictures, folder, "--model", checkpoint)
-    assert (code, "0 written, 2 there already" in output) == (0, True)
+    assert (code, "0 written, 2 already there" in output) == (0, True)
 
 
 def test_a_file_becomes_a_file_and_is_replaced(call, checkpoint, pictures, tmp_path) -> None:
@@ -123,7 +124,7 @@ def test_a_folder_with_a_bad_file_ends_with_3_and_names_it(call, checkpoint, pic
     code, output = call("matte", tmp_path / "in", tmp_path / "out", "--format", "webp", "--model", checkpoint)
     assert code == 3
     assert "broken.jpg is damaged" in output
-    assert "2 written, 0 there already, 1 failed" in output
+    assert "2 written, 0 already there, 1 failed" in output
     assert {f.name for f in (tmp_path / "out").iterdir()} == {"first.webp", "second.webp"}
 
 
@@ -145,6 +146,10 @@ def test_export_names_the_difference(call, checkpoint, tmp_path, monkeypatch) ->
     monkeypatch.setattr("modnet_lib.inference.export.export_onnx", lambda network, path, images: 3e-6)
     code, output = call("export", tmp_path / "n.onnx", "--model", checkpoint)
     assert (code, "3.0e-06" in output) == (0, True)
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it was not installed
+    code, output = call("export", tmp_path / "n.onnx", "--model", checkpoint)
+    assert code == 1 and "onnxruntime" in output and "extras train, export" in output
     code, output = call("export", tmp_path / "n.bin", "--model", checkpoint)
     assert (code, ".onnx or .pt2" in output) == (1, True)
 
@@ -369,7 +374,7 @@ def test_grid_prints_the_table_and_its_differences(call, monkeypatch, tmp_path) 
         assert expected in output
     code, output = call(*common, "--row", "magic")
     assert code == 1
-    assert "no row magic; known are none, semantic" in output
+    assert "row must be one of none, semantic" in output
 
 
 def test_pictures_of_the_same_name_do_not_overwrite_each_other(call, pictures, tmp_path) -> None:
@@ -399,7 +404,7 @@ def pairs(tmp_path, monkeypatch):
 
 
 def test_data_list_says_what_is_at_hand(call, pairs, monkeypatch) -> None:
-    monkeypatch.setattr(cli.console, "_width", 200)
+    monkeypatch.setattr(console, "_width", 200)
     code, text = call("data", "list")
     assert code == 0
     rows = {cells[1].strip(): cells for line in text.split("││") if len(cells := ["", *line.split("│")]) > 4}

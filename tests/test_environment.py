@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
 import tomllib
+from importlib.metadata import packages_distributions
 
 import pytest
 import yaml
@@ -34,9 +36,23 @@ def by_name(requirements: list[str]) -> dict[str, Requirement]:
 
 
 def declared(*extras: str) -> dict[str, Requirement]:
-    project = pyproject()
-    texts = project["dependencies"] + [t for e in extras for t in project["optional-dependencies"][e]]
-    return by_name(texts)
+    """What the core and these extras require, with the extras that they build on."""
+    project, done, texts = pyproject(), set(), []
+    todo = list(extras)
+    while todo:
+        if (extra := todo.pop()) in done:
+            continue
+        done.add(extra)
+        for text in project["optional-dependencies"][extra]:
+            if (requirement := Requirement(text)).name == project["name"]:
+                todo += requirement.extras
+            else:
+                texts.append(text)
+    return by_name(project["dependencies"] + texts)
+
+
+def everything() -> dict[str, Requirement]:
+    return declared(*pyproject()["optional-dependencies"])
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +90,31 @@ def test_environment_has_the_same_python(conda) -> None:
             assert version in supported
 
 
+def imported() -> set[str]:
+    """Distributions that a Python file of the project imports."""
+    folders = ("modnet_lib", "notebooks/src", "benchmarks", "tests", "examples", "data")
+    files = [file for folder in folders for file in (paths.REPOSITORY / folder).rglob("*.py")]
+    modules = set()
+    for node in (node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            modules.add(node.module.partition(".")[0])
+    known, own = packages_distributions(), canonicalize_name(pyproject()["name"])
+    names = {canonicalize_name(name) for module in modules for name in known.get(module, ())[:1]}
+    return names - {own, "setuptools"}
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    assert imported() <= set(everything())
+
+
+def test_every_package_that_is_declared_is_used() -> None:
+    commands = {"jupyterlab", "nbval", "pytest-xdist", "codespell", "pre-commit", "pyright", "ruff"}
+    imported_by_others = {"ipykernel", "onnxscript"}  # by Jupyter and by torch.onnx
+    assert set(everything()) - imported() == commands | imported_by_others
+
+
 def lock() -> list[str]:
     lines = (paths.REPOSITORY / "requirements.lock").read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
@@ -84,7 +125,7 @@ def test_lock_pins_every_direct_dependency_within_its_bounds() -> None:
     for line in lock():
         requirement = Requirement(line)
         pins.setdefault(canonicalize_name(requirement.name), []).append(requirement)
-    for name, requirement in declared("test").items():
+    for name, requirement in everything().items():
         assert name in pins, f"{name} is not locked"
         for pin in pins[name]:
             (specifier,) = pin.specifier

@@ -1,4 +1,4 @@
-"""Downloads that are verified, unpacked inside their folder, and there whole or not at all."""
+"""Download and unpack archives, safely and atomically."""
 
 import fnmatch
 import os
@@ -13,18 +13,18 @@ MAX_RATIO = 100  # unpacked to packed; pictures hardly shrink
 
 
 def fetch(url: str, target: str | Path, *, sha256: str | None = None, keep: Sequence[str] = ()) -> str:
-    """Download an archive and unpack it into a new folder, with a progress bar on standard error.
+    """Download an archive and unpack it into a new folder, with a progress bar.
 
     Parameters
     ----------
     url
-        Of a zip or tar archive; http or https.
+        Address of a zip or tar archive, http or https.
     target
-        The folder to make. If the archive holds one folder alone, that one becomes `target`.
+        Folder to create. If the archive holds a single folder, its contents become `target`.
     sha256
-        Of the archive, to be verified.
+        Expected checksum of the archive.
     keep
-        Patterns of the names in the archive to unpack, e.g. ``"*.png"``; all if empty.
+        Patterns of the names to unpack, for instance ``"*.png"``; all if empty.
 
     Returns
     -------
@@ -61,13 +61,11 @@ def unpack_archive(archive: Path, folder: Path, keep: Sequence[str] = ()) -> Non
     Raises
     ------
     ValueError
-        If it is no archive, damaged, a bomb, empty, or has names or links that lead outside.
+        If it is not an archive, is damaged, a bomb or empty, or holds names or links that lead out of `folder`.
     """
     is_zip = zipfile.is_zipfile(archive)
     if not is_zip and not tarfile.is_tarfile(archive):
-        raise ValueError(
-            "it is no whole zip or tar archive. If it is a web page, get the archive with a browser"
-        )
+        raise ValueError("not a complete zip or tar archive. If it is a web page, download it with a browser")
     try:
         opened: Any
         with zipfile.ZipFile(archive) if is_zip else tarfile.open(archive) as opened:
@@ -75,13 +73,11 @@ def unpack_archive(archive: Path, folder: Path, keep: Sequence[str] = ()) -> Non
             for path in map(PureWindowsPath, files):  # knows both slashes, and drives
                 if path.anchor or ".." in path.parts:
                     raise ValueError(f"{str(path)!r} leads out of its folder")
-            wanted = [
-                m for name, m in files.items() if any(fnmatch.fnmatchcase(name, k) for k in keep or "*")
-            ]
+            wanted = [m for n, m in files.items() if any(fnmatch.fnmatchcase(n, k) for k in keep or "*")]
             size = sum(member.file_size if is_zip else member.size for member in wanted)
             if size > MAX_RATIO * archive.stat().st_size + (1 << 20):
-                raise ValueError(f"{size:,} bytes would come out of it: a bomb")
-            # a zip's links become text files, and no file of it larger than it says
+                raise ValueError(f"it would unpack to {size:,} bytes, which looks like a bomb")
+            # zipfile writes links as text, and at most the stated size
             opened.extractall(folder, wanted, **({} if is_zip else {"filter": "data"}))
     except Exception as error:  # zlib's, lzma's and others, by the kind of damage
         raise ValueError(f"the archive cannot be unpacked: {error}") from error

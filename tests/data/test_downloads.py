@@ -62,7 +62,7 @@ HOSTILE = {
     "file_as_folder.zip": (zipped(("a", b"x"), ("a/b.txt", b"y")), "cannot be unpacked"),
     "bomb.zip": (zipped(("zeros.bin", bytes(30 << 20))), "bomb"),
     "lying_bomb.zip": (bytes(LIED), "cannot be unpacked"),
-    "cut.zip": (GOOD[:-40], "no whole zip or tar archive"),
+    "cut.zip": (GOOD[:-40], "not a complete zip or tar archive"),
     "bits.zip": (GOOD.replace(b"PK\x01\x02", b"PK\x09\x09"), "cannot be unpacked"),
     "empty.zip": (zipped(("folder/", b"")), "no files"),
     "parent.tgz": (tarred(("../evil.txt", b"x", tarfile.REGTYPE)), "leads out"),
@@ -73,8 +73,8 @@ HOSTILE = {
     "bomb.tgz": (tarred(("zeros.bin", bytes(30 << 20), tarfile.REGTYPE)), "bomb"),
     "cut.tgz": (tarred(("a.bin", PICTURE * 20, tarfile.REGTYPE))[:-50], "cannot be unpacked"),
     "page.zip": (b"\n<!DOCTYPE html><html>Log in to download</html>", "with a browser"),
-    "text.zip": (b"no archive at all", "no whole zip or tar archive"),
-    "nothing.zip": (b"", "no whole zip or tar archive"),
+    "text.zip": (b"no archive at all", "not a complete zip or tar archive"),
+    "nothing.zip": (b"", "not a complete zip or tar archive"),
 }
 
 
@@ -186,7 +186,7 @@ def test_hostile_archives_are_refused_and_leave_nothing(server, box, name, messa
     ("path", "message"),
     [
         ("cut/good.zip", "[Ii]ncomplete"),
-        ("short/good.zip", "no whole zip or tar archive"),
+        ("short/good.zip", "not a complete zip or tar archive"),
         ("missing/good.zip", "404"),
         ("redirect/40", "redirects"),
         ("away/", "file:///etc/hostname"),

@@ -251,7 +251,7 @@ def test_two_processes_one_of_which_is_killed_do_everything_once(tiny_network, t
     again = start(1)
     said = again.communicate(timeout=120)[1]
     assert again.returncode == 0
-    assert f"{count // 2 - survived} written, {survived} there already" in said
+    assert f"{count // 2 - survived} written, {survived} already there" in said
     assert len(list(out.glob("*.png"))) == count
     assert all(f.stat().st_mtime_ns == when for f, when in before.items()), "nothing was done twice"
 

@@ -1,0 +1,67 @@
+"""What the commands share: consoles, options, and mistakes that end with a message."""
+
+import functools
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import progress
+from rich.console import Console
+from typer import Argument, Option
+
+console = Console()
+# for `matte`, whose picture may go to standard output, and which notebooks call
+errors = Console(stderr=True, force_jupyter=False)
+
+Model = Annotated[Path, Option(help="Checkpoint, ours or the authors'.", show_default="the shipped one")]
+ShortSide = Annotated[int | None, Option(help="Short side of the network's input, if not the checkpoint's.")]
+Dtype = Annotated[str, Option(help="float32, bfloat16 or float16.")]
+BatchSize = Annotated[int, Option(help="Pictures or frames per forward pass.")]
+Count = Annotated[int | None, Option(help="Maximum number of pictures.")]
+ProfileName = Annotated[str, Argument(help="Name of a profile, or a YAML file.")]
+Folder = Annotated[Path, Option(help="Folder of the run. An interrupted run resumes.")]
+Jobs = Annotated[int, Option(help="Parallel runs, one CPU core each.")]
+
+
+def say(text: object, style: str | None = None, to: Console = console) -> None:
+    """Print text as it is, without markup or line breaks."""
+    to.print(str(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def bar(title: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
+    """A progress bar over an iterable and its length."""
+    return lambda jobs, count: progress.track(jobs, title, count, console=console)
+
+
+def dtype_of(name: str) -> Any:
+    """Return the type of torch with this name."""
+    from modnet_lib.inference.backends import DTYPES
+
+    return DTYPES[choice("dtype", name, DTYPES)]
+
+
+def choice(what: str, given: str, known: Iterable[str]) -> str:
+    """Return `given` if it is known, else raise a `ValueError` that lists what is."""
+    if given not in (known := list(known)):
+        raise ValueError(f"{what} must be one of {', '.join(known)}, got {given!r}")
+    return given
+
+
+def add_commands(app: typer.Typer, *commands: Callable[..., None]) -> None:
+    """Add commands to an app. Their mistakes end with a message and exit code 1, without a traceback."""
+    for command in commands:
+        app.command(command.__name__.removesuffix("_sets"))(_explained(command))
+
+
+def _explained(command: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
+            hint = "; install the extras train, export or notebooks of modnet-in-notebooks"
+            say(f"{error}{hint * isinstance(error, ModuleNotFoundError)}", "red", errors)
+            raise typer.Exit(1) from error
+
+    return run

@@ -1,0 +1,162 @@
+"""Commands for data sets: ``data list``, ``check``, ``fetch``, ``make``, ``screen`` and ``prepare``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from typer import Argument, Option
+
+from modnet_lib import paths
+from modnet_lib.cli.common import bar, choice, console, say
+
+Name = Annotated[str, Argument(help="Name of a data set, see `modnet data list`.")]
+Root = Annotated[Path | None, Option(help="Folder of the data set; its place in $MODNET_DATA if not set.")]
+
+
+def list_sets() -> None:
+    """List all data sets: title, access, number of pictures, and whether they are present."""
+    from modnet_lib.data.sources import sources
+
+    root = paths.external_data()
+    table = Table("name", "what", "access", "present", "published")
+    for source in sources().values():
+        counts = [f"{split} {layout.count:,}" for split, layout in source.splits.items() if layout.count]
+        present = root is not None and (root / source.folder).is_dir()
+        table.add_row(source.name, source.title, source.access, "yes" if present else "no", ", ".join(counts))
+    console.print(table)
+    say(f"MODNET_DATA is {root or 'not set'}")
+
+
+def check(name: Name, root: Root = None) -> None:
+    """Decode every file of a data set, and list files that are missing, damaged or do not fit."""
+    from modnet_lib.data.sources import check as check_files
+
+    report = check_files(name, root, bar("checking"))
+    for problem in report.problems:
+        say(problem, "red")
+    if report.absent:
+        say(f"not there: {', '.join(report.absent)}")
+    say(f"{name}: {report.fine:,} fine, {len(report.problems):,} wrong")
+    if report.problems:
+        raise typer.Exit(1)
+
+
+def fetch(name: Name, root: Root = None) -> None:
+    """Download and check an open data set, or say where to get any other."""
+    from modnet_lib.data import downloads
+    from modnet_lib.data.sources import find_source
+
+    source = find_source(name)
+    folder = root or source.root()
+    if not source.archives and not folder.is_dir():
+        say(f"{source.title} cannot be fetched ({source.access}): {source.get}. {source.url}")
+        say(f"Licence: {source.licence}. Put it into {folder}, then run: modnet data check {name}")
+        say(f"Note: {source.note}" if source.note else "")
+        raise typer.Exit(1)
+    for archive in source.archives:
+        target = folder / archive.get("into", "")
+        if target.exists():
+            say(f"{target} already exists")
+            continue
+        known = archive.get("sha256")
+        digest = downloads.fetch(archive["url"], target, sha256=known, keep=archive.get("keep", ()))
+        say(f"{target} was fetched, SHA-256 {digest}")
+        if not known:
+            say(f"The manifest has no checksum to compare with. To pin it, add it to {paths.MANIFEST}")
+    check(name, root)
+
+
+def make(
+    name: Annotated[str, Argument(help="spm100, spm_shift or spm_video.")],
+    root: Root = None,
+    size: Annotated[int | None, Option(help="Side in pixels; 1024, or 512 for videos.")] = None,
+) -> None:
+    """Draw one of the project's own benchmarks, with exact mattes. Existing files are kept."""
+    from modnet_lib.data import spm
+    from modnet_lib.data.sources import find_source
+
+    write = spm.WRITERS[choice("name", name, spm.WRITERS)]
+    folder = root or find_source(name).root()
+    images = write(folder, **({"size": size} if size else {}))
+    say(f"{folder}: {len(images)} pictures with mattes")
+
+
+def screen(
+    folder: Annotated[Path, Argument(help="Pictures to use as backgrounds.")],
+    share: Annotated[float, Option(help="Smallest share of a picture that counts as a person.")] = 0.02,
+) -> None:
+    """List the pictures of a folder in which the shipped network sees people."""
+    from modnet_lib.data.sources import background_files
+    from modnet_lib.inference import Matter
+
+    matter, files, found = Matter.from_pretrained(short_side=256), background_files(folder), 0
+    for file in bar("screening")(files, len(files)):
+        people = float((matter.alpha(file) > 0.5).mean())
+        if people > share:
+            found += 1
+            say(f"{100 * people:5.1f} % {file}")
+    say(f"{found} of {len(files)} may show people; look at them")
+
+
+def prepare(
+    name: Name,
+    root: Root = None,
+    split: Annotated[str | None, Option(help="Split; the first with masks if not set.")] = None,
+    workers: Annotated[int | None, Option(help="Number of processes; one per core if not set.")] = None,
+    teacher: Annotated[Path | None, Option(help="ONNX network that labels photographs.")] = None,
+    size: Annotated[int | None, Option(help="Side of the teacher's input, if it leaves that open.")] = None,
+    mean: Annotated[float, Option(help="Subtracted from RGB in [0, 1] for the teacher.")] = 0.5,
+    std: Annotated[float, Option(help="RGB is then divided by this.")] = 0.5,
+    activation: Annotated[str, Option(help="Of the teacher's output: none, sigmoid or minmax.")] = "none",
+    agreement: Annotated[float, Option(help="Smallest IoU of a matte and the second opinion.")] = 0.86,
+) -> None:
+    """Turn masks into pseudo-mattes in data/cache/prepared. An interrupted call resumes.
+
+    With --teacher, label photographs with a strong network instead. NAME is then a data set, whose mattes go to
+    $MODNET_DATA/teacher/NAME, or a folder with photographs in image/, whose mattes go to alpha/ beside it. A mask of
+    the photograph, or else the shipped model, is the second opinion.
+    """
+    from modnet_lib.data.pseudo_mattes import prepare as prepare_items
+    from modnet_lib.data.pseudo_mattes import prepared_folder
+    from modnet_lib.data.sources import find_items, find_source
+
+    if teacher:
+        options = {"size": size, "mean": mean, "std": std, "activation": activation}
+        _label(name, root, split, teacher, options, agreement)
+        return
+    splits = find_source(name).splits
+    masked = [key for key, layout in splits.items() if {"mask", "label"} & layout.files.keys()]
+    if not masked:
+        raise ValueError(f"{name} has no masks to prepare: its mattes are used as they are")
+    items = find_items(name, root, split or masked[0])
+    ready, failures = prepare_items(items, prepared_folder(name), workers, bar("pseudo-mattes"))
+    for key, reason in sorted(failures.items()):
+        say(f"{key}: {reason}", "red")
+    say(f"{name}: {len(ready):,} ready, {len(failures):,} failed")
+    if failures:
+        raise typer.Exit(1)
+
+
+def _label(
+    name: str, root: Path | None, split: str | None, file: Path, options: dict[str, Any], agreement: float
+) -> None:
+    from modnet_lib.data.teacher import Teacher, label_photographs, places_for
+    from modnet_lib.inference import Matter
+    from modnet_lib.provenance import checksum
+
+    teacher = Teacher(file, **options)
+    items, places = places_for(name, root, split)
+    labels = label_photographs(
+        items,
+        teacher,
+        places,
+        Matter.from_pretrained().alpha,
+        settings=options | {"teacher": checksum(file)},
+        threshold=agreement,
+        track=bar("labelling"),
+    )
+    dropped = [label for label in labels if label.reason]
+    for label in dropped:
+        say(f"{label.id}: {label.reason}", "red")
+    say(f"{len(labels) - len(dropped):,} mattes in {places[0]}; {len(dropped):,} dropped, see {places[1]}")

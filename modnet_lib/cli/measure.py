@@ -1,0 +1,70 @@
+"""Commands that measure: ``evaluate`` and ``reproduce``."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from typer import Option
+
+from modnet_lib import paths
+from modnet_lib.cli.common import BatchSize, Count, choice, console
+
+
+def evaluate(
+    model: Annotated[
+        Path,
+        Option(
+            help="Checkpoint, or folder of mattes named like the pictures.", show_default="the shipped one"
+        ),
+    ] = paths.PRETRAINED,
+    benchmark: Annotated[
+        str,
+        Option(
+            help="ppm100, amd, d646, p3m500p, p3m500np, crgnn_r, ccp, spm100 or spm_shift; a data set with mattes, "
+            "NAME or NAME:SPLIT; or a folder with photographs in image/ and mattes in alpha/."
+        ),
+    ] = "spm100",
+    protocol: Annotated[str, Option(help="paper; squash: 512 x 512; unknown: the trimap's band.")] = "paper",
+    short_side: Annotated[int | None, Option(help="Instead of the protocol's 512.")] = None,
+    count: Count = None,
+    output: Annotated[Path | None, Option(help="CSV, one row per picture; also resumes a run.")] = None,
+    processes: Annotated[int, Option(help="Processes that compute metrics.")] = 1,
+    batch_size: BatchSize = 1,
+) -> None:
+    """Measure a checkpoint, or another tool's mattes, on a benchmark."""
+    from modnet_lib.evaluation.benchmark import PROTOCOLS, mean_errors, run_benchmark, worst_first
+    from modnet_lib.inference import Matter
+
+    chosen = PROTOCOLS[choice("protocol", protocol, PROTOCOLS)]
+    records = run_benchmark(
+        model if model.is_dir() else Matter.from_pretrained(model),
+        benchmark,
+        protocol=replace(chosen, side=short_side) if short_side else chosen,
+        count=count,
+        output=output,
+        processes=processes,
+        batch_size=batch_size,
+    )
+    means = Table("metric", "mean", title=f"{benchmark}, {len(records)} pictures, protocol {protocol}")
+    for name, value in mean_errors(records).items():
+        means.add_row(name.upper(), f"{value:.4f}")
+    worst = Table("worst", "MAD", "MSE")
+    for record in worst_first(records)[:10]:
+        worst.add_row(record.name, f"{record.errors['mad']:.4f}", f"{record.errors['mse']:.4f}")
+    seconds = sum(record.seconds for record in records)
+    console.print(means, worst, f"{1000 * seconds / len(records):.0f} ms per picture for the model")
+
+
+def reproduce(
+    profile: Annotated[str, Option(help="smoke, laptop, overnight, full or paper.")] = "smoke",
+    only: Annotated[list[str] | None, Option(help="Number of a notebook; may be repeated.")] = None,
+    force: Annotated[bool, Option(help="Also run notebooks that have not changed.")] = False,
+) -> None:
+    """Run the notebooks with papermill and write an index of the results."""
+    from modnet_lib.reproduce import reproduce as run_series
+
+    runs = run_series(profile, only=only or (), force=force, console=console)
+    if any(run.status == "failed" for run in runs):
+        raise typer.Exit(1)

@@ -1,0 +1,103 @@
+"""Commands that train: ``train``, ``grid`` and ``adapt``."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+from rich.table import Table
+from typer import Argument, Option
+
+from modnet_lib import paths
+from modnet_lib.cli.common import Count, Folder, Jobs, ProfileName, ShortSide, choice, console, say
+
+
+def train(
+    profile: ProfileName,
+    folder: Folder,
+    recipe: Annotated[str, Option(help="supervised, pretraining or trimap.")] = "supervised",
+    backbone_weights: Annotated[Path | None, Option(help="Start from this backbone.safetensors.")] = None,
+    baseline: Annotated[str | None, Option(help="Another method; a wrong name lists all.")] = None,
+) -> None:
+    """Train MODNet (Eq. 5), its backbone alone (on masks), MODNet with a trimap, or another method."""
+    from modnet_lib.profiles import Profile
+    from modnet_lib.training.run import RECIPES, run
+
+    chosen = RECIPES[choice("recipe", recipe, RECIPES)](Profile.load(profile))
+    if baseline and recipe != "supervised":
+        raise ValueError(f"--baseline has recipes of its own; leave out --recipe {recipe}")
+    if baseline:
+        chosen = replace(chosen, name=f"{chosen.name}-{baseline}", baseline=baseline)
+    if backbone_weights:
+        chosen = replace(chosen, backbone_weights=str(backbone_weights.resolve()))
+    run(chosen, folder)
+
+
+def grid(
+    name: Annotated[
+        str, Argument(help="ablation (Table 3), comparison (Tables 1, 2 and 5), or a YAML file.")
+    ],
+    profile: ProfileName,
+    folder: Folder,
+    jobs: Jobs = 1,
+    row: Annotated[list[str] | None, Option(help="Only this row; may be repeated.")] = None,
+) -> None:
+    """Train and measure every row of a table with every seed."""
+    from modnet_lib.profiles import Profile
+    from modnet_lib.training.grid import Grid, compare, run_grid
+
+    chosen = Grid.load(name)
+    rows = [choice("row", key, chosen.rows) for key in row or chosen.rows]
+    result = run_grid(chosen, Profile.load(profile), folder, jobs=jobs, rows=rows)
+    columns = [(name, metric) for name in chosen.sets for metric in ("mse", "mad")]
+    table = Table("row", *(f"{name} {metric.upper()}" for name, metric in columns))
+    for key in result["errors"]["natural"]:
+        values = (result["values"].get(f"{name}_{metric}_{key}") for name, metric in columns)
+        table.add_row(chosen.rows[key].label, *("–" if value is None else f"{value:.4f}" for value in values))
+    changes = Table("from", "to", "change of MAD", "95 % interval")
+    for one in compare(chosen, result, "mad"):
+        labels = (chosen.rows[key].label for key in (one.before, one.after))
+        ends = f"{one.change.low:+.4f} to {one.change.high:+.4f}"
+        changes.add_row(*labels, f"{one.change.mean:+.4f}", ends)
+    console.print(table, changes, result["provenance"])
+
+
+def adapt(
+    model: Annotated[Path, Argument(help="Checkpoint, ours or the authors'; `shipped` is the shipped one.")],
+    frames: Annotated[str, Argument(help="Video, folder, or NAME:SPLIT of a data set, used without labels.")],
+    output: Annotated[Path, Option(help="Adapted checkpoint, .safetensors.")],
+    folder: Annotated[Path | None, Option(help="Folder of the run; next to the output if not set.")] = None,
+    preset: Annotated[str, Option(help="paper or released.")] = "paper",
+    count: Count = None,
+    epochs: Annotated[int | None, Option(show_default="the preset's")] = None,
+    learning_rate: Annotated[float | None, Option(show_default="the preset's")] = None,
+    batch_size: Annotated[int, Option(help="Frames per step.")] = 1,
+    short_side: ShortSide = None,
+    until: Annotated[float, Option(help="Stop at this multiple of the source's disagreement.")] = 1.1,
+    fit: Annotated[int, Option(help="Fit the semantic head on this number of drawn people first.")] = 32,
+) -> None:
+    """Adapt a checkpoint to unlabelled pictures (SOC), and keep the best weights."""
+    from modnet_lib.data.loaders import portrait_readers
+    from modnet_lib.network import load_checkpoint, save_checkpoint
+    from modnet_lib.training import adaptation
+
+    chosen = adaptation.PRESETS[choice("preset", preset, adaptation.PRESETS)]
+    if output.suffix != ".safetensors":
+        raise ValueError(f"the output must end in .safetensors, got {output}")
+    network = load_checkpoint(paths.PRETRAINED if str(model) == "shipped" else model)
+    given = {"epochs": epochs, "learning_rate": learning_rate, "short_side": short_side}
+    given = {name: value for name, value in given.items() if value is not None}
+    config = replace(chosen, batch_size=batch_size, until=until, **given)
+    folder = folder or output.with_suffix("")
+    side = config.short_side or int(network.metadata.get("short_side", 512))
+    if fit and network.config["variant"] == "paper":
+        drawn = [read() for read in portrait_readers(range(fit), side).values()]
+        network = adaptation.fit_semantic_head(network, drawn, side)
+    pictures = adaptation.find_frames(frames, folder / "frames", side, count)
+    result = adaptation.adapt(network, pictures, config, folder)
+    save_checkpoint(result.network, output)
+    table = Table("epoch", "loss", "disagreement", "drift", title=f"{frames}, {len(pictures)} pictures")
+    for record in result.history:
+        values = (f"{record.get(key, 0):.4f}" for key in ("loss", "disagreement", "drift"))
+        table.add_row(str(record["epoch"]), *values)
+    console.print(table)
+    say(f"{output} has the weights of epoch {result.epoch}. {result.stopped}")
