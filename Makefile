@@ -50,7 +50,9 @@ notebooks: setup ## Build the stored notebooks from notebooks/src
 	$(BIN)/python -m modnet_lib.notebook.build
 
 book: setup ## The stored notebooks as one site that needs no network: runs/book/index.html
-	$(BIN)/python -m modnet_lib.notebook.book
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going \
+	  -c notebooks --doctree-dir runs/book/.doctrees . runs/book
+	@echo open runs/book/index.html
 
 bench: setup ## Side-by-side timings
 	$(BIN)/python benchmarks/network.py
@@ -58,7 +60,7 @@ bench: setup ## Side-by-side timings
 
 lock: setup ## Resolve requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-	  --extra test --extra lint --upgrade pyproject.toml --output-file requirements.lock
+	  --extra test --extra lint --extra book --upgrade pyproject.toml --output-file requirements.lock
 
 # Never runs/ or data/cache/: training states and prepared mattes take days to make again.
 clean: ## Remove the environment and the tools' caches (runs and data stay)

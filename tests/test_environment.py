@@ -84,7 +84,7 @@ def test_lock_pins_every_direct_dependency_within_its_bounds() -> None:
     for line in lock():
         requirement = Requirement(line)
         pins.setdefault(canonicalize_name(requirement.name), []).append(requirement)
-    for name, requirement in declared("test").items():
+    for name, requirement in declared("test", "lint", "book").items():
         assert name in pins, f"{name} is not locked"
         for pin in pins[name]:
             (specifier,) = pin.specifier
