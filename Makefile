@@ -50,7 +50,9 @@ notebooks: setup ## Build the stored notebooks from notebooks/src
 	$(BIN)/python -m modnet_lib.notebook.build
 
 book: setup ## The stored notebooks as one site that needs no network: runs/book/index.html
-	$(BIN)/python -m modnet_lib.notebook.book
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going \
+	  -c notebooks --doctree-dir runs/book/.doctrees . runs/book
+	@echo open runs/book/index.html
 
 bench: setup ## Side-by-side timings
 	$(BIN)/python benchmarks/network.py

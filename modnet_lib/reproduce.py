@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import runpy
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -106,6 +107,8 @@ def reproduce(
     if not chosen:
         raise FileNotFoundError(f"no notebook in {notebooks} matches {list(only) or 'NN_*.ipynb'}")
     folder.mkdir(parents=True, exist_ok=True)
+    if (notebooks / "figures").is_dir():  # the notebooks show these drawings by a relative link
+        shutil.copytree(notebooks / "figures", folder / "figures", dirs_exist_ok=True)
     # names, paths and errors may contain brackets, which rich reads as markup
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     runs = []

@@ -81,6 +81,16 @@ def test_runs_in_order_checks_numbers_and_resumes(series) -> None:
     assert [(r.stem, r.status) for r in runs] == [("01_second", "passed")]
 
 
+def test_drawings_are_where_the_results_look_for_them(series) -> None:
+    notebooks, out, run = series
+    write_notebook(notebooks, "00_first")
+    (notebooks / "figures").mkdir()
+    (notebooks / "figures" / "fig.svg").write_text("<svg/>")
+    for _ in range(2):  # a second run finds them there
+        run()
+        assert (out / "figures" / "fig.svg").read_text() == "<svg/>"
+
+
 def test_failures_are_readable_and_do_not_stop_the_others(series) -> None:
     notebooks, out, run = series
     write_notebook(notebooks, "00_first", "x = 1", "raise ValueError('the dog ate it')")

@@ -13,8 +13,7 @@ from modnet_lib.data.trimaps import trimap_from_alpha
 from modnet_lib.images import ImageLike, read_image
 from modnet_lib.inference.video import THRESHOLD, flickers
 from modnet_lib.network.layers import EASPP_DILATIONS
-from modnet_lib.notebook.drawings import BLUE, GREEN, ORANGE, PURPLE, SKY
-from modnet_lib.notebook.figures import image_row, tint_trimap
+from modnet_lib.notebook.figures import BLUE, GREEN, ORANGE, PURPLE, SKY, image_row, tint_trimap
 from modnet_lib.notebook.live import WithStaticForm, image_view, show
 
 WIDE = widgets.Layout(width="420px")

@@ -1,56 +1,102 @@
-"""Static figures of the notebooks: rows of pictures, curves, costs; with those of `drawings` in one place.
+"""Static figures of the notebooks: their look, rows of pictures, and colours for mattes.
 
 Colours are Okabe and Ito's, so that no figure depends on telling red from green. Every function returns a
 figure that pyplot has already let go of: as the last line of a cell it is shown once.
 """
 
-from collections.abc import Mapping, Sequence
+import io
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython import get_ipython
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from PIL import Image
 from torch import Tensor
 
 from modnet_lib.inference.matter import Prediction
-from modnet_lib.notebook.drawings import (
-    BLACK,
-    BLUE,
-    ORANGE,
-    STYLE,
-    WIDTH,
-    compact_png,
-    draw_architecture,
-    draw_easpp,
-    draw_fig1,
-    make_figure,
-    use_style,
-)
-from modnet_lib.objectives.supervised import PAPER_WEIGHTS
 
-__all__ = [
-    "as_pixels",
-    "checkerboard",
-    "compact_png",
-    "cost_bars",
-    "draw_architecture",
-    "draw_easpp",
-    "draw_fig1",
-    "efficiency_plot",
-    "image_row",
-    "loss_map_figure",
-    "motion_colours",
-    "over_colour",
-    "show_prediction",
-    "tint_trimap",
-    "training_curves",
-    "trimap_overlay",
-    "use_style",
-]
-
+BLACK = "#222222"
+ORANGE, SKY, GREEN, BLUE, RED, PURPLE = "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
+STYLE: dict[str, Any] = {
+    "figure.dpi": 90,
+    "figure.facecolor": "white",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK]),
+    "axes.grid": False,
+    "grid.color": "#DDDDDD",
+    "legend.frameon": False,
+    "image.cmap": "viridis",
+}
+WIDTH = 10.0  # inches; 900 pixels
 Picture = np.ndarray | Tensor
+
+
+def use_style() -> None:
+    """Give the notebook's own plots the look of these figures, and store figures small.
+
+    Photographs become JPEG, drawings PNG with a palette.
+
+    Nothing changes before it is called. Outside a notebook it only sets matplotlib's parameters.
+    """
+    plt.rcParams.update(STYLE)
+    shell = get_ipython()
+    if shell is not None:
+        make_figure(1, 1)  # wakes the notebook's backend, which would put its own formatter back later
+        for mime, encode in ENCODERS.items():
+            shell.display_formatter.formatters[mime].for_type(Figure, partial(_with_description, encode))
+
+
+def describe(figure: Figure) -> str:
+    """What a figure says in words, for those who cannot see it: titles, axes, legends, caption."""
+    parts = [" ".join(text.get_text().split()) for text in figure.texts]
+    for axes in figure.axes:
+        labels = [axes.get_xlabel(), axes.get_ylabel()]
+        legend = axes.get_legend()
+        words = [axes.get_title(), " against ".join(reversed(labels)) if all(labels) else ""]
+        words += [text.get_text() for text in (legend.get_texts() if legend else axes.texts)]
+        parts.append(", ".join(" ".join(word.split()) for word in words if word.strip()))
+    text = "; ".join(part for part in parts if part)
+    return re.sub(r"\\mathcal|[$\\{}]", "", text)[:600] or "figure"
+
+
+def _with_description(encode: Callable[[Figure], bytes | None], figure: Figure) -> Any:
+    data = encode(figure)
+    return None if data is None else (data, {"alt": describe(figure)})
+
+
+def _encode(figure: Figure, kind: str) -> bytes | None:
+    """Photographs as JPEG, drawings as PNG of at most 256 colours; ``None`` for the other kind.
+
+    A palette would turn the soft gradients of a photograph into contour lines.
+    """
+    photographs = any(np.ndim(image.get_array()) == 3 for axes in figure.axes for image in axes.images)
+    if photographs != (kind == "jpeg"):
+        return None
+    drawn, stored = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=STYLE["figure.dpi"], bbox_inches="tight", pad_inches=0.08)
+    picture = Image.open(drawn).convert("RGB")
+    (picture if photographs else picture.quantize(256)).save(stored, kind, quality=85, optimize=True)
+    return stored.getvalue()
+
+
+ENCODERS = {f"image/{kind}": partial(_encode, kind=kind) for kind in ("png", "jpeg")}  # one of them answers
+
+
+def make_figure(width: float, height: float, **kwargs: Any) -> Figure:
+    """Make a figure that the notebook shows only where a cell ends with it."""
+    figure = plt.figure(figsize=(width, height), **kwargs)
+    plt.close(figure)
+    return figure
 
 
 def as_pixels(image: Picture) -> np.ndarray:
@@ -233,17 +279,6 @@ def motion_colours(motion: np.ndarray) -> np.ndarray:
     return (cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255).round().astype(np.uint8)
 
 
-def trimap_overlay(image: Picture, trimap: Picture) -> Figure:
-    """Show a picture, its trimap, and the trimap laid over the picture."""
-    regions = as_pixels(trimap)
-    shares = [100 * float(part.mean()) for part in (regions > 0.75, np.abs(regions - 0.5) <= 0.25)]
-    return image_row(
-        [image, trimap, tint_trimap(image, trimap)],
-        ["image", f"trimap, {shares[0]:.1f} % foreground", f"{shares[1]:.1f} % unknown (orange)"],
-        caption="White: alpha is 1. Black: alpha is 0. Grey, and orange on the right: unknown.",
-    )
-
-
 def show_prediction(prediction: Prediction) -> Figure:
     """Show the three answers of MODNet for one picture, and the cut-out that the matte gives.
 
@@ -263,207 +298,3 @@ def show_prediction(prediction: Prediction) -> Figure:
             "cut-out over squares\ncolours left from behind?",
         ],
     )
-
-
-def training_curves(history: Sequence[Mapping[str, float]], *, smoothing: int | None = None) -> Figure:
-    """Draw losses, learning rate and validation over the steps of a run.
-
-    Parameters
-    ----------
-    history
-        What `modnet_lib.training.loop.train` returns (or the lines of ``metrics.jsonl``): ``step``, the loss
-        and its terms, ``learning_rate``; keys that begin with ``validation_`` where the run validated.
-    smoothing
-        Steps in the moving average of the thick lines; a twentieth of the run if ``None``.
-
-    Raises
-    ------
-    ValueError
-        If there are no steps.
-    """
-    if not history:
-        raise ValueError("history is empty: nothing was trained yet")
-    steps = np.array([record["step"] for record in history])
-    aside = {"step", "learning_rate", "seconds", "gradient_norm"}
-    terms = [key for key in history[0] if key not in aside and not key.startswith("validation_")]
-    checked = sorted({key for record in history for key in record if key.startswith("validation_")})
-    window = smoothing or max(1, len(steps) // 20)
-    with plt.rc_context(STYLE):
-        figure = make_figure(WIDTH, 3.6, layout="constrained")
-        grid = figure.add_gridspec(2, 2, width_ratios=(1.7, 1))
-        losses = figure.add_subplot(grid[:, 0])
-        for key in terms:
-            values = np.array([record[key] for record in history])
-            (line,) = losses.plot(steps, values, linewidth=0.6, alpha=0.35)
-            losses.plot(steps, _smooth(values, window), color=line.get_color(), linewidth=2, label=key)
-        losses.set(yscale="log", xlabel="step", ylabel="loss")
-        losses.set_title(
-            f"training losses; thick: mean of {window} steps" if window > 1 else "training losses"
-        )
-        losses.legend(ncols=2)
-        rate = figure.add_subplot(grid[0, 1], sharex=losses)
-        rate.plot(steps, [record["learning_rate"] for record in history], color=BLACK)
-        rate.set(title="learning rate", ylim=(0, None))
-        rate.tick_params(labelbottom=False)
-        checks = figure.add_subplot(grid[1, 1], sharex=losses)
-        for key, marker in zip(checked, "osD^vP" * len(checked), strict=False):
-            points = [(record["step"], record[key]) for record in history if key in record]
-            name = key.removeprefix("validation_")
-            checks.plot(
-                *zip(*points, strict=True), marker=marker, markersize=5, label=f"{name}: {points[-1][1]:.3g}"
-            )
-        checks.set(xlabel="step", ylabel="validation", yscale="log")
-        if checked:
-            checks.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(3, len(checked)), fontsize=8)
-        else:
-            checks.set_yscale("linear")
-            checks.set(yticks=[])
-            checks.text(0.5, 0.5, "not validated", ha="center", va="center", transform=checks.transAxes)
-        for axes in (losses, rate, checks):
-            axes.grid(axis="y")
-            if (
-                axes.get_yscale() == "log"
-            ):  # labels at 1 and 3 of each decade, also where there is less than one
-                axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
-                axes.yaxis.set_major_formatter("{x:g}")
-                axes.yaxis.set_minor_formatter(NullFormatter())
-    return figure
-
-
-def _smooth(values: np.ndarray, window: int) -> np.ndarray:
-    """Mean of the last `window` values (fewer at the start)."""
-    sums = np.cumsum(np.insert(values.astype(np.float64), 0, 0.0))
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(0, ends - window)
-    return (sums[ends] - sums[starts]) / (ends - starts)
-
-
-def cost_bars(
-    formula: Mapping[str, tuple[float, float]], measured: Mapping[str, tuple[float, float]]
-) -> Figure:
-    """Draw weights and FLOPs of several modules on a logarithmic axis, by formula and as measured.
-
-    Parameters
-    ----------
-    formula, measured
-        Name of the module to (parameters, FLOPs); the same names in both. The first is the reference of the
-        percentages.
-
-    Raises
-    ------
-    ValueError
-        If the names differ.
-    """
-    names = list(formula)
-    if not names or names != list(measured):
-        raise ValueError(f"formula and measured must name the same modules, got {names} and {list(measured)}")
-    with plt.rc_context(STYLE):
-        figure = make_figure(WIDTH, 0.9 + 0.62 * len(names), layout="constrained")
-        for index, title in enumerate(("weights", "FLOPs of one pass")):
-            axes = figure.add_subplot(1, 2, index + 1)
-            rows = np.arange(len(names))[::-1]
-            kinds = (("closed form", formula, BLUE, 0.17, ""), ("measured", measured, ORANGE, -0.17, "//"))
-            for label, costs, colour, offset, hatch in kinds:
-                values = [costs[name][index] for name in names]
-                axes.barh(
-                    rows + offset, values, 0.32, color=colour, label=label, hatch=hatch, edgecolor="white"
-                )
-                for row, value in zip(rows, values, strict=True):
-                    share = "" if row == rows[0] else f"  ({100 * value / values[0]:.2f} %)"
-                    axes.text(value * 1.15, row + offset, f"{value:,.0f}{share}", va="center", fontsize=8)
-            everything = [cost[name][index] for cost in (formula, measured) for name in names]
-            axes.set(xscale="log", xlim=(min(everything) / 4, max(everything) * 60), title=title)
-            axes.set_yticks(rows, names if index == 0 else [""] * len(names))
-            axes.grid(axis="x")
-            axes.set_axisbelow(True)
-        figure.legend(*figure.axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return figure
-
-
-def efficiency_plot(methods: Mapping[str, Mapping[str, float]], labels: Mapping[str, str]) -> Figure:
-    """Fig. 6: size against time, both logarithmic, a labelled dot for each method.
-
-    Parameters
-    ----------
-    methods
-        By method ``parameters``, ``milliseconds`` and ``gflops`` (the area of its dot), as `efficiency` returns them.
-    labels
-        Of the methods to draw; one whose label starts with MODNet is drawn in another colour.
-    """
-    with plt.rc_context(STYLE):
-        figure = make_figure(WIDTH * 0.75, 3.6, layout="constrained")
-        axes = figure.add_subplot()
-        for number, (name, label) in enumerate(
-            sorted(labels.items(), key=lambda pair: methods[pair[0]]["parameters"])
-        ):
-            x, y = methods[name]["milliseconds"], methods[name]["parameters"] / 1e6
-            colour = ORANGE if label.startswith("MODNet") else BLUE
-            axes.scatter(x, y, s=4 * methods[name]["gflops"], color=colour, alpha=0.6, linewidth=0)
-            axes.plot(x, y, ".", color=colour, markersize=4)
-            # neighbours in size are labelled on different sides
-            above = number % 2 == 0
-            axes.annotate(
-                label,
-                (x, y),
-                (0, 9 if above else -9),
-                textcoords="offset points",
-                ha="center",
-                va="bottom" if above else "top",
-                fontsize=8,
-            )
-        axes.set(xscale="log", yscale="log", xlabel="milliseconds a picture", ylabel="million parameters")
-        times = [methods[name]["milliseconds"] for name in labels]
-        axes.set_xlim(min(times) / 1.5, max(times) * 1.5)
-        axes.margins(y=0.15)
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-            axis.set_major_formatter("{x:g}")
-            axis.set_minor_formatter(NullFormatter())
-        axes.grid()
-        axes.set_axisbelow(True)
-    return figure
-
-
-def loss_map_figure(
-    alpha: Picture,
-    semantic_target: Picture,
-    transition: Picture,
-    *,
-    weights: tuple[float, float, float] = PAPER_WEIGHTS,
-) -> Figure:
-    """Show what the three losses look at: alpha_g, G(alpha_g), m_d, and how much an error counts where.
-
-    Parameters
-    ----------
-    alpha
-        alpha_g at full size.
-    semantic_target
-        G(alpha_g) of Eq. 2.
-    transition
-        m_d of Eq. 3, the size of `alpha`.
-    weights
-        lambda_s, lambda_d, lambda_alpha of Eq. 5.
-    """
-    region = as_pixels(transition)
-    names = [
-        "matte $\\alpha_g$\ntarget of $\\mathcal{L}_\\alpha$",
-        "$G(\\alpha_g)$, 1/16\ntarget of $\\mathcal{L}_s$",
-    ]
-    names += [f"$m_d$: {100 * region.mean():.1f} % of pixels\nwhere $\\mathcal{{L}}_d$ looks"]
-    names += ["weight of an error of $d_p$ and $\\alpha_p$\n$\\lambda_\\alpha + \\lambda_d\\, m_d$"]
-    figure = image_row([alpha, semantic_target, region, region], names, height=2.1)
-    _, detail, matte = weights
-    wide, high = figure.get_size_inches()
-    figure.set_size_inches(wide + 0.5, high)  # room for the scale
-    for axes in figure.axes:
-        box = axes.get_position()
-        axes.set_position((box.x0 * wide / (wide + 0.5), box.y0, box.width * wide / (wide + 0.5), box.height))
-    with plt.rc_context(STYLE):
-        last = figure.axes[-1]
-        last.images[0].remove()
-        shown = last.imshow(matte + detail * region, cmap="viridis", vmin=0, vmax=matte + detail)
-        box = last.get_position()
-        bar = figure.colorbar(shown, cax=figure.add_axes((box.x1 + 0.008, box.y0, 0.012, box.height)))
-        bar.set_ticks([0, matte, matte + detail])
-        bar.ax.tick_params(labelsize=8)
-    return figure

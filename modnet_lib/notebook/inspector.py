@@ -19,8 +19,7 @@ from modnet_lib.data.benchmarks import Labelled
 from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.images import ImageLike, read_image
 from modnet_lib.inference.matter import Matter, Prediction
-from modnet_lib.notebook.drawings import BLUE, ORANGE
-from modnet_lib.notebook.figures import checkerboard, error_map, image_row, over_colour
+from modnet_lib.notebook.figures import BLUE, ORANGE, checkerboard, error_map, image_row, over_colour
 from modnet_lib.notebook.inspection import (
     Answers,
     Errors,

@@ -14,8 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from traitlets import Unicode
 
-from modnet_lib.notebook.drawings import ENCODERS, describe
-from modnet_lib.notebook.figures import Picture, as_pixels, image_row
+from modnet_lib.notebook.figures import ENCODERS, Picture, as_pixels, describe, image_row
 
 STRIP = 6  # pictures of a run in the static form
 

@@ -33,7 +33,6 @@ from modnet_lib.data.portraits import render_portrait
 from modnet_lib.data.scenes import render_background
 from modnet_lib.inference import Matter
 from modnet_lib.inference.matter import network_size
-from modnet_lib.notebook.drawings import draw_fig1
 from modnet_lib.notebook.figures import checkerboard, image_row, over_colour, show_prediction, use_style
 from modnet_lib.notebook.results import ResultsTable, record
 from modnet_lib.notebook.widgets import MatteInspector
@@ -289,11 +288,9 @@ print({name: value is not None for name, value in output._asdict().items()})
 # > objective directly or (b) consist of multiple stages to address the matting sub-objectives sequentially. Both
 # > of them are less suitable for real-time applications. Instead, (c) our MODNet solves the matting sub-objectives
 # > simultaneously with only a single input image." *(Fig. 1)*
-
-# %%
-draw_fig1()
-
-# %% [markdown]
+#
+# ![Fig. 1. (a) With an auxiliary input: an image and a trimap or a background enter one matting network with one loss. (b) In several stages: one network makes a pseudo trimap or a mask, a second one makes the matte, each with its own loss. (c) MODNet: branches S, D and F of one network give semantics, details and matte from the image alone, with three losses optimised at once.](figures/fig1.svg)
+#
 # Compare what goes in and how many networks stand in a row. In (a) somebody must make the second input. In (b) an error of
 # the first network becomes the input of the second. In (c) all parts learn at the same time, each from its own target.
 # Whether that is better is a question for measurements: notebook 04 takes MODNet apart, 06 compares it with the others.

@@ -37,8 +37,8 @@ from modnet_lib.inference import Matter
 from modnet_lib.network import ASPP, EfficientASPP, MODNet, cost, load_checkpoint
 from modnet_lib.network.layers import EASPP_DILATIONS, upsample
 from modnet_lib.notebook.build import show_source
-from modnet_lib.notebook.drawings import draw_architecture, draw_easpp
-from modnet_lib.notebook.figures import cost_bars, image_row, loss_map_figure, show_prediction, use_style
+from modnet_lib.notebook.figures import image_row, show_prediction, use_style
+from modnet_lib.notebook.plots import cost_bars, loss_map_figure
 from modnet_lib.notebook.results import ResultsTable, record
 from modnet_lib.notebook.widgets import MatteInspector, ReceptiveFieldExplorer
 from modnet_lib.objectives.supervised import (
@@ -62,16 +62,14 @@ use_style()
 #
 # One network could go from image to matte in a single sweep. But finding the person needs a wide view of a small
 # map, and drawing a hair needs a narrow view of a large map. MODNet gives each task its own branch and its own target.
-
-# %%
-network = MODNet().eval()
-draw_architecture(network)
-
-# %% [markdown]
+#
+# ![Fig. 2, the architecture of MODNet. S halves the image five times and ends with e-ASPP on 1280 maps of 16 by 16. D works at a quarter of the size with at most 64 channels, takes the low-level features of S and S(I), and restores the full size. F joins S(I) and D(I, S(I)) to the matte. Each branch has a loss of its own.](figures/fig2.svg)
+#
 # Follow the width of the maps: S works on small maps with many channels, D on large maps with few. That split decides
 # where the weights are. Which branch will hold most of them?
 
 # %% tags=["nbval-check-output"]
+network = MODNet().eval()
 branches = {"S": network.semantic_branch, "D": network.detail_branch, "F": network.fusion_branch}
 for name, branch in branches.items():
     print(f"{name}: {cost.count_parameters(branch):>9,} parameters")
@@ -247,8 +245,8 @@ print("Eq. 13, measured:", f"{cost.count_parameters(easpp, nn.Conv2d):,}")
 print("Eq. 14 agrees with torch's count:", cost.easpp_flops(c, 8, 8) == cost.count_flops(easpp, top))
 print("the map keeps its shape:", easpp(top).shape == top.shape)
 
-# %%
-draw_easpp(easpp)
+# %% [markdown]
+# ![Fig. 3, e-ASPP in four steps: 1280 channels are reduced to 320, filtered by five depth-wise 3 by 3 convolutions with the rates 1, 2, 3, 5 and 7, fused channel by channel over the five scales, and brought back to 1280 channels; 835,200 weights in all.](figures/fig3.svg)
 
 # %%
 show_source(EfficientASPP.forward)

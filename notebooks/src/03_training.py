@@ -41,7 +41,8 @@ from modnet_lib.data.loaders import assemble, collate, training_data
 from modnet_lib.inference import Matter
 from modnet_lib.network import MODNet, Segmenter, load_checkpoint
 from modnet_lib.notebook.build import show_source
-from modnet_lib.notebook.figures import image_row, show_prediction, training_curves, use_style
+from modnet_lib.notebook.figures import image_row, show_prediction, use_style
+from modnet_lib.notebook.plots import training_curves
 from modnet_lib.notebook.results import ResultsTable, record
 from modnet_lib.notebook.widgets import LivePicture, MatteInspector
 from modnet_lib.objectives import paper_objective

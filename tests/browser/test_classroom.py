@@ -296,12 +296,17 @@ def test_notebook_00_from_restart_to_end(lab: tuple[str, Path], page: Any, tmp_p
     address, folder = lab
     path = folder / "00_start_here.ipynb"
     shutil.copy(paths.NOTEBOOKS / path.name, path)
+    shutil.copytree(paths.NOTEBOOKS / "figures", folder / "figures")
     view = page.locator("img.inspector-view")
     run_all(page, address.format(path.name), "Restart Kernel and Run All Cells…", view)
     assert page.locator(ERRORS).count() == 0, page.locator(ERRORS).all_inner_texts()
     shown = "[...document.querySelectorAll('.jp-Notebook img')].filter(image => image.offsetParent)"
     broken = f"{shown}.filter(image => image.complete && !image.naturalWidth).length"
     assert page.evaluate(broken) == 0
+    drawing = page.get_by_role("img", name="Fig. 1. (a)")
+    drawing.scroll_into_view_if_needed()
+    drawing.screenshot(path=tmp_path / "fig1.png")
+    assert drawing.evaluate("image => image.naturalWidth") >= 600
     view.scroll_into_view_if_needed()
     change(page, view, lambda: page.get_by_role("button", name="cutout", exact=True).click())
     change(page, view, lambda: page.get_by_label("picture", exact=True).select_option("astronaut"))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from modnet_lib.inference.video import one_frame_delay
 from modnet_lib.network.layers import EfficientASPP
-from modnet_lib.notebook.drawings import describe
+from modnet_lib.notebook.figures import describe
 from modnet_lib.notebook.widgets import OFDTimeline, ReceptiveFieldExplorer, TrimapSlider
 
 

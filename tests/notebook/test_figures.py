@@ -11,14 +11,12 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from torch import nn
 
 from modnet_lib.inference import Matter
 from modnet_lib.inference.matter import Prediction
 from modnet_lib.network import MODNet
 from modnet_lib.network.cost import aspp_parameters, easpp_parameters
-from modnet_lib.network.layers import EfficientASPP
-from modnet_lib.notebook import drawings, figures
+from modnet_lib.notebook import figures, plots
 
 
 @pytest.fixture
@@ -59,16 +57,8 @@ def assert_readable(figure: Figure) -> None:
         assert inside, f"{text.get_text()!r} leaves the figure"
 
 
-def labelled(figure: Figure) -> dict[str, str]:
-    return {text.get_gid(): text.get_text() for text in figure.findobj(Text) if text.get_gid()}
-
-
-def numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", text))
-
-
 def test_overlap_check_finds_overlaps():
-    figure = drawings.make_figure(4, 2)
+    figure = figures.make_figure(4, 2)
     figure.text(0.5, 0.5, "one")
     figure.text(0.52, 0.52, "two")
     with pytest.raises(AssertionError, match="lies on"):
@@ -87,7 +77,6 @@ def test_import_leaves_global_style_and_use_style_sets_it():
 
 def test_figures_do_not_stay_open_in_pyplot(prediction: Prediction):
     figures.show_prediction(prediction)
-    drawings.draw_fig1()
     assert plt.get_fignums() == []
 
 
@@ -192,7 +181,7 @@ def test_image_row_shows_pictures_in_order_on_the_unit_scale():
 @pytest.mark.parametrize("count", [1, 5, 12])
 def test_image_row_stays_on_the_page(count: int):
     figure = figures.image_row([np.zeros((30, 80))] * count, [f"no. {i}" for i in range(count)], height=5)
-    assert figure.get_figwidth() <= drawings.WIDTH + 1e-9
+    assert figure.get_figwidth() <= figures.WIDTH + 1e-9
     for axes in figure.axes:
         box = axes.get_window_extent()
         assert box.width / box.height == pytest.approx(80 / 30, rel=1e-6)
@@ -219,15 +208,6 @@ def test_show_prediction_shows_the_five_pictures(prediction: Prediction):
     assert_readable(figure)
 
 
-def test_trimap_overlay_counts_regions():
-    trimap = np.zeros((10, 10))
-    trimap[:2], trimap[2:5] = 1, 0.5
-    figure = figures.trimap_overlay(np.full((10, 10, 3), 0.5), trimap)
-    titles = [axes.get_title() for axes in figure.axes]
-    assert "20.0 % foreground" in titles[1] and "30.0 % unknown" in titles[2]
-    assert_readable(figure)
-
-
 def history(steps: int) -> list[dict[str, float]]:
     records = []
     for step in range(1, steps + 1):
@@ -240,7 +220,7 @@ def history(steps: int) -> list[dict[str, float]]:
 
 
 def test_training_curves_draw_the_history():
-    figure = figures.training_curves(history(40), smoothing=4)
+    figure = plots.training_curves(history(40), smoothing=4)
     losses, rate, checks = figure.axes
     lines = {
         line.get_label(): line.get_ydata() for line in losses.lines if not line.get_label().startswith("_")
@@ -258,20 +238,20 @@ def test_training_curves_draw_the_history():
 
 @pytest.mark.parametrize("steps", [1, 5])
 def test_training_curves_of_a_short_run(steps: int):
-    figure = figures.training_curves(history(steps))
+    figure = plots.training_curves(history(steps))
     assert any("not validated" in text.get_text() for text in figure.axes[2].texts)
     assert_readable(figure)
 
 
 def test_training_curves_refuse_an_empty_history():
     with pytest.raises(ValueError, match="empty"):
-        figures.training_curves([])
+        plots.training_curves([])
 
 
 def test_cost_bars_are_the_costs():
     formula = {"ASPP": (aspp_parameters(64), 5e9), "e-ASPP": (easpp_parameters(64), 5e7)}
     measured = {"ASPP": (aspp_parameters(64) + 1, 6e9), "e-ASPP": (easpp_parameters(64), 5e7)}
-    figure = figures.cost_bars(formula, measured)
+    figure = plots.cost_bars(formula, measured)
     for index, axes in enumerate(figure.axes[:2]):
         closed, real = ([bar.get_width() for bar in container] for container in axes.containers)
         assert closed == [cost[index] for cost in formula.values()]
@@ -280,7 +260,7 @@ def test_cost_bars_are_the_costs():
     assert "(1.00 %)" in figure.axes[1].texts[1].get_text()
     assert_readable(figure)
     with pytest.raises(ValueError, match="same modules"):
-        figures.cost_bars(formula, {"ASPP": (1, 1)})
+        plots.cost_bars(formula, {"ASPP": (1, 1)})
 
 
 def test_efficiency_plot_labels_every_method_once_and_apart():
@@ -294,7 +274,7 @@ def test_efficiency_plot_labels_every_method_once_and_apart():
         )
     }
     labels = {"modnet": "MODNet", "shm": "SHM", "index": "IndexNet", "hatt": "HAtt"}
-    figure = figures.efficiency_plot(methods, labels)
+    figure = plots.efficiency_plot(methods, labels)
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert sorted(texts) == sorted(labels.values())
     dots = {tuple(line.get_xydata()[0]) for line in figure.axes[0].lines}
@@ -304,21 +284,11 @@ def test_efficiency_plot_labels_every_method_once_and_apart():
 def test_loss_map_weighs_the_transition_region():
     region = np.zeros((32, 32))
     region[:8] = 1
-    figure = figures.loss_map_figure(np.zeros((32, 32)), np.zeros((2, 2)), region, weights=(1, 10, 1))
+    figure = plots.loss_map_figure(np.zeros((32, 32)), np.zeros((2, 2)), region, weights=(1, 10, 1))
     weight = shown(figure)[3]
     assert (weight[:8] == 11).all() and (weight[8:] == 1).all()
     assert "25.0 %" in figure.axes[2].get_title()
     assert_readable(figure)
-
-
-def test_compact_png_is_a_palette_png():
-    from io import BytesIO
-
-    from PIL import Image
-
-    png = figures.compact_png(figures.image_row([np.random.default_rng(0).random((64, 64, 3))], ["noise"]))
-    picture = Image.open(BytesIO(png))
-    assert picture.format == "PNG" and picture.mode == "P"
 
 
 def test_motion_is_hue_by_direction_and_brightness_by_length():
@@ -340,13 +310,14 @@ def test_photographs_are_stored_as_jpeg_and_everything_else_as_png(monkeypatch):
     from PIL import Image
 
     shell = InteractiveShell()
-    monkeypatch.setattr(drawings, "get_ipython", lambda: shell)
+    monkeypatch.setattr(figures, "get_ipython", lambda: shell)
     with plt.rc_context():
         figures.use_style()
     ramp = np.linspace(0, 1, 96)[None, :, None] * np.array([0.9, 0.7, 0.5]) + np.zeros((96, 1, 1))
     for picture, mime in ((ramp, "image/jpeg"), (ramp[..., 0], "image/png")):
         data, _ = shell.display_formatter.format(figures.image_row([picture], [""]))
         assert {"image/png", "image/jpeg"} & data.keys() == {mime}
+    assert Image.open(BytesIO(data["image/png"])).mode == "P"
     data, _ = shell.display_formatter.format(figures.image_row([ramp], [""]))
     stored = np.asarray(Image.open(BytesIO(data["image/jpeg"])), float)
     middle = stored[len(stored) // 2, :, 0]
@@ -354,116 +325,7 @@ def test_photographs_are_stored_as_jpeg_and_everything_else_as_png(monkeypatch):
     assert np.median(steps) < 6  # no contour lines
 
 
-# -- the paper's drawings
-
-
-def test_drawn_figures_are_readable(paper_network: MODNet):
-    for figure in (
-        drawings.draw_fig1(),
-        drawings.draw_architecture(paper_network),
-        drawings.draw_easpp(1280),
-    ):
-        assert_readable(figure)
-
-
-@pytest.mark.parametrize("scales", [1, 2, 3, 7])
-def test_easpp_is_readable_with_any_number_of_scales(scales: int):
-    assert_readable(drawings.draw_easpp(256, range(1, scales + 1)))
-
-
-@pytest.mark.parametrize(
-    "config", [{}, {"context": "none"}, {"trimap_input": True}, {"backbone": "resnet18"}], ids=str
-)
-def test_architecture_says_the_shapes_of_the_network(config):
-    network = MODNet(**config).eval()
-    texts = labelled(drawings.draw_architecture(network))
-    measured: dict[str, tuple[int, ...]] = {}
-
-    def keep(name: str):
-        return lambda module, inputs, output: measured.__setitem__(name, tuple(output.shape[1:]))
-
-    for name in texts:
-        if "_branch." in name and "backbone" not in name:
-            network.get_submodule(name).register_forward_hook(keep(name))
-    with torch.inference_mode():
-        image = torch.zeros(1, 3, 512, 512)
-        trimap = torch.zeros(1, 1, 512, 512) if config.get("trimap_input") else None
-        output = network(image, auxiliary=True, trimap=trimap)
-        inputs = torch.zeros(1, 4 if config.get("trimap_input") else 3, 512, 512)
-        pyramid = network.semantic_branch.backbone(inputs)
-    for level, features in enumerate(pyramid):
-        measured[f"semantic_branch.backbone.{level}"] = tuple(features.shape[1:])
-    for name, tensor in zip(("s_p", "d_p", "\\alpha_p"), output, strict=True):
-        measured[name] = tuple(tensor.shape[1:])
-    assert set(measured) == set(texts) and len(texts) == 15
-    for name, text in texts.items():
-        assert numbers(text.splitlines()[-1]) == measured[name], name
-
-
-def test_measuring_leaves_the_network_as_it_was():
-    network = MODNet(backbone="mobilenetv3_small_050").train()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    shapes = drawings.measure_shapes(network, side=64)
-    assert shapes["semantic_branch.context"] == (network.semantic_branch.backbone.channels[-1], 2, 2)
-    assert network.training
-    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
-    assert not any(module._forward_hooks for module in network.modules())
-
-
-def test_architecture_refuses_the_released_variant():
-    with pytest.raises(ValueError, match="released"):
-        drawings.draw_architecture(MODNet(variant="released"))
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        EfficientASPP(1280),
-        EfficientASPP(64, dilations=(1, 2, 4), kernel_size=5),
-        EfficientASPP(32, reduction=1),
-    ],
-    ids=["paper", "small", "not reduced"],
-)
-def test_easpp_tuples_are_the_weights(module: EfficientASPP):
-    texts = labelled(drawings.draw_easpp(module))
-    total = 0
-    for name, text in texts.items():
-        block = module.get_submodule(name)
-        if isinstance(block, nn.Identity):
-            assert "(" not in text
-            continue
-        convolution = block[0]
-        out_channels, in_channels, kernel, *groups = numbers(text.splitlines()[-1])
-        count = groups[0] if groups else 1
-        assert (out_channels * count, in_channels, kernel, kernel) == tuple(convolution.weight.shape)
-        assert count == convolution.groups
-        if name.startswith("scales"):
-            assert numbers(text.splitlines()[0]) == convolution.dilation[:1]
-        total += convolution.weight.numel()
-    assert len(texts) == 3 + len(module.scales)
-    everything = " ".join(text.get_text() for text in drawings.draw_easpp(module).findobj(Text))
-    assert f"{total:,} weights in all" in everything
-
-
-def test_easpp_from_a_number_and_its_errors():
-    assert labelled(drawings.draw_easpp(1280)) == labelled(drawings.draw_easpp(EfficientASPP(1280)))
-    with pytest.raises(ValueError, match="divisible"):
-        drawings.draw_easpp(10)
-    with pytest.raises(ValueError, match="its own"):
-        drawings.draw_easpp(EfficientASPP(64), (1, 2))
-
-
-@pytest.mark.parametrize("kind", ["image", "background", "trimap", "semantic", "detail", "alpha"])
-def test_thumbnails_are_what_they_are_called(kind):
-    picture, alpha = drawings.portrait(kind), drawings.portrait("alpha")
-    assert picture.shape[:2] == (96, 96) and picture.min() >= 0 and picture.max() <= 1
-    if kind == "trimap":
-        assert set(np.unique(picture)) == {0, 0.5, 1}
-        assert ((picture == 0.5) | (np.abs(alpha - picture) < 0.01)).all()
-    if kind == "semantic":
-        assert (picture.reshape(12, 8, 12, 8) == picture[::8, None, ::8, None]).all()
-    if kind == "detail":
-        np.testing.assert_array_equal(picture[picture > 0], alpha[picture > 0])
+# -- what readers get
 
 
 def test_prediction_of_a_real_network_can_be_shown(paper_network: MODNet):
@@ -473,11 +335,10 @@ def test_prediction_of_a_real_network_can_be_shown(paper_network: MODNet):
 
 def test_a_figure_describes_itself():
     row = figures.image_row([np.eye(4), np.eye(4)], ["matte $\\alpha_p$", "mask"], caption="Compare the two.")
-    assert drawings.describe(row) == "Compare the two.; matte alpha_p; mask"
-    figure = drawings.make_figure(3, 2)
+    assert figures.describe(row) == "Compare the two.; matte alpha_p; mask"
+    figure = figures.make_figure(3, 2)
     axes = figure.add_subplot(xlabel="step", ylabel="loss")
     axes.plot([1, 2], label="seed 1")
     axes.legend()
-    assert drawings.describe(figure) == "loss against step, seed 1"
-    assert drawings.describe(drawings.make_figure(1, 1)) == "figure"
-    assert "detail prediction" in drawings.describe(figures.draw_architecture(MODNet()))
+    assert figures.describe(figure) == "loss against step, seed 1"
+    assert figures.describe(figures.make_figure(1, 1)) == "figure"

@@ -18,7 +18,7 @@ from modnet_lib.inference.matter import Prediction
 from modnet_lib.network import MODNet
 from modnet_lib.notebook import figures
 from modnet_lib.notebook import inspector as inspector_module
-from modnet_lib.notebook.drawings import describe
+from modnet_lib.notebook.figures import describe
 from modnet_lib.notebook.inspection import cover, region
 from modnet_lib.notebook.inspector import DISTURBANCES, Question
 from modnet_lib.notebook.widgets import STAGES, LivePicture, MatteInspector, crop

@@ -133,6 +133,16 @@ def test_exercises_are_three_with_hidden_answers(cells: list[nbformat.NotebookNo
     assert exercises.count("</details>") == 3
 
 
+def test_the_stated_reading_time_is_right(cells: list[nbformat.NotebookNode]) -> None:
+    words = sum(  # with formulas 180 words a minute; a line of code takes as long as eight words
+        len(cell.source.split()) if cell.cell_type == "markdown" else 8 * len(cell.source.splitlines())
+        for cell in cells
+    )
+    index, start = first(cells, "markdown", r"Reading takes about (\d+) minutes")
+    (stated,) = re.findall(r"about (\d+) minutes", cells[index].source[start:])[:1]
+    assert abs(int(stated) - round(words / 180)) <= 2
+
+
 def test_length(cells: list[nbformat.NotebookNode]) -> None:
     assert 25 <= len(cells) <= 60, len(cells)
     lines = [len(cell.source.splitlines()) for cell in code_of(cells)]
@@ -168,12 +178,12 @@ def problem_with(link: str, stem: str) -> str | None:
 
 def test_every_word_of_the_glossary_is_linked_from_a_notebook() -> None:
     words = re.findall(
-        r"^### (.+)$", (paths.NOTEBOOKS / "GLOSSARY.md").read_text(encoding="utf-8"), re.MULTILINE
+        r"^## (.+)$", (paths.NOTEBOOKS / "GLOSSARY.md").read_text(encoding="utf-8"), re.MULTILINE
     )
     assert words == sorted(words, key=lambda word: re.sub(r"\W", " ", word.lower()))
     linked = {link for stem in SERIES for cell in read(stem).cells for link in LINK.findall(cell.source)}
     used = {link.partition("#")[2] for link in linked if link.startswith("GLOSSARY.md#")}
-    assert [word for word in words if not anchors(f"### {word}") & used] == []
+    assert [word for word in words if not anchors(f"## {word}") & used] == []
 
 
 def test_a_broken_link_is_noticed() -> None:
