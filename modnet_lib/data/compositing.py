@@ -80,7 +80,7 @@ def random_square(person: Outline, rng: np.random.Generator) -> Box:
 
 
 def frame_person(person: Outline, rng: np.random.Generator) -> Box:
-    """Choose a square crop of a portrait: whole body, half body, head, or anything.
+    """Choose a square crop of a portrait: head, half body, whole body, or a small person far away.
 
     Street photographs show whole bodies, users' pictures mostly heads and half bodies; so a tall person is
     cropped to each of these.
@@ -97,13 +97,14 @@ def frame_person(person: Outline, rng: np.random.Generator) -> Box:
         return random_square(person, rng)
     tall = bottom - top
     if tall > 1.7 * (person.right - person.left):
-        low, high = [(0.16, 0.3), (0.35, 0.65), (0.9, 1.1), (0.3, 1.0)][
+        low, high = [(0.16, 0.3), (0.35, 0.65), (0.9, 1.1), (1.0, 1.0)][
             rng.choice(4, p=[0.3, 0.35, 0.25, 0.1])
         ]
     else:
         low, high = [(0.45, 0.8), (0.8, 1.1)][rng.choice(2)]
     visible = tall * rng.uniform(low, high)
-    side = max(32, int(visible * rng.uniform(1.02, 1.45)))
+    far = low == 1.0
+    side = max(32, int(visible * rng.uniform(*((1.5, 3.0) if far else (1.02, 1.45)))))
     # mostly head room above, sometimes the crop begins inside the person
     start = top - (side - visible) * rng.uniform(0.1, 0.9)
     if rng.random() < 0.2:

@@ -33,7 +33,7 @@ from modnet_lib.network.layers import upsample
 from modnet_lib.objectives.consistency import CONSISTENCY, ConsistencyLosses, ConsistencyPreset, disagreement
 from modnet_lib.objectives.supervised import semantic_target
 from modnet_lib.provenance import file_contents, pixels_fingerprint
-from modnet_lib.training.loop import load_state
+from modnet_lib.training.state import load_state
 
 STATE = "adaptation.pt"
 HISTORY = "adaptation.jsonl"
