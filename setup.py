@@ -1,4 +1,4 @@
-"""A wheel also carries files that lie outside the package: the checkpoint, the manifest of data, the profiles."""
+"""A wheel also carries files that lie outside the package: the checkpoint, the manifest, samples, the profiles."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,12 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-SHIPPED = ("data/checkpoints/*.safetensors", "data/manifest.toml", "notebooks/profiles/*.yaml")
+SHIPPED = (
+    "data/checkpoints/*.safetensors",
+    "data/manifest.toml",
+    "data/samples/*/**/*.*",
+    "notebooks/profiles/*.yaml",
+)
 
 
 class BuildWithData(build_py):

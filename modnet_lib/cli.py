@@ -341,10 +341,10 @@ def adapt(
     ] = 1.1,
     fit: Annotated[
         int, typer.Option(help="Drawn people to fit the semantic head to first; 0 keeps the head.")
-    ] = 32,
+    ] = 24,
 ) -> None:
     """Adapt a checkpoint to unlabelled pictures (SOC), and keep the weights from before it did harm."""
-    from modnet_lib.data.loaders import portrait_readers
+    from modnet_lib.data.loaders import drawn_people
     from modnet_lib.network import load_checkpoint, save_checkpoint
     from modnet_lib.training import adaptation
 
@@ -364,7 +364,7 @@ def adapt(
         folder = folder or output.with_suffix("")
         side = config.short_side or int(network.metadata.get("short_side", 512))
         if fit and network.config["variant"] == "paper":
-            drawn = [read() for read in portrait_readers(range(fit), side).values()]
+            drawn = [read() for read in drawn_people(fit).readers]
             network = adaptation.fit_semantic_head(network, drawn, side)
         pictures = adaptation.find_frames(frames, folder / "frames", side, count)
         result = adaptation.adapt(network, pictures, config, folder)
@@ -390,10 +390,11 @@ def evaluate(
     benchmark: Annotated[
         str,
         typer.Option(
-            help="ppm100, amd, d646, p3m500p, p3m500np, crgnn_r, ccp, spm100 or spm_shift; a data set with mattes, "
-            "NAME or NAME:SPLIT; or a folder with photographs in image/ and mattes in alpha/."
+            help="ppm100, amd, d646, p3m500p, p3m500np, crgnn_r, ccp, spm100 or spm_shift; samples, 24 drawn "
+            "pictures that ship; a data set with mattes, NAME or NAME:SPLIT; or a folder with photographs in image/ "
+            "and mattes in alpha/."
         ),
-    ] = "spm100",
+    ] = "samples",
     protocol: Annotated[
         str, typer.Option(help="paper; squash: 512 x 512; unknown: only the trimap's band.")
     ] = "paper",
@@ -516,24 +517,6 @@ def fetch_source(name: Name, root: Root = None) -> None:
             if not known:
                 _say(f"Nothing to compare it with: to pin it, write it into {paths.MANIFEST}")
     check_source(name, root)
-
-
-@data.command("make")
-def make_source(
-    name: Annotated[str, typer.Argument(help="spm100, spm_shift or spm_video.")],
-    root: Root = None,
-    size: Annotated[int | None, typer.Option(help="Side, pixels.", show_default="1024; videos 512")] = None,
-) -> None:
-    """Draw one of the project's own benchmarks, whose mattes are exact; what is there is kept."""
-    from modnet_lib.data import spm
-    from modnet_lib.data.sources import find_source
-
-    with _mistakes():
-        if name not in spm.WRITERS:
-            raise ValueError(f"{name!r} cannot be made: expected one of {', '.join(spm.WRITERS)}")
-        folder = root or find_source(name).root()
-        images = spm.WRITERS[name](folder, **({"size": size} if size else {}))
-    _say(f"{folder}: {len(images)} pictures with mattes")
 
 
 @data.command("screen")

@@ -38,12 +38,9 @@ class DataConfig:
         ``{people: 0.5, ccp: 0.3, drawn: 0.2}``. Without shares every foreground is sampled equally often.
     photographs
         At most this many foregrounds of each data set.
-    portraits
-        Number of drawn people.
-    portrait_size
-        Their side, pixels.
-    scenes
-        Number of drawn backgrounds.
+    portraits, scenes
+        Number of drawn people and of drawn backgrounds: of ``data/samples`` if it has so many, else of the data set
+        ``drawn``.
     natural, composites
         Samples per foreground and epoch: crops of the picture as it is, and composites (the paper: 5 and 10).
     framing
@@ -74,7 +71,6 @@ class DataConfig:
     shares: dict[str, float] | None = None
     photographs: int = 100_000
     portraits: int = 24
-    portrait_size: int = 256
     scenes: int = 24
     natural: int = 5
     composites: int = 10

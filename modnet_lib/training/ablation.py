@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from modnet_lib.data.loaders import portrait_readers
+from modnet_lib.data.loaders import drawn_people
 from modnet_lib.data.workers import worker_pool
 from modnet_lib.evaluation.benchmark import evaluate
 from modnet_lib.evaluation.statistics import Difference, paired_difference
@@ -31,7 +31,6 @@ from modnet_lib.training.recipes import (
     BACKBONE,
     CHECKPOINT,
     RECIPE,
-    VALIDATION_SEED,
     held_out_sets,
     pretraining,
     run,
@@ -288,8 +287,7 @@ def rounded(value: Any) -> Any:
 
 def draw_mattes(folder: Path, rows: Sequence[str], seed: int) -> Path:
     """Drawn people, their mattes by every row's network of one seed, and the truth: one picture, a person a line."""
-    numbers = range(VALIDATION_SEED, VALIDATION_SEED + SHOWN)
-    samples = [read() for read in portrait_readers(numbers, 384).values()]
+    samples = [read() for read in drawn_people(SHOWN, "validation").readers]
     columns = [[sample.image for sample in samples]]
     for row in rows:
         matter = Matter(load_checkpoint(folder / f"{row}-{seed}" / CHECKPOINT))

@@ -15,8 +15,7 @@ import numpy as np
 from modnet_lib.baselines import Baseline, load_network
 from modnet_lib.data.benchmarks import benchmark
 from modnet_lib.data.compositing import paste
-from modnet_lib.data.loaders import portrait_readers
-from modnet_lib.data.scenes import render_background
+from modnet_lib.data.loaders import drawn_people
 from modnet_lib.data.sources import held_out_backgrounds
 from modnet_lib.evaluation.benchmark import evaluate, trimap_of
 from modnet_lib.evaluation.metrics import mad
@@ -45,7 +44,6 @@ from modnet_lib.training.ablation import (
 from modnet_lib.training.loop import STATE
 from modnet_lib.training.recipes import (
     CHECKPOINT,
-    VALIDATION_SEED,
     given_with,
     held_out_sets,
     run,
@@ -166,28 +164,20 @@ def recipe(profile: Profile, system: str, seed: int, backbone: Path | None = Non
 
 def measured_sets(profile: Profile) -> dict[str, dict[str, Picture]]:
     """The pictures of each key of `SETS` by name, `profile.validation` of each."""
-    samples, size = validation_data(profile.data, profile.validation), profile.data.portrait_size
-    files = held_out_backgrounds() if profile.data.real else []
+    samples, real = validation_data(profile.data, profile.validation), profile.data.real
+    if real:
+        scenes = [partial(read_image, file) for file in held_out_backgrounds()]
+    else:  # of the next person
+        others = drawn_people(profile.validation + 1, "validation").readers[1:]
+        scenes = [lambda other=other: other().background for other in others]
     sets: dict[str, dict[str, Picture]] = {"natural": {}, "composed": {}, "drawn": {}}
     for number, (name, sample) in enumerate(samples):
-        scene = (
-            read_image(files[number % len(files)])
-            if files
-            else render_background(VALIDATION_SEED + number, size)
-        )
+        scene = scenes[number % len(scenes)]()
         behind = paste(sample._replace(alpha=np.zeros_like(sample.alpha)), scene)
         sets["natural"][name] = Picture(sample.image, sample.alpha, sample.background)
         sets["composed"][name] = Picture(paste(sample, scene), sample.alpha, behind)
-    if profile.data.real:
-        sets["drawn"] = {
-            name: Picture(one.image, one.alpha, None)
-            for name, read in benchmark("spm100", count=profile.validation).items()
-            for one in (read(),)
-        }
-    else:  # SPM-100 takes minutes to draw
-        numbers = range(VALIDATION_SEED + 1000, VALIDATION_SEED + 1000 + profile.validation)
-        for name, read in portrait_readers(numbers, size).items():
-            sets["drawn"][name] = Picture(*read()[:2], None)
+    for name, read in benchmark("spm100" if real else "samples", count=profile.validation).items():
+        sets["drawn"][name] = Picture(*read()[:2], None)
     return sets
 
 
@@ -278,6 +268,8 @@ def run_grid(
     See `collect`.
     """
     folder, systems = Path(folder), list(systems or SYSTEMS)
+    if profile.data.real:  # measured after training: if it is missing, say so before
+        benchmark("spm100", count=profile.validation)
     claim(folder, profile)
     seeds = range(profile.seed, profile.seed + profile.seeds)
     # here, as parallel processes would do it twice
@@ -291,9 +283,7 @@ def run_grid(
 
 def draw_gallery(folder: Path, systems: Sequence[str], seed: int) -> Path:
     """Fig. 5 and 8: drawn people, their mattes by each method of one seed, and the truth; a person a line."""
-    samples = [
-        read() for read in portrait_readers(range(VALIDATION_SEED, VALIDATION_SEED + SHOWN), 384).values()
-    ]
+    samples = [read() for read in drawn_people(SHOWN, "validation").readers]
     columns = [[sample.image for sample in samples]]
     for system in systems:
         matter = Matter(load_network(folder / f"{system}-{seed}" / CHECKPOINT))

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from modnet_lib import paths
 from modnet_lib.baselines import Baseline, create_baseline, load_network
-from modnet_lib.data.loaders import mask_data, portrait_readers, prepared_readers, training_data
+from modnet_lib.data.loaders import drawn_people, mask_data, prepared_readers, training_data
 from modnet_lib.data.pseudo_mattes import MattingSample, write_picture
 from modnet_lib.data.sources import find_items, manifest, sources
 from modnet_lib.evaluation.benchmark import evaluate, mean_errors, trimap_of
@@ -43,7 +43,6 @@ from modnet_lib.training.loop import IDENTITY, Network, Validate, identify, trai
 CHECKPOINT = "modnet.safetensors"
 BACKBONE = "backbone.safetensors"
 RECIPE = "recipe.yaml"
-VALIDATION_SEED = 9_000_000  # of procedural validation portraits; training seeds are far below
 
 
 def supervised(profile: Profile) -> Profile:
@@ -126,8 +125,10 @@ def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSa
         raise ValueError(f"validation must be at least 1 picture, got {count}")
     known = held_out_sets(config)
     if not known:
-        numbers = range(VALIDATION_SEED, VALIDATION_SEED + count)
-        return [(name, read()) for name, read in portrait_readers(numbers, config.portrait_size).items()]
+        return [
+            (f"drawn {number}", read())
+            for number, read in enumerate(drawn_people(count, "validation").readers)
+        ]
     samples: list[tuple[str, Any]] = []
     for number, name in enumerate(known):
         share = (count - len(samples)) // (len(known) - number)

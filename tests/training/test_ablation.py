@@ -29,7 +29,7 @@ PROFILE = Profile(
     backbone="mobilenetv3_small_050",
     validation=2,
     timing_repeats=2,
-    data=DataConfig(portraits=2, portrait_size=64, scenes=2),
+    data=DataConfig(portraits=2, scenes=2),
     training=TRAINING,
     ablation=TRAINING,
     pretraining=dataclasses.replace(TRAINING, stages=(Stage(64, 2, 3),), objective="segmentation"),
@@ -130,7 +130,7 @@ def test_errors_on_pictures_that_were_replaced_are_refused(grid, without_data, m
     name, sample = validation_data(PROFILE.data, 1)[0]
     changed = [(name, sample._replace(alpha=255 - sample.alpha)), *validation_data(PROFILE.data, 2)[1:]]
     monkeypatch.setattr(ablation, "validation_data", lambda *_: changed)
-    with pytest.raises(ValueError, match=r"errors\.json belongs to another run: pictures\.procedural"):
+    with pytest.raises(ValueError, match=r"errors\.json belongs to another run: pictures\.drawn"):
         ablation.run_one(PROFILE, folder, None, "none", 3)
 
 

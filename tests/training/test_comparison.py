@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 
 from modnet_lib.baselines import BASELINES, load_network
 from modnet_lib.cli import app
-from modnet_lib.data.loaders import portrait_readers
+from modnet_lib.data.loaders import drawn_people
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.inference import Matter
 from modnet_lib.network import load_backbone, load_checkpoint
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
 from modnet_lib.training import ablation, comparison
 from modnet_lib.training.loop import train
-from modnet_lib.training.recipes import VALIDATION_SEED, build_network, given_with, run
+from modnet_lib.training.recipes import build_network, given_with, run
 
 TRAINING = TrainingConfig(stages=(Stage(64, 2, 2),), learning_rate=1e-3)
 PROFILE = Profile(
@@ -29,7 +29,7 @@ PROFILE = Profile(
     seeds=2,
     backbone="mobilenetv3_small_050",
     validation=2,
-    data=DataConfig(portraits=2, portrait_size=64, scenes=2),
+    data=DataConfig(portraits=2, scenes=2),
     training=TRAINING,
     ablation=TRAINING,
     pretraining=dataclasses.replace(TRAINING, objective="segmentation"),
@@ -122,7 +122,7 @@ def test_the_gallery_has_a_column_for_each_method(grid) -> None:
     picture = Image.open(folder / "mattes.jpg")
     assert picture.size == (4 * width, ablation.SHOWN * height)  # photograph, SHM, MODNet, truth
     matter = Matter(load_network(folder / "shm-3" / "modnet.safetensors"))
-    sample = portrait_readers([VALIDATION_SEED], 384)["procedural 9000000"]()
+    sample = drawn_people(1, "validation").readers[0]()
     expected = Image.fromarray((matter.alpha(sample.image) * 255).astype(np.uint8)).resize(ablation.TILE)
     tile = np.asarray(picture)[:height, width : 2 * width].mean(axis=2)
     assert abs(tile - np.asarray(expected, float)).mean() < 8
