@@ -450,7 +450,7 @@ def prepared_readers(items: Sequence[Item], name: str) -> tuple[dict[str, Foregr
     folder = prepared_folder(name)
     ready, failures = prepare([item for item in items if not has_all_parts(item)], folder)
     usable = set(ready)
-    readers = {
+    readers: dict[str, ForegroundReader] = {
         i.id: partial(read_parts, i) if has_all_parts(i) else partial(read_prepared, i, folder)
         for i in items
         if has_all_parts(i) or i.id in usable
