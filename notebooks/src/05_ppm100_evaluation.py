@@ -123,7 +123,7 @@ show_source(metrics.conn)
 # them apart. **Predict**: which fault does each of the other metrics find worst?
 
 # %%
-truth = next(iter(pictures.values())).alpha[::4, ::4] / 255
+truth = next(iter(pictures.values())).alpha[::2, ::2] / 255
 soft = ndimage.gaussian_filter(truth, 6)
 rng = np.random.default_rng(0)
 height, width = truth.shape
