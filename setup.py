@@ -1,4 +1,4 @@
-"""A wheel also carries files that lie outside the package: the checkpoint, the manifest of data, the profiles."""
+"""A wheel also carries files that lie outside the package: the checkpoint, the manifest, samples, the profiles."""
 
 import shutil
 from pathlib import Path
@@ -11,6 +11,7 @@ SHIPPED = (
     "data/checkpoints/modnet*.safetensors",
     "data/checkpoints/semantic_head.safetensors",
     "data/manifest.toml",
+    "data/samples/*/**/*.*",
     "notebooks/profiles/**/*.yaml",
 )
 

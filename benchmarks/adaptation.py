@@ -15,15 +15,14 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import drawn_data
 import numpy as np
 import torch
 import typer
 from safetensors.torch import save_file
 
 from modnet_lib import paths
-from modnet_lib.data import spm
-from modnet_lib.data.benchmarks import Labelled
-from modnet_lib.data.portraits import render_composite
+from modnet_lib.data.benchmarks import Labelled, benchmark
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.evaluation.metrics import dtssd
 from modnet_lib.evaluation.robustness import degrade
@@ -110,13 +109,14 @@ FIRST, ONCE = EXPERIMENTS[:2], EXPERIMENTS[2:8]  # with every seed, and with one
 
 
 def shifted(image: np.ndarray, alpha: np.ndarray, shift: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture (H, W, 3) uint8 and its matte (H, W) in [0, 1] through the camera of that name."""
+    """A picture (H, W, 3) uint8 and its matte (H, W) in [0, 1] through the camera of that name.
+
+    Those of SPM-shift went through theirs when they were drawn.
+    """
     kind, level = SHIFTS[shift]
     rng = np.random.default_rng([seed, 6])
-    if kind == "none":
+    if kind in ("none", "camera"):
         return image, alpha
-    if kind == "camera":
-        return spm.other_camera(image, alpha.astype(np.float32), rng)
     if kind == "dark":  # a share of the light, then the sensor's own noise
         light = (image / 255) ** 2.2 * level
         light += rng.normal(0, 1, light.shape) * np.sqrt(light * 1e-3 + 1e-5)
@@ -124,21 +124,14 @@ def shifted(image: np.ndarray, alpha: np.ndarray, shift: str, seed: int) -> tupl
     return degrade(Labelled(image, (alpha * 255).astype(np.uint8), {}), kind, level).image, alpha
 
 
-def drawn(folder: Path, name: str, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pictures and mattes (uint8) at `SIZE`, drawn once at `DRAWN`: ``source`` as in training, or ``spm``."""
-    file = folder / f"{name}_{DRAWN}_{count}.npz"
-    if not file.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        who = [partial(render_composite, k, DRAWN) for k in range(count)]
-        if name == "spm":
-            who = [partial(spm.photograph, subject, DRAWN) for subject in spm.subjects(count)]
-        made = [draw()[:2] for draw in who]
-        image, alpha = np.stack([m[0] for m in made]), np.stack([(m[1] * 255).round() for m in made])
-        write_atomically(
-            file, lambda tmp: np.savez(tmp.open("wb"), image=image, alpha=alpha.astype(np.uint8))
-        )
-    stored = np.load(file)
-    return [(shrunk(i), shrunk(a)) for i, a in zip(stored["image"], stored["alpha"], strict=True)]
+def drawn(what: str, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pictures and mattes (uint8) at `SIZE`, drawn at `DRAWN`: ``portraits``, as in training, or a benchmark."""
+    if what == "portraits":
+        made = [(sample.image, sample.alpha) for sample in drawn_data.people(count, DRAWN, "train")]
+    else:
+        folder = drawn_data.draw(what, f"{what}_{DRAWN}_{count}", "--size", DRAWN, "--count", count)
+        made = [read()[:2] for read in benchmark(what, folder).values()]
+    return [(shrunk(image), shrunk(alpha)) for image, alpha in made]
 
 
 def shrunk(picture: np.ndarray) -> np.ndarray:
@@ -146,11 +139,10 @@ def shrunk(picture: np.ndarray) -> np.ndarray:
     return to_array(resize(to_tensor(picture), SIZE, SIZE))
 
 
-def clips(folder: Path) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+def clips() -> list[list[tuple[np.ndarray, np.ndarray]]]:
     """Neighbouring frames of the first clips of SPM-video, at `SIZE`."""
-    root = folder / "spm_video"
-    files = spm.write_spm_video(root, clips=CLIPS)
-    names = sorted({file.parent.name for file in files})[:CLIPS]
+    root = drawn_data.draw("spm_video", "spm_video", "--clips", CLIPS)
+    names = sorted(file.name for file in (root / "image").iterdir())[:CLIPS]
     result = []
     for name in names:
         images = sorted((root / "image" / name).iterdir())[8:32]
@@ -166,17 +158,18 @@ def start(fitted: bool) -> MODNet:
 
 
 def pictures(
-    one: Experiment, folder: Path, seed: int
+    one: Experiment, seed: int
 ) -> tuple[list[np.ndarray], list[list[tuple[np.ndarray, np.ndarray]]]]:
     """Frames to adapt to, and labelled sequences to measure on (single pictures are sequences of one)."""
     if one.video:
         moving = [
             [shifted(i, a / 255, one.shift, 100 * c + k) for k, (i, a) in enumerate(clip)]
-            for c, clip in enumerate(clips(folder))
+            for c, clip in enumerate(clips())
         ]
         spread = [clip[k + seed][0] for clip in moving for k in (9, 15)]
         return spread, [clip[:CLIP_FRAMES] for clip in moving]
-    still = [shifted(i, a / 255, one.shift, k) for k, (i, a) in enumerate(drawn(folder, "spm", 40))]
+    what = "spm_shift" if SHIFTS[one.shift][0] == "camera" else "spm100"
+    still = [shifted(i, a / 255, one.shift, k) for k, (i, a) in enumerate(drawn(what, 40))]
     chosen = np.random.default_rng(seed).permutation(40 - TEST)[: one.frames]
     return [still[k][0] for k in chosen], [[pair] for pair in still[40 - TEST :]]
 
@@ -208,9 +201,9 @@ def errors(network: MODNet, sequences: list[list[tuple[np.ndarray, np.ndarray]]]
 
 
 @app.command()
-def head(folder: Folder = FOLDER) -> None:
+def head() -> None:
     """Fit the semantic head of the shipped checkpoint to drawn people (see `fit_semantic_head`)."""
-    samples = [MattingSample(i, a, i, i) for i, a in drawn(folder, "source", SOURCES)]
+    samples = [MattingSample(i, a, i, i) for i, a in drawn("portraits", SOURCES)]
     network = fit_semantic_head(load_checkpoint(paths.PRETRAINED), samples, SIZE)
     state = {name: value.contiguous() for name, value in network.semantic_branch.head.state_dict().items()}
     told = {key: network.metadata[key] for key in (SOURCE, SOURCE_SIDE)} | {"samples": str(SOURCES)}
@@ -230,7 +223,7 @@ def measure(
     for one, seed in _todo(seeds, only):
         if any((run["experiment"], run["seed"]) == (one.name, seed) for run in done):
             continue
-        frames, sequences = pictures(one, folder, seed)
+        frames, sequences = pictures(one, seed)
         place = folder / "states" / f"{one.name} {seed}".replace(" ", "_")
         # before adaptation alpha~ and d~ are the same with every seed and either head
         same = (r["history"][0] for r in done if _measured(r["experiment"]) == _measured(one.name))

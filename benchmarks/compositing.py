@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 import cv2
+import drawn_data
 import numpy as np
 import torch
 import typer
@@ -23,7 +24,6 @@ from rich.table import Table
 
 from modnet_lib.data.compositing import frame_person, outline
 from modnet_lib.data.loaders import CompositionDataset, assemble, collate, training_data, training_loader
-from modnet_lib.data.portraits import render_composite
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.network import MODNet
 from modnet_lib.objectives import paper_objective
@@ -136,12 +136,8 @@ def main(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    people, scenes = [], []
-    for seed in range(8):
-        image, alpha, portrait, scene = render_composite(seed, 640)
-        matte = (alpha * 255).round().astype(np.uint8)
-        people.append(MattingSample(image, matte, portrait.foreground, scene))
-        scenes.append(scene)
+    people = drawn_data.people(8, 640)
+    scenes = [person.background for person in people]
     readers = ([lambda p=p: p for p in people], [lambda s=s: s for s in scenes])
     dataset = CompositionDataset(*readers, 0, DataConfig(natural=0, composites=15, memory=1), device)
 

@@ -2,20 +2,25 @@
 
 .venv/bin/python benchmarks/evaluation.py [--processes 2] [--count 100] [--degrade 40]
 
-SPM-100 always; PPM-100 and Clothing-Co-Parsing's validation photographs if they are there. Writes
-``data/results/05_ppm100_evaluation.json`` with its data, device, commit and date.
+SPM-100, PPM-100 and Clothing-Co-Parsing's validation photographs, whichever are there. Writes
+``data/results/05_ppm100_evaluation.json`` with its data, device, commit and date, and a picture of SPM-100's ten worst.
 """
 
 import json
 from typing import Annotated, Any
 
+import cv2
+import numpy as np
 import typer
+from PIL import Image
 from shipped import made_by
 
 from modnet_lib import paths
-from modnet_lib.data.benchmarks import benchmark
+from modnet_lib.data.benchmarks import Reader, benchmark
 from modnet_lib.evaluation.report import report
+from modnet_lib.images import to_bytes
 from modnet_lib.inference import Matter
+from modnet_lib.notebook.figures import error_map
 
 
 def main(
@@ -32,6 +37,9 @@ def main(
             print(missing)
             continue
         reports[name] = report(matter, readers, degrade=degrade, processes=processes)
+        if name == "spm100":
+            rows = sorted(reports[name]["records"], key=lambda row: -row["errors"]["mad"])[:10]
+            draw_worst(matter, [readers[row["name"]] for row in rows])
     first = next(iter(reports.values()))
     values = {f"{key}_paper_protocol": value for key, value in first["protocols"]["paper"].items()}
     values |= {"mad_unknown_region": first["protocols"]["unknown"]["mad"]}
@@ -41,6 +49,19 @@ def main(
     result = {"profile": "laptop", **made_by(what), "values": values, "reports": reports}
     text = json.dumps(_rounded(result))
     (paths.RESULTS / "05_ppm100_evaluation.json").write_text(text + "\n", encoding="utf-8")
+
+
+def draw_worst(matter: Matter, worst: list[Reader], side: int = 256) -> None:
+    """Ten pictures, five a row, and where each is wrong."""
+    tiles = []
+    for read in worst:
+        image, alpha, _ = read()
+        wrong = to_bytes(error_map(matter.alpha(image), alpha / 255))
+        tiles.append(
+            [cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA) for part in (image, wrong)]
+        )
+    rows = [np.hstack([tile[part] for tile in half]) for half in (tiles[:5], tiles[5:]) for part in (0, 1)]
+    Image.fromarray(np.vstack(rows)).save(paths.RESULTS / "05_ppm100_evaluation.jpg", quality=85)
 
 
 def _rounded(value: Any) -> Any:

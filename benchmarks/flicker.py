@@ -1,6 +1,6 @@
 """The recorded run of notebook 08: flicker on SPM-video, a fixed camera, real clips. Resumable.
 
-modnet data make spm_video --root FOLDER
+python data/drawn_people spm_video FOLDER
 python benchmarks/flicker.py spm-video FOLDER     # flicker, OFD against threshold and against plain filters
 modnet train data/results/08_fixed_camera_bm.yaml --folder runs/bm
 python benchmarks/flicker.py fixed-camera --bm runs/bm/modnet.safetensors  # Fig. 9: a car drives by
@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import cv2
+import drawn_data
 import numpy as np
 import torch
 import typer
@@ -24,7 +25,7 @@ from shipped import made_by
 
 from modnet_lib import paths
 from modnet_lib.baselines import load_network
-from modnet_lib.data.fixed_camera import CAMERA_SEEDS, background_difference, clean_plate, passing_car
+from modnet_lib.baselines.bm import background_difference
 from modnet_lib.evaluation import flicker
 from modnet_lib.files import write_atomically
 from modnet_lib.images import read_image, to_tensor
@@ -83,7 +84,7 @@ def mattes(matter: Any, images: list[np.ndarray], name: str) -> np.ndarray:
 
 
 def clip_of(folder: Path, name: str) -> tuple[list[np.ndarray], np.ndarray]:
-    """Frames and exact mattes of a clip of SPM-video."""
+    """Frames and exact mattes of a drawn clip."""
     images = [read_image(file) for file in sorted((folder / "image" / name).glob("*.jpg"))]
     truth = [read_image(file)[..., 0] for file in sorted((folder / "matte" / name).glob("*.png"))]
     return images, np.stack(truth).astype(np.float32) / 255
@@ -139,10 +140,11 @@ def fixed_camera(bm: Path | None = None, frames: int = 24, size: int = 512) -> N
     matter = Matter.from_pretrained(short_side=size)
     scenes: list[dict[str, Any]] = []
     sheets, found = [], dict[str, np.ndarray]()
-    for seed in CAMERA_SEEDS:
-        plate = clean_plate(seed, size)
-        shots = list(passing_car(seed, size, frames))
-        images, truth = [shot.image for shot in shots], np.stack([shot.alpha for shot in shots])
+    options = ("--size", size, "--frames", frames)
+    folder = drawn_data.draw("passing_car", f"passing_car_{size}_{frames}", *options)
+    for file in sorted((folder / "plate").iterdir()):
+        plate, seed = read_image(file), int(file.stem.removeprefix("car_"))
+        images, truth = clip_of(folder, file.stem)
         found = {
             "MODNet": mattes(matter, images, f"camera_{seed}_modnet_{size}_{frames}"),
             "difference": np.stack([background_difference(image, plate) for image in images]),
@@ -151,7 +153,7 @@ def fixed_camera(bm: Path | None = None, frames: int = 24, size: int = 512) -> N
             found["BM"] = mattes(
                 behind_plate(bm, plate), images, f"camera_{seed}_{bm.parent.name}_{size}_{frames}"
             )
-        car = np.stack([shot.car for shot in shots])
+        car = np.stack([read_image(f)[..., 0] > 0 for f in sorted((folder / "car" / file.stem).iterdir())])
         there = car.any(axis=(1, 2))
         error = {name: np.abs(alphas - truth).mean(axis=(1, 2)) for name, alphas in found.items()}
         shown = [frames // 6, int(np.argmax(car.mean(axis=(1, 2)))), 5 * frames // 6]

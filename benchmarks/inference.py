@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import cv2
+import drawn_data
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -29,8 +30,6 @@ from shipped import made_by
 from torch.profiler import ProfilerActivity, profile
 
 from modnet_lib import paths
-from modnet_lib.data.portraits import render_composite
-from modnet_lib.data.spm import subjects
 from modnet_lib.evaluation.benchmark import trimap_of
 from modnet_lib.evaluation.metrics import METRICS
 from modnet_lib.images import jpeg, to_tensor
@@ -83,15 +82,11 @@ def _status(key: str) -> float:
 
 
 def drawn(number: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Picture number `number` of SPM-100 at a size: image through a camera's grain and JPEG, alpha, exact colours."""
-    one = subjects()[number]
-    options: dict[str, Any] = {"hair": one.hair, "age": one.age, "held": one.held, "supersample": 4}
-    body = "full" if one.whole_body else "half"
-    image, alpha, person, _ = render_composite(
-        one.seed, size, bokeh=one.blurred_background, body=body, **options
-    )
+    """A drawn person at a size: image through a camera's grain and JPEG, alpha, exact colours."""
+    image, alpha, colours, _ = drawn_data.people(number + 1, size)[number]
     grain = np.random.default_rng(number).normal(0, 1.5, image.shape)
-    return jpeg(np.clip(np.round(image + grain), 0, 255).astype(np.uint8), 92), alpha, person.foreground
+    shot = jpeg(np.clip(np.round(image + grain), 0, 255).astype(np.uint8), 92)
+    return shot, alpha / np.float32(255), colours
 
 
 def released() -> MODNet:
@@ -318,9 +313,7 @@ def large(count: Annotated[int, typer.Option(help="4K pictures.")] = 8, megapixe
         f"guided_{name}_change": means[1][i] / means[0][i] - 1
         for i, name in enumerate(("sad", "grad", "mad"))
     }
-    write(
-        "large", content, changes, f"{count} pictures of SPM-100 at 3840, grain 1.5, JPEG 92, short side 512"
-    )
+    write("large", content, changes, f"{count} drawn people at 3840, grain 1.5, JPEG 92, short side 512")
 
 
 @app.command()

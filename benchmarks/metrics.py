@@ -2,8 +2,8 @@
 
 .venv/bin/python benchmarks/metrics.py [--count 100] [--processes 2]
 
-Pictures are SPM-100's, enlarged and cut to 1920 x 1080; reading them is not counted. Also: each metric on one picture,
-in one process, and the four that have a batched version on the device, if there is a GPU.
+Pictures are the first of SPM-100, enlarged and cut to 1920 x 1080; reading is not counted. Also: each metric on one
+picture, in one process, and the four that have a batched version on the device, if there is a GPU.
 """
 
 import statistics
@@ -49,7 +49,7 @@ def main(
     processes: Annotated[int, typer.Option(help="That compute metrics beside the model.")] = 2,
 ) -> None:
     """Print both tables."""
-    distinct = [wide(read()) for read in benchmark("spm100", count=DISTINCT).values()]
+    distinct = [wide(read()) for read in benchmark("samples", count=DISTINCT).values()]
     readers = {f"{k:03d}": (lambda k=k: distinct[k % DISTINCT]) for k in range(count)}
     matter = Matter.from_pretrained().resized(512)
     begin = time.perf_counter()

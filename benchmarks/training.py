@@ -20,6 +20,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
+import drawn_data
 import numpy as np
 import torch
 import typer
@@ -30,7 +31,6 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from modnet_lib.data.loaders import CompositionDataset, MattingBatch
-from modnet_lib.data.portraits import render_composite
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.network import MODNet
 from modnet_lib.network.cost import count_parameters
@@ -153,14 +153,8 @@ def traffic(network: nn.Module, optimizer: torch.optim.Optimizer, data: MattingB
 
 
 def people() -> tuple[list[MattingSample], list[np.ndarray]]:
-    samples, scenes = [], []
-    for seed in range(4):
-        image, alpha, portrait, scene = render_composite(seed, 512)
-        samples.append(
-            MattingSample(image, (alpha * 255).round().astype(np.uint8), portrait.foreground, scene)
-        )
-        scenes.append(scene)
-    return samples, scenes
+    samples = drawn_data.people(4, 512)
+    return samples, [sample.background for sample in samples]
 
 
 def plain_loop(way: Way, size: int, batch: int, repeats: int, folder: Path) -> float:

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import cv2
+import drawn_data
 import numpy as np
 import torch
 import typer
 from shipped import made_by
 
 from modnet_lib import paths
-from modnet_lib.data.animation import animate
-from modnet_lib.data.scenes import render_background
+from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
 from modnet_lib.inference.backends import DTYPES
 from modnet_lib.inference.edges import clean_foreground
@@ -51,12 +51,9 @@ def add(part: str, content: dict[str, Any], what: str, result: Path) -> None:
 
 def drawn(size: int, count: int) -> list[np.ndarray]:
     """Frames of a person who turns the head."""
-    scene = render_background(1, size)
-    people = animate(1, size, motion="head_turn", frames=count, body="half")
-    return [
-        np.round(p.alpha[..., None] * p.foreground + (1 - p.alpha[..., None]) * scene).astype(np.uint8)
-        for p in people
-    ]
+    options = ("--size", size, "--clips", 1, "--frames", count)
+    folder = drawn_data.draw("spm_video", f"clip_{size}_{count}", *options)
+    return [read_image(file) for file in sorted(folder.rglob("*.jpg"))]
 
 
 def timed(what: Callable[[], object]) -> float:

@@ -12,6 +12,7 @@ _USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() 
 CACHE = _USER_CACHE if IS_INSTALLED else DATA / "cache"  # derived data, e.g. pseudo-mattes; never committed
 CHECKPOINTS = DATA / "checkpoints"
 MANIFEST = DATA / "manifest.toml"
+SAMPLES = DATA / "samples"  # drawn people, scenes, clips and a small benchmark that ship with the library
 NOTEBOOKS = REPOSITORY / "notebooks"
 PROFILES = NOTEBOOKS / "profiles"
 RESULTS = DATA / "results"

@@ -43,10 +43,9 @@ class DataConfig:
         ``{people: 0.5, ccp: 0.3, drawn: 0.2}``. Without shares every foreground is sampled equally often.
     photographs
         At most this many foregrounds of each data set.
-    portraits, portrait_size
-        Number of drawn people, and their side in pixels.
-    scenes
-        Number of drawn backgrounds.
+    portraits, scenes
+        Number of drawn people and of drawn backgrounds: of ``data/samples`` if it has so many, else of the data set
+        ``drawn``.
     natural, composites
         Samples per foreground and epoch: crops of the picture as it is, and composites (the paper: 5 and 10).
     framing
@@ -90,7 +89,6 @@ class DataConfig:
     shares: Annotated[dict[str, Share], Field(min_length=1)] | None = None
     photographs: Positive = 100_000
     portraits: int = 24
-    portrait_size: int = 256
     scenes: int = 24
     natural: Count = 5
     composites: Count = 10

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from PIL import ImageCms
 from torch import nn
 
 from modnet_lib import images, paths
+from modnet_lib.data.loaders import drawn_people
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.network import MODNet
 
@@ -120,6 +122,20 @@ def _make_sample(seed: int = 0, height: int = 96, width: int = 96) -> MattingSam
     weight = alpha8[..., None] / 255
     image = (weight * foreground + (1 - weight) * background).round().astype(np.uint8)
     return MattingSample(image, alpha8, foreground, background)
+
+
+def _drawn_samples(count: int, size: int) -> list[MattingSample]:
+    """The first drawn people that ship, made smaller."""
+    samples = [read() for read in drawn_people(count).readers]
+    return [
+        MattingSample(*(cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA) for part in sample))
+        for sample in samples
+    ]
+
+
+@pytest.fixture(scope="session")
+def drawn_samples() -> Callable[[int, int], list[MattingSample]]:
+    return _drawn_samples
 
 
 @pytest.fixture

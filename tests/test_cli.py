@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from modnet_lib import paths
 from modnet_lib.cli import app
 from modnet_lib.cli.common import console
-from modnet_lib.data.portraits import render_composite
-from modnet_lib.data.spm import write_spm100
+from modnet_lib.data.loaders import drawn_people
 from modnet_lib.evaluation.benchmark import read_records
 from modnet_lib.inference import Matter
 from modnet_lib.inference.media import Clip
@@ -261,7 +261,7 @@ def test_train(call, without_data, tmp_path) -> None:
         name="micro",
         backbone="mobilenetv3_small_050",
         validation=0,
-        data=DataConfig(portraits=1, portrait_size=64, scenes=1),
+        data=DataConfig(portraits=1, scenes=1),
         training=TrainingConfig(stages=(Stage(64, 2, 2),), learning_rate=1e-3),
     )
     (tmp_path / "recipe.yaml").write_text(profile.to_yaml())
@@ -277,26 +277,24 @@ def test_train(call, without_data, tmp_path) -> None:
 
 
 def test_evaluate_measures_and_goes_on(call, checkpoint, without_data, tmp_path, monkeypatch) -> None:
-    data = tmp_path / "data"
-    write_spm100(data / "SPM-100", size=64, count=3)
-    monkeypatch.setenv("MODNET_DATA", str(data))
+    monkeypatch.setenv("MODNET_DATA", str(tmp_path))
     report = tmp_path / "reports" / "r.csv"
     arguments = ("evaluate", "--model", checkpoint, "--short-side", 64, "--output", report)
     assert call(*arguments, "--count", 2)[0] == 0
     code, output = call(*arguments)
     assert code == 0
     records = read_records(report)
-    assert [record.name for record in records] == ["spm_000", "spm_001", "spm_002"]
+    assert [record.name for record in records] == [f"spm_{number:03d}" for number in range(24)]
     assert {record.strata["held_object"] for record in records} == {"0", "1"}
     assert f"{np.mean([record.errors['mad'] for record in records]):.4f}" in output
-    truth = np.asarray(Image.open(data / "SPM-100" / "matte" / "spm_001.png")) / 255
-    alpha = Matter(load_checkpoint(checkpoint), short_side=64).alpha(
-        data / "SPM-100" / "image" / "spm_001.jpg"
-    )
+    folder = paths.SAMPLES / "spm"
+    truth = np.asarray(Image.open(folder / "matte" / "spm_001.png")) / 255
+    alpha = Matter(load_checkpoint(checkpoint), short_side=64).alpha(folder / "image" / "spm_001.jpg")
     assert records[1].errors["mad"] == pytest.approx(np.abs(alpha - truth).mean(), rel=1e-4)
     for wrong, told in (
         (("--benchmark", "imagenet"), "ppm100"),
         (("--benchmark", "ppm100"), "PPM-100"),
+        (("--benchmark", "spm100"), "python data/drawn_people spm100"),
         (("--protocol", "mine"), "squash"),
     ):
         code, output = call("evaluate", "--model", checkpoint, *wrong)
@@ -334,7 +332,7 @@ def test_masks_first_then_mattes(call, without_data, tmp_path) -> None:
         name="micro",
         backbone="mobilenetv3_small_050",
         validation=0,
-        data=DataConfig(portraits=1, portrait_size=64, scenes=1),
+        data=DataConfig(portraits=1, scenes=1),
         training=steps,
         pretraining=dataclasses.replace(steps, objective="segmentation"),
     )
@@ -486,28 +484,14 @@ def test_data_prepare_makes_mattes_and_names_failures(call, tmp_path, without_da
     assert code == 1 and "no masks" in text
 
 
-def test_data_make_draws_a_benchmark_that_is_whole(call, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("modnet_lib.data.spm.COUNT", 3)
-    monkeypatch.setattr(
-        "modnet_lib.data.spm.WRITERS", {"spm100": lambda f, **k: write_spm100(f, count=3, **k)}
-    )
-    code, text = call("data", "make", "spm100", "--root", tmp_path / "a", "--size", 48)
-    assert (code, "3 pictures" in text) == (0, True)
-    assert Image.open(tmp_path / "a" / "image" / "spm_002.jpg").size == (48, 48)
-    code, text = call("data", "make", "ppm100", "--root", tmp_path / "b")
-    assert code == 1
-    assert "spm100" in text
-    assert not (tmp_path / "b").exists()
-
-
 def test_data_screen_names_pictures_with_people(call, tmp_path) -> None:
-    for seed in (3, 11):
-        person, _, _, scene = render_composite(seed, 256, body="half", bokeh=True)
-        Image.fromarray(person).save(tmp_path / f"person_{seed}.png")
-        Image.fromarray(scene).save(tmp_path / f"scene_{seed}.png")
+    for number in (6, 7):
+        sample = drawn_people(8, "validation").readers[number]()
+        Image.fromarray(sample.image).save(tmp_path / f"person_{number}.png")
+        Image.fromarray(sample.background).save(tmp_path / f"scene_{number}.png")
     code, text = call("data", "screen", tmp_path, "--share", 0.15)
     assert code == 0
-    assert "person_3.png" in text
-    assert "person_11.png" in text
-    assert "scene_3.png" not in text
+    assert "person_6.png" in text
+    assert "person_7.png" in text
+    assert "scene_6.png" not in text
     assert call("data", "screen", tmp_path / "nowhere")[0] == 1

@@ -202,7 +202,7 @@ def test_profiles_cannot_be_changed_by_accident() -> None:
 
 def test_the_paper_profile_uses_only_what_the_paper_states() -> None:
     profile, plain = Profile.load("paper"), DataConfig()
-    amounts = {"real", "masks", "portraits", "portrait_size", "scenes"}
+    amounts = {"real", "masks", "portraits", "scenes"}
     chosen, default = dataclasses.asdict(profile.data), dataclasses.asdict(plain)
     assert {key for key in default if chosen[key] != default[key]} <= amounts
     assert (plain.natural, plain.composites, plain.framing) == (5, 10, "random")

@@ -1,4 +1,4 @@
-"""A wheel of the project works outside of the repository, with the checkpoint that it carries."""
+"""A wheel of the project works outside of the repository, with the checkpoint and the samples that it carries."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from modnet_lib import paths
+from modnet_lib.evaluation.benchmark import read_records
 from modnet_lib.inference import Matter
 
 
@@ -19,7 +20,7 @@ from modnet_lib.inference import Matter
 def test_the_wheel_cuts_people_out(tmp_path) -> None:
     pytest.importorskip("pip")
     tree = tmp_path / "tree"
-    skip = shutil.ignore_patterns("__pycache__", "*.ipynb", "cache", "results", "samples")
+    skip = shutil.ignore_patterns("__pycache__", "*.ipynb", "cache", "results")
     for name in ("modnet_lib", "data", "notebooks"):
         shutil.copytree(paths.REPOSITORY / name, tree / name, ignore=skip)
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
@@ -52,3 +53,9 @@ def test_the_wheel_cuts_people_out(tmp_path) -> None:
     expected = np.round(Matter.from_pretrained().alpha(picture) * 255)
     np.testing.assert_allclose(np.asarray(Image.open(tmp_path / "m.png")), expected, atol=1)
     call(site / "bin" / "modnet", "data", "list", PYTHONPATH=str(site))
+    # the benchmark and the drawn people that ship
+    evaluate = (site / "bin" / "modnet", "evaluate", "--count", "2", "--output", tmp_path / "errors.csv")
+    call(*evaluate, PYTHONPATH=str(site))
+    assert [record.name for record in read_records(tmp_path / "errors.csv")] == ["spm_000", "spm_001"]
+    people = "from modnet_lib.data.loaders import drawn_people as d; print(len(d(24).readers))"
+    assert call(sys.executable, "-c", people, PYTHONPATH=str(site)).strip() == "24"

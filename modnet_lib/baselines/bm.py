@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -134,3 +136,23 @@ def _decode(blocks: nn.ModuleList, x: Tensor, half: Tensor, full: Tensor) -> Ten
     x = blocks[0](concat(resize_like(x, half), half))
     x = blocks[1](concat(resize_like(x, full), full))
     return blocks[2](x)
+
+
+def background_difference(
+    image: np.ndarray, plate: np.ndarray, low: float = 12, high: float = 40
+) -> np.ndarray:
+    """The oldest matte: how far a pixel is from the clean plate, 0 up to `low`, 1 from `high` (of 255).
+
+    Parameters
+    ----------
+    image, plate
+        (H, W, 3) uint8.
+    low, high
+        Largest difference of a colour channel, after a median over 3 x 3 pixels.
+
+    Returns
+    -------
+    (H, W) float32 in [0, 1].
+    """
+    difference = cv2.medianBlur(cv2.absdiff(image, plate), 3).max(axis=2).astype(np.float32)
+    return np.clip((difference - low) / (high - low), 0, 1)

@@ -1,4 +1,4 @@
-"""Commands for data sets: ``data list``, ``check``, ``fetch``, ``make``, ``screen`` and ``prepare``."""
+"""Commands for data sets: ``data list``, ``check``, ``fetch``, ``screen`` and ``prepare``."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +8,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import bar, choice, console, say
+from modnet_lib.cli.common import bar, console, say
 
 Name = Annotated[str, Argument(help="Name of a data set, see `modnet data list`.")]
 Root = Annotated[Path | None, Option(help="Folder of the data set; its place in $MODNET_DATA if not set.")]
@@ -65,21 +65,6 @@ def fetch(name: Name, root: Root = None) -> None:
         if not known:
             say(f"The manifest has no checksum to compare with. To pin it, add it to {paths.MANIFEST}")
     check(name, root)
-
-
-def make(
-    name: Annotated[str, Argument(help="spm100, spm_shift or spm_video.")],
-    root: Root = None,
-    size: Annotated[int | None, Option(help="Side in pixels; 1024, or 512 for videos.")] = None,
-) -> None:
-    """Draw one of the project's own benchmarks, with exact mattes. Existing files are kept."""
-    from modnet_lib.data import spm
-    from modnet_lib.data.sources import find_source
-
-    write = spm.WRITERS[choice("name", name, spm.WRITERS)]
-    folder = root or find_source(name).root()
-    images = write(folder, **({"size": size} if size else {}))
-    say(f"{folder}: {len(images)} pictures with mattes")
 
 
 def screen(

@@ -22,10 +22,11 @@ def evaluate(
     benchmark: Annotated[
         str,
         Option(
-            help="ppm100, amd, d646, p3m500p, p3m500np, crgnn_r, ccp, spm100 or spm_shift; a data set with mattes, "
-            "NAME or NAME:SPLIT; or a folder with photographs in image/ and mattes in alpha/."
+            help="ppm100, amd, d646, p3m500p, p3m500np, crgnn_r, ccp, spm100 or spm_shift; samples, 24 drawn "
+            "pictures that ship; a data set with mattes, NAME or NAME:SPLIT; or a folder with photographs in "
+            "image/ and mattes in alpha/."
         ),
-    ] = "spm100",
+    ] = "samples",
     protocol: Annotated[str, Option(help="paper; squash: 512 x 512; unknown: the trimap's band.")] = "paper",
     short_side: Annotated[int | None, Option(help="Instead of the protocol's 512.")] = None,
     count: Count = None,

@@ -73,10 +73,10 @@ def adapt(
     batch_size: Annotated[int, Option(help="Frames per step.")] = 1,
     short_side: ShortSide = None,
     until: Annotated[float, Option(help="Stop at this multiple of the source's disagreement.")] = 1.1,
-    fit: Annotated[int, Option(help="Fit the semantic head on this number of drawn people first.")] = 32,
+    fit: Annotated[int, Option(help="Fit the semantic head on this number of drawn people first.")] = 24,
 ) -> None:
     """Adapt a checkpoint to unlabelled pictures (SOC), and keep the best weights."""
-    from modnet_lib.data.loaders import portrait_readers
+    from modnet_lib.data.loaders import drawn_people
     from modnet_lib.network import load_checkpoint, save_checkpoint
     from modnet_lib.training import adaptation
 
@@ -90,7 +90,7 @@ def adapt(
     folder = folder or output.with_suffix("")
     side = config.short_side or int(network.metadata.get("short_side", 512))
     if fit and network.config["variant"] == "paper":
-        drawn = [read() for read in portrait_readers(range(fit), side).values()]
+        drawn = [read() for read in drawn_people(fit).readers]
         network = adaptation.fit_semantic_head(network, drawn, side)
     pictures = adaptation.find_frames(frames, folder / "frames", side, count)
     result = adaptation.adapt(network, pictures, config, folder)

@@ -13,7 +13,6 @@ from modnet_lib.data.compositing import paste
 from modnet_lib.data.loaders import prepared_readers
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.data.sources import Item, find_items, find_source, held_out_backgrounds, read_item, sources
-from modnet_lib.data.spm import WRITERS
 from modnet_lib.images import read_image
 
 BACKGROUNDS = 10  # for each composited foreground, as in Table 2
@@ -72,6 +71,7 @@ BENCHMARKS = {
     "p3m500np": Benchmark("P3M-500-NP", "p3m10k", "validation-np"),
     "crgnn_r": Benchmark("CRGNN-R", "crgnn_r", "test"),
     "ccp": Benchmark("Clothing-Co-Parsing validation (pseudo-mattes)", "ccp", "validation"),
+    "samples": Benchmark("24 drawn pictures (SPM-100 at 512)", "spm100", "test", root=paths.SAMPLES / "spm"),
     "spm100": Benchmark("SPM-100 (drawn)", "spm100", "test"),
     "spm_shift": Benchmark("SPM-shift (drawn)", "spm_shift", "test"),
 }
@@ -120,8 +120,6 @@ def _has_mattes(roles: Collection[str]) -> bool:
 def benchmark(name: str, root: str | Path | None = None, count: int | None = None) -> dict[str, Reader]:
     """Name and reader of every picture of a benchmark, in order.
 
-    SPM-100 and SPM-shift are drawn into the cache if they are not at hand: a few minutes, once.
-
     Parameters
     ----------
     name
@@ -147,8 +145,6 @@ def benchmark(name: str, root: str | Path | None = None, count: int | None = Non
         if failures:
             raise ValueError(f"pictures of {name} cannot be prepared: {failures}")
         return {key: partial(_read_sample, read) for key, read in ready.items()}
-    if name in WRITERS and root is None:
-        root = _drawn(name, count)
     root = Path(root) if root else find_source(chosen.source).root()
     items, readers = find_items(chosen.source, root, chosen.split), dict[str, Reader]()
     if not chosen.composited:
@@ -161,15 +157,6 @@ def benchmark(name: str, root: str | Path | None = None, count: int | None = Non
                 scene = scenes[(number * BACKGROUNDS + k) % len(scenes)]
                 readers[f"{item.id}_{k}"] = partial(_composite, item, scene)
     return dict(list(readers.items())[:count])
-
-
-def _drawn(name: str, count: int | None) -> Path:
-    """The folder of a drawn benchmark: the user's own, or one in the cache, drawn as far as it is needed."""
-    if (data := paths.external_data()) and (data / find_source(name).folder).is_dir():
-        return data / find_source(name).folder
-    folder = paths.CACHE / find_source(name).folder
-    WRITERS[name](folder, **({"count": count} if count else {}))
-    return folder
 
 
 def _strata(file: Path) -> dict[str, dict[str, str]]:

@@ -5,11 +5,10 @@ that is what makes resuming exact.
 """
 
 import functools
-import hashlib
-import inspect
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -20,10 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from tqdm.auto import tqdm
 
 from modnet_lib import paths
-from modnet_lib.data import drawing, portraits, scenes
 from modnet_lib.data.cameras import GOOD, camera_settings, through_camera
 from modnet_lib.data.compositing import (
     GREYED,
@@ -40,29 +37,28 @@ from modnet_lib.data.compositing import (
     natural_crop,
 )
 from modnet_lib.data.hard_cases import add_distractors, change_person
-from modnet_lib.data.portraits import render_composite
 from modnet_lib.data.pseudo_mattes import (
     Cutout,
     MattingSample,
+    has_all_parts,
     prepare,
     prepared_folder,
+    read_parts,
     read_prepared,
-    write_picture,
 )
-from modnet_lib.data.scenes import render_background
 from modnet_lib.data.sources import (
     PICTURES,
     Item,
     background_files,
     custom_folder,
+    find_items,
+    find_source,
     read_item,
     refuse_copies,
     sources,
     training_items,
 )
-from modnet_lib.data.spm import FIRST_SEED
 from modnet_lib.data.trimaps import trimap_from_alpha
-from modnet_lib.data.workers import worker_pool
 from modnet_lib.images import read_image
 from modnet_lib.profiles import DataConfig
 from modnet_lib.provenance import code_version, file_contents
@@ -105,7 +101,7 @@ class RawBatch(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What one data set, folder or generator contributes to training.
+    """What one data set or folder contributes to training.
 
     Attributes
     ----------
@@ -114,7 +110,7 @@ class Contents(NamedTuple):
     readers
         A function for each picture.
     files
-        What the readers read: name, size and checksum, or a description of what is drawn.
+        What the readers read: name, size and checksum.
     left_out
         Every picture that is not used, with the reason.
     sources
@@ -429,67 +425,52 @@ def training_loader(
     )
 
 
-def portrait_folder() -> Path:
-    """Where rendered portraits are kept: another folder for each state of the generator."""
-    return paths.CACHE / "portraits" / _generator()
+def drawn_people(count: int, split: str = "train") -> Contents:
+    """Drawn people with their own colours, mattes and backgrounds: those in ``data/samples`` if they suffice.
+
+    Otherwise all of them are those of the data set ``drawn``.
+
+    Parameters
+    ----------
+    count
+        How many.
+    split
+        ``"train"`` or ``"validation"``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If neither has so many; the message names the command that draws them.
+    """
+    root, items = _drawn(count, split, f"portraits {{}} {{}} --split {split}")
+    readers = {item.id: partial(read_parts, item) for item in items}
+    return _contents("drawn", split, root, items, count, readers, {})
 
 
-@functools.cache
-def _generator() -> str:
-    sources = [Path(inspect.getfile(module)).read_bytes() for module in (drawing, portraits, scenes)]
-    return hashlib.sha256(b"".join(sources)).hexdigest()[:8]
+def drawn_scenes(count: int) -> Contents:
+    """Drawn backgrounds; see `drawn_people`."""
+    root, items = _drawn(count, "train-scenes", "scenes {} {}")
+    readers = {item.id: partial(read_image, item.files["background"]) for item in items}
+    return _contents("drawn", "train-scenes", root, items, count, readers, {})
 
 
-def read_portrait(seed: int, size: int) -> MattingSample:
-    """A procedural portrait in front of its own procedural background, rendered once and kept."""
-    folder = portrait_folder()
-    names = [
-        folder / f"{size}_{seed:06d}_{part}" for part in ("alpha.png", "foreground.jpg", "background.jpg")
-    ]
-    if not names[0].is_file():
-        _, _, portrait, background = render_composite(seed, size)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_picture(names[1], portrait.foreground)
-        write_picture(names[2], background)
-        write_picture(names[0], (portrait.alpha * 255).round().astype(np.uint8))
-    alpha, foreground, background = (read_image(name) for name in names)
-    weight = alpha[..., :1] / 255.0
-    image = (foreground * weight + background * (1 - weight)).round().astype(np.uint8)
-    return MattingSample(image, alpha[..., 0], foreground, background)
-
-
-def portrait_readers(seeds: Sequence[int], size: int) -> dict[str, Callable[[], MattingSample]]:
-    """Name and reader of procedural portraits; many missing ones are rendered in parallel first."""
-    missing = [seed for seed in seeds if not (portrait_folder() / f"{size}_{seed:06d}_alpha.png").is_file()]
-    if len(missing) > 32:
-        with worker_pool() as pool:
-            list(tqdm(pool.map(partial(read_portrait, size=size), missing), "portraits", len(missing)))
-    return {f"procedural {seed}": partial(read_portrait, seed, size) for seed in seeds}
-
-
-def training_seeds(seed: int, count: int) -> range:
-    """Seeds of a run's drawn people or scenes: below those of SPM (8,000,000) and of validation (9,000,000)."""
-    if not 0 <= count <= 100_000:
-        raise ValueError(f"expected at most 100,000 portraits or scenes, got {count}")
-    first = seed * 100_000 % FIRST_SEED
-    return range(first, first + count)
-
-
-def drawn_people(config: DataConfig, seed: int) -> Contents:
-    """The drawn people of a run."""
-    seeds = training_seeds(seed, config.portraits)
-    return _drawn(seeds, config.portrait_size, [*portrait_readers(seeds, config.portrait_size).values()])
-
-
-def drawn_scenes(config: DataConfig, seed: int) -> Contents:
-    """The drawn backgrounds of a run."""
-    seeds, size = training_seeds(seed, config.scenes), config.portrait_size
-    return _drawn(seeds, size, [partial(render_background, number, size) for number in seeds])
-
-
-def _drawn(seeds: range, size: int, readers: Sequence[Callable[[], Any]]) -> Contents:
-    what = {"first seed": seeds.start, "count": len(seeds), "size": size, "code": _generator()}
-    return Contents("drawn", "", readers, what, {})
+def _drawn(count: int, split: str, command: str) -> tuple[Path, list[Item]]:
+    root = paths.SAMPLES / "drawn"
+    if len(items := find_items("drawn", root, split)) >= count:
+        return root, items[:count]
+    place, first = "$MODNET_DATA/drawn", "set MODNET_DATA to a folder for data, then "
+    if data := paths.external_data():
+        root, first = data / find_source("drawn").folder, ""
+        place = str(root)
+        with suppress(FileNotFoundError):
+            items = []
+            items = find_items("drawn", root, split)
+        if len(items) >= count:
+            return root, items[:count]
+    raise FileNotFoundError(
+        f"{root} has {len(items)} of the {count:,} drawn pictures needed (split {split}): "
+        f"{first}run python data/drawn_people {command.format(count, place)}"
+    )
 
 
 def foreground_set(name: str, count: int, teacher: bool = False) -> Contents:
@@ -511,9 +492,14 @@ def foreground_set(name: str, count: int, teacher: bool = False) -> Contents:
 def prepared_readers(items: Sequence[Item], name: str) -> tuple[dict[str, ForegroundReader], dict[str, str]]:
     """Id and reader of every item, prepared where necessary, and the reason for every one that is left out."""
     folder = prepared_folder(name)
-    ready, failures = prepare(items, folder)
+    ready, failures = prepare([item for item in items if not has_all_parts(item)], folder)
     usable = set(ready)
-    return {i.id: partial(read_prepared, i, folder) for i in items if i.id in usable}, failures
+    readers: dict[str, ForegroundReader] = {
+        i.id: partial(read_parts, i) if has_all_parts(i) else partial(read_prepared, i, folder)
+        for i in items
+        if has_all_parts(i) or i.id in usable
+    }
+    return readers, failures
 
 
 def _contents(
@@ -609,7 +595,7 @@ def mask_data(config: DataConfig, seed: int) -> CompositionDataset:
     """
     names = config.masks if config.real else ("drawn",)
     sets = [
-        drawn_people(config, seed) if name == "drawn" else mask_set(name, config.photographs)
+        drawn_people(config.portraits) if name == "drawn" else mask_set(name, config.photographs)
         for name in names
     ]
     return CompositionDataset(sets, [], seed, replace(config, natural=1, composites=0), _device(config))
@@ -623,7 +609,7 @@ def training_data(config: DataConfig, seed: int) -> CompositionDataset:
     config
         What to use and how much of it.
     seed
-        Decides which people and scenes are drawn, and the order.
+        Decides the order, crops and augmentation.
 
     Raises
     ------
@@ -634,7 +620,7 @@ def training_data(config: DataConfig, seed: int) -> CompositionDataset:
     foregrounds = [foreground_set(name, config.photographs, config.teacher) for name in names]
     backgrounds = [background_set(name) for name in places]
     if config.portraits:
-        foregrounds.insert(0, drawn_people(config, seed))
+        foregrounds.insert(0, drawn_people(config.portraits))
     if config.scenes:
-        backgrounds.insert(0, drawn_scenes(config, seed))
+        backgrounds.insert(0, drawn_scenes(config.scenes))
     return CompositionDataset(foregrounds, backgrounds, seed, config, _device(config))

@@ -221,6 +221,20 @@ def _parts(item: Item) -> tuple[np.ndarray, ...]:
     return sample.alpha, sample.foreground, sample.background
 
 
+def has_all_parts(item: Item) -> bool:
+    """Whether an item comes with F, alpha and B, so that nothing has to be estimated."""
+    return item.files.keys() >= {"foreground", "alpha", "background"}
+
+
+def read_parts(item: Item) -> MattingSample:
+    """Read an item that comes with F, alpha and B; Eq. 1 gives its image."""
+    parts = read_item(item)
+    foreground, alpha, background = parts["foreground"], parts["alpha"], parts["background"]
+    weight = alpha[..., None] / 255.0
+    image = (foreground * weight + background * (1 - weight)).round().astype(np.uint8)
+    return MattingSample(image, alpha, foreground, background)
+
+
 def write_picture(path: Path, array: np.ndarray) -> None:
     """Write an 8-bit picture; a reader never sees half of it."""
     file_format = Image.registered_extensions()[path.suffix.lower()]  # the temporary name has no suffix

@@ -19,7 +19,8 @@ from tqdm.auto import tqdm
 
 from modnet_lib import paths
 from modnet_lib.baselines import load_network
-from modnet_lib.data.loaders import portrait_readers
+from modnet_lib.data.benchmarks import benchmark
+from modnet_lib.data.loaders import drawn_people
 from modnet_lib.data.workers import worker_pool
 from modnet_lib.evaluation.statistics import Difference, paired_difference
 from modnet_lib.files import write_atomically, write_json, write_text
@@ -29,7 +30,6 @@ from modnet_lib.provenance import fingerprint, pixels_fingerprint, read_json, re
 from modnet_lib.training.loop import STATE
 from modnet_lib.training.run import BACKBONE, CHECKPOINT, RECIPE, pretraining, run, supervised
 from modnet_lib.training.validation import (
-    VALIDATION_SEED,
     held_out_sets,
     measure,
     measured_sets,
@@ -199,6 +199,8 @@ def run_grid(
         If `folder` holds the grid of another profile; the message names the first difference.
     """
     folder, rows = Path(folder), list(rows or grid.rows)
+    if profile.data.real and "drawn" in grid.sets:  # measured after training: if it is missing, say so first
+        benchmark("spm100", count=profile.validation)
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / RECIPE).is_file():
         free = {"name": "", "seeds": 1, "timing_repeats": 1}  # a grid may grow by seeds
@@ -222,9 +224,7 @@ def run_grid(
 
 def draw_mattes(folder: Path, rows: Sequence[str], seed: int) -> Path:
     """Fig. 5 and 8: drawn people, their mattes by each row of one seed, and the truth; a person a line."""
-    samples = [
-        read() for read in portrait_readers(range(VALIDATION_SEED, VALIDATION_SEED + SHOWN), 384).values()
-    ]
+    samples = [read() for read in drawn_people(SHOWN, "validation").readers]
     columns = [[sample.image for sample in samples]]
     for row in rows:
         matter = Matter(load_network(folder / f"{row}-{seed}" / CHECKPOINT))

@@ -11,9 +11,8 @@ from PIL import Image
 from modnet_lib.baselines import Baseline
 from modnet_lib.data.benchmarks import benchmark
 from modnet_lib.data.compositing import paste
-from modnet_lib.data.loaders import portrait_readers, prepared_readers
+from modnet_lib.data.loaders import drawn_people, prepared_readers
 from modnet_lib.data.pseudo_mattes import MattingSample, write_picture
-from modnet_lib.data.scenes import render_background
 from modnet_lib.data.sources import find_items, held_out_backgrounds, sources
 from modnet_lib.evaluation.benchmark import evaluate, mean_errors, trimap_of
 from modnet_lib.evaluation.metrics import mad
@@ -21,8 +20,6 @@ from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
 from modnet_lib.profiles import DataConfig, Profile
 from modnet_lib.training.loop import Network, Validate
-
-VALIDATION_SEED = 9_000_000  # of procedural validation portraits; training seeds are far below
 
 
 class Picture(NamedTuple):
@@ -53,8 +50,8 @@ def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSa
         raise ValueError(f"validation must be at least 1 picture, got {count}")
     known = held_out_sets(config)
     if not known:
-        numbers = range(VALIDATION_SEED, VALIDATION_SEED + count)
-        return [(name, read()) for name, read in portrait_readers(numbers, config.portrait_size).items()]
+        people = drawn_people(count, "validation").readers
+        return [(f"drawn {number}", read()) for number, read in enumerate(people)]
     samples: list[tuple[str, Any]] = []
     for number, name in enumerate(known):
         share = (count - len(samples)) // (len(known) - number)
@@ -122,27 +119,23 @@ def measured_sets(profile: Profile, names: Sequence[str]) -> dict[str, dict[str,
         Of ``natural`` (photographs as they are), ``composed`` (the same people in front of other scenes) and ``drawn``
         (drawn people, exact mattes: SPM-100 with real data).
     """
-    samples, files = validation_data(profile.data, profile.validation), []
+    samples, real = validation_data(profile.data, profile.validation), profile.data.real
     sets: dict[str, dict[str, Picture]] = {
         "natural": {name: Picture(one.image, one.alpha, one.background) for name, one in samples}
     }
     if "composed" in names:
-        files, sets["composed"] = held_out_backgrounds() if profile.data.real else [], {}
+        if real:
+            scenes = [partial(read_image, file) for file in held_out_backgrounds()]
+        else:  # of the next person
+            others = drawn_people(profile.validation + 1, "validation").readers[1:]
+            scenes = [lambda other=other: other().background for other in others]
+        sets["composed"] = {}
         for number, (name, sample) in enumerate(samples):
-            scene = (
-                read_image(files[number % len(files)])
-                if files
-                else render_background(VALIDATION_SEED + number, profile.data.portrait_size)
-            )
+            scene = scenes[number % len(scenes)]()
             behind = paste(sample._replace(alpha=np.zeros_like(sample.alpha)), scene)
             sets["composed"][name] = Picture(paste(sample, scene), sample.alpha, behind)
     if "drawn" in names:
-        numbers = range(VALIDATION_SEED + 1000, VALIDATION_SEED + 1000 + profile.validation)
-        readers = (
-            benchmark("spm100", count=profile.validation)
-            if profile.data.real
-            else portrait_readers(numbers, profile.data.portrait_size)  # SPM-100 takes minutes to draw
-        )
+        readers = benchmark("spm100" if real else "samples", count=profile.validation)
         sets["drawn"] = {name: Picture(*read()[:2], None) for name, read in readers.items()}
     return sets
 

@@ -28,6 +28,7 @@
 PROFILE = "smoke"
 
 # %%
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -35,12 +36,10 @@ import cv2
 import numpy as np
 import torch
 
-from modnet_lib.data.animation import animate
+from modnet_lib import paths
 from modnet_lib.data.compositing import apply_colour, background_versions, colour_jitter, composite, harmony
 from modnet_lib.data.loaders import StagedSampler, assemble, collate, training_data
-from modnet_lib.data.portraits import HAIR_KINDS, render_composite, render_portrait
 from modnet_lib.data.pseudo_mattes import pseudo_matte
-from modnet_lib.data.scenes import render_background
 from modnet_lib.data.sources import (
     check,
     find_items,
@@ -48,7 +47,6 @@ from modnet_lib.data.sources import (
     read_item,
     sources,
 )
-from modnet_lib.data.spm import other_camera, photograph, subjects
 from modnet_lib.data.trimaps import band_size, transition_region, trimap_from_alpha, trimap_from_mask
 from modnet_lib.evaluation.benchmark import evaluate, mean_errors
 from modnet_lib.evaluation.metrics import mad
@@ -62,6 +60,17 @@ from modnet_lib.training.validation import validation_data
 
 use_style()
 profile = Profile.load(PROFILE)
+
+# %% [markdown]
+# People are drawn by a program of its own, [`data/drawn_people`](../data/drawn_people/README.md). The library reads pictures that it
+# made; here we look inside.
+
+# %%
+sys.path.insert(0, str(paths.DATA / "drawn_people"))
+from drawn_animation import animate
+from drawn_portraits import HAIR_KINDS, render_composite, render_portrait
+from drawn_scenes import render_background
+from drawn_spm import other_camera, photograph, subjects
 
 # %% [markdown]
 # ## 1. One equation, seven unknowns
@@ -736,7 +745,7 @@ print({role: (array.dtype.name, array.shape) for role, array in first.items()})
 # PPM-100 has to be asked for, and its mattes were annotated by hand. So the project draws a stand-in, SPM-100
 # (*synthetic* portrait matting): 100 pictures, balanced over the same three factors, in PPM-100's own folders.
 #
-# - `modnet data make spm100` writes it, the same pixels every time.
+# - `python data/drawn_people spm100 OUT` writes it, the same pixels every time.
 # - *SPM-shift* shows the same people through another camera: other light, a colour cast, a shaking hand, noise, strong
 #   compression. Notebook 07 adapts to it.
 # - *SPM-video* has clips with a matte for every frame. Notebook 08 measures flicker on it.

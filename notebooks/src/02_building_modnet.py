@@ -30,7 +30,7 @@ import torch
 from torch import nn
 
 from modnet_lib import paths
-from modnet_lib.data.portraits import render_composite
+from modnet_lib.data.loaders import drawn_people
 from modnet_lib.data.trimaps import trimap_from_alpha
 from modnet_lib.images import to_tensor
 from modnet_lib.inference import Matter
@@ -351,7 +351,8 @@ for number, (name, shape) in enumerate(layers, start=1):
 # whose true matte is known. (The backbone's map at 1/2 still enters layer 11.)
 
 # %%
-image, true, portrait, background = render_composite(6, 384)
+portrait = drawn_people(7, "validation").readers[6]()
+image, true = portrait.image, portrait.alpha / np.float32(255)
 trained = load_checkpoint(paths.PRETRAINED)
 cut = copy.deepcopy(trained)
 cut.detail_branch.restore1[0].weight.data[:, -3:] = 0  # the image at full size
@@ -445,7 +446,7 @@ print("Eq. 2 by hand agrees:", abs(total / 24**2 / 2 - semantic_loss(guess, true
 # error is invisible in the composite, and $\mathcal{L}_c$ forgives it. The L1 term does not.
 
 # %% tags=["nbval-check-output"]
-F, B = to_tensor(portrait.foreground), to_tensor(background)
+F, B = to_tensor(portrait.foreground), to_tensor(portrait.background)
 exact = true_alpha * F + (1 - true_alpha) * B  # I before rounding to 8 bits
 wrong = (true_alpha + 0.3 * torch.rand_like(true_alpha)).clamp(0, 1)
 by_hand = ((wrong - true_alpha).abs() * (F - B).abs()).mean()

@@ -34,8 +34,7 @@ import torch
 from PIL import Image
 
 from modnet_lib import paths
-from modnet_lib.data.loaders import assemble, collate, training_data
-from modnet_lib.data.portraits import render_composite
+from modnet_lib.data.loaders import assemble, collate, drawn_people, training_data
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.inference import Matter
 from modnet_lib.network import EfficientASPP
@@ -403,7 +402,8 @@ for cells in (5, 6, 8, 16):
 # asked for: $s_p$ knows where, $d_p$ knows the border, and neither knows both.
 
 # %%
-image, true, _, _ = render_composite(7, 384)
+portrait = drawn_people(4, "validation").readers[3]()
+image, true = portrait.image, portrait.alpha / 255
 matter = Matter.from_pretrained()
 show_prediction(matter.predict(image))
 

@@ -38,7 +38,7 @@ from modnet_lib import paths
 from modnet_lib.baselines import BASELINES, create_baseline, shm
 from modnet_lib.baselines.indexnet import index_pool, index_unpool
 from modnet_lib.baselines.lfm import fuse as blend
-from modnet_lib.data.portraits import render_composite
+from modnet_lib.data.loaders import drawn_people
 from modnet_lib.evaluation.efficiency import create_method
 from modnet_lib.inference import Matter
 from modnet_lib.network.cost import count_flops, count_parameters
@@ -434,7 +434,8 @@ for name, cost in sorted(costs["methods"].items(), key=lambda pair: pair[1]["mil
 # another method; `Matter.from_pretrained("runs/shm/modnet.safetensors")` then cuts pictures out with it.
 
 # %%
-picture, exact, _, _ = render_composite(11, 384)
+portrait = drawn_people(6, "validation").readers[5]()
+picture, exact = portrait.image, portrait.alpha / 255
 matter = Matter.from_pretrained()
 show_prediction(matter.predict(picture))
 

@@ -32,14 +32,14 @@ import copy
 import dataclasses
 import shutil
 
+import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import display
 
 from modnet_lib import paths
-from modnet_lib.data.benchmarks import Labelled
-from modnet_lib.data.spm import photograph, subjects
+from modnet_lib.data.benchmarks import Labelled, benchmark
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.images import read_image, to_tensor
@@ -82,8 +82,11 @@ found = recorded["experiments"]
 # loses first: strands, limbs or whole people?
 
 # %%
-drawn = [photograph(subject, SIZE) for subject in subjects(COUNT + 2)]
-sharp = [Labelled(image, (alpha * 255).round().astype(np.uint8), {}) for image, alpha in drawn]
+drawn = benchmark("samples" if COUNT + 2 <= 24 else "spm100", count=COUNT + 2)
+sharp = [
+    Labelled(*(cv2.resize(part, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for part in read()[:2]), {})
+    for read in drawn.values()
+]
 blurred = [degrade(picture, "blur", 16) for picture in sharp]
 shipped = load_checkpoint(paths.PRETRAINED)
 matter = Matter(shipped, short_side=SIZE)

@@ -38,7 +38,7 @@ from typer.testing import CliRunner
 
 from modnet_lib import paths
 from modnet_lib.cli import app
-from modnet_lib.data.portraits import render_composite
+from modnet_lib.data.loaders import drawn_people
 from modnet_lib.inference import Matter
 from modnet_lib.inference.deploy import AlphaOnly, EnlargingConvolution, deploy
 from modnet_lib.inference.edges import clean_foreground, compose, sharpen
@@ -128,11 +128,13 @@ print(f"strongest at alpha = {a[glow.argmax()]:.1f}: {glow.max():.2f} of the dif
 # solves this from coarse to fine. Drawn people come with their exact colours, so the error can be measured.
 
 # %%
-image, truth, person, _ = render_composite(11, 256)
+people = [read() for read in drawn_people(8, "validation").readers]
+person = people[6]
+image, truth = person.image, person.alpha / np.float32(255)
 clean = clean_foreground(image, truth)
 before, after = (compose(colours, truth, "black") for colours in (image, clean))
 wanted = compose(person.foreground, truth, "black")
-part = np.s_[10:62, 96:172]
+part = np.s_[18:96, 118:232]
 image_row(
     [image[part], before[part], after[part], wanted[part]],
     ["picture", "its own colours", "estimated colours", "exact colours"],
@@ -186,11 +188,11 @@ print(shell("matte", photo, WORK / "me.jpg"))
 # **Predict**: where would this do harm?
 
 # %%
-large, exact, _, _ = render_composite(11, 384)
+large, exact = image, truth
 small = Image.fromarray(exact).resize((64, 64), Image.Resampling.BILINEAR)  # as good as 64 pixels can be
 coarse = np.array(small.resize((384, 384), Image.Resampling.BILINEAR))
 sharp = sharpen(coarse, large, 384 / 64)
-part = np.s_[15:93, 144:258]
+part = np.s_[18:96, 118:232]
 image_row(
     [large[part], coarse[part], sharp[part], exact[part]],
     ["picture", "bilinear", "guided", "exact"],
@@ -229,7 +231,7 @@ print("sure pixels are untouched:", np.array_equal(coarse[sure], sharp[sure]))
 for number, name in enumerate(("anna.png", "2026/bert.jpg")):
     target = WORK / "photos" / name
     target.parent.mkdir(exist_ok=True)
-    Image.fromarray(render_composite(20 + number, 192)[0]).save(target)
+    Image.fromarray(people[number + 1].image).save(target)
 _ = (WORK / "photos" / "broken.jpg").write_text("this is no picture")
 
 # %% tags=["nbval-check-output"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from modnet_lib.baselines import create_baseline, lfm, shm
+from modnet_lib.baselines.bm import background_difference
 from modnet_lib.baselines.bshm import coarsen
 from modnet_lib.baselines.crgnn import Align, FrameGraph, neighbours
 from modnet_lib.baselines.hatt import ChannelAttention, SpatialAttention
@@ -152,3 +154,12 @@ def test_neighbours_are_the_still_moved_there_and_back() -> None:
         if torch.equal(clip[:, 0, :3], image.roll((-dy, -dx), (2, 3)))
     )
     assert torch.equal(clip[:, 1], torch.cat((image, trimap), 1).roll((dy, dx), (2, 3)))
+
+
+def test_difference_is_zero_at_home_and_one_far_away():
+    plate = np.full((9, 9, 3), 100, np.uint8)
+    image = plate.copy()
+    image[3:, :, 1] = 126  # half way from 12 to 40
+    image[6:, :, 2] = 200
+    alpha = background_difference(image, plate)
+    np.testing.assert_allclose(alpha[[0, 4, 8]].mean(axis=1), [0, 0.5, 1])

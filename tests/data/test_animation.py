@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from modnet_lib.data.animation import MOTIONS, Frame, animate
-from modnet_lib.data.portraits import render_portrait
+from drawn_animation import MOTIONS, Frame, animate
+from drawn_portraits import render_portrait
 
 SIZE = 192
 

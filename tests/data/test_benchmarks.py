@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from modnet_lib import paths
-from modnet_lib.data import spm
 from modnet_lib.data.benchmarks import BACKGROUNDS, BENCHMARKS, benchmark, find_benchmark, reader_files
 from modnet_lib.data.sources import sources, training_items
 
@@ -70,14 +66,24 @@ def test_foregrounds_are_composited_over_ten_backgrounds_each(tmp_path, monkeypa
     assert 150 < len(trained) < 190
 
 
-def test_drawn_benchmarks_are_always_there(without_data, monkeypatch) -> None:
-    monkeypatch.setattr(paths, "CACHE", without_data / "cache")
-    monkeypatch.setitem(spm.WRITERS, "spm100", partial(spm.write_spm100, size=64))
-    readers = benchmark("spm100", count=2)
+def test_24_drawn_pictures_ship(without_data) -> None:
+    readers = benchmark("samples")
+    assert list(readers) == [f"spm_{number:03d}" for number in range(24)]
+    assert list(benchmark("samples", count=2)) == ["spm_000", "spm_001"]
     picture = readers["spm_001"]()
+    assert picture.image.shape == (512, 512, 3)
     assert picture.strata["held_object"] == "1"
-    _, alpha = spm.photograph(spm.subjects(2)[1], 64)
-    np.testing.assert_array_equal(picture.alpha, (alpha * 255).round().astype(np.uint8))
+    assert 0.05 < (picture.alpha == 255).mean() < 0.9
+
+
+@pytest.mark.parametrize("name", ["spm100", "spm_shift", "spm_video"])
+def test_a_drawn_benchmark_that_is_missing_names_its_command(name, without_data, monkeypatch) -> None:
+    command = rf"python data/drawn_people {name} \$MODNET_DATA/SPM-"
+    with pytest.raises(FileNotFoundError, match=f"set MODNET_DATA.*{command}"):
+        benchmark(name)
+    monkeypatch.setenv("MODNET_DATA", str(without_data))
+    with pytest.raises(FileNotFoundError, match=command):
+        benchmark(name)
 
 
 def test_what_is_missing_says_how_to_get_it(without_data) -> None:
@@ -149,25 +155,8 @@ def test_a_folder_without_pairs_says_what_it_needs(tmp_path) -> None:
         benchmark(str(tmp_path))
 
 
-def test_strata_are_read_from_the_current_file(without_data, monkeypatch) -> None:
-    monkeypatch.setattr(paths, "CACHE", without_data / "cache")
-    monkeypatch.setitem(spm.WRITERS, "spm100", partial(spm.write_spm100, size=64))
-    assert benchmark("spm100", count=1)["spm_000"]().strata["held_object"] == "0"
-    assert benchmark("spm100", count=2)["spm_001"]().strata["held_object"] == "1"
-    assert benchmark("spm100", count=1)["spm_000"]().strata["held_object"] == "0"
-    folder = paths.CACHE / sources()["spm100"].folder
-    assert len((folder / "strata.csv").read_text().splitlines()) == 3, "both pictures are still described"
-    assert not [file for file in folder.iterdir() if file.name.startswith(".")]
-
-
-def test_interrupted_writing_leaves_the_old_strata(tmp_path, monkeypatch) -> None:
-    spm.write_spm100(tmp_path, 64, 1)
-    before = (tmp_path / "strata.csv").read_text()
-
-    def dies(*_arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(spm.csv, "writer", dies)
-    with pytest.raises(KeyboardInterrupt):
-        spm.write_spm100(tmp_path, 64, 1)
-    assert (tmp_path / "strata.csv").read_text() == before
+def test_strata_are_read_from_the_current_file(tmp_path) -> None:
+    pair(tmp_path, "image/a.jpg", "matte/a.png")
+    for value in ("0", "1"):
+        (tmp_path / "strata.csv").write_text(f"id,seed,held_object\na,7,{value}\n")
+        assert benchmark("spm100", tmp_path)["a"]().strata == {"held_object": value}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from modnet_lib.data.fixed_camera import background_difference, clean_plate, draw_car, passing_car
+from drawn_camera import clean_plate, draw_car, passing_car, write_passing_car
+from drawn_files import through_jpeg
 
 SIZE, FRAMES = 96, 6
 
@@ -36,10 +38,12 @@ def test_a_car_moves_by_what_it_is_told(clip):
     np.testing.assert_array_equal(draw_car(street, -2), street)
 
 
-def test_difference_is_zero_at_home_and_one_far_away():
-    plate = np.full((9, 9, 3), 100, np.uint8)
-    image = plate.copy()
-    image[3:, :, 1] = 126  # half way from 12 to 40
-    image[6:, :, 2] = 200
-    alpha = background_difference(image, plate)
-    np.testing.assert_allclose(alpha[[0, 4, 8]].mean(axis=1), [0, 0.5, 1])
+def test_clips_are_written_with_plate_and_mattes(tmp_path):
+    write_passing_car(tmp_path, SIZE, FRAMES, seeds=[5])
+    assert len(list((tmp_path / "image" / "car_5").glob("*.jpg"))) == FRAMES
+    shot = list(passing_car(5, SIZE, FRAMES))[3]
+    stored = np.asarray(Image.open(tmp_path / "matte" / "car_5" / "0003.png"))
+    np.testing.assert_array_equal(stored, (shot.alpha * 255).round())
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "car" / "car_5" / "0003.png")), shot.car)
+    plate = np.asarray(Image.open(tmp_path / "plate" / "car_5.jpg"))
+    np.testing.assert_array_equal(plate, through_jpeg(clean_plate(5, SIZE), 95))

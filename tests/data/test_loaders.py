@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
+from drawn_set import LARGEST, SPLITS, write_portraits, write_scenes
+from drawn_spm import COUNT, FIRST_SEED, subjects
 from modnet_lib import paths
 from modnet_lib.baselines.blocks import composition_error
 from modnet_lib.data import loaders, pseudo_mattes, sources
@@ -22,19 +24,18 @@ from modnet_lib.data.loaders import (
     StagedSampler,
     assemble,
     collate,
+    drawn_people,
+    drawn_scenes,
+    foreground_set,
     mask_data,
-    read_portrait,
     training_data,
     training_loader,
-    training_seeds,
 )
 from modnet_lib.data.pseudo_mattes import fuse
-from modnet_lib.data.spm import FIRST_SEED
 from modnet_lib.objectives import paper_objective
 from modnet_lib.objectives.supervised import semantic_target
 from modnet_lib.profiles import DataConfig
 from modnet_lib.provenance import first_difference
-from modnet_lib.training.validation import VALIDATION_SEED
 
 AUGMENTED = DataConfig(framing="person", flip=0.5, colour=1.0, empty=0.02, defocus=0.35)
 
@@ -264,41 +265,50 @@ def test_flips_and_turns_move_all_parts_together(make_sample, way) -> None:
     assert sides == {True, False}
 
 
-def test_portraits_are_rendered_once(without_data) -> None:
-    first = read_portrait(7, 64)
-    times = {p.name: p.stat().st_mtime_ns for p in paths.CACHE.rglob("*_*")}
-    assert len(times) == 3
-    second = read_portrait(7, 64)
-    assert equal(first, second)
-    assert times == {p.name: p.stat().st_mtime_ns for p in paths.CACHE.rglob("*_*")}
-    weight = first.alpha[..., None] / 255
-    composed = weight * first.foreground + (1 - weight) * first.background
-    assert np.abs(composed - first.image).max() <= 0.5 + 1e-6
+def test_the_image_of_drawn_people_follows_from_their_parts(without_data) -> None:
+    people = drawn_people(24)
+    assert (people.name, people.split, len(people.readers)) == ("drawn", "train", 24)
+    assert not set(people.files) & set(drawn_people(8, "validation").files)
+    sample = people.readers[3]()
+    weight = sample.alpha[..., None] / 255
+    composed = weight * sample.foreground + (1 - weight) * sample.background
+    assert np.abs(composed - sample.image).max() <= 0.5 + 1e-6
+    stored = np.asarray(Image.open(paths.SAMPLES / "drawn" / "train" / "alpha" / "100003.png"))
+    np.testing.assert_array_equal(sample.alpha, stored)
 
 
-def test_another_generator_has_portraits_of_its_own(without_data, monkeypatch) -> None:
-    before = loaders.portrait_folder()
-    changed = without_data / "scenes.py"
-    changed.write_bytes(b"another generator")
-    real = loaders.inspect.getfile
-    monkeypatch.setattr(
-        loaders.inspect, "getfile", lambda m: str(changed) if m is loaders.scenes else real(m)
-    )
-    loaders._generator.cache_clear()
-    after = loaders.portrait_folder()
-    loaders._generator.cache_clear()
-    assert before.parent == after.parent
-    assert before != after
+def test_more_people_and_scenes_come_from_the_data_folder(without_data, monkeypatch) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"24 of the 25 .*drawn_people portraits 25 \$MODNET_DATA/drawn"
+    ):
+        drawn_people(25)
+    folder = without_data / "drawn"
+    folder.mkdir()
+    monkeypatch.setenv("MODNET_DATA", str(without_data))
+    with pytest.raises(FileNotFoundError, match=f"0 of the 9 .* portraits 9 {folder} --split validation"):
+        drawn_people(9, "validation")
+    with pytest.raises(
+        FileNotFoundError, match=f"0 of the 25 .*run python data/drawn_people scenes 25 {folder}$"
+    ):
+        drawn_scenes(25)
+    write_portraits(folder, 3, 32)
+    write_scenes(folder, 25, 32)
+    assert "train/alpha/100002.png" in foreground_set("drawn", 3).files
+    assert foreground_set("drawn", 3).readers[0]().image.shape == (32, 32, 3), "they need no preparation"
+    scenes = drawn_scenes(25)
+    assert len(scenes.files) == len(scenes.readers) == 25
+    assert scenes.readers[24]().shape == (32, 32, 3)
+    assert drawn_scenes(24).readers[0]().shape == (320, 320, 3), "those that ship suffice"
 
 
 def test_drawn_people_need_nothing_from_outside(without_data) -> None:
-    config = DataConfig(portraits=2, portrait_size=64, scenes=3)
+    config = DataConfig(portraits=2, scenes=3)
     dataset = training_data(config, seed=4)
     assert len(dataset.foregrounds) == 2
     assert len(dataset.backgrounds) == 3
     batch = assemble(next(iter(training_loader(dataset, [(64, 4, 1)]))))
     assert batch.image.shape == (4, 3, 64, 64)
-    assert list(paths.CACHE.rglob("*_alpha.png"))
+    assert not paths.CACHE.exists()
 
 
 def test_a_set_that_is_absent_is_an_error_and_never_drawn_people(monkeypatch, tmp_path, without_data) -> None:
@@ -530,14 +540,12 @@ def test_the_compositional_loss_is_zero_at_the_truth_under_every_augmentation(so
         assert float(composition_error(batch.true_alpha, batch).abs().max()) < 1e-6
 
 
-def test_drawn_people_of_training_are_never_those_of_a_benchmark() -> None:
-    for seed in (0, 1, 79, 80, 90, 2022, 123_456_789):
-        seeds = training_seeds(seed, 100_000)
-        assert seeds.start >= 0
-        assert seeds.stop <= FIRST_SEED < VALIDATION_SEED
-    assert training_seeds(3, 10) == range(300_000, 300_010)
-    with pytest.raises(ValueError, match="at most 100,000"):
-        training_seeds(0, 100_001)
+def test_nobody_is_drawn_for_two_purposes() -> None:
+    train, validation = (range(first, first + LARGEST) for first in SPLITS.values())
+    spm = range(FIRST_SEED, FIRST_SEED + COUNT + 100)
+    assert max(spm) < validation.start
+    assert not {*train} & {*validation, *spm}
+    assert {subject.seed for subject in subjects()} <= {*spm}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

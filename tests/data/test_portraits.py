@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from modnet_lib.data import drawing
-from modnet_lib.data.portraits import (
+import drawn_canvas
+from drawn_portraits import (
     AGES,
     BODY_KINDS,
     HAIR_KINDS,
@@ -18,7 +18,7 @@ from modnet_lib.data.portraits import (
     render_composite,
     render_portrait,
 )
-from modnet_lib.data.scenes import render_background
+from drawn_scenes import render_background
 
 SIZE = 128
 
@@ -122,8 +122,8 @@ def test_a_window_is_a_part_of_the_picture() -> None:
 
 
 def test_solid_shapes_have_their_geometric_area() -> None:
-    canvas = drawing.Canvas(64, np.array([0.0, 0.0, 1.0]))
-    canvas.paint(drawing.ellipse(0.4, 0.5, 0.21, 0.13, n=200), (200, 100, 50))
+    canvas = drawn_canvas.Canvas(64, np.array([0.0, 0.0, 1.0]))
+    canvas.paint(drawn_canvas.ellipse(0.4, 0.5, 0.21, 0.13, n=200), (200, 100, 50))
     foreground, alpha = canvas.finish(32, (0, 0, 64, 64))
     assert alpha.mean() == pytest.approx(np.pi * 0.21 * 0.13, rel=2e-3)
     # Colour reaches every pixel, also the ones far away from the shape.

@@ -483,6 +483,20 @@ LAYOUTS = [
     ("people", "validation", {
         "apm_00010": {"image": ("image/apm_00010.jpg", "rgb"), "alpha": ("alpha/apm_00010.png", "grey")},
     }),
+    ("drawn", "train", {
+        "100000": {
+            "foreground": ("train/foreground/100000.jpg", "rgb"), "alpha": ("train/alpha/100000.png", "grey"),
+            "background": ("train/background/100000.jpg", "rgb"),
+        },
+    }),
+    ("drawn", "validation", {
+        "9000000": {
+            "foreground": ("validation/foreground/9000000.jpg", "rgb"),
+            "alpha": ("validation/alpha/9000000.png", "grey"),
+            "background": ("validation/background/9000000.jpg", "rgb"),
+        },
+    }),
+    ("drawn", "train-scenes", {"100000": {"background": ("scenes/100000.jpg", "rgb")}}),
     ("spm100", "test", {
         "spm_000": {"image": ("image/spm_000.jpg", "rgb"), "alpha": ("matte/spm_000.png", "grey")},
     }),

@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 from pymatting import estimate_foreground_ml
 
-from modnet_lib.data.portraits import render_composite
 from modnet_lib.inference import edges
 from modnet_lib.inference.edges import blocks, clean_foreground, compose, sharpen
 from modnet_lib.inference.sizes import resize
 
 
 @pytest.fixture(scope="module")
-def person():
-    return render_composite(11, 192, supersample=8)
+def person(drawn_samples):
+    (sample,) = drawn_samples(1, 192)
+    return sample.image, sample.alpha / np.float32(255), sample, sample.background
 
 
 def test_estimated_colours_are_nearer_to_the_exact_ones(person) -> None:

@@ -20,8 +20,6 @@ from PIL import Image
 from torch import nn
 
 from modnet_lib import paths
-from modnet_lib.data.portraits import render_composite
-from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.images import to_tensor
 from modnet_lib.network import MODNet, load_checkpoint, save_checkpoint
 from modnet_lib.objectives.supervised import semantic_target
@@ -45,8 +43,8 @@ CONFIG = AdaptationConfig(epochs=2, batch_size=2, short_side=64, checkpoint_ever
 
 
 @pytest.fixture(scope="module")
-def frames() -> list[np.ndarray]:
-    return [render_composite(seed, 64)[0] for seed in range(5)]
+def frames(drawn_samples) -> list[np.ndarray]:
+    return [sample.image for sample in drawn_samples(5, 64)]
 
 
 def run(network, frames, config, folder, **options):
@@ -272,15 +270,14 @@ def test_a_run_stops_when_the_disagreement_is_that_of_the_source_domain(
     assert same(result.network.state_dict(), tiny_network.state_dict())
 
 
-def test_fitting_the_semantic_head_changes_nothing_else(tiny_network, tmp_path) -> None:
+def test_fitting_the_semantic_head_changes_nothing_else(tiny_network, drawn_samples) -> None:
     tiny_network.eval()
-    made = [render_composite(seed, 64)[:2] for seed in range(4)]
-    samples = [MattingSample(i, (a * 255).astype(np.uint8), i, i) for i, a in made]
-    fitted = fit_semantic_head(tiny_network, samples, 64, steps=60)
+    samples = drawn_samples(4, 64)
+    fitted = fit_semantic_head(tiny_network, samples, 64, steps=240)
     changed = moved(tiny_network, fitted)
     assert changed == {"semantic_branch.head.weight", "semantic_branch.head.bias"}
-    x = to_tensor(samples[0].image)
-    target = semantic_target(to_tensor(samples[0].alpha))
+    x = torch.cat([to_tensor(sample.image) for sample in samples[:3]])  # the last quarter is not fitted
+    target = semantic_target(torch.cat([to_tensor(sample.alpha) for sample in samples[:3]]))
     with torch.no_grad():
         before, after = tiny_network(x, auxiliary=True), fitted(x, auxiliary=True)
     assert torch.equal(before.alpha, after.alpha)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from modnet_lib.baselines import BASELINES, load_network
 from modnet_lib.cli import app
-from modnet_lib.data.loaders import portrait_readers
+from modnet_lib.data.loaders import drawn_people
 from modnet_lib.evaluation.benchmark import evaluate
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.inference import Matter
@@ -27,7 +27,7 @@ from modnet_lib.training import grid as grids
 from modnet_lib.training.grid import Grid, collect, compare, recipe, run_grid, run_row
 from modnet_lib.training.loop import Trainer
 from modnet_lib.training.run import build_network, run
-from modnet_lib.training.validation import VALIDATION_SEED, given_with, measured_sets, validation_data
+from modnet_lib.training.validation import given_with, measured_sets, validation_data
 
 ABLATION, COMPARISON = Grid.load("ablation"), Grid.load("comparison")
 CUMULATIVE = ["none", "semantic", "detail", "easpp", "pretrained"]
@@ -38,7 +38,7 @@ PROFILE = Profile(
     seeds=2,
     backbone="mobilenetv3_small_050",
     validation=2,
-    data=DataConfig(portraits=2, portrait_size=64, scenes=2),
+    data=DataConfig(portraits=2, scenes=2),
     training=TRAINING,
     ablation=TRAINING,
     pretraining=dataclasses.replace(TRAINING, stages=(Stage(64, 2, 3),), objective="segmentation"),
@@ -148,9 +148,7 @@ def test_errors_on_pictures_that_were_replaced_are_refused(grid, without_data, m
     name, sample = validation_data(PROFILE.data, 1)[0]
     changed = [(name, sample._replace(alpha=255 - sample.alpha)), *validation_data(PROFILE.data, 2)[1:]]
     monkeypatch.setattr(sys.modules["modnet_lib.training.validation"], "validation_data", lambda *_: changed)
-    with pytest.raises(
-        ValueError, match=r"errors\.json belongs to another run: pictures\.natural\.procedural"
-    ):
+    with pytest.raises(ValueError, match=r"errors\.json belongs to another run: pictures\.natural\.drawn"):
         run_row(ABLATION, PROFILE, folder, "none", 3)
 
 
@@ -285,7 +283,7 @@ def test_the_gallery_has_a_column_for_each_method(methods) -> None:
     picture = Image.open(folder / "mattes.jpg")
     assert picture.size == (4 * width, grids.SHOWN * height)  # photograph, SHM, MODNet, truth
     matter = Matter(load_network(folder / "shm-3" / "modnet.safetensors"))
-    sample = portrait_readers([VALIDATION_SEED], 384)["procedural 9000000"]()
+    sample = drawn_people(1, "validation").readers[0]()
     expected = Image.fromarray((matter.alpha(sample.image) * 255).astype(np.uint8)).resize(grids.TILE)
     tile = np.asarray(picture)[:height, width : 2 * width].mean(axis=2)
     assert abs(tile - np.asarray(expected, float)).mean() < 8

@@ -27,7 +27,7 @@ PROFILE = Profile(
     seed=3,
     backbone="mobilenetv3_small_050",
     validation=1,
-    data=DataConfig(portraits=2, portrait_size=64, scenes=2),
+    data=DataConfig(portraits=2, scenes=2),
     training=TrainingConfig(
         stages=(Stage(64, 2, 2),), learning_rate=1e-3, validate_every=1, checkpoint_every=1
     ),
@@ -149,7 +149,7 @@ def test_masks_come_from_any_data_set_of_the_manifest(without_data, monkeypatch,
     assert (whole > 0).float().mean() == pytest.approx((make_sample(0).alpha >= 128).mean(), abs=0.01)
     with pytest.raises(FileNotFoundError, match="Supervisely"):
         mask_data(DataConfig(real=True, masks=("sps",)), seed=0)
-    both = mask_data(DataConfig(real=True, masks=("pairs", "drawn"), portraits=3, portrait_size=64), 0)
+    both = mask_data(DataConfig(real=True, masks=("pairs", "drawn"), portraits=3), 0)
     assert [len(part.readers) for part in both.contents["foregrounds"]] == [2, 3]
 
 
@@ -213,11 +213,13 @@ def test_validation_without_pictures_is_an_error(without_data) -> None:
 def test_the_data_is_described_before_the_first_step(without_data, capsys) -> None:
     run(PROFILE, without_data / "run")
     printed = capsys.readouterr().out
-    assert "foregrounds: drawn: 2 pictures, 0 left out" in printed
-    assert "backgrounds: drawn: 2 pictures, 0 left out" in printed
+    assert "foregrounds: drawn:train: 2 pictures, 0 left out" in printed
+    assert "backgrounds: drawn:train-scenes: 2 pictures, 0 left out" in printed
     assert "validation: drawn people: 1 pictures" in printed
     identity = json.loads((without_data / "run" / "identity.json").read_text())
-    assert identity["data"]["foregrounds"]["0 drawn"]["files"]["count"] == 2
+    files = identity["data"]["foregrounds"]["0 drawn"]["files"]
+    assert [name for name in files if "/alpha/" in name] == [f"train/alpha/{100_000 + n}.png" for n in (0, 1)]
+    assert all("CRC-32" in content for content in files.values())
     with safe_open(without_data / "run" / "modnet.safetensors", "pt") as file:
         metadata = file.metadata()
     assert metadata["identity"] == fingerprint(identity)
