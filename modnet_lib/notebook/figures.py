@@ -172,10 +172,7 @@ def image_row(
     rows = -(-len(pictures) // columns)
     aspects = [p.shape[1] / p.shape[0] for p in pictures]
     widths = [max(aspects[column::columns]) for column in range(columns)]
-    gap, title = (
-        0.12,
-        0.08 + 0.17 * max(text.count("\n") + 1 for text in titles if text) if any(titles) else 0.08,
-    )
+    gap, title = 0.12, 0.08 + 0.17 * max(text.count("\n") + 1 if text else 0 for text in titles)
     height = min(height, (WIDTH - gap * (columns - 1)) / sum(widths))
     foot = 0.32 if caption else 0.02
     size = (max(sum(widths) * height + gap * (columns - 1), 3.0), rows * (height + title) + foot)

@@ -52,10 +52,8 @@ def training_curves(history: Sequence[Mapping[str, float]], *, smoothing: int | 
             values = np.array([record[key] for record in history])
             (line,) = losses.plot(steps, values, linewidth=0.6, alpha=0.35)
             losses.plot(steps, _smooth(values, window), color=line.get_color(), linewidth=2, label=key)
-        losses.set(yscale="log", xlabel="step", ylabel="loss")
-        losses.set_title(
-            f"training losses; thick: mean of {window} steps" if window > 1 else "training losses"
-        )
+        title = "training losses" + (f"; thick: mean of {window} steps" if window > 1 else "")
+        losses.set(yscale="log", xlabel="step", ylabel="loss", title=title)
         losses.legend(ncols=2)
         rate = figure.add_subplot(grid[0, 1], sharex=losses)
         rate.plot(steps, [record["learning_rate"] for record in history], color=BLACK)
@@ -77,9 +75,7 @@ def training_curves(history: Sequence[Mapping[str, float]], *, smoothing: int | 
             checks.text(0.5, 0.5, "not validated", ha="center", va="center", transform=checks.transAxes)
         for axes in (losses, rate, checks):
             axes.grid(axis="y")
-            if (
-                axes.get_yscale() == "log"
-            ):  # labels at 1 and 3 of each decade, also where there is less than one
+            if axes.get_yscale() == "log":  # labels at 1 and 3 of each decade, however few decades there are
                 axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
                 axes.yaxis.set_major_formatter("{x:g}")
                 axes.yaxis.set_minor_formatter(NullFormatter())
