@@ -16,7 +16,9 @@ def train(
     folder: Folder,
     recipe: Annotated[str, Option(help="supervised, pretraining or trimap.")] = "supervised",
     backbone_weights: Annotated[Path | None, Option(help="Start from this backbone.safetensors.")] = None,
-    baseline: Annotated[str | None, Option(help="Another method; a wrong name lists all.")] = None,
+    baseline: Annotated[
+        str | None, Option(help="Another method than MODNet, with its own losses; a wrong name lists all.")
+    ] = None,
 ) -> None:
     """Train MODNet (Eq. 5), its backbone alone (on masks), MODNet with a trimap, or another method."""
     from modnet_lib.profiles import Profile
@@ -72,10 +74,12 @@ def adapt(
     learning_rate: Annotated[float | None, Option(show_default="the preset's")] = None,
     batch_size: Annotated[int, Option(help="Frames per step.")] = 1,
     short_side: ShortSide = None,
-    until: Annotated[float, Option(help="Stop at this multiple of the source's disagreement.")] = 1.1,
-    fit: Annotated[int, Option(help="Fit the semantic head on this number of drawn people first.")] = 24,
+    until: Annotated[
+        float, Option(help="Stop at this multiple of the source domain's disagreement; 0 runs all epochs.")
+    ] = 1.1,
+    fit: Annotated[int, Option(help="Drawn people to fit the semantic head on first; 0 skips this.")] = 24,
 ) -> None:
-    """Adapt a checkpoint to unlabelled pictures (SOC), and keep the best weights."""
+    """Adapt a checkpoint to unlabelled pictures (SOC), and keep the weights from before it did harm."""
     from modnet_lib.data.loaders import drawn_people
     from modnet_lib.network import load_checkpoint, save_checkpoint
     from modnet_lib.training import adaptation

@@ -42,7 +42,7 @@ def fetch(url: str, target: str | Path, *, sha256: str | None = None, keep: Sequ
         raise ValueError(f"{target} exists; move it away to fetch it again")
     target.parent.mkdir(parents=True, exist_ok=True)
     pooch.get_logger().setLevel("WARNING")
-    download = pooch.HTTPDownloader(progressbar=True, chunk_size=1 << 18, timeout=60)
+    download: Any = pooch.HTTPDownloader(progressbar=True, chunk_size=1 << 18, timeout=60)
     try:
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as folder:
             archive = Path(pooch.retrieve(url, sha256, "download", folder, downloader=download))
