@@ -7,7 +7,12 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-SHIPPED = ("data/checkpoints/*.safetensors", "data/manifest.toml", "notebooks/profiles/*.yaml")
+SHIPPED = (
+    "data/checkpoints/*.safetensors",
+    "data/manifest.toml",
+    "notebooks/exercises.toml",
+    "notebooks/profiles/*.yaml",
+)
 
 
 class BuildWithData(build_py):

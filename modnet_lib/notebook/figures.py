@@ -1,54 +1,23 @@
-"""Static figures of the notebooks: rows of pictures, curves, costs; with those of `drawings` in one place.
+"""The figures of the notebooks: rows of pictures and training curves, and what a picture looks like in them.
 
-Colours are Okabe and Ito's, so that no figure depends on telling red from green. Every function returns a
-figure that pyplot has already let go of: as the last line of a cell it is shown once.
+Colours are Okabe and Ito's, so that no figure depends on telling red from green. A figure is shown once, where it
+is the last line of a cell: pyplot does not keep it.
 """
 
 from collections.abc import Mapping, Sequence
 
-import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+from PIL import Image
 from torch import Tensor
 
+from modnet_lib.images import to_bytes
 from modnet_lib.inference.matter import Prediction
-from modnet_lib.notebook.drawings import (
-    BLACK,
-    BLUE,
-    ORANGE,
-    STYLE,
-    WIDTH,
-    compact_png,
-    draw_architecture,
-    draw_easpp,
-    draw_fig1,
-    make_figure,
-    use_style,
-)
-from modnet_lib.objectives.supervised import PAPER_WEIGHTS
-
-__all__ = [
-    "as_pixels",
-    "checkerboard",
-    "compact_png",
-    "cost_bars",
-    "draw_architecture",
-    "draw_easpp",
-    "draw_fig1",
-    "efficiency_plot",
-    "image_row",
-    "loss_map_figure",
-    "motion_colours",
-    "over_colour",
-    "show_prediction",
-    "tint_trimap",
-    "training_curves",
-    "trimap_overlay",
-    "use_style",
-]
+from modnet_lib.notebook.drawings import BLACK, ORANGE, STYLE, WIDTH, make_figure
+from modnet_lib.notebook.drawings import use_style as use_style
 
 Picture = np.ndarray | Tensor
 
@@ -126,30 +95,52 @@ def image_row(
     rows = -(-len(pictures) // columns)
     aspects = [p.shape[1] / p.shape[0] for p in pictures]
     widths = [max(aspects[column::columns]) for column in range(columns)]
-    gap, title = (
-        0.12,
-        0.08 + 0.17 * max(text.count("\n") + 1 for text in titles if text) if any(titles) else 0.08,
-    )
-    height = min(height, (WIDTH - gap * (columns - 1)) / sum(widths))
-    foot = 0.32 if caption else 0.02
-    size = (max(sum(widths) * height + gap * (columns - 1), 3.0), rows * (height + title) + foot)
+    lines = max(text.count("\n") + 1 if text else 0 for text in titles)
+    height = min(height, (WIDTH - 0.12 * columns) / sum(widths))
+    size = sum(widths) * height + 0.12 * columns, rows * (height + 0.12 + 0.18 * lines) + 0.3 * bool(caption)
     with plt.rc_context(STYLE):
-        figure = make_figure(*size)
-        left = (size[0] - sum(widths) * height - gap * (columns - 1)) / 2
-        for number, (picture, text) in enumerate(zip(pictures, titles, strict=True)):
-            row, column = divmod(number, columns)
-            x = left + sum(widths[:column]) * height + gap * column
-            y = foot + (rows - 1 - row) * (height + title)
-            axes = figure.add_axes(
-                (x / size[0], y / size[1], widths[column] * height / size[0], height / size[1])
-            )
+        figure = make_figure(max(size[0], 3.0), size[1], layout="compressed")
+        grid = figure.subplots(rows, columns, squeeze=False, width_ratios=widths).ravel()
+        for axes, picture, text in zip(grid, pictures, titles, strict=False):
             axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
             axes.set_title(text, pad=3)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(visible=True, color="#BBBBBB", linewidth=0.6)
+        for axes in grid[len(pictures) :]:
+            axes.remove()
         if caption:
-            figure.text(0.5, 0.07 / size[1], caption, ha="center", va="bottom", color="#444444")
+            figure.supxlabel(caption, fontsize="medium", color="#444444")
+        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
     return figure
+
+
+def fitting(image: np.ndarray, longest: int) -> tuple[int, int]:
+    """Width and height of a picture (H, W, ...), shrunk if a side exceeds `longest` pixels."""
+    scale = min(1.0, longest / max(image.shape[:2]))
+    return max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+
+
+def part(
+    picture: np.ndarray, size: tuple[int, int], zoom: float = 1.0, x: float = 0.5, y: float = 0.5
+) -> np.ndarray:
+    """Cut out the part of a picture that a zoom shows and bring it to a size; pixels are averaged or repeated.
+
+    Parameters
+    ----------
+    picture
+        (H, W) uint8 or float32, or (H, W, 3) uint8.
+    size
+        Width and height of the result in pixels.
+    zoom
+        The part is 1 / `zoom` of the picture's width and height.
+    x, y
+        Where it lies: 0 at the left or top border, 1 at the right or bottom border.
+    """
+    height, width = picture.shape[:2]
+    left, top = width * (1 - 1 / zoom) * x, height * (1 - 1 / zoom) * y
+    box = left, top, min(left + width / zoom, width), min(top + height / zoom, height)
+    method = Image.Resampling.BOX if size[0] < width / zoom else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(picture).resize(size, method, box))
 
 
 def over_colour(image: Picture, alpha: Picture, colour: str | Sequence[float] | np.ndarray) -> np.ndarray:
@@ -176,7 +167,7 @@ def over_colour(image: Picture, alpha: Picture, colour: str | Sequence[float] | 
         raise ValueError(f"the picture is {foreground.shape}, the matte {weight.shape}: sizes must agree")
     background = colour if isinstance(colour, np.ndarray) else np.array(to_rgb(colour), np.float32)
     weight = weight[..., None]
-    return ((weight * foreground + (1 - weight) * background) * 255).round().astype(np.uint8)
+    return to_bytes(weight * foreground + (1 - weight) * background)
 
 
 def checkerboard(image: Picture, alpha: Picture, *, square: int = 16) -> np.ndarray:
@@ -224,26 +215,6 @@ def tint_trimap(image: Picture, trimap: Picture) -> np.ndarray:
     return np.where(unknown[..., None], 0.35 * picture + 0.65 * orange, tinted)
 
 
-def motion_colours(motion: np.ndarray) -> np.ndarray:
-    """Motion of (H, W, 2) pixels as colours (H, W, 3) uint8: hue is the direction, brightness the length."""
-    length = np.linalg.norm(motion, axis=2)
-    angle = np.degrees(np.arctan2(motion[..., 1], motion[..., 0])) % 360
-    value = np.clip(length / max(float(np.percentile(length, 99.5)), 1e-6), 0, 1)
-    hsv = np.stack([angle, np.ones_like(value), value], axis=2).astype(np.float32)
-    return (cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255).round().astype(np.uint8)
-
-
-def trimap_overlay(image: Picture, trimap: Picture) -> Figure:
-    """Show a picture, its trimap, and the trimap laid over the picture."""
-    regions = as_pixels(trimap)
-    shares = [100 * float(part.mean()) for part in (regions > 0.75, np.abs(regions - 0.5) <= 0.25)]
-    return image_row(
-        [image, trimap, tint_trimap(image, trimap)],
-        ["image", f"trimap, {shares[0]:.1f} % foreground", f"{shares[1]:.1f} % unknown (orange)"],
-        caption="White: alpha is 1. Black: alpha is 0. Grey, and orange on the right: unknown.",
-    )
-
-
 def show_prediction(prediction: Prediction) -> Figure:
     """Show the three answers of MODNet for one picture, and the cut-out that the matte gives.
 
@@ -284,186 +255,31 @@ def training_curves(history: Sequence[Mapping[str, float]], *, smoothing: int | 
     if not history:
         raise ValueError("history is empty: nothing was trained yet")
     steps = np.array([record["step"] for record in history])
-    aside = {"step", "learning_rate", "seconds", "gradient_norm"}
-    terms = [key for key in history[0] if key not in aside and not key.startswith("validation_")]
-    checked = sorted({key for record in history for key in record if key.startswith("validation_")})
+    checks = sorted({key for record in history for key in record if key.startswith("validation_")})
+    aside = {"step", "learning_rate", "seconds", "gradient_norm", *checks}
     window = smoothing or max(1, len(steps) // 20)
-    with plt.rc_context(STYLE):
+    with plt.rc_context(STYLE | {"axes.grid": True, "axes.grid.axis": "y"}):
         figure = make_figure(WIDTH, 3.6, layout="constrained")
-        grid = figure.add_gridspec(2, 2, width_ratios=(1.7, 1))
-        losses = figure.add_subplot(grid[:, 0])
-        for key in terms:
+        panels = figure.subplot_mosaic([["losses", "rate"], ["losses", "checks"]], width_ratios=(1.7, 1))
+        for key in [key for key in history[0] if key not in aside]:
             values = np.array([record[key] for record in history])
-            (line,) = losses.plot(steps, values, linewidth=0.6, alpha=0.35)
-            losses.plot(steps, _smooth(values, window), color=line.get_color(), linewidth=2, label=key)
-        losses.set(yscale="log", xlabel="step", ylabel="loss")
-        losses.set_title(
-            f"training losses; thick: mean of {window} steps" if window > 1 else "training losses"
-        )
-        losses.legend(ncols=2)
-        rate = figure.add_subplot(grid[0, 1], sharex=losses)
-        rate.plot(steps, [record["learning_rate"] for record in history], color=BLACK)
-        rate.set(title="learning rate", ylim=(0, None))
-        rate.tick_params(labelbottom=False)
-        checks = figure.add_subplot(grid[1, 1], sharex=losses)
-        for key, marker in zip(checked, "osD^vP" * len(checked), strict=False):
+            (line,) = panels["losses"].plot(steps, values, linewidth=0.6, alpha=0.35)
+            means = [values[max(0, end - window) : end].mean() for end in range(1, len(values) + 1)]
+            panels["losses"].plot(steps, means, color=line.get_color(), linewidth=2, label=key)
+        title = f"training losses; thick: mean of {window} steps" if window > 1 else "training losses"
+        panels["losses"].set(yscale="log", xlabel="step", ylabel="loss", title=title)
+        panels["losses"].legend(ncols=2)
+        panels["rate"].plot(steps, [record["learning_rate"] for record in history], color=BLACK)
+        panels["rate"].set(title="learning rate", ylim=(0, None))
+        panels["checks"].set(xlabel="step", ylabel="validation" if checks else "not validated")
+        for key, marker in zip(checks, "osD^vP" * len(checks), strict=False):
             points = [(record["step"], record[key]) for record in history if key in record]
-            name = key.removeprefix("validation_")
-            checks.plot(
-                *zip(*points, strict=True), marker=marker, markersize=5, label=f"{name}: {points[-1][1]:.3g}"
-            )
-        checks.set(xlabel="step", ylabel="validation", yscale="log")
-        if checked:
-            checks.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(3, len(checked)), fontsize=8)
-        else:
-            checks.set_yscale("linear")
-            checks.set(yticks=[])
-            checks.text(0.5, 0.5, "not validated", ha="center", va="center", transform=checks.transAxes)
-        for axes in (losses, rate, checks):
-            axes.grid(axis="y")
-            if (
-                axes.get_yscale() == "log"
-            ):  # labels at 1 and 3 of each decade, also where there is less than one
-                axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
-                axes.yaxis.set_major_formatter("{x:g}")
-                axes.yaxis.set_minor_formatter(NullFormatter())
-    return figure
-
-
-def _smooth(values: np.ndarray, window: int) -> np.ndarray:
-    """Mean of the last `window` values (fewer at the start)."""
-    sums = np.cumsum(np.insert(values.astype(np.float64), 0, 0.0))
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(0, ends - window)
-    return (sums[ends] - sums[starts]) / (ends - starts)
-
-
-def cost_bars(
-    formula: Mapping[str, tuple[float, float]], measured: Mapping[str, tuple[float, float]]
-) -> Figure:
-    """Draw weights and FLOPs of several modules on a logarithmic axis, by formula and as measured.
-
-    Parameters
-    ----------
-    formula, measured
-        Name of the module to (parameters, FLOPs); the same names in both. The first is the reference of the
-        percentages.
-
-    Raises
-    ------
-    ValueError
-        If the names differ.
-    """
-    names = list(formula)
-    if not names or names != list(measured):
-        raise ValueError(f"formula and measured must name the same modules, got {names} and {list(measured)}")
-    with plt.rc_context(STYLE):
-        figure = make_figure(WIDTH, 0.9 + 0.62 * len(names), layout="constrained")
-        for index, title in enumerate(("weights", "FLOPs of one pass")):
-            axes = figure.add_subplot(1, 2, index + 1)
-            rows = np.arange(len(names))[::-1]
-            kinds = (("closed form", formula, BLUE, 0.17, ""), ("measured", measured, ORANGE, -0.17, "//"))
-            for label, costs, colour, offset, hatch in kinds:
-                values = [costs[name][index] for name in names]
-                axes.barh(
-                    rows + offset, values, 0.32, color=colour, label=label, hatch=hatch, edgecolor="white"
-                )
-                for row, value in zip(rows, values, strict=True):
-                    share = "" if row == rows[0] else f"  ({100 * value / values[0]:.2f} %)"
-                    axes.text(value * 1.15, row + offset, f"{value:,.0f}{share}", va="center", fontsize=8)
-            everything = [cost[name][index] for cost in (formula, measured) for name in names]
-            axes.set(xscale="log", xlim=(min(everything) / 4, max(everything) * 60), title=title)
-            axes.set_yticks(rows, names if index == 0 else [""] * len(names))
-            axes.grid(axis="x")
-            axes.set_axisbelow(True)
-        figure.legend(*figure.axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return figure
-
-
-def efficiency_plot(methods: Mapping[str, Mapping[str, float]], labels: Mapping[str, str]) -> Figure:
-    """Fig. 6: size against time, both logarithmic, a labelled dot for each method.
-
-    Parameters
-    ----------
-    methods
-        By method ``parameters``, ``milliseconds`` and ``gflops`` (the area of its dot), as `efficiency` returns them.
-    labels
-        Of the methods to draw; one whose label starts with MODNet is drawn in another colour.
-    """
-    with plt.rc_context(STYLE):
-        figure = make_figure(WIDTH * 0.75, 3.6, layout="constrained")
-        axes = figure.add_subplot()
-        for number, (name, label) in enumerate(
-            sorted(labels.items(), key=lambda pair: methods[pair[0]]["parameters"])
-        ):
-            x, y = methods[name]["milliseconds"], methods[name]["parameters"] / 1e6
-            colour = ORANGE if label.startswith("MODNet") else BLUE
-            axes.scatter(x, y, s=4 * methods[name]["gflops"], color=colour, alpha=0.6, linewidth=0)
-            axes.plot(x, y, ".", color=colour, markersize=4)
-            # neighbours in size are labelled on different sides
-            above = number % 2 == 0
-            axes.annotate(
-                label,
-                (x, y),
-                (0, 9 if above else -9),
-                textcoords="offset points",
-                ha="center",
-                va="bottom" if above else "top",
-                fontsize=8,
-            )
-        axes.set(xscale="log", yscale="log", xlabel="milliseconds a picture", ylabel="million parameters")
-        times = [methods[name]["milliseconds"] for name in labels]
-        axes.set_xlim(min(times) / 1.5, max(times) * 1.5)
-        axes.margins(y=0.15)
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-            axis.set_major_formatter("{x:g}")
-            axis.set_minor_formatter(NullFormatter())
-        axes.grid()
-        axes.set_axisbelow(True)
-    return figure
-
-
-def loss_map_figure(
-    alpha: Picture,
-    semantic_target: Picture,
-    transition: Picture,
-    *,
-    weights: tuple[float, float, float] = PAPER_WEIGHTS,
-) -> Figure:
-    """Show what the three losses look at: alpha_g, G(alpha_g), m_d, and how much an error counts where.
-
-    Parameters
-    ----------
-    alpha
-        alpha_g at full size.
-    semantic_target
-        G(alpha_g) of Eq. 2.
-    transition
-        m_d of Eq. 3, the size of `alpha`.
-    weights
-        lambda_s, lambda_d, lambda_alpha of Eq. 5.
-    """
-    region = as_pixels(transition)
-    names = [
-        "matte $\\alpha_g$\ntarget of $\\mathcal{L}_\\alpha$",
-        "$G(\\alpha_g)$, 1/16\ntarget of $\\mathcal{L}_s$",
-    ]
-    names += [f"$m_d$: {100 * region.mean():.1f} % of pixels\nwhere $\\mathcal{{L}}_d$ looks"]
-    names += ["weight of an error of $d_p$ and $\\alpha_p$\n$\\lambda_\\alpha + \\lambda_d\\, m_d$"]
-    figure = image_row([alpha, semantic_target, region, region], names, height=2.1)
-    _, detail, matte = weights
-    wide, high = figure.get_size_inches()
-    figure.set_size_inches(wide + 0.5, high)  # room for the scale
-    for axes in figure.axes:
-        box = axes.get_position()
-        axes.set_position((box.x0 * wide / (wide + 0.5), box.y0, box.width * wide / (wide + 0.5), box.height))
-    with plt.rc_context(STYLE):
-        last = figure.axes[-1]
-        last.images[0].remove()
-        shown = last.imshow(matte + detail * region, cmap="viridis", vmin=0, vmax=matte + detail)
-        box = last.get_position()
-        bar = figure.colorbar(shown, cax=figure.add_axes((box.x1 + 0.008, box.y0, 0.012, box.height)))
-        bar.set_ticks([0, matte, matte + detail])
-        bar.ax.tick_params(labelsize=8)
+            label = f"{key.removeprefix('validation_')}: {points[-1][1]:.3g}"
+            panels["checks"].semilogy(*zip(*points, strict=True), marker=marker, markersize=5, label=label)
+        if checks:
+            panels["checks"].legend(fontsize=8)
+        for axes in (panels["losses"], *([panels["checks"]] if checks else [])):
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))  # also where there is less than a decade
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
     return figure
