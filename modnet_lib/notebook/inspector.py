@@ -216,7 +216,8 @@ class MatteInspector(widgets.VBox):
         kind, levels, rows = question.kind, DISTURBANCES[question.kind], [[question.kind, *NAMES.values()]]
         errors = np.array([self._errors(question._replace(level=level)) for level in levels])
         for level, row in zip(levels, errors, strict=True):
-            rows.append([f"{level:g}", *(f"{e:.1%} <meter high={BROKEN} value={e}></meter>" for e in row)])
+            bars = [f"{e:.1%} <meter low={BROKEN} high=0.5 optimum=0 value={e}></meter>" for e in row]
+            rows.append([f"{level:g}", *bars])
         growth, words = errors - self._errors(question.clean), "None has broken."
         if growth.max() > BROKEN:
             first = (growth > BROKEN).any(axis=1).argmax()
@@ -233,11 +234,11 @@ class MatteInspector(widgets.VBox):
         self.strength.disabled = self.sweep.disabled = self.disturbance.value == "none"
         self.second_view.layout.display = "none" if self.beside.value == "off" else ""
         try:
-            self._draw(self._question, self.stage.value)
             if change is self.sweep:
                 self.scores.value = self._score(self._question)
             elif change and change.owner in (self.picture, self.model, self.disturbance):
                 self.scores.value = ""  # they are of something else
+            self._draw(self._question, self.stage.value)
         except Exception as error:  # the page shows whatever a model raises
             self.status.value = f"<b>This failed: {escape(f'{type(error).__name__}: {error}')}</b>"
 

@@ -406,7 +406,10 @@ for number, (parameters, name) in enumerate(drawn):
     offset = (0, -16 if number % 2 else 9)
     axis.annotate(labels[name], (x, y), offset, textcoords="offset points", ha="center", fontsize=8)
 axis.margins(0.2)
-_ = axis.set(xscale="log", yscale="log", xlabel="milliseconds a picture", ylabel="million parameters")
+axis.set(xscale="log", yscale="log", xlabel="milliseconds a picture", ylabel="million parameters")
+for side in (axis.xaxis, axis.yaxis):
+    side.set_major_formatter("{x:g}")
+    side.set_minor_formatter("{x:g}")
 
 # %%
 print(f"{'':20s}{'parameters':>12s}{'GFLOPs':>9s}{'MiB':>7s}{'ms':>8s}")

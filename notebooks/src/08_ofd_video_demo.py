@@ -300,8 +300,8 @@ film = [np.hstack([image, *(np.dstack([to_bytes(m)] * 3) for m in pair)]) for im
 with tempfile.TemporaryDirectory() as folder:
     file = Path(folder) / "film.mp4"
     write_clip(file, film, 8)
-    player = Video(str(file), embed=True, width=900, html_attributes="controls loop muted autoplay")
-player
+    film = file.read_bytes()
+Video(film, embed=True, mimetype="video/mp4", width=900, html_attributes="controls loop muted autoplay")
 
 # %% [markdown]
 # ## 8. All of it together (Fig. 7)

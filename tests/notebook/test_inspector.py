@@ -337,6 +337,7 @@ def test_sweep_says_which_answer_breaks_first(matter):
     inspector.disturbance.value = "brightness"  # 0.7, 0.5, 0.35, 0.2, 0.1
     assert inspector.scores.value == ""
     inspector.sweep.click()
+    assert inspector.status.value == "", "nothing is computed any more"
     assert "First to break: <b>details d_p</b>, at brightness 0.5" in inspector.scores.value
     expected = [[0, 0, 0], [0, 50, 0], [0, 50, 0], [90, 90, 0], [90, 90, 0]]
     np.testing.assert_allclose(percentages(inspector), expected, atol=0.05)
