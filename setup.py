@@ -12,6 +12,7 @@ SHIPPED = (
     "data/checkpoints/semantic_head.safetensors",
     "data/manifest.toml",
     "data/samples/*/**/*.*",
+    "notebooks/exercises.toml",
     "notebooks/profiles/**/*.yaml",
 )
 

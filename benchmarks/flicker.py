@@ -28,11 +28,11 @@ from modnet_lib.baselines import load_network
 from modnet_lib.baselines.bm import background_difference
 from modnet_lib.evaluation import flicker
 from modnet_lib.files import write_atomically
-from modnet_lib.images import read_image, to_tensor
+from modnet_lib.images import read_image, to_bytes, to_tensor
 from modnet_lib.inference import Matter
 from modnet_lib.inference.media import Clip
 from modnet_lib.network import load_checkpoint
-from modnet_lib.notebook.clips import as_rgb
+from modnet_lib.notebook.figures import as_pixels
 from modnet_lib.training.adaptation import PRESETS, adapt, find_frames, with_semantic_head
 
 app = typer.Typer(help=__doc__)
@@ -204,14 +204,12 @@ def behind_plate(weights: Path, plate: np.ndarray) -> Any:
 
 def strip(rows: list[Any], shown: list[int], side: int = 160) -> np.ndarray:
     """Rows of pictures or mattes at some frames as one picture."""
-    return np.vstack(
-        [
-            np.hstack(
-                [cv2.resize(as_rgb(row[at]), (side, side), interpolation=cv2.INTER_AREA) for at in shown]
-            )
-            for row in rows
-        ]
-    )
+
+    def small(picture: np.ndarray) -> np.ndarray:
+        pixels = cv2.resize(as_pixels(picture), (side, side), interpolation=cv2.INTER_AREA)
+        return to_bytes(pixels if pixels.ndim == 3 else np.dstack([pixels] * 3))
+
+    return np.vstack([np.hstack([small(row[at]) for at in shown]) for row in rows])
 
 
 @app.command()

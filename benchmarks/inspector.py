@@ -17,7 +17,7 @@ from shipped import made_by
 
 from modnet_lib import paths
 from modnet_lib.inference import Matter
-from modnet_lib.notebook.inspector import DISTURBANCES, MatteInspector
+from modnet_lib.notebook.inspector import MatteInspector
 
 LIMIT = 150  # milliseconds
 
@@ -75,15 +75,13 @@ def measured(inspector: MatteInspector, repeats: int) -> dict[str, float]:
     use("colour", i.colour, "#aa0000", "#00aa00")
     use("zoom", i.zoom, 3, 4)
     use("centre x", i.x, 0.3, 0.6)
-    use("loupe", i.loupe, "alpha", "input")
-    i.loupe.value = "off"
+    use("beside: input", i.beside, "alpha", "input")
     i.zoom.value = 1
+    use("beside: the other model", i.beside, "off", "192")
+    i.beside.value = "off"
     use("model", i.model, "192", "384")
-    use("compare", i.compare, "off", "192")
-    use("wipe", i.wipe, 0.2, 0.7)
-    i.compare.value = "off"
     use("disturbance", i.disturbance, "none", "blur")
-    use("strength", i.strength, *DISTURBANCES["blur"][:2])
+    use("strength", i.strength, 1, 2)
     return times
 
 

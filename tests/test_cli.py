@@ -24,7 +24,7 @@ from modnet_lib.evaluation.benchmark import read_records
 from modnet_lib.inference import Matter
 from modnet_lib.inference.media import Clip
 from modnet_lib.network import load_checkpoint, save_checkpoint
-from modnet_lib.notebook.widgets import MatteInspector
+from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
 
 

@@ -1,102 +1,25 @@
-"""Static figures of the notebooks: their look, rows of pictures, and colours for mattes.
+"""The figures of the notebooks: rows of pictures and training curves, and what a picture looks like in them.
 
-Colours are Okabe and Ito's, so that no figure depends on telling red from green. Every function returns a
-figure that pyplot has already let go of: as the last line of a cell it is shown once.
+Colours are Okabe and Ito's, so that no figure depends on telling red from green. A figure is shown once, where it
+is the last line of a cell: pyplot does not keep it.
 """
 
-import io
-import re
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import cv2
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython import get_ipython
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 from torch import Tensor
 
+from modnet_lib.images import to_bytes
 from modnet_lib.inference.matter import Prediction
+from modnet_lib.notebook.style import BLACK, ORANGE, STYLE, WIDTH, make_figure
+from modnet_lib.notebook.style import use_style as use_style
 
-BLACK = "#222222"
-ORANGE, SKY, GREEN, BLUE, RED, PURPLE = "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
-STYLE: dict[str, Any] = {
-    "figure.dpi": 90,
-    "figure.facecolor": "white",
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.labelsize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK]),
-    "axes.grid": False,
-    "grid.color": "#DDDDDD",
-    "legend.frameon": False,
-    "image.cmap": "viridis",
-}
-WIDTH = 10.0  # inches; 900 pixels
 Picture = np.ndarray | Tensor
-
-
-def use_style() -> None:
-    """Give the notebook's own plots the look of these figures, and store figures small.
-
-    Photographs become JPEG, drawings PNG with a palette.
-
-    Nothing changes before it is called. Outside a notebook it only sets matplotlib's parameters.
-    """
-    plt.rcParams.update(STYLE)
-    shell = get_ipython()
-    if shell is not None:
-        make_figure(1, 1)  # wakes the notebook's backend, which would put its own formatter back later
-        for mime, encode in ENCODERS.items():
-            shell.display_formatter.formatters[mime].for_type(Figure, partial(_with_description, encode))
-
-
-def describe(figure: Figure) -> str:
-    """What a figure says in words, for those who cannot see it: titles, axes, legends, caption."""
-    parts = [" ".join(text.get_text().split()) for text in figure.texts]
-    for axes in figure.axes:
-        labels = [axes.get_xlabel(), axes.get_ylabel()]
-        legend = axes.get_legend()
-        words = [axes.get_title(), " against ".join(reversed(labels)) if all(labels) else ""]
-        words += [text.get_text() for text in (legend.get_texts() if legend else axes.texts)]
-        parts.append(", ".join(" ".join(word.split()) for word in words if word.strip()))
-    text = "; ".join(part for part in parts if part)
-    return re.sub(r"\\mathcal|[$\\{}]", "", text)[:600] or "figure"
-
-
-def _with_description(encode: Callable[[Figure], bytes | None], figure: Figure) -> Any:
-    data = encode(figure)
-    return None if data is None else (data, {"alt": describe(figure)})
-
-
-def _encode(figure: Figure, kind: str) -> bytes | None:
-    """Photographs as JPEG, drawings as PNG of at most 256 colours; ``None`` for the other kind.
-
-    A palette would turn the soft gradients of a photograph into contour lines.
-    """
-    photographs = any(np.ndim(image.get_array()) == 3 for axes in figure.axes for image in axes.images)
-    if photographs != (kind == "jpeg"):
-        return None
-    drawn, stored = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=STYLE["figure.dpi"], bbox_inches="tight", pad_inches=0.08)
-    picture = Image.open(drawn).convert("RGB")
-    (picture if photographs else picture.quantize(256)).save(stored, kind, quality=85, optimize=True)
-    return stored.getvalue()
-
-
-ENCODERS = {f"image/{kind}": partial(_encode, kind=kind) for kind in ("png", "jpeg")}  # one of them answers
-
-
-def make_figure(width: float, height: float, **kwargs: Any) -> Figure:
-    """Make a figure that the notebook shows only where a cell ends with it."""
-    figure = plt.figure(figsize=(width, height), **kwargs)
-    plt.close(figure)
-    return figure
 
 
 def as_pixels(image: Picture) -> np.ndarray:
@@ -172,27 +95,52 @@ def image_row(
     rows = -(-len(pictures) // columns)
     aspects = [p.shape[1] / p.shape[0] for p in pictures]
     widths = [max(aspects[column::columns]) for column in range(columns)]
-    gap, title = 0.12, 0.08 + 0.17 * max(text.count("\n") + 1 if text else 0 for text in titles)
-    height = min(height, (WIDTH - gap * (columns - 1)) / sum(widths))
-    foot = 0.32 if caption else 0.02
-    size = (max(sum(widths) * height + gap * (columns - 1), 3.0), rows * (height + title) + foot)
+    lines = max(text.count("\n") + 1 if text else 0 for text in titles)
+    height = min(height, (WIDTH - 0.12 * columns) / sum(widths))
+    size = sum(widths) * height + 0.12 * columns, rows * (height + 0.12 + 0.18 * lines) + 0.3 * bool(caption)
     with plt.rc_context(STYLE):
-        figure = make_figure(*size)
-        left = (size[0] - sum(widths) * height - gap * (columns - 1)) / 2
-        for number, (picture, text) in enumerate(zip(pictures, titles, strict=True)):
-            row, column = divmod(number, columns)
-            x = left + sum(widths[:column]) * height + gap * column
-            y = foot + (rows - 1 - row) * (height + title)
-            axes = figure.add_axes(
-                (x / size[0], y / size[1], widths[column] * height / size[0], height / size[1])
-            )
+        figure = make_figure(max(size[0], 3.0), size[1], layout="compressed")
+        grid = figure.subplots(rows, columns, squeeze=False, width_ratios=widths).ravel()
+        for axes, picture, text in zip(grid, pictures, titles, strict=False):
             axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
             axes.set_title(text, pad=3)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(visible=True, color="#BBBBBB", linewidth=0.6)
+        for axes in grid[len(pictures) :]:
+            axes.remove()
         if caption:
-            figure.text(0.5, 0.07 / size[1], caption, ha="center", va="bottom", color="#444444")
+            figure.supxlabel(caption, fontsize="medium", color="#444444")
+        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
     return figure
+
+
+def fitting(image: np.ndarray, longest: int) -> tuple[int, int]:
+    """Width and height of a picture (H, W, ...), shrunk if a side exceeds `longest` pixels."""
+    scale = min(1.0, longest / max(image.shape[:2]))
+    return max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+
+
+def part(
+    picture: np.ndarray, size: tuple[int, int], zoom: float = 1.0, x: float = 0.5, y: float = 0.5
+) -> np.ndarray:
+    """Cut out the part of a picture that a zoom shows and bring it to a size; pixels are averaged or repeated.
+
+    Parameters
+    ----------
+    picture
+        (H, W) uint8 or float32, or (H, W, 3) uint8.
+    size
+        Width and height of the result in pixels.
+    zoom
+        The part is 1 / `zoom` of the picture's width and height.
+    x, y
+        Where it lies: 0 at the left or top border, 1 at the right or bottom border.
+    """
+    height, width = picture.shape[:2]
+    left, top = width * (1 - 1 / zoom) * x, height * (1 - 1 / zoom) * y
+    box = left, top, min(left + width / zoom, width), min(top + height / zoom, height)
+    method = Image.Resampling.BOX if size[0] < width / zoom else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(picture).resize(size, method, box))
 
 
 def over_colour(image: Picture, alpha: Picture, colour: str | Sequence[float] | np.ndarray) -> np.ndarray:
@@ -219,7 +167,7 @@ def over_colour(image: Picture, alpha: Picture, colour: str | Sequence[float] | 
         raise ValueError(f"the picture is {foreground.shape}, the matte {weight.shape}: sizes must agree")
     background = colour if isinstance(colour, np.ndarray) else np.array(to_rgb(colour), np.float32)
     weight = weight[..., None]
-    return ((weight * foreground + (1 - weight) * background) * 255).round().astype(np.uint8)
+    return to_bytes(weight * foreground + (1 - weight) * background)
 
 
 def checkerboard(image: Picture, alpha: Picture, *, square: int = 16) -> np.ndarray:
@@ -267,15 +215,6 @@ def tint_trimap(image: Picture, trimap: Picture) -> np.ndarray:
     return np.where(unknown[..., None], 0.35 * picture + 0.65 * orange, tinted)
 
 
-def motion_colours(motion: np.ndarray) -> np.ndarray:
-    """Motion of (H, W, 2) pixels as colours (H, W, 3) uint8: hue is the direction, brightness the length."""
-    length = np.linalg.norm(motion, axis=2)
-    angle = np.degrees(np.arctan2(motion[..., 1], motion[..., 0])) % 360
-    value = np.clip(length / max(float(np.percentile(length, 99.5)), 1e-6), 0, 1)
-    hsv = np.stack([angle, np.ones_like(value), value], axis=2).astype(np.float32)
-    return (cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255).round().astype(np.uint8)
-
-
 def show_prediction(prediction: Prediction) -> Figure:
     """Show the three answers of MODNet for one picture, and the cut-out that the matte gives.
 
@@ -295,3 +234,52 @@ def show_prediction(prediction: Prediction) -> Figure:
             "cut-out over squares\ncolours left from behind?",
         ],
     )
+
+
+def training_curves(history: Sequence[Mapping[str, float]], *, smoothing: int | None = None) -> Figure:
+    """Draw losses, learning rate and validation over the steps of a run.
+
+    Parameters
+    ----------
+    history
+        What `modnet_lib.training.loop.train` returns (or the lines of ``metrics.jsonl``): ``step``, the loss
+        and its terms, ``learning_rate``; keys that begin with ``validation_`` where the run validated.
+    smoothing
+        Steps in the moving average of the thick lines; a twentieth of the run if ``None``.
+
+    Raises
+    ------
+    ValueError
+        If there are no steps.
+    """
+    if not history:
+        raise ValueError("history is empty: nothing was trained yet")
+    steps = np.array([record["step"] for record in history])
+    checks = sorted({key for record in history for key in record if key.startswith("validation_")})
+    aside = {"step", "learning_rate", "seconds", "gradient_norm", *checks}
+    window = smoothing or max(1, len(steps) // 20)
+    with plt.rc_context(STYLE | {"axes.grid": True, "axes.grid.axis": "y"}):
+        figure = make_figure(WIDTH, 3.6, layout="constrained")
+        panels = figure.subplot_mosaic([["losses", "rate"], ["losses", "checks"]], width_ratios=(1.7, 1))
+        for key in [key for key in history[0] if key not in aside]:
+            values = np.array([record[key] for record in history])
+            (line,) = panels["losses"].plot(steps, values, linewidth=0.6, alpha=0.35)
+            means = [values[max(0, end - window) : end].mean() for end in range(1, len(values) + 1)]
+            panels["losses"].plot(steps, means, color=line.get_color(), linewidth=2, label=key)
+        title = f"training losses; thick: mean of {window} steps" if window > 1 else "training losses"
+        panels["losses"].set(yscale="log", xlabel="step", ylabel="loss", title=title)
+        panels["losses"].legend(ncols=2)
+        panels["rate"].plot(steps, [record["learning_rate"] for record in history], color=BLACK)
+        panels["rate"].set(title="learning rate", ylim=(0, None))
+        panels["checks"].set(xlabel="step", ylabel="validation" if checks else "not validated")
+        for key, marker in zip(checks, "osD^vP" * len(checks), strict=False):
+            points = [(record["step"], record[key]) for record in history if key in record]
+            label = f"{key.removeprefix('validation_')}: {points[-1][1]:.3g}"
+            panels["checks"].semilogy(*zip(*points, strict=True), marker=marker, markersize=5, label=label)
+        if checks:
+            panels["checks"].legend(fontsize=8)
+        for axes in (panels["losses"], *([panels["checks"]] if checks else [])):
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))  # also where there is less than a decade
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
+    return figure

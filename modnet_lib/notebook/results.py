@@ -2,10 +2,9 @@
 
 import json
 import tomllib
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from IPython.display import display
 
@@ -15,11 +14,9 @@ MIME = "application/vnd.modnet.record+json"
 EXPECTED = paths.REPOSITORY / "tests" / "expected.toml"
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """A number with its name, the paper's value if it has one, and a unit."""
+class Recorded(NamedTuple):
+    """A number, the paper's value if it has one, and a unit."""
 
-    name: str
     value: float
     paper: float | None = None
     unit: str = ""
@@ -29,7 +26,7 @@ _records: dict[str, Recorded] = {}
 
 
 def record(name: str, value: float, *, paper: float | None = None, unit: str = "") -> None:
-    """Keep a number: it goes into the notebook's output, where `reproduce` finds and checks it.
+    """Keep a number: it goes into the output of the notebook, where `reproduce` finds and checks it.
 
     Parameters
     ----------
@@ -42,29 +39,22 @@ def record(name: str, value: float, *, paper: float | None = None, unit: str = "
     unit
         For the table.
     """
-    entry = Recorded(name, float(value), paper, unit)
-    _records[name] = entry
-    shown = f"{name} = {entry.value:g}{unit and ' ' + unit}"
-    display({MIME: {"name": name, "value": entry.value}, "text/plain": shown}, raw=True)
+    _records[name] = Recorded(float(value), paper, unit)
+    text = f"{name} = {float(value):g}{unit and ' ' + unit}"
+    display({MIME: {"name": name, "value": float(value)}, "text/plain": text}, raw=True)
 
 
 def read_records(notebook: str | Path) -> dict[str, float]:
-    """The numbers that an executed notebook recorded."""
+    """Return the numbers that an executed notebook recorded."""
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    found = {}
-    for cell in cells:
-        for output in cell.get("outputs", []):
-            if MIME in output.get("data", {}):
-                entry = output["data"][MIME]
-                found[entry["name"]] = entry["value"]
-    return found
+    data = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    return {one[MIME]["name"]: one[MIME]["value"] for one in data if MIME in one}
 
 
 def check_records(stem: str, records: dict[str, float], expected: Path = EXPECTED) -> list[str]:
-    """Compare what a smoke run recorded with ``tests/expected.toml``; a line for each disagreement.
+    """Compare what a smoke run recorded with ``tests/expected.toml`` and return a line for each disagreement.
 
-    Every recorded number must be expected there, with a value and a relative tolerance, and the other way
-    round.
+    Every recorded number must have an entry there, with a value and a relative tolerance, and every entry a number.
     """
     table: dict[str, Any] = tomllib.loads(expected.read_text(encoding="utf-8")).get(stem, {})
     problems = [f"{stem}: {name} was expected but not recorded" for name in table if name not in records]
@@ -82,7 +72,7 @@ def check_records(stem: str, records: dict[str, float], expected: Path = EXPECTE
 
 
 def recorded_run(stem: str) -> dict[str, Any] | None:
-    """The largest recorded run of a notebook, ``data/results/STEM.json``, if there is one.
+    """Return the largest recorded run of a notebook, ``data/results/STEM.json``, or ``None``.
 
     It has ``profile``, ``provenance`` (data, device, commit, date) and ``values`` by name.
     """
@@ -91,7 +81,7 @@ def recorded_run(stem: str) -> dict[str, Any] | None:
 
 
 class ResultsTable:
-    """This notebook's numbers beside the paper's and those of the largest recorded run.
+    """The numbers of this notebook beside those of the paper and of the largest recorded run.
 
     Parameters
     ----------
@@ -102,38 +92,26 @@ class ResultsTable:
     """
 
     def __init__(self, stem: str, profile: str):
-        self.profile = profile
-        self.recorded = recorded_run(stem)
-        self.rows = list(_records.values())
-
-    def _cells(self) -> tuple[list[str], list[list[str]]]:
-        header = ["", "paper", f"this run ({self.profile})"]
-        if self.recorded:
-            header.insert(2, f"recorded ({self.recorded['profile']})")
-        body = []
-        for row in self.rows:
-            cells = [row.name.replace("_", " "), _number(row.paper, row.unit), _number(row.value, row.unit)]
-            if self.recorded:
-                cells.insert(2, _number(self.recorded["values"].get(row.name), row.unit))
-            body.append(cells)
-        return header, body
+        run = recorded_run(stem)
+        self.note = f"Recorded run: {run['provenance']}" if run else ""
+        self.rows = [
+            ["", "paper", *([f"recorded ({run['profile']})"] if run else []), f"this run ({profile})"]
+        ]
+        for name, (value, paper, unit) in _records.items():
+            numbers = [paper, *([run["values"].get(name)] if run else []), value]
+            self.rows.append([name.replace("_", " "), *(_number(number, unit) for number in numbers)])
 
     def _repr_html_(self) -> str:
-        header, body = self._cells()
-        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-        rows = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in body)
-        note = ""
-        if self.recorded:
-            note = f"<p>Recorded run: {escape(self.recorded['provenance'])}</p>"
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{note}"
+        cells = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in self.rows]
+        head, *body = (f"<tr>{row}</tr>" for row in cells)
+        head = head.replace("td>", "th>")
+        note = f"<p>{escape(self.note)}</p>" if self.note else ""
+        return f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>{note}"
 
     def __repr__(self) -> str:
-        header, body = self._cells()
-        widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in [header, *body]
-        )
+        widths = [max(map(len, column)) for column in zip(*self.rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in self.rows]
+        return "\n".join(lines)
 
 
 def _number(value: float | None, unit: str) -> str:

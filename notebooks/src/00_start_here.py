@@ -33,8 +33,8 @@ from modnet_lib.data.loaders import drawn_people
 from modnet_lib.inference import Matter
 from modnet_lib.inference.matter import network_size
 from modnet_lib.notebook.figures import checkerboard, image_row, over_colour, show_prediction, use_style
+from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record
-from modnet_lib.notebook.widgets import MatteInspector
 from modnet_lib.profiles import Profile
 
 profile = Profile.load(PROFILE)

@@ -35,6 +35,8 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 import torch
+from ipywidgets import interact
+from torchvision.utils import flow_to_image
 
 from modnet_lib import paths
 from modnet_lib.data.compositing import apply_colour, background_versions, colour_jitter, composite, harmony
@@ -52,9 +54,8 @@ from modnet_lib.evaluation.benchmark import evaluate, mean_errors
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.images import read_image, to_array, to_tensor
 from modnet_lib.inference import Matter
-from modnet_lib.notebook.figures import checkerboard, image_row, motion_colours, tint_trimap, use_style
+from modnet_lib.notebook.figures import checkerboard, image_row, tint_trimap, use_style
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
-from modnet_lib.notebook.widgets import TrimapSlider
 from modnet_lib.profiles import Profile
 from modnet_lib.training.validation import validation_data
 
@@ -264,9 +265,14 @@ print("the motion explains 90 % of the change:", bool(unexplained < 0.1))
 turn = list(animate(21, 192, motion="head_turn", frames=8, rate=6.0, hair="wavy", body="half"))
 white = [np.where(frame.alpha[..., None] > 0, frame.foreground, 255) for frame in (walk[3], *turn[1:6:2])]
 image_row(
-    [white[0], motion_colours(motion), *white[1:], motion_colours(turn[1].motion)],
+    [
+        white[0],
+        flow_to_image(torch.from_numpy(motion).permute(2, 0, 1)),
+        *white[1:],
+        flow_to_image(torch.from_numpy(turn[1].motion).permute(2, 0, 1)),
+    ],
     ["walking in", "its motion", "turning: frame 1", "frame 3", "frame 5", "motion of frame 1"],
-    caption="Hue is the direction of the motion, brightness its length: the walker moves as one, hair follows the head.",
+    caption="Hue is the direction of the motion, saturation its length: the walker moves as one, hair follows the head.",
     height=1.45,
 )
 
@@ -450,8 +456,14 @@ bands = [tint_trimap(large_image, trimap_from_alpha(large_alpha, side)) for side
 names = [f"{side} pixels" for side in sides]
 image_row(bands, names, height=2.0, caption="20 and 40 are the ends of the authors' range at 512 pixels.")
 
+
 # %%
-TrimapSlider(to_array(large_image), large.alpha)
+@interact(side=(1, 120))
+def band(side=30):
+    trimap = trimap_from_alpha(large_alpha, side)
+    title = f"{side} pixels: {100 * (trimap == 0.5).float().mean():.1f} % unknown (orange)"
+    return image_row([tint_trimap(large_image, trimap)], [title])
+
 
 # %% [markdown]
 # ### Small people

@@ -25,8 +25,10 @@ PROFILE = "smoke"  # smoke, laptop, full or paper; see notebooks/profiles
 # %%
 import copy
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from ipywidgets import interact
 from torch import nn
 
 from modnet_lib import paths
@@ -38,9 +40,8 @@ from modnet_lib.network import ASPP, EfficientASPP, MODNet, cost, load_checkpoin
 from modnet_lib.network.layers import EASPP_DILATIONS, upsample
 from modnet_lib.notebook.build import show_source
 from modnet_lib.notebook.figures import image_row, show_prediction, use_style
-from modnet_lib.notebook.plots import cost_bars, loss_map_figure
+from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record
-from modnet_lib.notebook.widgets import MatteInspector, ReceptiveFieldExplorer
 from modnet_lib.objectives.supervised import (
     compositional_loss,
     paper_objective,
@@ -154,8 +155,21 @@ print("rate      " + "".join(f"{rate:4}" for rate in range(1, 25)))
 for size in (16, 8):
     print(f"{size:2} x {size:<2}   " + "".join(f"{living_taps(rate, size):4}" for rate in range(1, 25)))
 
+
 # %%
-ReceptiveFieldExplorer()
+@interact(side=[4, 8, 12, 16, 24, 32], row=(0, 31), column=(0, 31))
+def seen_cells(rates=" ".join(map(str, EASPP_DILATIONS)), side=16, row=8, column=8):
+    row, column = min(row, side - 1), min(column, side - 1)
+    cells, live = np.full((side, side, 3), 0.92), []
+    for number, rate in enumerate(map(int, rates.split())):
+        taps = [(row + i * rate, column + j * rate) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        taps = [tap for tap in taps if min(tap) >= 0 and max(tap) < side]
+        for tap in taps:
+            cells[tap] = plt.cm.tab10(number)[:3]
+        live.append(f"rate {rate}: {len(taps)} of 9")
+    cells[row, column] = 0.1
+    return image_row([cells], ["live taps\n" + "\n".join(live)])
+
 
 # %% [markdown]
 # A rate of 8 is dead at 256, a rate of 16 is dead at 512. Small runs train at 256 and below, so our rates stay below 8.
@@ -299,7 +313,17 @@ record("easpp_weights", cost.count_parameters(easpp, nn.Conv2d), paper=835_200)
 record("easpp_weight_ratio", measured["e-ASPP"][0] / measured["ASPP"][0], paper=0.01)
 record("easpp_flop_ratio", measured["e-ASPP"][1] / measured["ASPP"][1], paper=0.01)
 record("uncompressed_weight_ratio", measured["uncompressed"][0] / measured["ASPP"][0], paper=0.02)
-cost_bars(formula, measured)
+figure, panels = plt.subplots(1, 2, figsize=(10, 2.8), sharey=True, layout="constrained")
+for index, (panel, title) in enumerate(zip(panels, ("weights", "FLOPs of one pass"), strict=True)):
+    for offset, (label, costs) in zip(
+        (-0.2, 0.2), {"formula": formula, "measured": measured}.items(), strict=True
+    ):
+        bars = panel.barh(np.arange(3) + offset, [pair[index] for pair in costs.values()], 0.38, label=label)
+        panel.bar_label(bars, fmt="{:,.0f}", padding=3)
+    panel.set(xscale="log", title=title, yticks=range(3), yticklabels=formula)
+    panel.margins(x=0.35)
+panels[0].invert_yaxis()
+_ = panels[1].legend(loc="lower right")
 
 # %% [markdown]
 # *Uncompressed* is e-ASPP after step 2. The axis is logarithmic: each grid line is a factor of ten. Formula and measurement agree to the last weight.
@@ -419,7 +443,16 @@ print("G(alpha):", tuple(target.shape))
 print("m_d:     ", tuple(transition.shape), "with values", transition.unique().tolist())
 
 # %%
-loss_map_figure(true_alpha, target, transition)
+weights = (1 + 10 * transition) / 11
+image_row(
+    [true_alpha, target, transition, weights],
+    [
+        "matte $\\alpha_g$",
+        "$G(\\alpha_g)$, 1/16",
+        f"$m_d$: {100 * float(transition.mean()):.1f} % of the pixels",
+        "weight of an error of $d_p$ and $\\alpha_p$\n$\\lambda_\\alpha + \\lambda_d\\,m_d$: white 11, black 1",
+    ],
+)
 
 # %% [markdown]
 # The strands are gone from $G(\alpha_g)$, as the paper wants. $m_d$ is the band where the person ends. On the right:

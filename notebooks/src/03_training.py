@@ -41,10 +41,9 @@ from modnet_lib.data.loaders import assemble, collate, training_data
 from modnet_lib.inference import Matter
 from modnet_lib.network import MODNet, Segmenter, load_checkpoint
 from modnet_lib.notebook.build import show_source
-from modnet_lib.notebook.figures import image_row, show_prediction, use_style
-from modnet_lib.notebook.plots import training_curves
+from modnet_lib.notebook.figures import image_row, show_prediction, training_curves, use_style
+from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record
-from modnet_lib.notebook.widgets import LivePicture, MatteInspector
 from modnet_lib.objectives import paper_objective
 from modnet_lib.profiles import Profile
 from modnet_lib.training import loop, state
@@ -230,29 +229,27 @@ print("the matte's loss is less than half of answering 0.5:", last[2] < 0.5 * fl
 
 # %%
 samples = validation_data(profile.data, profile.validation)
-live = LivePicture()
+frames = {}
 
 
-def watched(folder):
+def watched(folder, live):
     """Measure held-out pictures and show them."""
     measure = validator(samples, folder, short_side=size)
 
     def validate(network, step):
         measured = measure(network, step)
-        live.update(np.asarray(Image.open(folder / "validation.png")), f"step {step}")
+        frames[f"step {step}"] = np.asarray(Image.open(folder / "validation.png"))
+        live.update(image_row(list(frames.values()), list(frames)))
         return measured
 
     return validate
 
 
-live
-
 # %%
 config = replace(config, validate_every=max(1, config.steps // 4))
-network = build_network(profile)
-trainer = loop.Trainer(network, dataset, config, RUN / "whole", validate=watched(RUN / "whole"), cpu=cpu)
-history = trainer.run()
-live
+network, live = build_network(profile), display(display_id=True)
+watch = watched(RUN / "whole", live)
+history = loop.Trainer(network, dataset, config, RUN / "whole", validate=watch, cpu=cpu).run()
 
 # %% tags=["nbval-check-output"]
 print("steps:", len(history), "validations:", sum("validation_mad" in line for line in history))

@@ -41,8 +41,8 @@ from modnet_lib.network import EfficientASPP
 from modnet_lib.network.layers import EASPP_DILATIONS
 from modnet_lib.notebook.build import show_source
 from modnet_lib.notebook.figures import image_row, show_prediction, use_style
+from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
-from modnet_lib.notebook.widgets import MatteInspector
 from modnet_lib.objectives import paper_objective
 from modnet_lib.profiles import Profile
 from modnet_lib.training import grid

@@ -43,8 +43,8 @@ from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.inference import Matter
 from modnet_lib.notebook.build import show_source
 from modnet_lib.notebook.figures import error_map, image_row, show_prediction, use_style
+from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
-from modnet_lib.notebook.widgets import MatteInspector
 from modnet_lib.profiles import Profile
 
 use_style()

@@ -44,9 +44,8 @@ from modnet_lib.inference import Matter
 from modnet_lib.network.cost import count_flops, count_parameters
 from modnet_lib.notebook.build import show_source
 from modnet_lib.notebook.figures import image_row, show_prediction, use_style
-from modnet_lib.notebook.plots import efficiency_plot
+from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
-from modnet_lib.notebook.widgets import MatteInspector
 from modnet_lib.profiles import Profile
 from modnet_lib.training import grid
 
@@ -400,7 +399,21 @@ labels = {
     "modnet_trimap": "MODNet, trimap",
     **{name: create_baseline(name).title + ", trimap" * name.endswith("_trimap") for name in BASELINES},
 }
-efficiency_plot(costs["methods"], {name: label for name, label in labels.items() if "trimap" not in label})
+figure, axis = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
+drawn = sorted(
+    (costs["methods"][name]["parameters"], name) for name in labels if "trimap" not in labels[name]
+)
+for number, (parameters, name) in enumerate(drawn):
+    cost = costs["methods"][name]
+    x, y, colour = cost["milliseconds"], parameters / 1e6, "#E69F00" if name == "modnet" else "#0072B2"
+    axis.scatter(x, y, s=4 * cost["gflops"], color=colour, alpha=0.6)
+    offset = (0, -16 if number % 2 else 9)
+    axis.annotate(labels[name], (x, y), offset, textcoords="offset points", ha="center", fontsize=8)
+axis.margins(0.2)
+axis.set(xscale="log", yscale="log", xlabel="milliseconds a picture", ylabel="million parameters")
+for side in (axis.xaxis, axis.yaxis):
+    side.set_major_formatter("{x:g}")
+    side.set_minor_formatter("{x:g}")
 
 # %%
 print(f"{'':20s}{'parameters':>12s}{'GFLOPs':>9s}{'MiB':>7s}{'ms':>8s}")

@@ -47,8 +47,8 @@ from modnet_lib.inference import Matter
 from modnet_lib.network import load_checkpoint
 from modnet_lib.notebook.build import show_source
 from modnet_lib.notebook.figures import error_map, image_row, over_colour, show_prediction, use_style
+from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
-from modnet_lib.notebook.widgets import MatteInspector
 from modnet_lib.objectives.consistency import disagreement, paper_consistency, transition_region
 from modnet_lib.objectives.supervised import semantic_loss
 from modnet_lib.training.adaptation import (

@@ -31,22 +31,21 @@ from pathlib import Path
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import Image
+from IPython.display import Image, Video
+from ipywidgets import interact
 
 from modnet_lib import paths
 from modnet_lib.baselines.bm import background_difference
 from modnet_lib.data.sources import find_items, read_item
 from modnet_lib.evaluation import flicker, metrics
-from modnet_lib.images import read_image
+from modnet_lib.images import read_image, to_bytes
 from modnet_lib.inference import Matter
 from modnet_lib.inference.media import Clip, write_clip
 from modnet_lib.inference.video import THRESHOLD, flickers, matte_video, one_frame_delay
 from modnet_lib.network import load_checkpoint
 from modnet_lib.notebook.build import show_source
-from modnet_lib.notebook.clips import ClipPlayer
 from modnet_lib.notebook.figures import image_row, over_colour, use_style
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
-from modnet_lib.notebook.widgets import OFDTimeline
 from modnet_lib.training.adaptation import PRESETS, adapt, with_semantic_head
 
 use_style()
@@ -150,15 +149,30 @@ for number, matte in enumerate(one_frame_delay(told([0, 1, 0, 1, 0]))):
 # Below: the frames around the one that flickers most, what the rule finds in it (orange), and its repair, at three
 # thresholds. **Predict**: what does a threshold near zero find besides flicker, and what does a high one miss?
 
-# %%
-timeline = OFDTimeline(mattes)
-shown = [part for limit in (0.02, 0.1, 0.3) for part in timeline.panels(timeline.time.value, limit)]
-names = ["$\\alpha_{t-1}$", "$\\alpha_t$", "$\\alpha_{t+1}$", "found, threshold", "repaired"]
-titles = [n.replace("threshold", f"threshold {limit}") for limit in (0.02, 0.1, 0.3) for n in names]
-image_row(shown, titles, columns=5, height=1.9, caption="Orange: what the rule takes for flicker.")
 
 # %%
-timeline
+def panels(time, threshold):
+    before, now, after = mattes[time - 1 : time + 2]
+    found = flickers(before, now, after, threshold)
+    marked = np.where(found[..., None], (0.9, 0.62, 0), now[..., None])
+    return [before, now, after, marked, np.where(found, (before + after) / 2, now)]
+
+
+shares = [flickers(*mattes[time - 1 : time + 2], THRESHOLD).mean() for time in range(1, FRAMES - 1)]
+most, limits = 1 + int(np.argmax(shares)), (0.02, 0.1, 0.3)
+shown = [part for limit in limits for part in panels(most, limit)]
+names = ["$\\alpha_{t-1}$", "$\\alpha_t$", "$\\alpha_{t+1}$", "found, threshold", "repaired"]
+titles = [n.replace("threshold", f"threshold {limit}") for limit in limits for n in names]
+image_row(shown, titles, columns=5, height=1.9, caption="Orange: what the rule takes for flicker.")
+
+
+# %%
+@interact(time=(1, FRAMES - 2), threshold=(0.0, 0.6, 0.01))
+def flicker_at(time=most, threshold=THRESHOLD):
+    found = flickers(*mattes[time - 1 : time + 2], threshold)
+    words = f"{100 * found.mean():.2f} % of the pixels of frame {time} flicker."
+    return image_row(panels(time, threshold), names, caption=words)
+
 
 # %% [markdown]
 # Move both sliders. Far left, grain counts as flicker; far right, faint flicker stays. To choose, measure: *precision*
@@ -288,7 +302,13 @@ print("change of dtSSD, all other motions:", round(float(changes[~walking].mean(
 image_row([images[t], mattes[t], flicker.delayed(mattes)[t]], ["input", "with flicker", "after OFD"])
 
 # %%
-ClipPlayer({"input": images, "with flicker": mattes, "after OFD": flicker.delayed(mattes)}, rate=8)
+pairs = zip(images, mattes, flicker.delayed(mattes), strict=True)
+film = [np.hstack([image, *(np.dstack([to_bytes(m)] * 3) for m in pair)]) for image, *pair in pairs]
+with tempfile.TemporaryDirectory() as folder:
+    file = Path(folder) / "film.mp4"
+    write_clip(file, film, 8)
+    film = file.read_bytes()
+Video(film, embed=True, mimetype="video/mp4", width=900, html_attributes="controls loop muted autoplay")
 
 # %% [markdown]
 # ## 8. All of it together (Fig. 7)

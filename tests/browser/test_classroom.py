@@ -21,7 +21,7 @@ CELL = f"""\
 from PIL import Image
 import numpy as np
 from modnet_lib.inference import Matter
-from modnet_lib.notebook.widgets import MatteInspector
+from modnet_lib.notebook.inspector import MatteInspector
 matter = Matter.from_pretrained(short_side=192)
 folder = {str(SAMPLES)!r}
 names = ["spm_000", "spm_004"]
@@ -34,10 +34,22 @@ MatteInspector(
 
 PLAYER = """\
 import numpy as np
-from modnet_lib.notebook.clips import ClipPlayer
-frames = np.zeros((24, 64, 64, 3), np.uint8)
+from IPython.display import Video
+from modnet_lib.inference.media import write_clip
+frames = np.zeros((24, 64, 128, 3), np.uint8)
 frames[...] = np.arange(24)[:, None, None, None] * 10
-ClipPlayer({"left": frames, "right": frames}, rate=12)"""
+write_clip("film.mp4", frames, 12)
+Video("film.mp4", embed=True, html_attributes="controls loop muted autoplay")"""
+
+EXPLORER = """\
+import numpy as np
+from ipywidgets import interact
+from modnet_lib.notebook.figures import image_row, use_style
+use_style()
+
+@interact(side=(1, 20))
+def board(side=5):
+    return image_row([np.indices((40, 40)).sum(0) // side % 2], [f"squares of {side}"])"""
 
 
 def write_notebook(path: Path, *sources: str) -> None:
@@ -115,9 +127,8 @@ FOCUS = """() => {
 STAGES = ["input", "semantic", "detail", "alpha", "cutout", "region", "error"]
 ABOVE = ["picture", "your own picture", "model", *STAGES, "tab"]
 TABS = {
-    "look": ["zoom", "loupe shows", "centre x", "centre y"],
+    "look": ["zoom", "beside it", "centre x", "centre y"],
     "background": ["background", "colour", "background picture"],
-    "compare": ["compare with", "wipe"],
     "disturb": ["disturb by", "strength", "every strength"],
     "thresholds": ["trimap width", "SOC band"],
 }
@@ -193,7 +204,7 @@ def test_every_control_of_the_inspector_by_keys(lab: tuple[str, Path], page: Any
     assert keys.order() == ABOVE + TABS["look"]
     for stage in ("input", "semantic", "detail", "region", "error", "cutout"):
         change(page, view, lambda stage=stage: button(stage))
-    page.get_by_text("Mean absolute difference").wait_for(state="hidden")
+    page.get_by_text("Mean absolute difference").wait_for()
     page.get_by_role("img", name="cutout of spm_000", exact=True).wait_for()  # what a screen reader says
 
     tab("background")
@@ -208,22 +219,18 @@ def test_every_control_of_the_inspector_by_keys(lab: tuple[str, Path], page: Any
     change(page, view, lambda: slide("zoom"))
     for label in ("centre x", "centre y"):
         change(page, view, lambda label=label: slide(label, times=10))
-    loupe = page.locator("img.inspector-loupe_view")
-    choose("loupe shows", "input")
-    loupe.wait_for()
-    change(page, loupe, lambda: slide("centre x", "ArrowLeft", 5))
-    assert page.locator("img.inspector-overview").is_visible()
+    second = page.locator("img.inspector-second")
+    choose("beside it", "input")
+    second.wait_for()
+    change(page, second, lambda: slide("centre x", "ArrowLeft", 5))
     button("alpha")
-    page.wait_for_timeout(300)
-    page.locator(".widget-vbox", has=view).last.screenshot(path=tmp_path / "2_loupe.png")
-    choose("loupe shows", "off")
-    loupe.wait_for(state="hidden")
+    page.get_by_role("img", name="alpha of spm_000, enlarged").wait_for()
+    page.locator(".widget-vbox", has=view).last.screenshot(path=tmp_path / "2_zoom.png")
     change(page, view, lambda: slide("zoom", "ArrowLeft"))
-
-    tab("compare")
-    change(page, view, lambda: choose("compare with", "96 pixels"))
-    change(page, view, lambda: slide("wipe"))
-    choose("compare with", "off")
+    change(page, second, lambda: choose("beside it", "96 pixels"))
+    page.locator(".widget-vbox", has=view).last.screenshot(path=tmp_path / "3_compare.png")
+    choose("beside it", "off")
+    second.wait_for(state="hidden")
     change(page, view, lambda: choose("model", "96 pixels"))
 
     tab("disturb")
@@ -235,12 +242,12 @@ def test_every_control_of_the_inspector_by_keys(lab: tuple[str, Path], page: Any
     scores = page.locator(".inspector-scores")
     page.wait_for_function("document.querySelectorAll('.inspector-scores tr').length == 6")
     assert "break" in scores.inner_text() or "broken" in scores.inner_text()
-    page.locator(".widget-vbox", has=view).last.screenshot(path=tmp_path / "3_disturb.png")
+    page.locator(".widget-vbox", has=view).last.screenshot(path=tmp_path / "4_disturb.png")
     choose("disturb by", "none")
 
     tab("thresholds")
     button("region")
-    page.get_by_text("transition region of the answer").wait_for()
+    page.get_by_text("transition region of the matte").wait_for()
     change(page, view, lambda: slide("trimap width", times=10))
     change(page, view, lambda: slide("SOC band", times=20))
 
@@ -289,6 +296,17 @@ def test_the_player_plays_in_jupyterlab(lab: tuple[str, Path], page: Any, tmp_pa
         greys.append(left)
     assert len(set(greys)) == 3
     page.locator(".jp-OutputArea").first.screenshot(path=tmp_path / "player.png")
+    assert page.locator(ERRORS).count() == 0, page.locator(ERRORS).all_inner_texts()
+
+
+def test_an_explorer_draws_its_figure_anew(lab: tuple[str, Path], page: Any) -> None:
+    address, folder = lab
+    write_notebook(folder / "explorer.ipynb", EXPLORER)
+    shown = page.locator(".jp-OutputArea img")
+    run_all(page, address.format("explorer.ipynb"), "Run All Cells", shown)
+    handle = page.locator(".widget-slider", has_text="side").locator(".noUi-handle")
+    change(page, shown, lambda: handle.press("ArrowRight"))
+    assert shown.count() == 1
     assert page.locator(ERRORS).count() == 0, page.locator(ERRORS).all_inner_texts()
 
 

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from modnet_lib.notebook import build, exercises
-from modnet_lib.notebook.exercises import EXERCISES, check_answer, numbers
+from modnet_lib.notebook import build
+from modnet_lib.notebook.exercises import check_answer, exercises
 
 HIDDEN = re.compile(r"<details>.*?</details>", re.DOTALL)
 CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -26,14 +26,14 @@ def solutions() -> dict[str, str]:
 
 
 def test_every_exercise_has_a_hidden_solution() -> None:
-    assert set(solutions()) == set(EXERCISES)
+    assert set(solutions()) == set(exercises())
 
 
 def is_far(one, other, threshold):
     return abs(one - other) > threshold
 
 
-@pytest.mark.parametrize("exercise", EXERCISES)
+@pytest.mark.parametrize("exercise", exercises())
 def test_the_hidden_solution_is_right(exercise: str) -> None:
     verdicts = []
     names = {"check_answer": lambda *answer: verdicts.append(check_answer(*answer))}
@@ -47,9 +47,10 @@ def test_the_hidden_solution_is_right(exercise: str) -> None:
         ("00.1", 0.35, "background"),
         ("00.1", 0.9, "solve it"),
         ("00.1", ..., "dots"),
-        ("00.1", "much", "a number"),
+        ("00.1", "much", "in numbers"),
+        ("00.1", float("nan"), "solve it"),
         ("00.3", (16, 18), "rows come first"),
-        ("00.3", 18, "2 numbers"),
+        ("00.3", 18, "shape (2,)"),
         ("02.1", 9, "does not divide"),
         ("03.1", 1e-6, "fifth stage"),
         ("03.2", (0.3, 0.3), "median"),
@@ -58,7 +59,7 @@ def test_the_hidden_solution_is_right(exercise: str) -> None:
         ("01.2", lambda f, b, a, g: (a * f + (1 - a) * b) ** g, "gamma of the composite"),
         ("01.2", lambda f, b, a, g: a**g * f + (1 - a**g) * b, "not a colour"),
         ("01.2", lambda f, b, a, g: f, "alpha 0"),
-        ("01.2", lambda f, b, a, g: f[0], "the shape"),
+        ("01.2", lambda f, b, a, g: f[0], "shape (5, 4, 3)"),
         ("01.2", lambda f, b, a, g: 1 / 0, "ZeroDivisionError"),
         ("01.2", 5, "a function"),
         ("05.1", (0.3, 0.3, 300_000), "thousands"),
@@ -69,7 +70,7 @@ def test_the_hidden_solution_is_right(exercise: str) -> None:
         ("08.1", lambda b, n, a, t: np.where(is_far(n, b, t) & is_far(n, a, t), (a + b) / 2, n), "motion"),
         ("08.1", lambda b, n, a, t: np.where(is_far(b, a, t), n, (a + b) / 2), "hardly differs"),
         ("08.1", lambda b, n, a, t: n, "far from both"),
-        ("08.1", lambda b, n, a, t: n[0], "each pixel"),
+        ("08.1", lambda b, n, a, t: n[0], "shape (500,)"),
         ("08.1", lambda b, n, a: n, "TypeError"),
     ],
 )
@@ -79,10 +80,9 @@ def test_a_wrong_answer_is_told_why(exercise, answer, why) -> None:
 
 
 def test_numbers_are_compared_relatively() -> None:
-    judge = numbers(1e-5, {}, "no", tolerance=0.01)
-    assert judge(np.float32(1.001e-5)) is None and judge(1.1e-5) == "no" and judge(float("nan")) == "no"
+    assert check_answer("03.1", np.float32(1.001e-5)).right and not check_answer("03.1", 1.1e-5).right
 
 
 def test_unknown_exercise() -> None:
     with pytest.raises(ValueError, match=r"these do: 00\.1"):
-        exercises.check_answer("99.9", 1)
+        check_answer("99.9", 1)

@@ -12,11 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from modnet_lib.inference import Matter
 from modnet_lib.inference.matter import Prediction
-from modnet_lib.network import MODNet
-from modnet_lib.network.cost import aspp_parameters, easpp_parameters
-from modnet_lib.notebook import figures, plots
+from modnet_lib.notebook import figures, style
 
 
 @pytest.fixture
@@ -57,8 +54,16 @@ def assert_readable(figure: Figure) -> None:
         assert inside, f"{text.get_text()!r} leaves the figure"
 
 
+def labelled(figure: Figure) -> dict[str, str]:
+    return {text.get_gid(): text.get_text() for text in figure.findobj(Text) if text.get_gid()}
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text))
+
+
 def test_overlap_check_finds_overlaps():
-    figure = figures.make_figure(4, 2)
+    figure = style.make_figure(4, 2)
     figure.text(0.5, 0.5, "one")
     figure.text(0.52, 0.52, "two")
     with pytest.raises(AssertionError, match="lies on"):
@@ -151,6 +156,37 @@ def test_tint_trimap_changes_each_region_as_said():
     assert red > green > blue
 
 
+@pytest.mark.parametrize("zoom", [1, 2, 4, 8])
+def test_part_enlarges_the_window_of_a_zoom(zoom):
+    picture = np.random.default_rng(0).integers(0, 256, (96, 64, 3), dtype=np.uint8)
+    height, width = 96 // zoom, 64 // zoom
+    for x, y in ((0, 1), (0.5, 0.5), (1, 0)):
+        top, left = round((96 - height) * y), round((64 - width) * x)
+        window = picture[top : top + height, left : left + width]
+        shown = figures.part(picture, (3 * width, 3 * height), zoom, x, y)
+        np.testing.assert_array_equal(shown, window.repeat(3, 0).repeat(3, 1))
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (1, 7, 3), (97, 61)])
+def test_part_stays_inside_for_every_zoom_and_place(shape):
+    picture = np.full(shape, 7, np.uint8)
+    for zoom, x in itertools.product((1, 1.5, 3.7, 8), (0, 0.33, 1)):
+        shown = figures.part(picture, (40, 30), zoom, x, 1 - x)
+        assert shown.shape == (30, 40, *shape[2:]) and (shown == 7).all()
+
+
+def test_part_averages_where_it_shrinks():
+    picture = np.random.default_rng(0).random((8, 12), np.float32)
+    means = picture.reshape(4, 2, 4, 3).mean((1, 3))
+    np.testing.assert_allclose(figures.part(picture, (4, 4)), means, atol=1e-6)
+
+
+def test_fitting_keeps_proportions_and_never_enlarges():
+    assert figures.fitting(np.zeros((300, 400, 3)), 100) == (100, 75)
+    assert figures.fitting(np.zeros((300, 400)), 1000) == (400, 300)
+    assert figures.fitting(np.zeros((1, 4000)), 100) == (100, 1)
+
+
 # -- rows and plots
 
 
@@ -181,7 +217,8 @@ def test_image_row_shows_pictures_in_order_on_the_unit_scale():
 @pytest.mark.parametrize("count", [1, 5, 12])
 def test_image_row_stays_on_the_page(count: int):
     figure = figures.image_row([np.zeros((30, 80))] * count, [f"no. {i}" for i in range(count)], height=5)
-    assert figure.get_figwidth() <= figures.WIDTH + 1e-9
+    assert figure.get_figwidth() <= style.WIDTH + 1e-9
+    figure.draw_without_rendering()
     for axes in figure.axes:
         box = axes.get_window_extent()
         assert box.width / box.height == pytest.approx(80 / 30, rel=1e-6)
@@ -220,7 +257,7 @@ def history(steps: int) -> list[dict[str, float]]:
 
 
 def test_training_curves_draw_the_history():
-    figure = plots.training_curves(history(40), smoothing=4)
+    figure = figures.training_curves(history(40), smoothing=4)
     losses, rate, checks = figure.axes
     lines = {
         line.get_label(): line.get_ydata() for line in losses.lines if not line.get_label().startswith("_")
@@ -238,69 +275,14 @@ def test_training_curves_draw_the_history():
 
 @pytest.mark.parametrize("steps", [1, 5])
 def test_training_curves_of_a_short_run(steps: int):
-    figure = plots.training_curves(history(steps))
-    assert any("not validated" in text.get_text() for text in figure.axes[2].texts)
+    figure = figures.training_curves(history(steps))
+    assert figure.axes[2].get_ylabel() == "not validated"
     assert_readable(figure)
 
 
 def test_training_curves_refuse_an_empty_history():
     with pytest.raises(ValueError, match="empty"):
-        plots.training_curves([])
-
-
-def test_cost_bars_are_the_costs():
-    formula = {"ASPP": (aspp_parameters(64), 5e9), "e-ASPP": (easpp_parameters(64), 5e7)}
-    measured = {"ASPP": (aspp_parameters(64) + 1, 6e9), "e-ASPP": (easpp_parameters(64), 5e7)}
-    figure = plots.cost_bars(formula, measured)
-    for index, axes in enumerate(figure.axes[:2]):
-        closed, real = ([bar.get_width() for bar in container] for container in axes.containers)
-        assert closed == [cost[index] for cost in formula.values()]
-        assert real == [cost[index] for cost in measured.values()]
-        assert axes.get_xscale() == "log"
-    assert "(1.00 %)" in figure.axes[1].texts[1].get_text()
-    assert_readable(figure)
-    with pytest.raises(ValueError, match="same modules"):
-        plots.cost_bars(formula, {"ASPP": (1, 1)})
-
-
-def test_efficiency_plot_labels_every_method_once_and_apart():
-    methods = {
-        name: {"parameters": size, "milliseconds": time, "gflops": 10.0}
-        for name, size, time in (
-            ("modnet", 3.4e6, 400),
-            ("shm", 2.9e6, 700),
-            ("index", 5e6, 1900),
-            ("hatt", 3.2e6, 200),
-        )
-    }
-    labels = {"modnet": "MODNet", "shm": "SHM", "index": "IndexNet", "hatt": "HAtt"}
-    figure = plots.efficiency_plot(methods, labels)
-    texts = [text.get_text() for text in figure.axes[0].texts]
-    assert sorted(texts) == sorted(labels.values())
-    dots = {tuple(line.get_xydata()[0]) for line in figure.axes[0].lines}
-    assert dots == {(cost["milliseconds"], cost["parameters"] / 1e6) for cost in methods.values()}
-
-
-def test_loss_map_weighs_the_transition_region():
-    region = np.zeros((32, 32))
-    region[:8] = 1
-    figure = plots.loss_map_figure(np.zeros((32, 32)), np.zeros((2, 2)), region, weights=(1, 10, 1))
-    weight = shown(figure)[3]
-    assert (weight[:8] == 11).all() and (weight[8:] == 1).all()
-    assert "25.0 %" in figure.axes[2].get_title()
-    assert_readable(figure)
-
-
-def test_motion_is_hue_by_direction_and_brightness_by_length():
-    motion = np.zeros((2, 4, 2), np.float32)
-    motion[0] = [(4, 0), (0, 4), (-4, 0), (0, -4)]  # right, down, left, up
-    motion[1, 0] = (2, 0)
-    colours = figures.motion_colours(motion).astype(int)
-    red, yellow_green, cyan, violet = colours[0]
-    assert red.tolist() == [255, 0, 0] and cyan.tolist() == [0, 255, 255]
-    assert yellow_green[1] == 255 and yellow_green[2] == 0
-    assert violet[2] == 255 and violet[1] == 0
-    assert abs(colours[1, 0, 0] - 128) <= 2 and not colours[1, 1:].any()
+        figures.training_curves([])
 
 
 def test_photographs_are_stored_as_jpeg_and_everything_else_as_png(monkeypatch):
@@ -310,14 +292,13 @@ def test_photographs_are_stored_as_jpeg_and_everything_else_as_png(monkeypatch):
     from PIL import Image
 
     shell = InteractiveShell()
-    monkeypatch.setattr(figures, "get_ipython", lambda: shell)
+    monkeypatch.setattr(style, "get_ipython", lambda: shell)
     with plt.rc_context():
         figures.use_style()
     ramp = np.linspace(0, 1, 96)[None, :, None] * np.array([0.9, 0.7, 0.5]) + np.zeros((96, 1, 1))
     for picture, mime in ((ramp, "image/jpeg"), (ramp[..., 0], "image/png")):
         data, _ = shell.display_formatter.format(figures.image_row([picture], [""]))
         assert {"image/png", "image/jpeg"} & data.keys() == {mime}
-    assert Image.open(BytesIO(data["image/png"])).mode == "P"
     data, _ = shell.display_formatter.format(figures.image_row([ramp], [""]))
     stored = np.asarray(Image.open(BytesIO(data["image/jpeg"])), float)
     middle = stored[len(stored) // 2, :, 0]
@@ -325,20 +306,12 @@ def test_photographs_are_stored_as_jpeg_and_everything_else_as_png(monkeypatch):
     assert np.median(steps) < 6  # no contour lines
 
 
-# -- what readers get
-
-
-def test_prediction_of_a_real_network_can_be_shown(paper_network: MODNet):
-    matter = Matter(paper_network, short_side=64, device="cpu")
-    assert_readable(figures.show_prediction(matter.predict(np.zeros((70, 90, 3), np.uint8))))
-
-
 def test_a_figure_describes_itself():
     row = figures.image_row([np.eye(4), np.eye(4)], ["matte $\\alpha_p$", "mask"], caption="Compare the two.")
-    assert figures.describe(row) == "Compare the two.; matte alpha_p; mask"
-    figure = figures.make_figure(3, 2)
+    assert style.describe(row) == "Compare the two.; matte alpha_p; mask"
+    figure = style.make_figure(3, 2)
     axes = figure.add_subplot(xlabel="step", ylabel="loss")
     axes.plot([1, 2], label="seed 1")
     axes.legend()
-    assert figures.describe(figure) == "loss against step, seed 1"
-    assert figures.describe(figures.make_figure(1, 1)) == "figure"
+    assert style.describe(figure) == "loss against step, seed 1"
+    assert style.describe(style.make_figure(1, 1)) == "figure"

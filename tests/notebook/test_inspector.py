@@ -1,10 +1,7 @@
-"""The inspector and the live picture, driven from Python as a browser would."""
+"""The inspector, driven from Python as a browser would."""
 
-import asyncio
-import base64
 import io
-import json
-import threading
+import re
 from datetime import UTC, datetime
 
 import numpy as np
@@ -17,14 +14,8 @@ from modnet_lib.inference import Matter
 from modnet_lib.inference.matter import Prediction
 from modnet_lib.network import MODNet
 from modnet_lib.notebook import figures
-from modnet_lib.notebook import inspector as inspector_module
-from modnet_lib.notebook.figures import describe
-from modnet_lib.notebook.inspection import cover, region
-from modnet_lib.notebook.inspector import DISTURBANCES, Question
-from modnet_lib.notebook.widgets import STAGES, LivePicture, MatteInspector, crop
+from modnet_lib.notebook.inspector import DISTURBANCES, STAGES, MatteInspector
 from modnet_lib.objectives.supervised import semantic_target
-
-WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class CountingMatter(Matter):
@@ -90,7 +81,7 @@ def test_every_stage_shows_another_picture(inspector: MatteInspector):
 @pytest.mark.parametrize("stage", ["alpha", "detail"])
 def test_matte_at_zoom_1_is_the_prediction(inspector: MatteInspector, pictures, stage):
     inspector.stage.value = stage
-    expected = getattr(inspector._matter.predict(pictures["Grace"]), stage)
+    expected = getattr(inspector.prediction("Grace"), stage)
     values = decode(inspector.view.value)
     np.testing.assert_array_equal(values, (expected * 255).round().astype(np.uint8))
     assert values.std() > 0  # a constant picture would prove nothing
@@ -132,29 +123,19 @@ def test_zoom_shows_the_part_at_the_same_size(inspector: MatteInspector, picture
         np.testing.assert_array_equal(decode(inspector.view.value), part.repeat(4, 0).repeat(4, 1))
 
 
-@pytest.mark.parametrize("zoom", [1, 1.5, 3.7, 8])
-@pytest.mark.parametrize("shape", [(96, 64), (5, 3), (1, 7, 3)])
-def test_crop_stays_inside_for_every_centre(shape, zoom):
-    picture = np.zeros(shape)
-    for x in (0, 0.33, 1):
-        part = crop(picture, zoom, x, 1 - x)
-        assert part.shape[0] == max(1, round(shape[0] / zoom))
-        assert part.shape[1] == max(1, round(shape[1] / zoom))
-
-
 def test_large_pictures_are_shown_smaller_but_zoom_reaches_their_pixels(matter):
     picture = np.random.default_rng(3).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     inspector = MatteInspector(matter, {"large": picture}, width=100)
     inspector.stage.value = "input"
     assert decode(inspector.view.value).shape == (75, 100, 3)
     means = picture.reshape(75, 4, 100, 4, 3).mean((1, 3))
-    np.testing.assert_allclose(decode(inspector.view.value), means, atol=0.51)
+    # Pillow averages rows, rounds, averages columns, and rounds again
+    np.testing.assert_allclose(decode(inspector.view.value), means, atol=1)
     inspector.zoom.value, inspector.x.value, inspector.y.value = 4, 1, 0
     np.testing.assert_array_equal(decode(inspector.view.value), picture[:75, 300:])
 
 
-def test_choosing_a_picture_and_caching(inspector: MatteInspector, pictures):
-    matter = inspector._matter
+def test_choosing_a_picture_and_caching(inspector: MatteInspector, matter, pictures):
     assert matter.calls == 1
     for stage in STAGES:
         inspector.stage.value = stage
@@ -169,29 +150,12 @@ def test_choosing_a_picture_and_caching(inspector: MatteInspector, pictures):
     assert matter.calls == 2
 
 
-def test_input_stage_alone_needs_no_prediction(inspector: MatteInspector):
-    inspector.stage.value = "input"
-    calls = inspector._matter.calls
-    inspector.picture.value = "Ada"
-    assert inspector._matter.calls == calls
-
-
-def test_upload_is_chosen_and_shown(inspector: MatteInspector):
-    own = np.random.default_rng(5).integers(0, 256, (70, 50, 3), dtype=np.uint8)
-    inspector.stage.value = "input"
-    upload(inspector, ("me.png", encoded(own)))
-    assert inspector.picture.value == "me.png"
-    assert inspector.picture.options == ("Grace", "Ada", "me.png")
-    np.testing.assert_array_equal(decode(inspector.view.value), own)
-    assert inspector.message.value == ""
-
-
-def test_uploading_another_file_of_the_same_name_replaces_it(inspector: MatteInspector):
+def test_uploading_another_file_of_the_same_name_replaces_it(inspector: MatteInspector, matter):
     inspector.stage.value = "alpha"
     first, second = (np.random.default_rng(s).integers(0, 256, (64, 64, 3), dtype=np.uint8) for s in (1, 2))
     upload(inspector, ("me.png", encoded(first)))
     upload(inspector, ("me.png", encoded(second)))
-    expected = inspector._matter.predict(second).alpha
+    expected = matter.predict(second).alpha
     np.testing.assert_array_equal(decode(inspector.view.value), (expected * 255).round().astype(np.uint8))
 
 
@@ -215,201 +179,227 @@ GOOD = np.random.default_rng(6).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 def test_bad_upload_gives_a_message_and_changes_nothing(inspector: MatteInspector, data: bytes, capsys):
     before = inspector.view.value
     upload(inspector, ("<bad>.png", data))
-    assert "&lt;bad&gt;.png" in inspector.message.value and "cannot be read" in inspector.message.value
-    assert "<bad>" not in inspector.message.value
+    assert "&lt;bad&gt;.png" in inspector.status.value and "cannot be read" in inspector.status.value
+    assert "<bad>" not in inspector.status.value
     assert inspector.view.value == before and inspector.picture.options == ("Grace", "Ada")
     assert capsys.readouterr() == ("", "")
     upload(inspector, ("good.png", encoded(GOOD)))
-    assert inspector.message.value == "" and inspector.picture.value == "good.png"
+    assert inspector.status.value == "" and inspector.picture.value == "good.png"
 
 
-def test_mime_bundle_survives_stripping(inspector: MatteInspector):
-    bundle, metadata = inspector._repr_mimebundle_()
-    assert "MatteInspector(2 images: Grace, Ada): Grace: input; semantic;" in metadata["image/jpeg"]["alt"]
-    assert set(bundle) == {"text/plain", "image/jpeg", WIDGET}
-    assert bundle["text/plain"] == "MatteInspector(2 images: Grace, Ada)"
-    json.dumps(bundle)  # what the kernel sends
-    sheet = Image.open(io.BytesIO(base64.b64decode(bundle["image/jpeg"])))
-    assert sheet.format == "JPEG" and sheet.width <= 1000
+def test_upload_is_chosen_and_shown(inspector: MatteInspector):
+    own = np.random.default_rng(5).integers(0, 256, (70, 50, 3), dtype=np.uint8)
+    inspector.stage.value, inspector.picture.value = "input", "Ada"
+    upload(inspector, ("me.png", encoded(own)))
+    assert inspector.picture.value == "me.png"
+    assert inspector.picture.options == ("Grace", "Ada", "me.png")
+    np.testing.assert_array_equal(decode(inspector.view.value), own)
+    assert inspector.view.tooltip == "input of me.png"
 
 
-def test_static_form_repeats_exactly(matter, pictures):
-    bundles = [MatteInspector(matter, pictures)._repr_mimebundle_()[0] for _ in range(2)]
-    first, second = ({kind: value for kind, value in bundle.items() if kind != WIDGET} for bundle in bundles)
-    assert first == second
+def test_uploads_are_shrunk_to_what_a_page_can_hold(inspector: MatteInspector):
+    upload(inspector, ("huge.png", encoded(np.zeros((30, 4096, 3), np.uint8))))
+    assert inspector.prediction("huge.png").image.shape == (15, 2048, 3)
 
 
-def test_one_picture_and_a_path(matter, pictures, tmp_path):
+def test_a_picture_may_be_a_path(matter, pictures, tmp_path):
     Image.fromarray(pictures["Ada"]).save(tmp_path / "ada.png")
     inspector = MatteInspector(matter, {"one": tmp_path / "ada.png"})
-    assert repr(inspector) == "MatteInspector(1 image: one)"
     inspector.stage.value = "input"
     np.testing.assert_array_equal(decode(inspector.view.value), pictures["Ada"])
-    assert "one: input" in describe(inspector.static_figure())
 
 
-def test_the_pictures_say_what_they_show(inspector: MatteInspector):
-    inspector.disturbance.value = "blur"
-    assert inspector.view.tooltip == "alpha of Grace, blur 1"
-    inspector.compare.value, inspector.zoom.value, inspector.loupe.value = "undisturbed", 2, "input"
-    assert (
-        inspector.view.tooltip == "alpha of Grace, blur 1, enlarged 2 times; right of the line model, Grace"
-    )
-    assert inspector.loupe_view.tooltip == "loupe: input of Grace, blur 1, enlarged 2 times"
-    assert "Grace" in inspector.overview.tooltip
+def test_the_pictures_say_what_they_show(rich: MatteInspector):
+    rich.disturbance.value = "blur"
+    assert rich.view.tooltip == "alpha of Grace, blur 1"
+    rich.beside.value, rich.zoom.value = "undisturbed", 2
+    assert rich.view.tooltip == "alpha of Grace, blur 1, enlarged 2 times"
+    assert rich.second_view.tooltip == "alpha of Grace by first, enlarged 2 times"
+    rich.beside.value = "second"
+    assert rich.second_view.tooltip == "alpha of Grace, blur 1 by second, enlarged 2 times"
 
 
 def test_wrong_arguments(matter, pictures, tmp_path):
-    with pytest.raises(ValueError, match="images is empty"):
+    with pytest.raises(ValueError, match="at least one image"):
         MatteInspector(matter, {})
-    with pytest.raises(ValueError, match="width"):
-        MatteInspector(matter, pictures, width=10)
+    with pytest.raises(ValueError, match="one matter"):
+        MatteInspector({}, pictures)
     with pytest.raises(FileNotFoundError, match=r"nothing\.png"):
         MatteInspector(matter, {"x": tmp_path / "nothing.png"})
+
+
+@pytest.mark.parametrize(
+    ("name", "truth", "message"),
+    [
+        ("Grace", np.zeros((5, 5)), r"\(96, 64\)"),
+        ("Grace", np.full((96, 64), 2.0), r"in \[0, 1\]"),
+        ("Grace", np.full((96, 64), np.nan), r"in \[0, 1\]"),
+        ("Linus", np.zeros((96, 64)), "that of an image"),
+    ],
+)
+def test_truths_that_do_not_fit_are_refused(matter, pictures, name, truth, message):
+    with pytest.raises(ValueError, match=message):
+        MatteInspector(matter, pictures, truths={name: truth})
 
 
 # -- the inspector's further controls
 
 
 @pytest.fixture
-def rich(matter, pictures, tiny_network, randomise) -> MatteInspector:
-    """Two models, and one picture whose matte is known: an ellipse."""
+def ellipse() -> np.ndarray:
+    rows, columns = np.mgrid[:96, :64]
+    return np.clip(1.5 - np.hypot((rows - 48) / 30, (columns - 32) / 20), 0, 1).astype(np.float32)
+
+
+@pytest.fixture
+def rich(matter, pictures, ellipse, randomise) -> MatteInspector:
+    """Two models, and one picture whose matte is known."""
     torch.manual_seed(9)
     other = Matter(randomise(MODNet(backbone="mobilenetv3_small_050")), short_side=64, device="cpu")
-    rows, columns = np.mgrid[:96, :64]
-    truth = np.clip(1.5 - np.hypot((rows - 48) / 30, (columns - 32) / 20), 0, 1).astype(np.float32)
-    return MatteInspector({"first": matter, "second": other}, pictures, truths={"Grace": truth})
-
-
-def test_error_stage_is_the_error_map(rich: MatteInspector):
-    rich.stage.value = "error"
-    expected = figures.error_map(rich.prediction().alpha, rich._truths["Grace"])
-    np.testing.assert_allclose(decode(rich.view.value) / 255, expected, atol=0.51 / 255)
-    mad = np.abs(rich.prediction().alpha - rich._truths["Grace"]).mean()
-    assert f"{mad:.4f}" in rich.status.value
-    rich.picture.value = "Ada"
-    assert "not known" in rich.status.value
-    np.testing.assert_array_equal(decode(rich.view.value), rich._images["Ada"])
-
-
-def test_with_one_model_only_the_choice_of_models_is_hidden(inspector: MatteInspector, rich: MatteInspector):
-    assert inspector.model.layout.display == "none" and rich.model.layout.display != "none"
-    assert all(c.layout.display != "none" for c in inspector._controls if c is not inspector.model)
+    return MatteInspector({"first": matter, "second": other}, pictures, truths={"Grace": ellipse})
 
 
 def test_without_truths_there_is_no_error_stage(inspector: MatteInspector):
     assert "error" not in inspector.stage.options and "region" in inspector.stage.options
 
 
-def test_models_answer_differently_and_the_wipe_shows_both(rich: MatteInspector):
-    first = decode(rich.view.value)
-    rich.model.value = "second"
-    second = decode(rich.view.value)
-    assert (first != second).any()
-    rich.model.value, rich.compare.value = "first", "second"
-    for share in (0.25, 0.75):
-        rich.wipe.value = share
-        line = round(share * 64)
-        shown = decode(rich.view.value)
-        np.testing.assert_array_equal(shown[:, : line - 1], np.repeat(first[:, : line - 1, None], 3, 2))
-        np.testing.assert_array_equal(shown[:, line + 1 :], np.repeat(second[:, line + 1 :, None], 3, 2))
-        assert (shown[:, line] == (230, 159, 0)).all()
+def test_error_stage_is_the_error_map(rich: MatteInspector, ellipse, pictures):
+    rich.stage.value = "error"
+    alpha = rich.prediction().alpha
+    expected = figures.error_map(alpha, ellipse)
+    np.testing.assert_allclose(decode(rich.view.value) / 255, expected, atol=0.51 / 255)
+    assert f"{np.abs(alpha - ellipse).mean():.4f}" in rich.status.value
+    rich.picture.value = "Ada"
+    assert "Without a true matte" in rich.status.value
+    np.testing.assert_array_equal(decode(rich.view.value), pictures["Ada"])
 
 
-def test_disturbing_asks_the_network_about_the_disturbed_picture(rich: MatteInspector):
-    rich.stage.value, rich.disturbance.value = "input", "brightness"
-    rich.strength.value = 0.2
-    np.testing.assert_allclose(decode(rich.view.value), rich._images["Grace"] * 0.2, atol=0.51)
-    rich.stage.value = "alpha"
-    expected = rich._matter.predict((rich._images["Grace"] * 0.2).round().astype(np.uint8)).alpha
-    np.testing.assert_array_equal(decode(rich.view.value), (expected * 255).round().astype(np.uint8))
-    rich.compare.value, rich.wipe.value = "undisturbed", 0
-    clean = rich._matter.predict(rich._images["Grace"]).alpha
-    np.testing.assert_array_equal(
-        decode(rich.view.value)[:, 1:, 0], (clean[:, 1:] * 255).round().astype(np.uint8)
-    )
+def test_with_one_model_only_the_choice_of_models_is_hidden(inspector: MatteInspector, rich: MatteInspector):
+    assert inspector.model.layout.display == "none" and rich.model.layout.display != "none"
+    assert inspector.picture.layout.display != "none"
+    assert "model" not in inspector.beside.options and "second" in rich.beside.options
+
+
+def test_a_stage_or_another_model_is_shown_beside(rich: MatteInspector, pictures):
+    first = rich.view.value
+    assert rich.second_view.layout.display == "none"
+    rich.beside.value = "second"
+    second = rich.second_view.value
+    assert rich.second_view.layout.display != "none" and (decode(first) != decode(second)).any()
+    rich.model.value, rich.beside.value = "second", "first"
+    assert (rich.view.value, rich.second_view.value) == (second, first)
+    rich.beside.value, rich.zoom.value, rich.x.value, rich.y.value = "input", 4, 0, 1
+    part = pictures["Grace"][72:, :16]
+    np.testing.assert_array_equal(decode(rich.second_view.value), part.repeat(4, 0).repeat(4, 1))
+
+
+def test_disturbing_asks_the_network_about_the_disturbed_picture(inspector: MatteInspector, matter, pictures):
+    inspector.stage.value, inspector.disturbance.value = "input", "brightness"
+    inspector.strength.value = 1 + DISTURBANCES["brightness"].index(0.2)
+    np.testing.assert_allclose(decode(inspector.view.value), pictures["Grace"] * 0.2, atol=0.51)
+    inspector.stage.value, inspector.beside.value = "alpha", "undisturbed"
+    dark = (pictures["Grace"] * 0.2).round().astype(np.uint8)
+    for view, picture in ((inspector.view, dark), (inspector.second_view, pictures["Grace"])):
+        expected = (matter.predict(picture).alpha * 255).round().astype(np.uint8)
+        np.testing.assert_array_equal(decode(view.value), expected)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in DISTURBANCES if kind != "none"])
 def test_every_disturbance_grows_with_its_strength(inspector: MatteInspector, pictures, kind):
     inspector.stage.value, inspector.disturbance.value = "input", kind
     distances = []
-    for level in DISTURBANCES[kind]:
-        inspector.strength.value = level
+    for strength in range(1, 6):
+        inspector.strength.value = strength
         distances.append(np.abs(decode(inspector.view.value).astype(int) - pictures["Grace"]).mean())
     assert distances == sorted(distances) and distances[-1] > 0
 
 
-def test_sweep_says_which_sub_objective_breaks_first(inspector: MatteInspector, monkeypatch):
-    """With answers made up: details are lost at blur 2, the rest at blur 8."""
-    steps = {1.0: (0, 0), 2.0: (0, 0.5), 4.0: (0, 0.6), 8.0: (0.9, 0.9), 16.0: (0.9, 0.9), 0.0: (0, 0)}
-    ones = np.zeros((64, 64), np.float32)
-    ones[16:48, 16:48] = 1
+class Scripted(Matter):
+    """Answers a square, and loses details and then everything as the picture darkens."""
 
-    def answer(question):
-        semantic, detail = steps[question.level]
-        picture = np.zeros((64, 64, 3), np.uint8)
-        prediction = Prediction(picture, ones[::16, ::16] * (1 - semantic), ones * (1 - detail), ones)
-        return inspector._predictions.setdefault(question, prediction)
+    def predict(self, image) -> Prediction:
+        light = image.mean() / 200
+        square = np.zeros((64, 64), np.float32)
+        square[16:48, 16:48] = 1
+        semantic, detail = (0.1, 0.1) if light < 0.3 else (1.0, 0.5) if light < 0.6 else (1.0, 1.0)
+        return Prediction(image, square[::16, ::16] * semantic, square * detail, square)
 
-    inspector._images["Grace"] = np.zeros((64, 64, 3), np.uint8)
-    inspector._predictions.clear()
-    inspector._kept.clear()
-    monkeypatch.setattr(inspector, "_answer", answer)
-    inspector.disturbance.value = "blur"
-    assert "None has broken" in inspector.scores.value
+
+def percentages(inspector: MatteInspector) -> list[list[float]]:
+    rows = inspector.scores.value.split("</tr>")[1:-1]
+    return [[float(number) for number in re.findall(r"([\d.]+)%", row)] for row in rows]
+
+
+def test_sweep_says_which_answer_breaks_first(matter):
+    """At 0.5 of the light half of the details are gone, at 0.2 nine tenths of them and of the semantics."""
+    scripted = Scripted(matter.network, short_side=64, device="cpu")
+    inspector = MatteInspector(scripted, {"grey": np.full((64, 64, 3), 200, np.uint8)})
+    inspector.disturbance.value = "brightness"  # 0.7, 0.5, 0.35, 0.2, 0.1
+    assert inspector.scores.value == ""
     inspector.sweep.click()
-    assert "First to break: <b>details d_p</b>, at blur 2" in inspector.scores.value
-    assert inspector.scores.value.count("<tr>") == 6 and "50.0 %" in inspector.scores.value
+    assert inspector.status.value == "", "nothing is computed any more"
+    assert "First to break: <b>details d_p</b>, at brightness 0.5" in inspector.scores.value
+    expected = [[0, 0, 0], [0, 50, 0], [0, 50, 0], [90, 90, 0], [90, 90, 0]]
+    np.testing.assert_allclose(percentages(inspector), expected, atol=0.05)
+    inspector.disturbance.value = "jpeg"
+    assert inspector.scores.value == "", "the errors of another disturbance are not shown"
+    inspector.sweep.click()
+    assert "None has broken" in inspector.scores.value
 
 
-def test_errors_against_the_truth_are_those_of_the_targets(rich: MatteInspector):
-    truth, prediction = rich._truths["Grace"], rich.prediction()
-    errors = rich._errors(Question("first", "Grace"))
-    assert errors.alpha == pytest.approx(np.abs(prediction.alpha - truth).mean() / truth.mean(), rel=1e-5)
-    inside = region(truth, 30)
-    wrong = np.abs(prediction.detail - truth)[inside].mean() / truth[inside].mean()
-    assert errors.detail == pytest.approx(wrong, rel=1e-5)
-    target = semantic_target(torch.from_numpy(truth)[None, None])[0, 0].numpy()
-    assert errors.semantic == pytest.approx(
-        np.abs(prediction.semantic - target).mean() / target.mean(), rel=1e-4
-    )
+def test_errors_against_the_truth_are_those_of_the_targets(rich: MatteInspector, ellipse, pictures):
+    rich.disturbance.value = "blur"
+    rich.sweep.click()
+    answer = rich.prediction()
+    tensor = torch.from_numpy(ellipse)[None, None]
+    inside = trimap_from_alpha(tensor, band_size(tensor, 30))[0, 0].numpy() == 0.5
+    target = semantic_target(tensor)[0, 0].numpy()
+    expected = [
+        np.abs(answer.semantic - target).sum() / target.sum(),
+        np.abs(answer.detail - ellipse)[inside].sum() / ellipse[inside].sum(),
+        np.abs(answer.alpha - ellipse).sum() / ellipse.sum(),
+    ]
+    np.testing.assert_allclose(percentages(rich)[0], 100 * np.array(expected), atol=0.051)
 
 
-def test_region_is_the_trimaps_unknown_band():
-    alpha = np.zeros((200, 200), np.float32)
+class Known(Matter):
+    """Answers the matte that it is given, within 0.05 and 0.95 as networks do."""
+
+    matte: np.ndarray
+    calls = 0
+
+    def predict(self, image) -> Prediction:
+        self.calls += 1
+        soft = self.matte * 0.9 + 0.05
+        return Prediction(image, soft[::16, ::16], soft, soft)
+
+
+@pytest.mark.parametrize("width", [10, 40])
+def test_the_regions_are_the_unknown_bands_of_trimaps(matter, width):
+    alpha = np.zeros((208, 208), np.float32)
     alpha[40:160, 60:140] = 1
     alpha[100, 140:150] = 0.5
-    tensor = torch.from_numpy(alpha)[None, None]
-    for width in (10, 40):
-        expected = trimap_from_alpha(tensor, band_size(tensor, width))[0, 0].numpy() == 0.5
-        np.testing.assert_array_equal(region(alpha, width), expected)
-    soft = alpha * 0.9 + 0.05  # as a network answers: never 0, never 1
-    assert region(soft, 30)[alpha == 0].all(), "Eq. 3 cannot be used as it is on an answer"
-    np.testing.assert_array_equal(region(soft, 30, 0.1), region(alpha, 30))
-    large = np.repeat(np.repeat(alpha, 8, 0), 8, 1)
-    assert (region(large, 40) != np.repeat(np.repeat(region(alpha, 40), 8, 0), 8, 1)).mean() < 0.03
+    known, tensor = Known(matter.network, short_side=64, device="cpu"), torch.from_numpy(alpha)[None, None]
+    known.matte = alpha
+    band = trimap_from_alpha(tensor, band_size(tensor, width))[0, 0].numpy() == 0.5
+    inspector = MatteInspector(known, {"a": np.zeros((208, 208, 3), np.uint8)})
+    inspector.stage.value, inspector.trimap_width.value = "region", width
+    np.testing.assert_array_equal(decode(inspector.view.value).any(axis=2), band)
+    inspector.soc_band.value = 0.01  # as strict as Eq. 3: now the background is unknown, too
+    assert decode(inspector.view.value)[alpha == 0].any(axis=1).all()
 
 
-def test_thresholds_take_effect_without_a_forward_pass(rich: MatteInspector):
-    rich._predictions[rich._question] = rich.prediction()._replace(alpha=0.9 * rich._truths["Grace"] + 0.05)
-    rich.stage.value = "region"
-    calls, seen = rich._matter.calls, [decode(rich.view.value).tobytes()]
-    for control, value in ((rich.trimap_width, 80), (rich.soc_band, 0.4)):
+def test_thresholds_take_effect_without_a_forward_pass(matter, pictures, ellipse):
+    known = Known(matter.network, short_side=64, device="cpu")
+    known.matte = ellipse
+    inspector = MatteInspector(known, {"Grace": pictures["Grace"]}, truths={"Grace": ellipse})
+    inspector.stage.value = "region"
+    calls, seen = known.calls, [decode(inspector.view.value)]
+    for control, value in ((inspector.trimap_width, 80), (inspector.soc_band, 0.4)):
         control.value = value
-        seen.append(decode(rich.view.value).tobytes())
-    assert len(set(seen)) == 3 and rich._matter.calls == calls
-    assert "orange" in rich.status.value and "blue" in rich.status.value
-
-
-def test_loupe_and_overview_follow_the_zoom(rich: MatteInspector):
-    assert rich.loupe_view.layout.display == "none" and rich.overview.layout.display == "none"
-    rich.loupe.value, rich.zoom.value, rich.x.value, rich.y.value = "input", 4, 0, 1
-    part = rich._images["Grace"][72:, :16]
-    np.testing.assert_array_equal(decode(rich.loupe_view.value), part.repeat(4, 0).repeat(4, 1))
-    frame = (decode(rich.overview.value) == (230, 159, 0)).all(axis=2)
-    rows, columns = frame.nonzero()
-    assert rows.min() >= 0.7 * frame.shape[0] and columns.max() <= 0.3 * frame.shape[1]
+        seen.append(decode(inspector.view.value))
+    assert (seen[0] != seen[1]).any() and (seen[1] != seen[2]).any() and known.calls == calls
+    assert "Orange" in inspector.status.value and "Blue" in inspector.status.value
 
 
 def test_any_colour_and_any_picture_behind_the_cutout(inspector: MatteInspector, pictures):
@@ -418,29 +408,17 @@ def test_any_colour_and_any_picture_behind_the_cutout(inspector: MatteInspector,
     alpha = inspector.prediction().alpha
     expected = figures.over_colour(pictures["Grace"], alpha, "#ff8000")
     np.testing.assert_array_equal(decode(inspector.view.value), expected)
-    inspector.background.value = "picture"
-    assert "Upload a background" in inspector.status.value
-    red = np.zeros((10, 40, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
-    inspector.backdrop.value = upload_of(("red.png", encoded(red)))
-    assert inspector.status.value == ""
-    expected = figures.over_colour(pictures["Grace"], alpha, "#ff0000")
-    np.testing.assert_array_equal(decode(inspector.view.value), expected)
+    # left half red, right half blue: the middle is cut out of it, at its own proportions
+    halves = np.zeros((10, 40, 3), np.uint8)
+    halves[:, :20, 0] = halves[:, 20:, 2] = 255
+    inspector.backdrop.value = upload_of(("halves.png", encoded(halves)))
+    assert inspector.background.value == "picture"
+    shown, image = decode(inspector.view.value), pictures["Grace"]
+    for columns, colour in ((slice(0, 20), "#ff0000"), (slice(44, 64), "#0000ff")):
+        expected = figures.over_colour(image[:, columns], alpha[:, columns], colour)
+        np.testing.assert_allclose(shown[:, columns], expected, atol=1)
     inspector.backdrop.value = upload_of(("bad.png", b"no picture"))
-    assert "cannot be read" in inspector.message.value
-
-
-@pytest.mark.parametrize("shape", [(10, 40), (300, 20), (50, 50)])
-def test_a_background_covers_without_losing_its_proportions(shape):
-    rows, columns = np.mgrid[: shape[0], : shape[1]]
-    picture = np.dstack([rows, columns, rows]).astype(np.uint8)
-    covering = cover(picture, 64, 48)
-    assert covering.shape == (64, 48, 3)
-    scale = max(64 / shape[0], 48 / shape[1])
-    steps = (
-        np.diff(covering.astype(float), axis=0)[..., 0].mean(),
-        np.diff(covering.astype(float), axis=1)[..., 1].mean(),
-    )
-    np.testing.assert_allclose(steps, 1 / scale, rtol=0.15)
+    assert "cannot be read" in inspector.status.value
 
 
 def test_a_model_that_fails_says_so_in_words(matter, pictures):
@@ -452,92 +430,9 @@ def test_a_model_that_fails_says_so_in_words(matter, pictures):
     inspector = MatteInspector({"good": matter, "bad": broken}, pictures)
     before = inspector.view.value
     inspector.model.value = "bad"
-    assert "bad failed on Grace" in inspector.message.value and "&lt;four&gt;" in inspector.message.value
+    assert "failed" in inspector.status.value and "&lt;four&gt;" in inspector.status.value
     assert inspector.view.value == before
     inspector.model.value = "good"
-    assert inspector.message.value == ""
+    assert inspector.status.value == ""
     with pytest.raises(ValueError, match="four"):
         MatteInspector(broken, pictures)
-
-
-def test_in_a_browser_a_forward_pass_runs_beside_the_kernel(inspector: MatteInspector, monkeypatch):
-    """The loop goes on while the network computes, the latest choice wins, and both pictures are computed once."""
-
-    async def use() -> list[str]:
-        monkeypatch.setattr(inspector_module, "_event_loop", asyncio.get_running_loop)
-        started, free = threading.Event(), threading.Event()
-        real = inspector._matter.predict
-
-        def slow(image):
-            started.set()
-            assert free.wait(20)
-            return real(image)
-
-        monkeypatch.setattr(inspector._matter, "predict", slow)
-        before, said = inspector.view.value, []
-        inspector.picture.value = "Ada"
-        await asyncio.to_thread(started.wait, 20)
-        said.append(inspector.status.value)
-        assert inspector.view.value == before, "the old picture stays until the new one is there"
-        inspector.disturbance.value = "noise"
-        free.set()
-        while inspector._job is not None:
-            await asyncio.sleep(0.01)
-        said.append(inspector.status.value)
-        return said
-
-    said = asyncio.run(use())
-    assert "computing Ada" in said[0] and said[1] == ""
-    disturbed = inspector._predictions[Question("model", "Ada", "noise", 5)].alpha
-    np.testing.assert_array_equal(decode(inspector.view.value), (disturbed * 255).round().astype(np.uint8))
-    assert inspector._matter.calls == 3  # Grace, Ada, Ada with noise
-
-
-@pytest.mark.parametrize(
-    ("truth", "message"),
-    [
-        (np.zeros((5, 5)), "must be"),
-        (np.full((96, 64), 2.0), "in \\[0, 1\\]"),
-        (None, "images has only"),
-    ],
-)
-def test_truths_that_do_not_fit_are_refused(matter, pictures, truth, message):
-    truths = {"Grace": truth} if truth is not None else {"Linus": np.zeros((96, 64))}
-    with pytest.raises(ValueError, match=message):
-        MatteInspector(matter, pictures, truths=truths)
-
-
-def test_no_models(pictures):
-    with pytest.raises(ValueError, match="matter is empty"):
-        MatteInspector({}, pictures)
-
-
-def test_uploads_are_shrunk_to_what_a_page_can_hold(inspector: MatteInspector):
-    inspector.stage.value = "input"
-    upload(inspector, ("huge.png", encoded(np.zeros((30, 4096, 3), np.uint8))))
-    assert inspector._images["huge.png"].shape == (15, 2048, 3)
-
-
-# -- LivePicture
-
-
-def test_live_picture_shows_the_newest():
-    live = LivePicture()
-    assert set(live._repr_mimebundle_()[0]) == {"text/plain", WIDGET}
-    matte = np.random.default_rng(0).random((20, 30)).astype(np.float32)
-    live.update(matte, "step 10 <1>")
-    np.testing.assert_array_equal(decode(live.view.value), (matte * 255).round().astype(np.uint8))
-    assert live.caption.value == "step 10 &lt;1&gt;"
-    live.update(torch.ones(3, 8, 8), "step 20")
-    np.testing.assert_array_equal(decode(live.view.value), np.full((8, 8, 3), 255))
-    assert live.view.tooltip == "step 20"
-    bundle, metadata = live._repr_mimebundle_()
-    assert bundle["text/plain"] == "LivePicture()" and "step 20" in metadata["image/jpeg"]["alt"]
-
-
-def test_live_picture_strip_spans_the_run():
-    live = LivePicture()
-    for step in range(11):
-        live.update(np.zeros((8, 8)), f"step {step}")
-    titles = [axes.get_title() for axes in live.static_figure().axes]
-    assert titles == ["step 0", "step 2", "step 4", "step 6", "step 8", "step 10"]

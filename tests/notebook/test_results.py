@@ -48,7 +48,10 @@ def test_table_keeps_paper_recorded_and_live_apart(tmp_path, capsys) -> None:
 
     file = {"profile": "laptop", "values": {"error": 0.01}, "provenance": "CPU, <commit>"}
     (tmp_path / "nb.json").write_text(json.dumps(file))
-    header, body = results.ResultsTable("nb", "smoke")._cells()
-    assert header == ["", "paper", "recorded (laptop)", "this run (smoke)"]
-    assert body == [["weights", "835,200", "–", "835,200"], ["error", "–", "0.01 MAD", "0.0123 MAD"]]
-    assert "&lt;commit&gt;" in results.ResultsTable("nb", "smoke")._repr_html_()
+    table = results.ResultsTable("nb", "smoke")
+    assert table.rows == [
+        ["", "paper", "recorded (laptop)", "this run (smoke)"],
+        ["weights", "835,200", "–", "835,200"],
+        ["error", "–", "0.01 MAD", "0.0123 MAD"],
+    ]
+    assert "<th>paper</th>" in table._repr_html_() and "&lt;commit&gt;" in table._repr_html_()
