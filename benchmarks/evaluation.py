@@ -1,6 +1,6 @@
 """The recorded run of notebook 05: the shipped checkpoint on every benchmark at hand. Set ``MODNET_DATA`` first.
 
-.venv/bin/python benchmarks/evaluation.py [--processes 2] [--count 100] [--degrade 40]
+.venv/bin/python benchmarks/evaluation.py [--workers 2] [--count 100] [--degrade 40]
 
 SPM-100 always; PPM-100 and Clothing-Co-Parsing's validation photographs if they are there. Writes
 ``data/results/05_ppm100_evaluation.json`` with its data, device, commit and date.
@@ -13,13 +13,13 @@ import typer
 from shipped import made_by
 
 from modnet_lib import paths
-from modnet_lib.data.benchmarks import benchmark
-from modnet_lib.evaluation.report import report
+from modnet_lib.data.readers import benchmark
+from modnet_lib.evaluation.robustness import report
 from modnet_lib.inference import Matter
 
 
 def main(
-    processes: Annotated[int, typer.Option(help="That compute metrics beside the model.")] = 2,
+    workers: Annotated[int, typer.Option(help="Threads that compute metrics beside the model.")] = 2,
     count: Annotated[int, typer.Option(help="Pictures of each benchmark.")] = 100,
     degrade: Annotated[int, typer.Option(help="Of these, through worse cameras.")] = 40,
 ) -> None:
@@ -31,7 +31,7 @@ def main(
         except FileNotFoundError as missing:
             print(missing)
             continue
-        reports[name] = report(matter, readers, degrade=degrade, processes=processes)
+        reports[name] = report(matter, readers, few=degrade, workers=workers)
     first = next(iter(reports.values()))
     values = {f"{key}_paper_protocol": value for key, value in first["protocols"]["paper"].items()}
     values |= {"mad_unknown_region": first["protocols"]["unknown"]["mad"]}

@@ -128,7 +128,7 @@ def matte(
 
 def _dtype(name: str) -> Any:
     """The type of torch of that name."""
-    from modnet_lib.inference.backends import DTYPES
+    from modnet_lib.inference.deploy import DTYPES
 
     if name not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {name!r}")
@@ -402,24 +402,25 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option(help="CSV with a line for each picture; an interrupted run continues.")
     ] = None,
-    processes: Annotated[int, typer.Option(help="That compute metrics beside the model.")] = 1,
+    workers: Annotated[int, typer.Option(help="Threads that compute metrics beside the model.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Pictures of the same size at once.")] = 1,
 ) -> None:
     """Measure a checkpoint, or another tool's mattes, on a benchmark."""
-    from modnet_lib.evaluation.benchmark import PROTOCOLS, mean_errors, run_benchmark, worst_first
-    from modnet_lib.inference import Matter
+    from modnet_lib.data.readers import benchmark as read_benchmark
+    from modnet_lib.evaluation.methods import open_model
+    from modnet_lib.evaluation.protocol import PROTOCOLS, run_benchmark
+    from modnet_lib.evaluation.records import mean_errors, worst_first
 
     with _mistakes():
         if protocol not in PROTOCOLS:
             raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
         chosen = PROTOCOLS[protocol]
         records = run_benchmark(
-            model if model.is_dir() else Matter.from_pretrained(model),
-            benchmark,
+            open_model(model),
+            read_benchmark(benchmark, count=count),
             protocol=replace(chosen, side=short_side) if short_side else chosen,
-            count=count,
             output=output,
-            processes=processes,
+            workers=workers,
             batch_size=batch_size,
         )
     table = Table("metric", "mean", title=f"{benchmark}, {len(records)} pictures, protocol {protocol}")

@@ -19,7 +19,7 @@ from modnet_lib import cli
 from modnet_lib.cli import app
 from modnet_lib.data.portraits import render_composite
 from modnet_lib.data.spm import write_spm100
-from modnet_lib.evaluation.benchmark import read_records
+from modnet_lib.evaluation.records import read_records
 from modnet_lib.inference import Matter
 from modnet_lib.inference.media import Clip
 from modnet_lib.network import load_checkpoint, save_checkpoint

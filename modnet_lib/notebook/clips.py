@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from modnet_lib.inference.media import write_clip
+from modnet_lib.inference.writers import write_clip
 
 GAP = 4  # pixels between two panels
 

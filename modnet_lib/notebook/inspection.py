@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import torch
 
-from modnet_lib.data.trimaps import FOREGROUND, band_size, transition_region
+from modnet_lib.data.trimaps import band_size
 from modnet_lib.inference.matter import Prediction, resize
 from modnet_lib.objectives.supervised import SEMANTIC_SCALE, semantic_target
+from modnet_lib.regions import transition_region
 
 LONGEST = 768  # pixels of a side, on which regions are computed
 
@@ -47,15 +48,6 @@ def crop(picture: np.ndarray, zoom: float, x: float, y: float) -> np.ndarray:
     return picture[top : top + rows, left : left + columns]
 
 
-def cover(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A background of another size, enlarged or shrunk until it covers (height, width), its middle cut out."""
-    scale = max(height / picture.shape[0], width / picture.shape[1])
-    size = (max(width, round(picture.shape[1] * scale)), max(height, round(picture.shape[0] * scale)))
-    larger = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    top, left = (size[1] - height) // 2, (size[0] - width) // 2
-    return larger[top : top + height, left : left + width]
-
-
 def region(alpha: np.ndarray, width: int, maybe: float = 0.0) -> np.ndarray:
     """The transition region m_d of a matte, (H, W) bool.
 
@@ -66,16 +58,13 @@ def region(alpha: np.ndarray, width: int, maybe: float = 0.0) -> np.ndarray:
     width
         Side of the square in pixels if the person spans 512 of them; see `modnet_lib.data.trimaps.band_size`.
     maybe
-        Up to here a pixel is background and from 1 - `maybe` on person. 0 is Eq. 3 on a true matte (person from 0.9
-        on); a predicted matte is never exactly 0, so Eq. 7 needs more.
+        See `modnet_lib.regions.transition_region`.
     """
     scale = min(1.0, LONGEST / max(alpha.shape))
     size = (max(1, round(alpha.shape[1] * scale)), max(1, round(alpha.shape[0] * scale)))
     small = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) if scale < 1 else alpha
-    sure = 1 - maybe if maybe else FOREGROUND
-    levels = np.where(small >= sure, 1.0, np.where(small > maybe, 0.5, 0.0)).astype(np.float32)
-    size_of_band = band_size(torch.from_numpy(small)[None, None], width)
-    unknown = transition_region(torch.from_numpy(levels)[None, None], size_of_band)[0, 0].numpy()
+    tensor = torch.from_numpy(small)[None, None]
+    unknown = transition_region(tensor, band_size(tensor, width), maybe=maybe)[0, 0].numpy()
     if scale < 1:
         unknown = cv2.resize(unknown, alpha.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return unknown > 0.5

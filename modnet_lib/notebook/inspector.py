@@ -15,9 +15,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from modnet_lib.data.benchmarks import Labelled
+from modnet_lib.data.readers import Labelled
 from modnet_lib.evaluation.robustness import degrade
-from modnet_lib.images import ImageLike, read_image
+from modnet_lib.images import ImageLike, cover, read_image
 from modnet_lib.inference.matter import Matter, Prediction
 from modnet_lib.notebook.drawings import BLUE, ORANGE
 from modnet_lib.notebook.figures import checkerboard, error_map, image_row, over_colour
@@ -25,7 +25,6 @@ from modnet_lib.notebook.inspection import (
     Answers,
     Errors,
     answers_of_truth,
-    cover,
     crop,
     region,
     sub_objective_errors,

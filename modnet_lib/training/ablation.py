@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from modnet_lib.data.loaders import portrait_readers
 from modnet_lib.data.workers import worker_pool
-from modnet_lib.evaluation.benchmark import evaluate
+from modnet_lib.evaluation.protocol import evaluate
 from modnet_lib.evaluation.statistics import Difference, paired_difference
 from modnet_lib.files import write_atomically, write_json, write_text
 from modnet_lib.inference import Matter

@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from modnet_lib.baselines import Baseline, load_network
-from modnet_lib.data.benchmarks import benchmark
+from modnet_lib.baselines import Baseline, load_network, needs
 from modnet_lib.data.compositing import paste
 from modnet_lib.data.loaders import portrait_readers
+from modnet_lib.data.readers import benchmark
 from modnet_lib.data.scenes import render_background
 from modnet_lib.data.sources import held_out_backgrounds
-from modnet_lib.evaluation.benchmark import evaluate, trimap_of
+from modnet_lib.evaluation.methods import Method, trimap_of
 from modnet_lib.evaluation.metrics import mad
+from modnet_lib.evaluation.protocol import evaluate
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.files import write_json
 from modnet_lib.images import read_image
@@ -191,10 +192,10 @@ def measured_sets(profile: Profile) -> dict[str, dict[str, Picture]]:
     return sets
 
 
-def measure(matter: Matter, pictures: dict[str, Picture]) -> dict[str, list[float]] | None:
+def measure(matter: Method, pictures: dict[str, Picture]) -> dict[str, list[float]] | None:
     """Errors of a method on a set by metric, a number a picture; ``None`` if it needs backgrounds and has none."""
     network, records = matter.network, []
-    needed = network.required if isinstance(network, Baseline) else ()
+    needed = needs(network)
     for name, (image, truth, background) in pictures.items():
         if background is None and "background" in needed:
             return None
@@ -208,7 +209,7 @@ def measure(matter: Matter, pictures: dict[str, Picture]) -> dict[str, list[floa
     return {metric: [record.errors[metric] for record in records] for metric in records[0].errors}
 
 
-def stage_errors(matter: Matter, pictures: dict[str, Picture]) -> dict[str, list[float]]:
+def stage_errors(matter: Method, pictures: dict[str, Picture]) -> dict[str, list[float]]:
     """MAD of every stage of a multi-stage method, a number a picture.
 
     Where a method accepts a trimap instead of its first stage, ``true first stage`` is the error of its
@@ -236,7 +237,7 @@ def run_one(profile: Profile, folder: Path, system: str, seed: int) -> None:
     # the square that all were trained on: with other proportions, a network would also be measured on how well it
     # extrapolates (notebook 04, section 8)
     network = run(chosen, target, show_progress=False)
-    matter = Matter(network, short_side=short_side(chosen), squash=True)
+    matter = Method(network.eval(), short_side(chosen), squash=True)
     sets = measured_sets(profile)
     names = {name: list(pictures) for name, pictures in sets.items()}
     seen = {

@@ -7,7 +7,6 @@ training (Eq. 5), pre-training of the backbone (SPS), and MODNet with a trimap. 
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from modnet_lib import paths
-from modnet_lib.baselines import Baseline, create_baseline, load_network
+from modnet_lib.baselines import create_baseline, load_network, needs
 from modnet_lib.data.loaders import mask_data, portrait_readers, prepared_readers, training_data
 from modnet_lib.data.pseudo_mattes import MattingSample, write_picture
 from modnet_lib.data.sources import find_items, manifest, sources
-from modnet_lib.evaluation.benchmark import evaluate, mean_errors, trimap_of
+from modnet_lib.evaluation.methods import Method, trimap_of
+from modnet_lib.evaluation.protocol import evaluate
+from modnet_lib.evaluation.records import Record, mean_errors
 from modnet_lib.files import write_atomically, write_text
-from modnet_lib.inference import Matter
 from modnet_lib.network import (
     Backbone,
     MODNet,
@@ -141,14 +141,12 @@ def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSa
 def given_with(
     network: Network, image: np.ndarray, alpha: np.ndarray, background: np.ndarray
 ) -> dict[str, Any]:
-    """What a network is given beside a labelled picture, as `Matter.alpha` takes it.
+    """What a network is given beside a labelled picture, as `Method.alpha` takes it.
 
     That is the trimap of the truth, the background, the picture itself as the frames before and after: whatever it
     needs of these. Arrays are (H, W, 3) uint8, `alpha` (H, W) uint8.
     """
-    needed = (
-        network.required if isinstance(network, Baseline) else ("trimap",) * network.config["trimap_input"]
-    )
+    needed = needs(network)
     given: dict[str, Any] = {"background": background} if "background" in needed else {}
     if "trimap" in needed:
         given["trimap"] = trimap_of(alpha / 255)
@@ -161,23 +159,16 @@ def validator(samples: list[tuple[str, MattingSample]], folder: Path, short_side
     """A function for `train` that measures a network on `samples` and keeps a picture of four mattes."""
 
     def validate(network: Network, step: int) -> dict[str, float]:
-        matter = Matter(network, short_side=short_side, device=next(network.parameters()).device)
-        records = [
-            record
-            for name, s in samples
-            for record in evaluate(
-                partial(matter.alpha, **given_with(network, s.image, s.alpha, s.background)),
-                [(name, s.image, s.alpha)],
-            )
-        ]
-        rows = []
-        for _, sample in samples[:4]:
-            alpha = matter.alpha(
-                sample.image, **given_with(network, sample.image, sample.alpha, sample.background)
-            )
-            matte = np.repeat((alpha * 255).astype(np.uint8)[..., None], 3, axis=2)
-            parts = (sample.image, matte, np.repeat(sample.alpha[..., None], 3, axis=2))
-            rows.append(np.hstack([np.asarray(Image.fromarray(part).resize((192, 256))) for part in parts]))
+        method, records, rows = Method(network.eval(), short_side), list[Record](), []
+        for name, s in samples:
+            alpha = method.alpha(s.image, **given_with(network, s.image, s.alpha, s.background))
+            records += evaluate(lambda _, alpha=alpha: alpha, [(name, s.image, s.alpha)])
+            if len(rows) < 4:
+                matte = np.repeat((alpha * 255).astype(np.uint8)[..., None], 3, axis=2)
+                parts = (s.image, matte, np.repeat(s.alpha[..., None], 3, axis=2))
+                rows.append(
+                    np.hstack([np.asarray(Image.fromarray(part).resize((192, 256))) for part in parts])
+                )
         write_picture(folder / "validation.png", np.vstack(rows))
         return {f"validation_{name}": value for name, value in mean_errors(records).items()}
 

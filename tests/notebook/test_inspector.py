@@ -13,13 +13,14 @@ import torch
 from PIL import Image
 
 from modnet_lib.data.trimaps import band_size, trimap_from_alpha
+from modnet_lib.images import cover
 from modnet_lib.inference import Matter
 from modnet_lib.inference.matter import Prediction
 from modnet_lib.network import MODNet
 from modnet_lib.notebook import figures
 from modnet_lib.notebook import inspector as inspector_module
 from modnet_lib.notebook.drawings import describe
-from modnet_lib.notebook.inspection import cover, region
+from modnet_lib.notebook.inspection import region
 from modnet_lib.notebook.inspector import DISTURBANCES, Question
 from modnet_lib.notebook.widgets import STAGES, LivePicture, MatteInspector, crop
 from modnet_lib.objectives.supervised import semantic_target

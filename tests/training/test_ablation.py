@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from modnet_lib.evaluation.benchmark import evaluate
+from modnet_lib.evaluation.protocol import evaluate
 from modnet_lib.inference import Matter
 from modnet_lib.network import load_backbone, load_checkpoint
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig

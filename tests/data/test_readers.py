@@ -10,7 +10,7 @@ from PIL import Image
 
 from modnet_lib import paths
 from modnet_lib.data import spm
-from modnet_lib.data.benchmarks import BACKGROUNDS, BENCHMARKS, benchmark, find_benchmark, reader_files
+from modnet_lib.data.readers import BACKGROUNDS, BENCHMARKS, benchmark, find_benchmark, reader_files
 from modnet_lib.data.sources import sources, training_items
 
 
