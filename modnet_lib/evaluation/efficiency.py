@@ -106,24 +106,21 @@ def efficiency(
                 for _ in range(3):
                     network(**given[name])
             times[name].append(median(passes[1:]))
-    result = {}
-    for name, network in networks.items():
-        low, middle, high = quantiles(times[name], n=4)
-        flops = _flops(network, given[name])
-        result[name] = {
-            "parameters": count_parameters(network),
-            "gflops": flops["Global"] / 1e9,
-            "megabytes": peak_memory(network, **given[name]) / 2**20,
-            "milliseconds": middle,
-            "spread": high - low,
-            "parts": {},
-        }
-        if isinstance(network, Baseline):
-            result[name]["parts"] = {
-                part: _part(network, modules, given[name], flops, repeats)
-                for part, modules in network.modules_of.items()
-            }
-    return result
+    return {name: _cost(networks[name], given[name], times[name]) for name in names}
+
+
+def _cost(network: MODNet | Baseline, inputs: dict[str, Tensor], times: Sequence[float]) -> dict[str, Any]:
+    low, middle, high = quantiles(times, n=4)
+    flops = _flops(network, inputs)
+    parts = network.modules_of if isinstance(network, Baseline) else {}
+    return {
+        "parameters": count_parameters(network),
+        "gflops": flops["Global"] / 1e9,
+        "megabytes": peak_memory(network, **inputs) / 2**20,
+        "milliseconds": middle,
+        "spread": high - low,
+        "parts": {part: _part(network, names, inputs, flops, len(times)) for part, names in parts.items()},
+    }
 
 
 def _flops(network: nn.Module, inputs: dict[str, Tensor]) -> dict[str, int]:
@@ -136,7 +133,7 @@ def _flops(network: nn.Module, inputs: dict[str, Tensor]) -> dict[str, int]:
 
 
 def _part(
-    network: Baseline, names: Sequence[str], inputs: dict[str, Tensor], flops: dict[str, int], repeats: int
+    network: nn.Module, names: Sequence[str], inputs: dict[str, Tensor], flops: dict[str, int], repeats: int
 ) -> dict[str, float]:
     """Parameters, GFLOPs and milliseconds of submodules within a forward pass."""
     modules = [inner for name in names for inner in _called(network.get_submodule(name))]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,15 +39,20 @@ class Method(NamedTuple):
     short_side: int = SHORT_SIDE
     squash: bool = False
 
-    def alpha(
+    def alpha(self, image: np.ndarray, trimap: np.ndarray | None = None, **given: Any) -> np.ndarray:
+        """The matte of a picture, (H, W) float32 in [0, 1]; arguments as for `estimates`."""
+        return self.estimates(image, trimap, **given)["alpha"]
+
+    @torch.inference_mode()
+    def estimates(
         self,
         image: np.ndarray,
         trimap: np.ndarray | None = None,
         *,
         background: np.ndarray | None = None,
         clip: Sequence[tuple[np.ndarray, np.ndarray]] = (),
-    ) -> np.ndarray:
-        """The matte of a picture.
+    ) -> dict[str, np.ndarray]:
+        """The mattes of all stages by name, the last one as ``alpha``.
 
         Parameters
         ----------
@@ -60,29 +65,12 @@ class Method(NamedTuple):
         clip
             The frames before and after, each with its trimap.
 
-        Returns
-        -------
-        (H, W) float32 in [0, 1].
-
         Raises
         ------
         ValueError
             If something that the network needs is missing, or of no use to it, or no trimap of the picture's size.
         """
-        return self.estimates(image, trimap, background=background, clip=clip)["alpha"]
-
-    @torch.inference_mode()
-    def estimates(
-        self,
-        image: np.ndarray,
-        trimap: np.ndarray | None = None,
-        *,
-        background: np.ndarray | None = None,
-        clip: Sequence[tuple[np.ndarray, np.ndarray]] = (),
-    ) -> dict[str, np.ndarray]:
-        """The mattes of all stages by name, the last one as ``alpha``; arguments as for `alpha`."""
-        size = network_size(*image.shape[:2], self.short_side, self.squash)
-        device, given = next(self.network.parameters()).device, dict[str, Tensor]()
+        size, given = network_size(*image.shape[:2], self.short_side, self.squash), dict[str, Tensor]()
         if trimap is not None or "trimap" in needs(self.network):
             given["trimap"] = _checked(trimap, image, size)
         if background is not None:
@@ -90,8 +78,9 @@ class Method(NamedTuple):
         if clip:
             frames = [torch.cat((shrink(frame, *size), _nearest(one, size)), 1) for frame, one in clip]
             given["clip"] = torch.stack(frames, dim=1)
+        device = next(self.network.parameters()).device
         output = self.network(
-            shrink(image, *size).to(device), **{name: value.to(device) for name, value in given.items()}
+            **{k: v.to(device) for k, v in (given | {"image": shrink(image, *size)}).items()}
         )
         names = self.network.estimates if isinstance(self.network, Baseline) else ()
         found = {name: output.parts[name] for name in names} | {"alpha": output.alpha}

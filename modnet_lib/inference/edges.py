@@ -165,7 +165,7 @@ def colour(name: str) -> np.ndarray:
         return np.array(ImageColor.getrgb(GREEN if name == "green" else name)[:3], np.uint8)
     except ValueError as error:
         raise ValueError(
-            "background must be a colour such as white or #00b140, blur, or a picture's name with its ending; "
+            "background must be a colour such as white or #00b140, blur, or a file's name with its ending; "
             f"got {name!r}"
         ) from error
 

@@ -135,12 +135,11 @@ def matte_video(
     source
         See `modnet_lib.inference.media.Clip`.
     target
-        ``.mp4``, ``.mov``, ``.mkv`` (H.264) or ``.webm`` (VP9); without suffix a folder of PNG files, which must
-        not exist.
+        ``.mp4``, ``.mov``, ``.mkv`` (H.264) or ``.webm`` (VP9); without suffix a new folder of PNG files.
     progress
         Called with the number of finished frames and, if it is known, of all.
     settings
-        Fields of `Settings`.
+        See `Settings`.
 
     Raises
     ------
@@ -148,12 +147,11 @@ def matte_video(
         As `Clip`; also if the target cannot hold what is asked for, or `batch_size` is smaller than 1.
     """
     target, chosen, start = Path(target), Settings(**settings), time.perf_counter()
-    suffix = target.suffix.lower()
+    suffix, shares = target.suffix.lower(), list[float]()
     file = Path(source) if isinstance(source, (str, Path)) and source != "-" else None
     render = _renderer(_check(file, target, chosen))
     clip = Clip(source, limit=chosen.limit, sound=bool(suffix))
     kept = _kept(matter, file, target, chosen) if chosen.resume and file else None
-    shares: list[float] = []
 
     def write(path: Path) -> None:
         writer = FileWriter(path, suffix, clip.pace) if suffix else FolderWriter(path)
@@ -284,20 +282,15 @@ def _renderer(background: str | Path) -> Callable[[Frame, np.ndarray], np.ndarra
 def _backdrop(background: str | Path) -> Callable[[Frame], str | np.ndarray]:
     """What `compose` is given for a frame: ``"blur"``, a colour, a picture or a frame of a repeated clip."""
     path = Path(background)
-    if not path.is_file():
-        if background != "blur":
-            try:
-                colour(str(background))
-            except ValueError:
-                raise ValueError(
-                    f"background {str(background)!r} is no colour, no file, and not blur, matte or transparent"
-                ) from None
-        return lambda frame: str(background)
-    try:
-        picture = read_image(path)
-    except ValueError:  # no picture, so it should be a clip
-        moving = repeated(path)
-        next(moving)
-        return lambda frame: moving.send(frame.time)
-    covering = lru_cache(maxsize=1)(partial(cover, picture))
-    return lambda frame: covering(*frame.image.shape[:2])
+    if background != "blur" and path.is_file():
+        try:
+            picture = read_image(path)
+        except ValueError:  # no picture, so it should be a clip
+            moving = repeated(path)
+            next(moving)
+            return lambda frame: moving.send(frame.time)
+        covering = lru_cache(maxsize=1)(partial(cover, picture))
+        return lambda frame: covering(*frame.image.shape[:2])
+    if background != "blur":
+        colour(str(background))  # a ValueError if it is none
+    return lambda frame: str(background)
