@@ -22,8 +22,8 @@ import typer
 from safetensors.torch import save_file
 
 from modnet_lib import paths
-from modnet_lib.data.benchmarks import Labelled, benchmark
 from modnet_lib.data.pseudo_mattes import MattingSample
+from modnet_lib.data.readers import Labelled, benchmark
 from modnet_lib.evaluation.metrics import dtssd
 from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.evaluation.statistics import paired_difference

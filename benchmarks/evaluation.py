@@ -1,6 +1,6 @@
 """The recorded run of notebook 05: the shipped checkpoint on every benchmark at hand. Set ``MODNET_DATA`` first.
 
-.venv/bin/python benchmarks/evaluation.py [--processes 2] [--count 100] [--degrade 40]
+.venv/bin/python benchmarks/evaluation.py [--workers 2] [--count 100] [--degrade 40]
 
 SPM-100, PPM-100 and Clothing-Co-Parsing's validation photographs, whichever are there. Writes
 ``data/results/05_ppm100_evaluation.json`` with its data, device, commit and date, and a picture of SPM-100's ten worst.
@@ -16,15 +16,15 @@ from PIL import Image
 from shipped import made_by
 
 from modnet_lib import paths
-from modnet_lib.data.benchmarks import Reader, benchmark
-from modnet_lib.evaluation.report import report
+from modnet_lib.data.readers import Reader, benchmark
+from modnet_lib.evaluation.robustness import report
 from modnet_lib.images import to_bytes
 from modnet_lib.inference import Matter
 from modnet_lib.notebook.figures import error_map
 
 
 def main(
-    processes: Annotated[int, typer.Option(help="That compute metrics beside the model.")] = 2,
+    workers: Annotated[int, typer.Option(help="Threads that compute metrics beside the model.")] = 2,
     count: Annotated[int, typer.Option(help="Pictures of each benchmark.")] = 100,
     degrade: Annotated[int, typer.Option(help="Of these, through worse cameras.")] = 40,
 ) -> None:
@@ -36,7 +36,7 @@ def main(
         except FileNotFoundError as missing:
             print(missing)
             continue
-        reports[name] = report(matter, readers, degrade=degrade, processes=processes)
+        reports[name] = report(matter, readers, few=degrade, workers=workers)
         if name == "spm100":
             rows = sorted(reports[name]["records"], key=lambda row: -row["errors"]["mad"])[:10]
             draw_worst(matter, [readers[row["name"]] for row in rows])

@@ -11,6 +11,7 @@ Each adds its part to ``data/results/08_ofd_video_demo.json``. Mattes of the net
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -94,7 +95,7 @@ def clip_of(folder: Path, name: str) -> tuple[list[np.ndarray], np.ndarray]:
 def spm_video(folder: Path, short_side: int = 512) -> None:
     """Natural and injected flicker of every clip, before and after each filter."""
     matter, clips = Matter.from_pretrained(short_side=short_side), {}
-    filters = flicker.FILTERS | {f"OFD {t:g}": flicker.with_threshold(t) for t in THRESHOLDS}
+    filters = flicker.FILTERS | {f"OFD {t:g}": partial(flicker.delayed, threshold=t) for t in THRESHOLDS}
     rows: dict[str, dict[str, list[dict[str, float]]]] = {
         kind: {} for kind in ("natural", "injected", "two frames")
     }

@@ -30,13 +30,13 @@ from shipped import made_by
 from torch.profiler import ProfilerActivity, profile
 
 from modnet_lib import paths
-from modnet_lib.evaluation.benchmark import trimap_of
+from modnet_lib.evaluation.methods import trimap_of
 from modnet_lib.evaluation.metrics import METRICS
 from modnet_lib.images import jpeg, to_tensor
 from modnet_lib.inference import Matter
-from modnet_lib.inference.backends import Backend, make_backend
-from modnet_lib.inference.deploy import AlphaOnly, deploy
+from modnet_lib.inference.deploy import AlphaOnly, Backend, deploy, make_backend
 from modnet_lib.inference.edges import clean_foreground, sharpen
+from modnet_lib.inference.export import onnx_session
 from modnet_lib.network import MODNet, load_checkpoint
 from modnet_lib.network.backbones import first_convolution
 from modnet_lib.network.cost import count_flops
@@ -184,6 +184,7 @@ def speed(
         backend: Backend = name  # type: ignore[assignment]
         key, start = f"{variant} {name} {kind}", time.perf_counter()
         _, run = make_backend(network.to(DEVICE), backend, DEVICE, dtype)
+        run = onnx_session(network) if backend == "onnxruntime" else run
         with torch.inference_mode():
             before = peak_reset()
             answers[key] = run(image)

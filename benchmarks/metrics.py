@@ -1,9 +1,9 @@
 """What measuring costs: 100 pictures of 1080p with the five still-image metrics, the model's time apart.
 
-.venv/bin/python benchmarks/metrics.py [--count 100] [--processes 2]
+.venv/bin/python benchmarks/metrics.py [--count 100] [--workers 2]
 
 Pictures are the first of SPM-100, enlarged and cut to 1920 x 1080; reading is not counted. Also: each metric on one
-picture, in one process, and the four that have a batched version on the device, if there is a GPU.
+picture.
 """
 
 import statistics
@@ -11,15 +11,13 @@ import time
 from typing import Annotated
 
 import cv2
-import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from modnet_lib.data.benchmarks import Labelled, benchmark
+from modnet_lib.data.readers import Labelled, benchmark
 from modnet_lib.evaluation import metrics
-from modnet_lib.evaluation.batched import batched_errors
-from modnet_lib.evaluation.benchmark import STILL, run_benchmark
+from modnet_lib.evaluation.protocol import STILL, run_benchmark
 from modnet_lib.inference import Matter
 
 WIDTH, HEIGHT, DISTINCT = 1920, 1080, 10
@@ -46,14 +44,14 @@ def milliseconds(work, repeats: int = 7) -> float:
 
 def main(
     count: Annotated[int, typer.Option(help="Pictures.")] = 100,
-    processes: Annotated[int, typer.Option(help="That compute metrics beside the model.")] = 2,
+    workers: Annotated[int, typer.Option(help="Threads that compute metrics beside the model.")] = 2,
 ) -> None:
     """Print both tables."""
     distinct = [wide(read()) for read in benchmark("samples", count=DISTINCT).values()]
     readers = {f"{k:03d}": (lambda k=k: distinct[k % DISTINCT]) for k in range(count)}
     matter = Matter.from_pretrained().resized(512)
     begin = time.perf_counter()
-    records = run_benchmark(matter, readers, processes=processes, show_progress=False)
+    records = run_benchmark(matter, readers, workers=workers, show_progress=False)
     total, model = time.perf_counter() - begin, sum(record.seconds for record in records)
     print(
         f"{count} pictures of {WIDTH} x {HEIGHT}: {total:.0f} s in all, of these {model:.0f} s are the model's"
@@ -64,10 +62,6 @@ def main(
     table = Table("metric", "one picture, ms")
     for name in STILL:
         table.add_row(name, f"{milliseconds(lambda name=name: metrics.METRICS[name](matte, truth)):.0f}")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    pair = [torch.from_numpy(part)[None, None].double().to(device) for part in (matte, truth)]
-    together = milliseconds(lambda: {k: v.cpu() for k, v in batched_errors(*pair).items()})
-    table.add_row(f"mse, mad, sad and grad, batched, {device.type}", f"{together:.0f}")
     Console().print(table)
 
 

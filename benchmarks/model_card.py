@@ -21,7 +21,7 @@ import typer
 from PIL import Image
 
 from modnet_lib import paths
-from modnet_lib.data.benchmarks import benchmark
+from modnet_lib.data.readers import benchmark
 from modnet_lib.data.sources import find_items, find_source, held_out_backgrounds, read_item
 from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.evaluation.statistics import paired_difference

@@ -17,18 +17,11 @@ import torch
 import typer
 
 from modnet_lib import paths
-from modnet_lib.data.benchmarks import Reader, benchmark
 from modnet_lib.data.compositing import background_versions
+from modnet_lib.data.readers import Reader, benchmark
 from modnet_lib.data.sources import held_out_backgrounds
-from modnet_lib.evaluation.benchmark import (
-    QUICK,
-    Protocol,
-    Record,
-    by_stratum,
-    evaluate,
-    mean_errors,
-    run_benchmark,
-)
+from modnet_lib.evaluation.protocol import QUICK, Protocol, evaluate, run_benchmark
+from modnet_lib.evaluation.records import Record, by_stratum, mean_errors
 from modnet_lib.evaluation.robustness import degraded
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.images import read_image
@@ -77,7 +70,7 @@ def validation(count: int = 100) -> None:
 def measured(name: str, side: int, count: int | None = None) -> list[Record]:
     """The shipped checkpoint on a benchmark at a short side."""
     protocol = Protocol(side=side, metrics=QUICK)
-    return run_benchmark(Matter.from_pretrained(), name, protocol=protocol, count=count, processes=2)
+    return run_benchmark(Matter.from_pretrained(), benchmark(name, count=count), protocol=protocol, workers=2)
 
 
 @app.command()
@@ -139,7 +132,7 @@ def compare(old: Path, new: Path, count: int = 100, worse: int = 40) -> None:
 
     def row(title: str, readers: dict[str, Reader], side: int) -> None:
         protocol = Protocol(side=side, metrics=QUICK)
-        pair = [run_benchmark(matter, readers, protocol=protocol, processes=2) for matter in matters]
+        pair = [run_benchmark(matter, readers, protocol=protocol, workers=2) for matter in matters]
         rows[title] = {}
         for metric in QUICK:
             errors = [np.array([[record.errors[metric] for record in records]]) for records in pair]

@@ -20,17 +20,20 @@ from PIL import Image
 import modnet_lib
 
 ROOT = Path(modnet_lib.__file__).parent
-BASE = {"files", "images", "paths", "profiles", "provenance"}
+BASE = {"files", "images", "images16", "mattes", "paths", "profiles", "provenance", "regions"}
 TOP = {"notebook", "reproduce", "cli"}
 # what each part of the library may know of, besides itself
 ALLOWED: dict[str, set[str]] = {
     "paths": set(),
     "files": set(),
     "images": set(),
+    "images16": {"images"},
+    "mattes": {"images", "images16"},
+    "regions": set(),
     "provenance": {"paths"},
     "profiles": {"paths"},
     "network": {"files", "paths"},
-    "objectives": {"images"},
+    "objectives": {"regions"},
     "data": BASE,
     "baselines": {"network"},
     "inference": {"network", "baselines", *BASE},

@@ -12,17 +12,9 @@ import tifffile
 import torch
 from PIL import Image, ImageCms
 
-from modnet_lib.images import (
-    Deep,
-    has_16_bits,
-    read_deep,
-    read_image,
-    read_matte,
-    refuse_cutout,
-    to_array,
-    to_tensor,
-    write_deep,
-)
+from modnet_lib.images import read_image, to_array, to_tensor
+from modnet_lib.images16 import Deep, has_16_bits, read_deep, write_deep
+from modnet_lib.mattes import read_matte, refuse_cutout
 
 ORIENTATION = 0x0112
 

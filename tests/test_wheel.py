@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from modnet_lib import paths
-from modnet_lib.evaluation.benchmark import read_records
+from modnet_lib.evaluation.records import read_records
 from modnet_lib.inference import Matter
 
 

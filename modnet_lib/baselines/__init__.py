@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from modnet_lib.baselines.blocks import Baseline, BaselineOutput, Stage
 from modnet_lib.baselines.bm import BM
@@ -50,7 +51,7 @@ def create_baseline(name: str, backbone: str | Backbone = "mobilenet_v2") -> Bas
     if name not in BASELINES:
         raise ValueError(f"baseline must be one of {', '.join(BASELINES)}, got {name!r}")
     network = BASELINES[name](create_backbone(backbone) if isinstance(backbone, str) else backbone)
-    network.config |= {"baseline": name, "trimap_input": "trimap" in network.required}
+    network.config |= {"baseline": name, "trimap_input": "trimap" in needs(network)}
     return network
 
 
@@ -71,6 +72,13 @@ def load_network(path: str | Path) -> MODNet | Baseline:
     return network.eval()
 
 
+def needs(network: Any) -> tuple[str, ...]:
+    """What a network needs beside the picture: keys of `modnet_lib.baselines.blocks.INPUTS`."""
+    if isinstance(network, Baseline):
+        return network.required
+    return ("trimap",) if network.config["trimap_input"] else ()
+
+
 __all__ = [
     "BASELINES",
     "Baseline",
@@ -78,4 +86,5 @@ __all__ = [
     "Stage",
     "create_baseline",
     "load_network",
+    "needs",
 ]

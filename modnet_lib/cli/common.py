@@ -36,7 +36,7 @@ def bar(title: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
 
 def dtype_of(name: str) -> Any:
     """Return the type of torch with this name."""
-    from modnet_lib.inference.backends import DTYPES
+    from modnet_lib.inference.deploy import DTYPES
 
     return DTYPES[choice("dtype", name, DTYPES)]
 

@@ -31,21 +31,22 @@ def evaluate(
     short_side: Annotated[int | None, Option(help="Instead of the protocol's 512.")] = None,
     count: Count = None,
     output: Annotated[Path | None, Option(help="CSV, one row per picture; also resumes a run.")] = None,
-    processes: Annotated[int, Option(help="Processes that compute metrics.")] = 1,
+    workers: Annotated[int, Option(help="Threads that compute metrics beside the model.")] = 0,
     batch_size: BatchSize = 1,
 ) -> None:
     """Measure a checkpoint, or another tool's mattes, on a benchmark."""
-    from modnet_lib.evaluation.benchmark import PROTOCOLS, mean_errors, run_benchmark, worst_first
-    from modnet_lib.inference import Matter
+    from modnet_lib.data.readers import benchmark as read_benchmark
+    from modnet_lib.evaluation.methods import open_model
+    from modnet_lib.evaluation.protocol import PROTOCOLS, run_benchmark
+    from modnet_lib.evaluation.records import mean_errors, worst_first
 
     chosen = PROTOCOLS[choice("protocol", protocol, PROTOCOLS)]
     records = run_benchmark(
-        model if model.is_dir() else Matter.from_pretrained(model),
-        benchmark,
+        open_model(model),
+        read_benchmark(benchmark, count=count),
         protocol=replace(chosen, side=short_side) if short_side else chosen,
-        count=count,
         output=output,
-        processes=processes,
+        workers=workers,
         batch_size=batch_size,
     )
     means = Table("metric", "mean", title=f"{benchmark}, {len(records)} pictures, protocol {protocol}")

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from modnet_lib.data.pseudo_mattes import Cutout, MattingSample
+from modnet_lib.images import cover
 
 LUMA = np.array([0.299, 0.587, 0.114])
 TO_YIQ = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
@@ -293,10 +293,9 @@ def paste(sample: MattingSample, scene: np.ndarray) -> np.ndarray:
     -------
     (H, W, 3) uint8; its exact matte is the sample's.
     """
-    height, width = sample.alpha.shape
-    cover = ImageOps.fit(Image.fromarray(scene), (width, height), Image.Resampling.BILINEAR)
     alpha = sample.alpha[..., None] / np.float32(255)
-    return np.round(alpha * sample.foreground + (1 - alpha) * np.asarray(cover)).astype(np.uint8)
+    behind = cover(scene, *sample.alpha.shape)
+    return np.round(alpha * sample.foreground + (1 - alpha) * behind).astype(np.uint8)
 
 
 def background_versions(sample: MattingSample, others: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:

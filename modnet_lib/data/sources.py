@@ -21,10 +21,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from modnet_lib import paths
-from modnet_lib.images import open_picture, read_image, read_matte, refuse_cutout, to_bytes
+from modnet_lib.images import PICTURES, open_picture, read_image, to_bytes
+from modnet_lib.mattes import read_matte, refuse_cutout
 
 HAIR = 19  # Clothing-Co-Parsing's class for hair; 0 is background, everything else is worn, held or skin
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 ROLES = ("image", "cutout", "foreground", "alpha", "mask", "label", "trimap", "background")
 # shows how far a loop is: takes what it goes over and how many there are
 Track = Callable[[Iterable[Any], int], Iterable[Any]]

@@ -1,13 +1,11 @@
-"""Trimaps and the transition region m_d (Eq. 3), from mattes and from masks."""
+"""Trimaps, from mattes and from masks."""
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from modnet_lib.images import dilate
-
-FOREGROUND = 0.9  # alpha from here on is foreground, as the authors disclosed
+from modnet_lib.regions import SURE, dilate
 
 
 def erode(mask: Tensor, size: int) -> Tensor:
@@ -40,17 +38,12 @@ def trimap_from_alpha(alpha: Tensor, size: int, erosion: int | None = None) -> T
     if size < 1 or (erosion is not None and erosion < 1):
         raise ValueError(f"size and erosion must be at least 1 pixel, got {size}, {erosion}")
     # bytes are fast; eroding the foreground is dilating what is not foreground
-    maybe, unsure = (alpha > 0).byte(), (alpha < FOREGROUND).byte()
+    maybe, unsure = (alpha > 0).byte(), (alpha < SURE).byte()
     if erosion is None or erosion == size:
         maybe, unsure = dilate(torch.cat((maybe, unsure), dim=1), size).chunk(2, dim=1)
     else:
         maybe, unsure = dilate(maybe, size), dilate(unsure, erosion)
     return (1 + maybe.to(alpha.dtype) - unsure) / 2
-
-
-def transition_region(alpha: Tensor, size: int) -> Tensor:
-    """m_d of Eq. 3: 1 where the trimap is unknown, else 0. Arguments as `trimap_from_alpha`."""
-    return (trimap_from_alpha(alpha, size) == 0.5).to(alpha.dtype)
 
 
 def band_size(alpha: Tensor, at_512: int = 30) -> int:

@@ -4,7 +4,6 @@ Sequences are (T, H, W) float32 in [0, 1].
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import cv2
 import numpy as np
@@ -89,11 +88,6 @@ FILTERS: dict[str, Filter] = {
     "median of 3": median_of_three,
     "smoothing": smoothed,
 }
-
-
-def with_threshold(threshold: float) -> Filter:
-    """The delay with another threshold."""
-    return partial(delayed, threshold=threshold)
 
 
 def measure(

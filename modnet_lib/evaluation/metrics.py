@@ -120,29 +120,6 @@ def dtssd(prediction: np.ndarray, truth: np.ndarray, region: np.ndarray | None =
     return 100 * float(np.mean(pairs))
 
 
-def foreground_errors(prediction: np.ndarray, truth: np.ndarray, alpha: np.ndarray) -> dict[str, float]:
-    """``fg_mad`` and ``fg_mse`` of the person's colours where the true matte is not 0.
-
-    Parameters
-    ----------
-    prediction, truth
-        (H, W, 3) foreground colours in [0, 1].
-    alpha
-        (H, W) true matte.
-
-    Raises
-    ------
-    ValueError
-        For other shapes or ranges, or if nobody is there.
-    """
-    if prediction.ndim != 3 or prediction.shape[:2] != alpha.shape:
-        raise ValueError(f"the colours are {prediction.shape}, the matte {alpha.shape}")
-    region = np.repeat((np.asarray(alpha) > 0)[..., None], prediction.shape[2], axis=2)
-    prediction, truth, region = _checked(prediction, truth, region, dimensions=3)
-    difference = (prediction - truth)[region]
-    return {"fg_mad": float(np.abs(difference).mean()), "fg_mse": float(np.square(difference).mean())}
-
-
 def errors_by_region(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray) -> dict[str, float]:
     """Mean absolute error inside the person, in the unknown band, and outside; parts that add up to `mad`.
 

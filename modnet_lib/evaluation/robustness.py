@@ -1,14 +1,17 @@
-"""What a worse camera does to the numbers: pictures degraded one way at a time, and the calibration of alpha."""
+"""How a model reacts to worse cameras and other protocols, and whether its alpha is calibrated."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from modnet_lib.data.benchmarks import Labelled, Reader
+from modnet_lib.data.readers import Labelled, Reader
+from modnet_lib.evaluation.protocol import PROTOCOLS, Protocol, run_benchmark
+from modnet_lib.evaluation.records import mean_errors, unit
 from modnet_lib.images import jpeg
+from modnet_lib.inference import Matter
 
 # Levels of each kind, mild to strong; the unit is in the function of the same name; of JPEG it is the quality
 LEVELS: dict[str, tuple[float, ...]] = {
@@ -55,7 +58,7 @@ def brightness(image: np.ndarray, factor: float) -> np.ndarray:
     return np.clip(image * factor, 0, 255).round().astype(np.uint8)
 
 
-_KINDS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+KINDS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "resolution": resolution,
     "blur": blur,
     "jpeg": lambda image, quality: jpeg(image, int(quality)),
@@ -73,28 +76,22 @@ def degrade(picture: Labelled, kind: str, level: float) -> Labelled:
     picture
         Image and matte, uint8.
     kind, level
-        Key of `LEVELS`, or ``"brightness"``; the function of that name says what the level means; of JPEG it is
-        the quality.
+        Key of `KINDS`; the function of that name says what the level means. Of JPEG it is the quality.
 
     Raises
     ------
     ValueError
         For an unknown kind.
     """
-    if kind not in _KINDS:
-        raise ValueError(f"kind must be one of {', '.join(_KINDS)}, got {kind!r}")
-    image = _KINDS[kind](picture.image, level)
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     alpha = rotation(picture.alpha, level) if kind == "rotation" else picture.alpha
-    return Labelled(image, alpha, picture.strata)
+    return Labelled(KINDS[kind](picture.image, level), alpha, picture.strata)
 
 
 def degraded(readers: dict[str, Reader], kind: str, level: float) -> dict[str, Reader]:
     """The readers of a benchmark, each picture degraded when it is read."""
-    return {name: partial(_degrade_read, read, kind, level) for name, read in readers.items()}
-
-
-def _degrade_read(read: Reader, kind: str, level: float) -> Labelled:
-    return degrade(read(), kind, level)
+    return {name: partial(lambda read: degrade(read(), kind, level), read) for name, read in readers.items()}
 
 
 class Calibration(NamedTuple):
@@ -135,3 +132,47 @@ def calibration(mattes: Iterable[tuple[np.ndarray, np.ndarray]], bins: int = 10)
             sums[row] += np.bincount(places, weights, bins)
     with np.errstate(invalid="ignore"):
         return Calibration(sums[1] / sums[0], sums[2] / sums[0], sums[0] / sums[0].sum())
+
+
+def report(
+    matter: Matter, readers: dict[str, Reader], *, few: int = 40, workers: int = 0, show_progress: bool = True
+) -> dict[str, Any]:
+    """Measure a model under every protocol, and its sensitivity and calibration under the paper's.
+
+    Parameters
+    ----------
+    matter
+        The model.
+    readers
+        Of a benchmark; see `modnet_lib.data.readers.benchmark`.
+    few
+        How many pictures, from the first, sensitivity and calibration are measured on.
+    workers, show_progress
+        See `modnet_lib.evaluation.protocol.run_benchmark`.
+
+    Returns
+    -------
+    ``protocols``: name to mean errors; ``records``: a dictionary of each picture (``name``, ``errors``,
+    ``strata``); ``degraded``: kind to level to mean errors, the untouched pictures as ``none``; ``calibration``:
+    ``predicted``, ``true``, ``share`` of ten bins and ``error``; ``milliseconds`` of the model for a picture.
+    """
+    run = partial(run_benchmark, matter, workers=workers, show_progress=show_progress)
+    found = {name: run(readers, protocol=protocol) for name, protocol in PROTOCOLS.items()}
+    records, first = found["paper"], dict(list(readers.items())[:few])
+    quick = Protocol(metrics=("mse", "mad"))
+    worse: dict[str, Any] = {"none": {"0": mean_errors(records[:few])}}
+    for kind, levels in LEVELS.items():
+        worse[kind] = {
+            str(level): mean_errors(run(degraded(first, kind, level), protocol=quick)) for level in levels
+        }
+    sized = matter.resized(quick.side)
+    pictures = (read() for read in first.values())
+    honest = calibration((sized.alpha(picture.image), unit(picture.alpha)) for picture in pictures)
+    shown = {key: np.nan_to_num(values).tolist() for key, values in honest._asdict().items()}
+    return {
+        "protocols": {name: mean_errors(some) for name, some in found.items()},
+        "records": [{"name": r.name, "errors": r.errors, "strata": r.strata} for r in records],
+        "degraded": worse,
+        "calibration": shown | {"error": honest.error},
+        "milliseconds": 1000 * float(np.median([record.seconds for record in records])),
+    }

@@ -1,7 +1,7 @@
-"""Many pictures to many files: found, read ahead, matted, written; what fails is reported and costs nothing else."""
+"""Many pictures to many files: find, read ahead, matte, write; a bad file is reported and stops nothing."""
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,11 +14,10 @@ import numpy as np
 from PIL import Image
 
 from modnet_lib.files import write_atomically
-from modnet_lib.images import Deep, has_16_bits, read_deep, read_image, write_deep
-from modnet_lib.inference.edges import clean_foreground, compose
+from modnet_lib.images import PICTURES, read_image
+from modnet_lib.images16 import Deep, has_16_bits, read_deep, write_deep
+from modnet_lib.inference.edges import clean_foreground, compose, cutout
 from modnet_lib.inference.matter import Matter
-
-SUFFIXES = frozenset([".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"])
 
 
 class Job(NamedTuple):
@@ -58,26 +57,23 @@ class Output:
         """The picture to save in a format, by its suffix."""
         deep = suffix in (".png", ".tif", ".tiff") and has_16_bits(source)
         if self.alpha:
-            return Image.fromarray(_integers(alpha, np.uint16 if deep else np.uint8))
+            kind = np.uint16 if deep else np.uint8
+            return Image.fromarray((alpha * np.iinfo(kind).max).round().astype(kind))
         wide = read_deep(source) if deep else None
         image, profile = wide or Deep(pixels)
-        colours = clean_foreground(image, alpha) if self.clean else image
         if self.background is None:
-            result = np.dstack((colours, _integers(alpha, image.dtype)))
+            result = cutout(image, alpha, clean=self.clean)
         else:
+            colours = clean_foreground(image, alpha) if self.clean else image
             result = compose(colours, alpha, self.background, image, profile)
         return Deep(result, profile) if wide else Image.fromarray(result)
 
     def check(self, suffix: str) -> None:
         """Raise `ValueError` if a format cannot hold this."""
-        if suffix not in SUFFIXES - {".gif", ".jfif"}:
+        if suffix not in PICTURES or suffix in (".gif", ".jfif"):
             raise ValueError(f"{suffix or 'no ending'} is no format to write; take .png, .webp, .jpg or .tif")
         if suffix in (".jpg", ".jpeg", ".bmp", ".ppm") and not self.alpha and self.background is None:
             raise ValueError(f"{suffix} has no transparency; take .png or .webp, or give a background")
-
-
-def _integers(alpha: np.ndarray, kind: np.typing.DTypeLike) -> np.ndarray:
-    return (alpha * np.iinfo(kind).max).round().astype(kind)
 
 
 def check_background(background: str) -> None:
@@ -100,7 +96,7 @@ def plan(sources: Sequence[Path], target: Path, suffix: str = ".png") -> list[Jo
     ValueError
         If the target is one of the sources or a file where a folder is needed.
     """
-    folder = target.resolve()
+    folder, found = target.resolve(), dict[Path, Path]()
     sources = [file for source in sources for file in _expand(source)]
     for source in sources:
         if not source.exists():
@@ -111,27 +107,16 @@ def plan(sources: Sequence[Path], target: Path, suffix: str = ".png") -> list[Jo
         return [Job(sources[0], target)]
     if target.is_file():
         raise ValueError(f"{target} is a file; several pictures need a folder")
-    found: dict[Path, Path] = {}
     for source in sources:
-        if source.is_file():
-            found[source] = Path(source.name)
-            continue
-        inside = [
-            file for file in sorted(source.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file()
-        ]
-        inside = [
-            file for file in inside if folder not in file.resolve().parents and not file.name.startswith(".")
-        ]
+        inside = [source] if source.is_file() else list(_pictures(source, folder))
         if not inside:
-            raise FileNotFoundError(f"{source} holds no pictures ({' '.join(sorted(SUFFIXES))})")
-        found |= {file: file.relative_to(source) for file in inside}
+            raise FileNotFoundError(f"{source} holds no pictures ({' '.join(PICTURES)})")
+        found |= {file: Path(file.name) if file == source else file.relative_to(source) for file in inside}
     stems = Counter(name.with_suffix("") for name in found.values())
     jobs = []
     for source, name in found.items():
         alone = stems[name.with_suffix("")] == 1
-        jobs.append(
-            Job(source, target / (name.with_suffix(suffix) if alone else name.parent / (name.name + suffix)))
-        )
+        jobs.append(Job(source, target / name.with_name((name.stem if alone else name.name) + suffix)))
     twice = [str(path) for path, count in Counter(job.target for job in jobs).items() if count > 1]
     if twice:
         raise ValueError(
@@ -144,6 +129,14 @@ def _expand(source: Path) -> list[Path]:
     if source.exists():
         return [source]
     return [Path(file) for file in sorted(glob(str(source), recursive=True))] or [source]
+
+
+def _pictures(folder: Path, output: Path) -> Iterator[Path]:
+    """The pictures of a folder and the folders in it, without hidden ones and those of the output folder."""
+    for file in sorted(folder.rglob("*")):
+        is_picture = file.suffix.lower() in PICTURES and not file.name.startswith(".") and file.is_file()
+        if is_picture and output not in file.resolve().parents:
+            yield file
 
 
 def share(jobs: Sequence[Job]) -> list[Job]:
@@ -164,7 +157,7 @@ def run(
     batch_size: int = 1,
     workers: int = 2,
 ) -> Iterator[Result]:
-    """Matte pictures; what is there is skipped, so a run that was cut goes on.
+    """Matte pictures; existing targets are skipped, so an interrupted run continues.
 
     Parameters
     ----------
@@ -194,12 +187,10 @@ def run(
     window = 2 * max(workers, batch_size)  # pictures in memory
     with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(workers) as writers:
         reading = _ahead(readers, _read, todo, window)
-        writing: list[Future[Result]] = []
+        writing: deque[Future[Result]] = deque()
         while batch := list(islice(reading, batch_size)):
+            yield from (Result(job, str(pixels)) for job, pixels in batch if isinstance(pixels, Exception))
             good = [(job, pixels) for job, pixels in batch if isinstance(pixels, np.ndarray)]
-            yield from (
-                Result(job, str(reason)) for job, reason in batch if not isinstance(reason, np.ndarray)
-            )
             try:
                 mattes = matter.alphas([pixels for _, pixels in good], batch_size)
             except (RuntimeError, MemoryError) as error:  # out of memory, for instance
@@ -208,18 +199,18 @@ def run(
             for (job, pixels), alpha in zip(good, mattes, strict=True):
                 writing.append(writers.submit(_write, job, pixels, alpha, output))
             while len(writing) > window or (writing and writing[0].done()):
-                yield writing.pop(0).result()
+                yield writing.popleft().result()
         for future in writing:
             yield future.result()
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, count: int) -> Iterator:
     """Map in order, at most `count` ahead."""
-    waiting, remaining = [], iter(items)
-    for item in remaining:
+    waiting: deque[Future] = deque()
+    for item in items:
         waiting.append(pool.submit(function, item))
         if len(waiting) >= count:
-            yield waiting.pop(0).result()
+            yield waiting.popleft().result()
     yield from (future.result() for future in waiting)
 
 

@@ -1,7 +1,8 @@
-"""The same network with less to do: norms folded into convolutions, an enlargement moved behind a convolution."""
+"""Faster ways to run a network: norms folded into convolutions, less work at full size, compiled, CUDA graphs."""
 
 import copy
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from modnet_lib.network import MODNet, Segmenter
 from modnet_lib.network.layers import Block, IBNorm, concat
 from modnet_lib.network.released import ReleasedSemantic
+
+Backend = Literal["auto", "eager", "fused", "compiled", "cudagraphs", "onnxruntime"]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class FusedBlock(nn.Module):
@@ -116,7 +120,7 @@ class AlphaOnly(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (N, 3, H, W), RGB in [0, 1], to (N, 1, H, W)."""
-        return self.network(image, auxiliary=False).alpha
+        return self.network(image).alpha
 
 
 def deploy(network: MODNet | Segmenter) -> MODNet | Segmenter:
@@ -168,3 +172,60 @@ def _fold_first_half(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
         result.bias[:first] = (result.bias[:first] - norm.running_mean) * scale + norm.bias
         result.bias[first:] = 0
     return result
+
+
+def make_backend(
+    network: nn.Module, backend: Backend, device: torch.device, dtype: torch.dtype = torch.float32
+) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """The module that answers everything, and a function from pictures to mattes.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode, on `device`.
+    backend
+        ``"eager"``: the network as it is. ``"fused"``: the result of `deploy`, in the memory layout that its
+        convolutions want; ``"auto"`` means this. ``"compiled"``: that through torch.compile, which needs a C++
+        compiler and half a minute for each new size of picture. ``"cudagraphs"``: that as CUDA graphs, one a size.
+        ``"onnxruntime"`` is checked here and runs through `modnet_lib.inference.export.onnx_session`; CPU and
+        float32 only. Methods other than MODNet run on ``"eager"`` (and ``"auto"``) in float32.
+    device, dtype
+        Where and in which type to compute; pictures come in and mattes go out as float32.
+
+    Returns
+    -------
+    The module, `network` itself if eager; and a function (N, 3, H, W) to (N, 1, H, W), both float32.
+
+    Raises
+    ------
+    ValueError
+        For an unknown backend or type, or one that does not fit the device or the network.
+    """
+    if backend not in get_args(Backend):
+        raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
+    if dtype not in DTYPES.values():
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype}")
+    if backend == "cudagraphs" and device.type != "cuda":
+        raise ValueError(f"cudagraphs needs an NVIDIA GPU, the device is {device}; take another backend")
+    if backend == "onnxruntime" and (device.type, dtype) != ("cpu", torch.float32):
+        raise ValueError(f"onnxruntime runs on the CPU in float32 here, got {device} and {dtype}")
+    if not isinstance(network, MODNet | Segmenter):
+        if backend not in ("eager", "auto") or dtype != torch.float32:
+            raise ValueError(f"only MODNet runs on {backend} in {dtype}; other methods take eager, float32")
+        backend = "eager"
+    if backend == "eager":
+        module = network if dtype == torch.float32 else deploy(network).to(dtype)
+    else:
+        # channels last: half of the time on a CPU, and what tensor cores read
+        module = deploy(network).to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    answer: Callable[[Tensor], Tensor] = AlphaOnly(module)
+    if backend in ("compiled", "cudagraphs"):
+        mode = "inductor" if backend == "compiled" else "cudagraphs"
+        options = {"options": {"freezing": True}} if backend == "compiled" else {}
+        answer = torch.compile(answer, backend=mode, dynamic=False, **options)  # type: ignore[call-overload]
+    layout = torch.contiguous_format if backend == "eager" else torch.channels_last
+
+    def run(image: Tensor) -> Tensor:
+        return answer(image.to(dtype, memory_format=layout)).float()
+
+    return module, run

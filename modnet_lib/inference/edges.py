@@ -5,11 +5,13 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageColor
+from PIL import ImageColor
 
-from modnet_lib.images import ImageLike, from_srgb, keep_threads, read_image, to_tensor
+from modnet_lib.images import ImageLike, cover, keep_threads, read_image, to_tensor
+from modnet_lib.images16 import from_srgb
 
 BLOCK, MARGIN = 2048, 128  # pixels of a block's side, and of what it sees around it
+GREEN = "#00B140"  # of a studio
 
 
 def clean_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -103,6 +105,13 @@ def blocks(
             yield tuple(inner), tuple(outer), tuple(place)  # type: ignore[misc]
 
 
+def cutout(image: np.ndarray, alpha: np.ndarray, *, clean: bool = True) -> np.ndarray:
+    """A picture (H, W, 3) and its matte as (H, W, 4) of the picture's type; `clean`: colours by `clean_foreground`."""
+    top = np.iinfo(image.dtype).max
+    colours = clean_foreground(image, alpha) if clean else image
+    return np.dstack((colours, (alpha * top).round().astype(image.dtype)))
+
+
 def compose(
     foreground: np.ndarray,
     alpha: np.ndarray,
@@ -120,7 +129,7 @@ def compose(
         (H, W) in [0, 1].
     background
         A colour's name or ``"#rrggbb"``; ``"blur"``, the picture's own background out of focus; or a picture, which is
-        scaled to cover and cropped to the middle.
+        scaled to cover and cropped to the middle. ``"green"`` is that of a studio.
     image
         The picture, for ``"blur"``; the foreground if ``None``.
     profile
@@ -135,43 +144,40 @@ def compose(
     ValueError
         If the background is neither a colour nor a picture.
     FileNotFoundError
-        If it looks like a file's name and there is none.
+        If it looks like the name of a file that does not exist.
     """
-    height, width = alpha.shape
     weight = alpha[..., None].astype(np.float32)
     if isinstance(background, str) and background == "blur":
-        behind = _out_of_focus(foreground if image is None else image, alpha)
-        return (weight * foreground + (1 - weight) * behind).round().astype(foreground.dtype)
-    if isinstance(background, str) and "." not in background:
-        try:
-            behind = np.array([[ImageColor.getrgb(background)[:3]]], np.uint8)
-        except ValueError as error:
-            raise ValueError(
-                "background must be a colour such as white or #00b140, blur, or a picture's name with its ending; "
-                f"got {background!r}"
-            ) from error
+        behind = out_of_focus(foreground if image is None else image, alpha)
     else:
-        behind = _cover(read_image(background), height, width)
-    behind = from_srgb(behind, profile) if profile else behind
-    scale = np.iinfo(foreground.dtype).max // 255
-    return (
-        (weight * foreground + (1 - weight) * (behind * np.float32(scale))).round().astype(foreground.dtype)
-    )
+        if isinstance(background, str) and "." not in background:
+            behind = colour(background)[None, None]
+        else:
+            behind = cover(read_image(background), *alpha.shape)
+        behind = from_srgb(behind, profile) if profile else behind
+        behind = behind * np.float32(np.iinfo(foreground.dtype).max // 255)
+    return (weight * foreground + (1 - weight) * behind).round().astype(foreground.dtype)
 
 
-def _out_of_focus(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The background blurred by 3 % of the short side; pixels count by how much background they hold."""
+def colour(name: str) -> np.ndarray:
+    """(3,) uint8 of a colour's name or ``"#rrggbb"``; ``"green"`` is that of a studio, a ValueError if it is none."""
+    try:
+        return np.array(ImageColor.getrgb(GREEN if name == "green" else name)[:3], np.uint8)
+    except ValueError as error:
+        raise ValueError(
+            "background must be a colour such as white or #00b140, blur, or a file's name with its ending; "
+            f"got {name!r}"
+        ) from error
+
+
+def out_of_focus(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The background blurred by 3 % of the short side, (H, W, 3) float32.
+
+    Pixels count by how much background they hold, so that the person leaves no halo.
+    """
     weight = (1.001 - alpha).astype(np.float32)[..., None]  # a little everywhere: nothing is divided by 0
     small = tuple(max(1, side // 4) for side in alpha.shape[::-1])  # a blurred picture has no detail to lose
     both = cv2.resize(np.dstack((image * weight, weight)), small, interpolation=cv2.INTER_AREA)
     both = cv2.GaussianBlur(both, (0, 0), max(0.03 * min(small), 0.5))
     colours = np.asarray(both[..., :3] / both[..., 3:], np.float32)
     return cv2.resize(colours, alpha.shape[::-1], interpolation=cv2.INTER_LINEAR)
-
-
-def _cover(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    scale = max(height / picture.shape[0], width / picture.shape[1])
-    size = max(width, round(picture.shape[1] * scale)), max(height, round(picture.shape[0] * scale))
-    resized = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
-    top, left = (resized.shape[0] - height) // 2, (resized.shape[1] - width) // 2
-    return resized[top : top + height, left : left + width]

@@ -1,10 +1,11 @@
 """Matter: a picture of any kind and size in, its matte out."""
 
 import copy
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,12 +14,15 @@ from PIL import Image
 from torch import Tensor
 
 from modnet_lib import paths
-from modnet_lib.baselines import Baseline, BaselineOutput, load_network
+from modnet_lib.baselines import Baseline, load_network, needs
 from modnet_lib.images import ImageLike, read_image, to_tensor
-from modnet_lib.inference.backends import Backend, make_backend
-from modnet_lib.inference.edges import clean_foreground, compose, sharpen
-from modnet_lib.inference.sizes import SHORT_SIDE, network_size, resize, shrink
-from modnet_lib.network import MattingOutput, MODNet, Segmenter
+from modnet_lib.inference.deploy import Backend, make_backend
+from modnet_lib.inference.edges import clean_foreground, compose, cutout, sharpen
+from modnet_lib.network import MODNet, Segmenter
+
+SHORT_SIDE = 512  # the authors' protocol
+MAX_PIXELS = 2_000_000  # of the network's input
+BLOCK = 4_000_000  # pixels of a picture that are floating-point numbers at the same time
 
 
 class Prediction(NamedTuple):
@@ -43,37 +47,33 @@ class Prediction(NamedTuple):
 
 
 class Matter:
-    """Cut people out of pictures.
+    """Cut people out of pictures: read, resize, network, resize back, sharpen.
 
     Parameters
     ----------
     network
-        A trained MODNet, or another method of `modnet_lib.baselines`; it is moved to `device` and set to evaluation
-        mode. A `Segmenter` will do for masks.
+        A trained MODNet, or any other network that needs nothing but the picture: a method of
+        `modnet_lib.baselines`, or a `Segmenter` for masks. It is set to evaluation mode and shared if it is on
+        `device` already, else copied.
     short_side
-        Length the picture's short side is brought to before the network sees it; ``None`` takes what the
-        checkpoint names (the size it was trained up to), or else the authors' 512.
+        Length of the short side that the network sees, pixels; ``None`` takes the one that the checkpoint names
+        (the size it was trained up to), or else the authors' 512.
     device
-        Where to compute; a GPU if there is one and nothing is given. Under ``torchrun`` and ``accelerate launch`` each
-        process takes a GPU of its own, also of plain ``"cuda"``.
-    squash
-        Bring every picture to `short_side` x `short_side`, whatever its proportions, as many repositories do.
+        Where to compute; a GPU if there is one and ``None`` is given. Under ``torchrun`` and ``accelerate launch``,
+        each process takes its own GPU, also for plain ``"cuda"``.
     backend
-        How to run the network, see `modnet_lib.inference.backends.make_backend`. The default sees what training does to
-        the network later; all others work on a copy.
+        How to run the network, see `modnet_lib.inference.deploy.make_backend`. ``"eager"`` follows a shared network
+        that is trained further; all others work on a copy.
     dtype
-        ``torch.float32``, or half precision: ``torch.bfloat16``, ``torch.float16``.
-    bucket
-        Round the long side of the network's input to a multiple of this, itself a multiple of 32: with 128 there are a
-        few sizes to compile for, and more pictures share a batch; proportions change by a few per cent.
+        ``torch.float32``, ``torch.bfloat16`` or ``torch.float16``.
     refine
-        Let the picture guide the matte's enlargement, see `modnet_lib.inference.edges.sharpen`: for pictures much
-        larger than `short_side`. Off, the matte is enlarged bilinearly, as the paper's protocol has it.
+        Let the picture guide the enlargement of the matte, see `modnet_lib.inference.edges.sharpen`: for pictures
+        much larger than `short_side`. Off, the matte is enlarged bilinearly, as in the paper's protocol.
 
     Raises
     ------
     ValueError
-        If `short_side` is smaller than 32, `bucket` is no multiple of it, or the backend does not fit.
+        If `short_side` is smaller than 32, the network needs more than a picture, or the backend does not fit.
     """
 
     def __init__(
@@ -82,153 +82,103 @@ class Matter:
         *,
         short_side: int | None = None,
         device: str | torch.device | None = None,
-        squash: bool = False,
         backend: Backend = "eager",
         dtype: torch.dtype = torch.float32,
-        bucket: int = 32,
         refine: bool = False,
     ):
-        if short_side is None:
-            short_side = int(network.metadata.get("short_side", SHORT_SIDE))
-        if short_side < 32:
+        if needed := needs(network):
+            raise ValueError(
+                f"this network needs {' and '.join(needed)} beside the picture: "
+                "use modnet_lib.evaluation.methods.Method"
+            )
+        self.short_side = short_side or int(network.metadata.get("short_side", SHORT_SIDE))
+        if self.short_side < 32:
             raise ValueError(f"short_side must be at least 32 pixels, got {short_side}")
-        if bucket < 32 or bucket % 32:
-            raise ValueError(f"bucket must be a multiple of 32, got {bucket}")
-        self.device = _choose(device)
-        self.network = network.to(self.device).eval()
-        self.short_side, self.squash, self.bucket = short_side, squash, bucket
+        self.device, self.squash = choose_device(device), False
+        if next(network.parameters()).device != self.device:
+            network = copy.deepcopy(network).to(self.device)
+        self.network = network.eval()
         self.backend: Backend = backend
         self.dtype, self.refine = dtype, refine
-        if isinstance(self.network, Baseline):
-            if backend not in ("eager", "auto") or dtype != torch.float32:
-                raise ValueError(
-                    f"only MODNet runs on {backend} in {dtype}; other methods take eager, float32"
-                )
-        else:
-            self._module, self._answer = make_backend(self.network, backend, self.device, dtype)
+        self._module, self._answer = make_backend(self.network, backend, self.device, dtype)
+        if backend == "onnxruntime":
+            from modnet_lib.inference.export import onnx_session
+
+            self._answer = onnx_session(self.network)
 
     @classmethod
-    def from_pretrained(
-        cls,
-        path: str | Path = paths.PRETRAINED,
-        *,
-        short_side: int | None = None,
-        device: str | torch.device | None = None,
-        backend: Backend = "auto",
-        dtype: torch.dtype = torch.float32,
-        bucket: int = 32,
-        refine: bool = False,
-    ) -> "Matter":
-        """Read a checkpoint: ours (by default the one that ships), of any method, or the authors' ``.ckpt``.
+    def from_pretrained(cls, path: str | Path | None = None, **options: Any) -> "Matter":
+        """Read a checkpoint: ours, of any method (by default the one that ships), or the authors' ``.ckpt``.
 
-        Other arguments are those of the class; the backend is chosen if none is given.
+        `options` are the other arguments of the class; the default backend is ``"auto"``.
 
         Raises
         ------
         FileNotFoundError
             If there is no such file.
         ValueError
-            If the file is damaged or is no MODNet, or an argument does not fit.
+            If the file is damaged or no MODNet, or an argument does not fit.
         """
-        return cls(
-            load_network(path),
-            short_side=short_side,
-            device=device,
-            backend=backend,
-            dtype=dtype,
-            bucket=bucket,
-            refine=refine,
-        )
+        return cls(load_network(path or paths.PRETRAINED), **{"backend": "auto"} | options)
 
-    def alpha(
-        self,
-        image: ImageLike,
-        trimap: np.ndarray | None = None,
-        *,
-        background: ImageLike | None = None,
-        clip: Sequence[tuple[ImageLike, np.ndarray]] | None = None,
-    ) -> np.ndarray:
+    def resized(self, short_side: int, *, squash: bool = False) -> "Matter":
+        """The same network at another input size; `squash` brings every picture to a square of that side."""
+        result = copy.copy(self)
+        result.short_side, result.squash = short_side, squash
+        return result
+
+    def alpha(self, image: ImageLike) -> np.ndarray:
         """The matte of a picture.
 
         Parameters
         ----------
         image
             Path, PIL image or array; see `modnet_lib.images.read_image`.
-        trimap
-            For a network with ``trimap_input``: (H, W) of {0, 0.5, 1}, the size of the upright picture.
 
         Returns
         -------
         (H, W) float32 in [0, 1], the size of the upright picture.
+        """
+        return self.alphas([image])[0]
+
+    @torch.inference_mode()
+    def alphas(self, images: Sequence[ImageLike], batch_size: int = 8) -> list[np.ndarray]:
+        """The mattes of several pictures; those that the network sees at the same size go through it together.
+
+        Arguments and results as for `alpha`; at most `batch_size` at once.
+        """
+        pixels = [read_image(image) for image in images]
+        groups: dict[tuple[int, int], list[int]] = {}
+        for number, picture in enumerate(pixels):
+            groups.setdefault(self._size(picture), []).append(number)
+        mattes: dict[int, np.ndarray] = {}
+        for size, group in groups.items():
+            for start in range(0, len(group), batch_size):
+                numbers = group[start : start + batch_size]
+                batch = torch.cat([shrink(pixels[number], *size) for number in numbers]).to(self.device)
+                for number, matte in zip(numbers, self._answer(batch), strict=True):
+                    mattes[number] = self._enlarge(matte[None], pixels[number])
+        return [mattes[number] for number in range(len(pixels))]
+
+    @torch.inference_mode()
+    def predict(self, image: ImageLike) -> Prediction:
+        """Semantic, detail and matte of a picture; argument as for `alpha`.
 
         Raises
         ------
         ValueError
-            If the trimap is missing or unexpected, or of another size or other values.
+            If the network is not a MODNet.
         """
-        pixels = read_image(image)
-        if isinstance(self.network, Baseline):
-            return self._full_size(self._other(pixels, trimap, background, clip).alpha, pixels)
-        if background is not None or clip is not None:
-            raise ValueError("MODNet takes neither a background nor a clip")
-        small = self._shrink(pixels)
-        if trimap is None and not self.network.config["trimap_input"]:
-            return self._full_size(self._mattes(small), pixels)
-        return self._full_size(self._all(small, self._trimap(trimap, pixels, small)).alpha, pixels)
-
-    def estimates(
-        self, image: ImageLike, trimap: np.ndarray | None = None, *, background: ImageLike | None = None
-    ) -> dict[str, np.ndarray]:
-        """The mattes of all stages of another method by name, the last one as ``alpha``; arguments as for `alpha`."""
-        if not isinstance(self.network, Baseline):
-            return {"alpha": self.alpha(image, trimap)}
-        pixels = read_image(image)
-        output = self._other(pixels, trimap, background, None)
-        found = {name: output.parts[name] for name in self.network.estimates} | {"alpha": output.alpha}
-        return {name: self._full_size(matte, pixels) for name, matte in found.items()}
-
-    def alphas(self, images: Sequence[ImageLike], batch_size: int = 8) -> list[np.ndarray]:
-        """The mattes of several pictures; those that the network sees at the same size go through it together.
-
-        Arguments and results as for `alpha`; at most `batch_size` at once. A network with ``trimap_input`` is refused.
-        """
-        if isinstance(self.network, Baseline):
-            return [self.alpha(image) for image in images]
-        if self.network.config["trimap_input"]:
-            raise ValueError("this network needs a trimap: use alpha, picture by picture")
-        pixels = [read_image(image) for image in images]
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for number, picture in enumerate(pixels):
-            groups.setdefault(self._size(picture), []).append(number)
-        mattes: dict[int, np.ndarray] = {}
-        for group in groups.values():
-            for start in range(0, len(group), batch_size):
-                numbers = group[start : start + batch_size]
-                output = self._mattes(torch.cat([self._shrink(pixels[number]) for number in numbers]))
-                for number, matte in zip(numbers, output, strict=True):
-                    mattes[number] = self._full_size(matte[None], pixels[number])
-        return [mattes[number] for number in range(len(pixels))]
-
-    def resized(self, short_side: int, *, squash: bool = False) -> "Matter":
-        """The same network at another input size."""
-        result = copy.copy(self)
-        result.short_side, result.squash = short_side, squash
-        return result
-
-    def predict(self, image: ImageLike) -> Prediction:
-        """Semantic, detail and matte of a picture; argument as for `alpha`."""
-        if isinstance(self.network, Baseline):
+        if not isinstance(self.network, MODNet):
             raise ValueError("only MODNet answers semantic and detail; use `alpha`")
         pixels = read_image(image)
-        small = self._shrink(pixels)
-        output = self._all(small, self._trimap(None, pixels, small))
-        assert output.semantic is not None
-        assert output.detail is not None
+        small = shrink(pixels, *self._size(pixels)).to(self.device, self.dtype)
+        semantic, detail, alpha = self._module(small, auxiliary=True)
         return Prediction(
             pixels,
-            output.semantic[0, 0].float().cpu().numpy(),
-            self._full_size(output.detail, pixels),
-            self._full_size(output.alpha, pixels),
+            semantic[0, 0].float().cpu().numpy(),
+            self._enlarge(detail, pixels),
+            self._enlarge(alpha, pixels),
         )
 
     def cutout(self, image: ImageLike, *, clean: bool = True) -> Image.Image:
@@ -243,9 +193,7 @@ class Matter:
             and a fringe of the old background with them.
         """
         pixels = read_image(image)
-        alpha = self.alpha(pixels)
-        colours = clean_foreground(pixels, alpha) if clean else pixels
-        return Image.fromarray(np.dstack((colours, (alpha * 255).round().astype(np.uint8))))
+        return Image.fromarray(cutout(pixels, self.alpha(pixels), clean=clean))
 
     def composite(self, image: ImageLike, background: ImageLike) -> Image.Image:
         """The person before a colour, a picture, or the own background out of focus (``"blur"``); see `compose`."""
@@ -254,76 +202,58 @@ class Matter:
         return Image.fromarray(compose(clean_foreground(pixels, alpha), alpha, background, pixels))
 
     def _size(self, pixels: np.ndarray) -> tuple[int, int]:
-        if self.squash:
-            side = max(32, self.short_side // 32 * 32)
-            return side, side
-        return network_size(pixels.shape[0], pixels.shape[1], self.short_side, self.bucket)
+        return network_size(pixels.shape[0], pixels.shape[1], self.short_side, self.squash)
 
-    def _shrink(self, pixels: np.ndarray) -> Tensor:
-        return shrink(pixels, *self._size(pixels)).to(self.device)
-
-    @torch.inference_mode()
-    def _mattes(self, small: Tensor) -> Tensor:
-        return self._answer(small)
-
-    @torch.inference_mode()
-    def _all(self, small: Tensor, trimap: Tensor | None) -> MattingOutput:
-        given = {} if trimap is None else {"trimap": trimap.to(self.dtype)}
-        return self._module(small.to(self.dtype), auxiliary=True, **given)
-
-    @torch.inference_mode()
-    def _other(
-        self,
-        pixels: np.ndarray,
-        trimap: np.ndarray | None,
-        background: ImageLike | None,
-        clip: Sequence[tuple[ImageLike, np.ndarray]] | None,
-    ) -> BaselineOutput:
-        """Another method's answer; it says itself what it misses."""
-        small, given = self._shrink(pixels), dict[str, Tensor]()
-        if trimap is not None:
-            checked = self._trimap(trimap, pixels, small)
-            assert checked is not None
-            given["trimap"] = checked
-        if background is not None:
-            given["background"] = self._like(background, small)
-        if clip is not None:
-            frames = [torch.cat((self._like(frame, small), _nearest(map_, small)), 1) for frame, map_ in clip]
-            given["clip"] = torch.stack(frames, dim=1)
-        return self.network(small, **given)  # type: ignore[return-value]
-
-    def _like(self, image: ImageLike, small: Tensor) -> Tensor:
-        return resize(to_tensor(read_image(image)).to(small), *small.shape[-2:])
-
-    def _trimap(self, trimap: np.ndarray | None, pixels: np.ndarray, small: Tensor) -> Tensor | None:
-        """The trimap as the network wants it, or ``None`` if it wants none."""
-        if not isinstance(self.network, Baseline) and not self.network.config["trimap_input"]:
-            if trimap is not None:
-                raise ValueError("this network was built without trimap_input, so it takes no trimap")
-            return None
-        shape = pixels.shape[:2]
-        if trimap is None or trimap.shape != shape or not np.isin(trimap, (0, 0.5, 1)).all():
-            raise ValueError(
-                f"this network needs a trimap of {{0, 0.5, 1}} and shape {shape}, "
-                f"got {None if trimap is None else (trimap.shape, np.unique(trimap)[:4])}"
-            )
-        return _nearest(trimap, small)
-
-    @torch.inference_mode()
-    def _full_size(self, matte: Tensor, pixels: np.ndarray) -> np.ndarray:
-        full = resize(matte.float(), *pixels.shape[:2])[0, 0].clamp_(0, 1).cpu().numpy()
+    def _enlarge(self, matte: Tensor, pixels: np.ndarray) -> np.ndarray:
+        full = enlarge(matte, pixels.shape[:2])
         return sharpen(full, pixels, pixels.shape[0] / matte.shape[-2]) if self.refine else full
 
 
-def _choose(device: str | torch.device | None) -> torch.device:
+def choose_device(device: str | torch.device | None = None) -> torch.device:
+    """The device that is meant: a GPU if there is one, and the process's own one under a launcher."""
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if chosen == torch.device("cuda") and "LOCAL_RANK" in os.environ:
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % max(torch.cuda.device_count(), 1))
     return chosen
 
 
-def _nearest(trimap: np.ndarray, small: Tensor) -> Tensor:
-    """A trimap (H, W) in the size, type and place of a tensor (1, C, h, w)."""
-    return F.interpolate(
-        torch.from_numpy(trimap).to(small)[None, None], small.shape[-2:], mode="nearest-exact"
-    )
+def network_size(
+    height: int, width: int, short_side: int = SHORT_SIDE, squash: bool = False
+) -> tuple[int, int]:
+    """The network's input for a picture: short side to `short_side`, floor to multiples of 32, at most 2 MP.
+
+    Very long pictures lose proportion rather than being refused: each side is at least 32. With `squash`, all do: both
+    sides become `short_side`.
+    """
+    if squash:
+        return (max(32, short_side // 32 * 32),) * 2
+    scale = short_side / min(height, width)
+    scale = min(scale, math.sqrt(MAX_PIXELS / (height * width)))
+    height, width = (max(32, int(side * scale + 1e-6) // 32 * 32) for side in (height, width))
+    # a side that was raised to 32 can break the cap again
+    longest = MAX_PIXELS // 32 // 32 * 32
+    return min(height, longest), min(width, longest)
+
+
+def resize(x: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear, with antialiasing when it shrinks; (N, C, H, W) in and out."""
+    if x.shape[-2:] == (height, width):
+        return x
+    return F.interpolate(x, (height, width), mode="bilinear", align_corners=False, antialias=True)
+
+
+def shrink(pixels: np.ndarray, height: int, width: int) -> Tensor:
+    """A picture (H, W, 3) uint8 as (1, 3, height, width) in [0, 1]; like `resize`, but in bounded memory.
+
+    Bilinear filtering with antialiasing works along one axis after the other, so rows can be narrowed block by block.
+    """
+    rows = max(1, BLOCK // pixels.shape[1])
+    blocks = [pixels[top : top + rows] for top in range(0, pixels.shape[0], rows)]
+    if len(blocks) == 1:
+        return resize(to_tensor(pixels), height, width)
+    return resize(torch.cat([resize(to_tensor(b), b.shape[0], width) for b in blocks], dim=2), height, width)
+
+
+def enlarge(matte: Tensor, shape: Sequence[int]) -> np.ndarray:
+    """A matte (1, 1, h, w) of any device and type as (H, W) float32 in [0, 1]."""
+    return resize(matte.float(), *shape)[0, 0].clamp_(0, 1).cpu().numpy()

@@ -1,4 +1,4 @@
-"""From clip to clip: mattes frame by frame, the paper's one-frame delay against flicker, a new background."""
+"""From clip to clip: mattes frame by frame, the paper's one-frame delay (OFD) against flicker, a new background."""
 
 import json
 import shutil
@@ -8,27 +8,26 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from fractions import Fraction
+from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import groupby, islice
+from itertools import groupby, islice, tee
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import cv2
 import numpy as np
-from PIL import Image, ImageColor
+from PIL import Image
 from torch import Tensor
 
 from modnet_lib.files import write_atomically, write_folder_atomically, write_json
-from modnet_lib.images import read_image
-from modnet_lib.inference.edges import clean_foreground
+from modnet_lib.images import cover, read_image, to_bytes
+from modnet_lib.inference.edges import clean_foreground, colour, compose, cutout
 from modnet_lib.inference.matter import Matter
-from modnet_lib.inference.media import CODECS, Clip, FileWriter, FolderWriter, Frame, Source
+from modnet_lib.inference.media import Clip, Frame, Source, repeated
+from modnet_lib.inference.writers import CODECS, FileWriter, FolderWriter
 from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.provenance import file_sizes, first_difference
 
 THRESHOLD = 0.1  # ours: the paper gives none; chosen in notebook 08
-GREEN = "#00B140"
 
 Matte = TypeVar("Matte", np.ndarray, Tensor)
 Item = TypeVar("Item")
@@ -89,17 +88,40 @@ class Report(NamedTuple):
     repaired: float
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How `matte_video` makes a clip.
+
+    Attributes
+    ----------
+    background
+        As for `modnet_lib.inference.edges.compose`, or a clip (which is repeated), ``"matte"`` for the matte itself,
+        or ``"transparent"`` (``.webm`` and folders). By default transparent where that can be stored, or else green.
+    threshold
+        Of `one_frame_delay`, which starts anew at every cut; ``None`` does without it.
+    batch_size
+        Frames that go through the network together.
+    limit
+        See `modnet_lib.inference.media.Clip`.
+    resume
+        Keep finished mattes beside the target, and continue from those of an interrupted run; only for files.
+        Mattes then have 256 levels. Mattes of another clip, network or setting are deleted with a warning.
+    """
+
+    background: str | Path | None = None
+    threshold: float | None = THRESHOLD
+    batch_size: int = 1
+    limit: int | None = None
+    resume: bool = False
+
+
 def matte_video(
     matter: Matter,
     source: Source,
     target: str | Path,
     *,
-    background: str | Path | None = None,
-    threshold: float | None = THRESHOLD,
-    batch_size: int = 1,
-    limit: int | None = None,
-    resume: bool = False,
     progress: Callable[[int, int | None], object] = lambda done, total: None,
+    **settings: Any,
 ) -> Report:
     """Cut the person out of every frame of a clip.
 
@@ -110,86 +132,70 @@ def matte_video(
     ----------
     matter
         What cuts out.
-    source, limit
-        As in `modnet_lib.inference.media.Clip`.
+    source
+        See `modnet_lib.inference.media.Clip`.
     target
-        ``.mp4``, ``.mov``, ``.mkv`` (H.264) or ``.webm`` (VP9); without suffix a folder of PNG files, which must
-        not exist.
-    background
-        A colour that Pillow knows (``"green"`` is a studio's), a picture or a clip (which is repeated), ``"blur"``,
-        ``"matte"`` for the matte itself, or ``"transparent"`` (``.webm`` and folders). By default transparent
-        where that can be stored, or else green.
-    threshold
-        Of `one_frame_delay`, which starts anew at every cut; ``None`` does without it.
-    batch_size
-        Frames that go through the network together.
-    resume
-        Keep finished mattes beside the target, and continue from those of an interrupted run; only for files.
-        Mattes then have 256 levels. Mattes of another clip, network or setting are deleted with a warning.
+        ``.mp4``, ``.mov``, ``.mkv`` (H.264) or ``.webm`` (VP9); without suffix a new folder of PNG files.
     progress
         Called with the number of finished frames and, if it is known, of all.
+    settings
+        See `Settings`.
 
     Raises
     ------
     FileNotFoundError, ValueError
         As `Clip`; also if the target cannot hold what is asked for, or `batch_size` is smaller than 1.
     """
-    target = Path(target)
-    suffix = target.suffix.lower()
-    if suffix and suffix not in CODECS:
-        raise ValueError(
-            f"{target} must end in one of {', '.join(CODECS)}, or in nothing for a folder of PNG files"
-        )
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if not suffix and target.exists():
-        raise ValueError(f"{target} exists; name a folder that does not")
+    target, chosen, start = Path(target), Settings(**settings), time.perf_counter()
+    suffix, shares = target.suffix.lower(), list[float]()
     file = Path(source) if isinstance(source, (str, Path)) and source != "-" else None
-    if file and file.exists() and target.exists() and target.samefile(file):
-        raise ValueError(f"{target} is the clip itself; write to another file")
-    if background is None:
-        background = "transparent" if suffix in ("", ".webm") else "green"
-    if background == "transparent" and suffix not in ("", ".webm"):
-        raise ValueError(
-            f"H.264 has no transparency: write {target.stem}.webm or a folder, or choose a background"
-        )
-    compose = _composer(background)
-    clip = Clip(source, limit=limit, sound=bool(suffix))
-    kept = _kept(matter, file, target, batch_size, limit) if resume and file else None
-    done, repaired, start = 0, 0.0, time.perf_counter()
+    render = _renderer(_check(file, target, chosen))
+    clip = Clip(source, limit=chosen.limit, sound=bool(suffix))
+    kept = _kept(matter, file, target, chosen) if chosen.resume and file else None
 
-    def copy_sound(writer: FileWriter | FolderWriter) -> None:
-        while clip.packets:
-            writer.write_audio(clip.packets.popleft())
-
-    def run(path: Path) -> None:
-        nonlocal done, repaired
+    def write(path: Path) -> None:
         writer = FileWriter(path, suffix, clip.pace) if suffix else FolderWriter(path)
+        depth = 2 * chosen.batch_size
         # closed from the last to the first, so that no thread is left that reads the clip
-        with (
-            closing(_ahead(clip, 2 * batch_size)) as frames,
-            closing(
-                _ahead(_delayed(_matted(frames, matter, batch_size, kept), threshold), 2 * batch_size)
-            ) as ready,
-        ):
-            for frame, alpha, share in ready:
-                writer.write(compose(frame, alpha), frame.time)
-                copy_sound(writer)
-                done, repaired = done + 1, repaired + share
-                progress(done, clip.count)
-        copy_sound(writer)  # it may outlast the pictures
+        with closing(_ahead(clip, depth)) as frames:
+            mattes = _delayed(_matted(frames, matter, chosen.batch_size, kept), chosen.threshold)
+            with closing(_ahead(mattes, depth)) as ready:
+                for frame, alpha, share in ready:
+                    writer.write(render(frame, alpha), frame.time)
+                    writer.write_audio(clip.packets)
+                    shares.append(share)
+                    progress(len(shares), clip.count)
+        writer.write_audio(clip.packets)  # it may outlast the pictures
         writer.close()
 
     try:
-        if suffix:
-            write_atomically(target, run)
-        else:
-            write_folder_atomically(target, run)
+        (write_atomically if suffix else write_folder_atomically)(target, write)
     finally:
         clip.close()
     if kept:
         shutil.rmtree(kept)
-    return Report(done, time.perf_counter() - start, repaired / done)
+    return Report(len(shares), time.perf_counter() - start, sum(shares) / len(shares))
+
+
+def _check(file: Path | None, target: Path, chosen: Settings) -> str | Path:
+    """The background that is meant; a ValueError if the target cannot hold it or exists."""
+    suffix = target.suffix.lower()
+    transparent = suffix in ("", ".webm")
+    if suffix and suffix not in CODECS:
+        raise ValueError(
+            f"{target} must end in one of {', '.join(CODECS)}, or in nothing for a folder of PNG files"
+        )
+    if chosen.batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {chosen.batch_size}")
+    if not suffix and target.exists():
+        raise ValueError(f"{target} exists; name a folder that does not")
+    if file and file.exists() and target.exists() and target.samefile(file):
+        raise ValueError(f"{target} is the clip itself; write to another file")
+    if chosen.background == "transparent" and not transparent:
+        raise ValueError(
+            f"H.264 has no transparency: write {target.stem}.webm or a folder, or choose a background"
+        )
+    return chosen.background or ("transparent" if transparent else "green")
 
 
 def _ahead(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
@@ -218,20 +224,20 @@ def _matted(
             if not file:
                 yield from zip(batch, alphas, strict=True)
                 continue
-            sheet = np.round(np.concatenate(alphas) * 255).astype(np.uint8)
+            sheet = to_bytes(np.concatenate(alphas))
             write_atomically(file, partial(Image.fromarray(sheet).save, format="png"))
         yield from zip(batch, np.split(sheet.astype(np.float32) / 255, len(batch)), strict=True)
 
 
-def _kept(matter: Matter, source: Path, target: Path, batch_size: int, limit: int | None) -> Path:
+def _kept(matter: Matter, source: Path, target: Path, chosen: Settings) -> Path:
     """The folder of finished mattes of this run; those of another run are deleted."""
     # not threshold and background, which are applied to the kept mattes
-    options = ("short_side", "squash", "bucket", "backend", "dtype", "refine")
+    options = ("short_side", "squash", "backend", "dtype", "refine")
     identity = {
         "clip": file_sizes([source], source.parent),
         "modified": source.stat().st_mtime_ns,
-        "limit": limit,
-        "batch_size": batch_size,
+        "limit": chosen.limit,
+        "batch_size": chosen.batch_size,
         "weights": weights_fingerprint(matter.network),
         "network": matter.network.config,
         "device": matter.device.type,
@@ -255,89 +261,36 @@ def _delayed(
         yield from ((frame, alpha, 0.0) for frame, alpha in pairs)
         return
     for _, shot in groupby(pairs, key=lambda pair: pair[0].shot):
-        waiting: deque[tuple[Frame, np.ndarray]] = deque()
-
-        def noted(pair: tuple[Frame, np.ndarray], waiting: deque = waiting) -> np.ndarray:
-            waiting.append(pair)
-            return pair[1]
-
-        for alpha in one_frame_delay(map(noted, shot), threshold):
-            frame, before = waiting.popleft()
+        given, delayed = tee(shot)  # one frame apart
+        repaired = one_frame_delay((alpha for _, alpha in delayed), threshold)
+        for alpha, (frame, before) in zip(repaired, given, strict=False):
             yield frame, alpha, float((alpha != before).mean())
 
 
-def _composer(background: str | Path) -> Callable[[Frame, np.ndarray], np.ndarray]:
-    """How a frame and its matte become what is written; refuses what is no background."""
+def _renderer(background: str | Path) -> Callable[[Frame, np.ndarray], np.ndarray]:
+    """How a frame and its matte become what is written; a ValueError if that is no background."""
     if background == "matte":
-        return lambda frame, alpha: np.repeat(np.round(alpha * 255).astype(np.uint8)[..., None], 3, axis=2)
+        return lambda frame, alpha: np.repeat(to_bytes(alpha)[..., None], 3, axis=2)
     if background == "transparent":
-        return lambda frame, alpha: np.dstack(
-            (clean_foreground(frame.image, alpha), np.round(alpha * 255).astype(np.uint8))
-        )
-    behind = blurred if background == "blur" else _backdrop(background)
-
-    def compose(frame: Frame, alpha: np.ndarray) -> np.ndarray:
-        person, weight = clean_foreground(frame.image, alpha), alpha[..., None]
-        return np.round(weight * person + (1 - weight) * behind(frame, alpha)).astype(np.uint8)
-
-    return compose
-
-
-def blurred(frame: Frame, alpha: np.ndarray) -> np.ndarray:
-    """The frame out of focus, of the background's pixels only, so that the person leaves no halo; uint8."""
-    height, width = alpha.shape
-    size = (max(1, width // 4), max(1, height // 4))
-    weight = 1 - alpha
-    both = [
-        cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-        for part in (weight[..., None] * frame.image, weight)
-    ]
-    sigma = 0.008 * (height + width) / 2
-    colours, total = (cv2.GaussianBlur(part, (0, 0), sigma) for part in both)
-    small = colours / np.maximum(total, 1e-3)[..., None]
-    return np.clip(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), 0, 255).astype(
-        np.uint8
+        return lambda frame, alpha: cutout(frame.image, alpha)
+    behind = _backdrop(background)
+    return lambda frame, alpha: compose(
+        clean_foreground(frame.image, alpha), alpha, behind(frame), frame.image
     )
 
 
-def _backdrop(background: str | Path) -> Callable[[Frame, np.ndarray], np.ndarray]:
-    """A colour, a picture or a repeated clip, cut to cover the frame."""
+def _backdrop(background: str | Path) -> Callable[[Frame], str | np.ndarray]:
+    """What `compose` is given for a frame: ``"blur"``, a colour, a picture or a frame of a repeated clip."""
     path = Path(background)
-    if not path.is_file():
+    if background != "blur" and path.is_file():
         try:
-            colour = ImageColor.getrgb(GREEN if background == "green" else str(background))[:3]
-        except ValueError:
-            raise ValueError(
-                f"background {str(background)!r} is no colour, no file, and not blur, matte or transparent"
-            ) from None
-        return lambda frame, alpha: np.array(colour, np.uint8)
-    try:
-        picture = read_image(path)
-    except ValueError:  # no picture, so it should be a clip
-        moving = _repeated(path)
-        next(moving)
-        return lambda frame, alpha: _cover(moving.send(frame.time), *alpha.shape)
-    covering = lru_cache(maxsize=1)(partial(_cover, picture))
-    return lambda frame, alpha: covering(*alpha.shape)
-
-
-def _repeated(path: Path) -> Generator[np.ndarray, Fraction, None]:
-    """Takes times that never go back; gives what a clip, repeated for ever, shows then."""
-    image, begins, last, moment = None, Fraction(0), Fraction(0), (yield np.empty(0))
-    while True:
-        clip = Clip(path)
-        for frame in clip:
-            while image is not None and moment < begins + frame.time:
-                moment = yield image
-            image, last = frame.image, frame.time
-        begins += last + 1 / clip.pace.rate
-        clip.close()
-
-
-def _cover(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Scale a picture until it covers height x width, and cut out its middle."""
-    scale = max(height / picture.shape[0], width / picture.shape[1])
-    size = (max(width, round(picture.shape[1] * scale)), max(height, round(picture.shape[0] * scale)))
-    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
-    return picture[top : top + height, left : left + width]
+            picture = read_image(path)
+        except ValueError:  # no picture, so it should be a clip
+            moving = repeated(path)
+            next(moving)
+            return lambda frame: moving.send(frame.time)
+        covering = lru_cache(maxsize=1)(partial(cover, picture))
+        return lambda frame: covering(*frame.image.shape[:2])
+    if background != "blur":
+        colour(str(background))  # a ValueError if it is none
+    return lambda frame: str(background)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 from traitlets import Unicode
 
-from modnet_lib.data.benchmarks import Labelled
+from modnet_lib.data.readers import Labelled
 from modnet_lib.data.trimaps import FOREGROUND, band_size, trimap_from_alpha
 from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.images import ImageLike, read_image, to_bytes

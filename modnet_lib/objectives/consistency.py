@@ -11,13 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modnet_lib.images import dilate
 from modnet_lib.objectives.supervised import released_semantic_target, semantic_target
+from modnet_lib.regions import dilate, transition_region
 
 ConsistencyPreset = Literal["paper", "released"]
-BAND = 30 / 512  # side of the square, of the mean side of the picture: what training has (m_d of Eq. 3)
 RELEASED_BAND = 0.05
-MAYBE, SURE = 0.1, 0.9  # a sigmoid is never 0: from MAYBE on a pixel may be the person
+MAYBE = 0.1  # a sigmoid is never 0: from here on a pixel may be the person
 PAPER_WEIGHTS = (1.0, 1.0, 1.0)
 RELEASED_WEIGHTS = (100.0, 1.0, 1.0)
 
@@ -42,26 +41,6 @@ class ConsistencyLosses(NamedTuple):
     detail: Tensor
     preserve: Tensor
     total: Tensor
-
-
-def transition_region(alpha: Tensor, size: int | None = None) -> Tensor:
-    """m_d of a predicted matte: dilate(alpha >= 0.1) - erode(alpha >= 0.9), on its device, all pictures at once.
-
-    Parameters
-    ----------
-    alpha
-        (N, 1, H, W) in [0, 1].
-    size
-        Side of the square in pixels; if ``None`` the one of training, 30 at 512.
-
-    Returns
-    -------
-    (N, 1, H, W) of {0, 1}, without gradient; all 0 where nobody is, or nothing but a person.
-    """
-    alpha = alpha.detach()
-    size = size or max(3, round(BAND * (alpha.shape[2] + alpha.shape[3]) / 2))
-    maybe, unsure = dilate(torch.cat((alpha >= MAYBE, alpha < SURE), dim=1).byte(), size).chunk(2, dim=1)
-    return (maybe * unsure).to(alpha.dtype)  # eroding the sure is dilating the unsure
 
 
 def released_transition_region(semantic: Tensor, alpha: Tensor) -> Tensor:
@@ -105,7 +84,7 @@ def paper_consistency(
     weights
         Of the three terms; the paper has 1, 1, 1, and (1, 1, 0) leaves L_dd out.
     """
-    transition = transition_region(alpha)
+    transition = transition_region(alpha, maybe=MAYBE)
     terms = (
         F.mse_loss(semantic_target(alpha), semantic) / 2,
         (transition * (alpha - detail).abs()).mean(),

@@ -19,9 +19,10 @@ from tqdm.auto import tqdm
 
 from modnet_lib import paths
 from modnet_lib.baselines import load_network
-from modnet_lib.data.benchmarks import benchmark
 from modnet_lib.data.loaders import drawn_people
+from modnet_lib.data.readers import benchmark
 from modnet_lib.data.workers import worker_pool
+from modnet_lib.evaluation.methods import Method
 from modnet_lib.evaluation.statistics import Difference, paired_difference
 from modnet_lib.files import write_atomically, write_json, write_text
 from modnet_lib.inference import Matter
@@ -151,7 +152,7 @@ def run_row(grid: Grid, profile: Profile, folder: Path, row: str, seed: int) -> 
     chosen = recipe(grid, profile, row, seed, folder)
     network = run(chosen, target, show_progress=False)
     side = min(512, chosen.training.stages[-1].image_size)
-    matter = Matter(network, short_side=side, squash=grid.squash)
+    matter = Method(network.eval(), side, squash=grid.squash)
     sets = measured_sets(profile, list(grid.sets))
     seen = {
         name: {key: pixels_fingerprint(*one) for key, one in pictures.items()}

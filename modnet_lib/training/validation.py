@@ -8,16 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from modnet_lib.baselines import Baseline
-from modnet_lib.data.benchmarks import benchmark
+from modnet_lib.baselines import Baseline, needs
 from modnet_lib.data.compositing import paste
 from modnet_lib.data.loaders import drawn_people, prepared_readers
 from modnet_lib.data.pseudo_mattes import MattingSample, write_picture
+from modnet_lib.data.readers import benchmark
 from modnet_lib.data.sources import find_items, held_out_backgrounds, sources
-from modnet_lib.evaluation.benchmark import evaluate, mean_errors, trimap_of
+from modnet_lib.evaluation.methods import Method, trimap_of
 from modnet_lib.evaluation.metrics import mad
+from modnet_lib.evaluation.protocol import evaluate
+from modnet_lib.evaluation.records import Record, mean_errors
 from modnet_lib.images import read_image
-from modnet_lib.inference import Matter
 from modnet_lib.profiles import DataConfig, Profile
 from modnet_lib.training.loop import Network, Validate
 
@@ -65,14 +66,12 @@ def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSa
 def given_with(
     network: Network, image: np.ndarray, alpha: np.ndarray, background: np.ndarray
 ) -> dict[str, Any]:
-    """What a network is given beside a labelled picture, as `Matter.alpha` takes it.
+    """What a network is given beside a labelled picture, as `Method.alpha` takes it.
 
     That is the trimap of the truth, the background, the picture itself as the frames before and after: whatever it
     needs of these. Arrays are (H, W, 3) uint8, `alpha` (H, W) uint8.
     """
-    needed = (
-        network.required if isinstance(network, Baseline) else ("trimap",) * network.config["trimap_input"]
-    )
+    needed = needs(network)
     given: dict[str, Any] = {"background": background} if "background" in needed else {}
     if "trimap" in needed:
         given["trimap"] = trimap_of(alpha / 255)
@@ -82,26 +81,19 @@ def given_with(
 
 
 def validator(samples: list[tuple[str, MattingSample]], folder: Path, short_side: int = 512) -> Validate:
-    """A function for `train` that measures a network on `samples` and keeps a picture of four mattes."""
+    """A function for `Trainer` that measures a network on `samples` and keeps a picture of four mattes."""
 
     def validate(network: Network, step: int) -> dict[str, float]:
-        matter = Matter(network, short_side=short_side, device=next(network.parameters()).device)
-        records = [
-            record
-            for name, s in samples
-            for record in evaluate(
-                partial(matter.alpha, **given_with(network, s.image, s.alpha, s.background)),
-                [(name, s.image, s.alpha)],
-            )
-        ]
-        rows = []
-        for _, sample in samples[:4]:
-            alpha = matter.alpha(
-                sample.image, **given_with(network, sample.image, sample.alpha, sample.background)
-            )
-            matte = np.repeat((alpha * 255).astype(np.uint8)[..., None], 3, axis=2)
-            parts = (sample.image, matte, np.repeat(sample.alpha[..., None], 3, axis=2))
-            rows.append(np.hstack([np.asarray(Image.fromarray(part).resize((192, 256))) for part in parts]))
+        method, records, rows = Method(network.eval(), short_side), list[Record](), []
+        for name, s in samples:
+            alpha = method.alpha(s.image, **given_with(network, s.image, s.alpha, s.background))
+            records += evaluate(lambda _, alpha=alpha: alpha, [(name, s.image, s.alpha)])
+            if len(rows) < 4:
+                matte = np.repeat((alpha * 255).astype(np.uint8)[..., None], 3, axis=2)
+                parts = (s.image, matte, np.repeat(s.alpha[..., None], 3, axis=2))
+                rows.append(
+                    np.hstack([np.asarray(Image.fromarray(part).resize((192, 256))) for part in parts])
+                )
         write_picture(folder / "validation.png", np.vstack(rows))
         return {f"validation_{name}": value for name, value in mean_errors(records).items()}
 
@@ -140,10 +132,10 @@ def measured_sets(profile: Profile, names: Sequence[str]) -> dict[str, dict[str,
     return sets
 
 
-def measure(matter: Matter, pictures: dict[str, Picture]) -> dict[str, list[float]] | None:
+def measure(matter: Method, pictures: dict[str, Picture]) -> dict[str, list[float]] | None:
     """Errors of a method on a set by metric, a number a picture; ``None`` if it needs backgrounds and has none."""
     network, records = matter.network, []
-    needed = network.required if isinstance(network, Baseline) else ()
+    needed = needs(network)
     for name, (image, truth, background) in pictures.items():
         if background is None and "background" in needed:
             return None
@@ -157,7 +149,7 @@ def measure(matter: Matter, pictures: dict[str, Picture]) -> dict[str, list[floa
     return {metric: [record.errors[metric] for record in records] for metric in records[0].errors}
 
 
-def stage_errors(matter: Matter, pictures: dict[str, Picture]) -> dict[str, list[float]]:
+def stage_errors(matter: Method, pictures: dict[str, Picture]) -> dict[str, list[float]]:
     """MAD of every stage of a multi-stage method, a number a picture.
 
     Where a method accepts a trimap instead of its first stage, ``true first stage`` is the error of its

@@ -49,14 +49,16 @@ from modnet_lib.data.sources import (
     read_item,
     sources,
 )
-from modnet_lib.data.trimaps import band_size, transition_region, trimap_from_alpha, trimap_from_mask
-from modnet_lib.evaluation.benchmark import evaluate, mean_errors
+from modnet_lib.data.trimaps import band_size, trimap_from_alpha, trimap_from_mask
 from modnet_lib.evaluation.metrics import mad
+from modnet_lib.evaluation.protocol import evaluate
+from modnet_lib.evaluation.records import mean_errors
 from modnet_lib.images import read_image, to_array, to_tensor
 from modnet_lib.inference import Matter
 from modnet_lib.notebook.figures import checkerboard, image_row, tint_trimap, use_style
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
 from modnet_lib.profiles import Profile
+from modnet_lib.regions import transition_region
 from modnet_lib.training.validation import validation_data
 
 use_style()

@@ -34,12 +34,12 @@ from scipy import ndimage
 from scipy.stats import spearmanr
 
 from modnet_lib import paths
-from modnet_lib.data.benchmarks import BENCHMARKS, benchmark
+from modnet_lib.data.readers import BENCHMARKS, benchmark
 from modnet_lib.data.sources import find_source
 from modnet_lib.evaluation import metrics
-from modnet_lib.evaluation.benchmark import Record, by_stratum, run_benchmark, worst_first
-from modnet_lib.evaluation.report import report
-from modnet_lib.evaluation.robustness import degrade
+from modnet_lib.evaluation.protocol import run_benchmark
+from modnet_lib.evaluation.records import Record, by_stratum, worst_first
+from modnet_lib.evaluation.robustness import degrade, report
 from modnet_lib.inference import Matter
 from modnet_lib.notebook.build import show_source
 from modnet_lib.notebook.figures import error_map, image_row, show_prediction, use_style
@@ -194,11 +194,11 @@ print("Conn of the truth:", metrics.conn(truth, truth))
 # `modnet evaluate --benchmark ppm100 --output ppm100.csv`.
 # A *model* is a checkpoint, any Python function, or a folder of mattes that another tool wrote.
 # Measuring a picture of 1920 × 1080 takes half a second on one core, nearly all of it for Grad and Conn
-# (`benchmarks/metrics.py`); with two processes beside the model, 100 pictures took 143 seconds, the model's 140 included.
+# (`benchmarks/metrics.py`); with two workers beside the model, 100 pictures took 143 seconds, the model's 140 included.
 
 # %%
 matter = Matter.from_pretrained()
-settings = {"degrade": 1 if few else 10, "show_progress": not few}
+settings = {"few": 1 if few else 10, "show_progress": not few}
 live = report(matter, readers, **settings)
 authors = external and external / "weights" / "modnet_photographic_portrait_matting.ckpt"
 if not few and authors and authors.is_file():

@@ -39,7 +39,7 @@ import torch
 from IPython.display import display
 
 from modnet_lib import paths
-from modnet_lib.data.benchmarks import Labelled, benchmark
+from modnet_lib.data.readers import Labelled, benchmark
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.images import read_image, to_tensor
@@ -49,8 +49,9 @@ from modnet_lib.notebook.build import show_source
 from modnet_lib.notebook.figures import error_map, image_row, over_colour, show_prediction, use_style
 from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
-from modnet_lib.objectives.consistency import disagreement, paper_consistency, transition_region
+from modnet_lib.objectives.consistency import disagreement, paper_consistency
 from modnet_lib.objectives.supervised import semantic_loss
+from modnet_lib.regions import transition_region
 from modnet_lib.training.adaptation import (
     NORMS,
     PRESETS,

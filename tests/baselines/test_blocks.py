@@ -121,22 +121,6 @@ def test_unexpected_inputs_are_refused() -> None:
         create_baseline("indexnet", TINY)
 
 
-def test_matter_hands_over_what_a_method_needs(make_sample) -> None:
-    sample = make_sample(0, 80, 70)
-    trimap = (sample.alpha > 127) * 1.0
-    bm = Matter(build("bm"), short_side=64)
-    assert bm.alpha(sample.image, background=sample.background).shape == (80, 70)
-    with pytest.raises(ValueError, match="BM needs"):
-        bm.alpha(sample.image)
-    video = Matter(build("crgnn"), short_side=64)
-    # a trimap without anything unknown is the answer
-    alpha = video.alpha(sample.image, trimap, clip=[(sample.image, trimap)] * 2)
-    assert abs(alpha - trimap).max() <= 1
-    assert ((alpha > 0.5) == (trimap > 0.5)).mean() > 0.95
-    with pytest.raises(ValueError, match="only MODNet"):
-        Matter(build("hatt"), short_side=64).predict(sample.image)
-
-
 @pytest.mark.parametrize("name", ["dim_trimap", "shm"])
 def test_a_checkpoint_makes_the_same_network_again(name, tmp_path, randomise) -> None:
     network, batch, file = randomise(build(name)).eval(), random_batch(), tmp_path / "n.safetensors"

@@ -16,7 +16,7 @@ from modnet_lib.baselines.bm import background_difference
 from modnet_lib.baselines.bshm import coarsen
 from modnet_lib.baselines.crgnn import Align, FrameGraph, neighbours
 from modnet_lib.baselines.hatt import ChannelAttention, SpatialAttention
-from modnet_lib.data.trimaps import dilate
+from modnet_lib.regions import dilate
 
 TINY = "mobilenetv3_small_050"
 

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from modnet_lib.cli import app
 from modnet_lib.data.sources import Item, read_item, training_items
 from modnet_lib.data.teacher import Teacher, label_photographs, places_for, read_labels
-from modnet_lib.images import read_matte
 from modnet_lib.inference import Matter
 from modnet_lib.inference.export import export_onnx
+from modnet_lib.mattes import read_matte
 
 
 def write_teacher(

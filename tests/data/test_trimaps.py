@@ -9,12 +9,11 @@ from scipy import ndimage
 
 from modnet_lib.data.trimaps import (
     band_size,
-    dilate,
     erode,
-    transition_region,
     trimap_from_alpha,
     trimap_from_mask,
 )
+from modnet_lib.regions import dilate, transition_region
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 10, 31])

@@ -41,7 +41,7 @@ def test_peak_memory_of_a_chain_is_its_two_largest_neighbours() -> None:
             return x[:10].clone()
 
     unit = 1 << 20
-    peak = peak_memory(Chain(), torch.zeros(unit, dtype=torch.uint8))
+    peak = peak_memory(Chain(), x=torch.zeros(unit, dtype=torch.uint8))
     assert 12 * unit <= peak < 12.5 * unit
 
 

@@ -12,8 +12,6 @@ from scipy import ndimage
 from torchmetrics import MeanAbsoluteError, MeanSquaredError
 from torchmetrics.classification import BinaryJaccardIndex
 
-from modnet_lib.evaluation import metrics
-from modnet_lib.evaluation.batched import batched_errors
 from modnet_lib.evaluation.metrics import METRICS, conn, dtssd, errors_by_region, grad, iou, mad, mse, sad
 
 STILL = ("mse", "mad", "sad", "grad", "conn")
@@ -218,45 +216,6 @@ def test_dtssd_by_hand() -> None:
         dtssd(truth[:1], truth[:1])
     with pytest.raises(ValueError, match="3 dimensions"):
         dtssd(truth[0], truth[0])
-
-
-def test_foreground_colours_count_where_somebody_is() -> None:
-    rng = np.random.default_rng(5)
-    truth, alpha = rng.random((6, 7, 3)), np.zeros((6, 7))
-    alpha[2, 3], alpha[4, 4] = 0.01, 1
-    predicted = rng.random((6, 7, 3))
-    difference = np.stack([predicted[2, 3] - truth[2, 3], predicted[4, 4] - truth[4, 4]])
-    errors = metrics.foreground_errors(predicted, truth, alpha)
-    assert errors["fg_mad"] == pytest.approx(np.abs(difference).mean())
-    assert errors["fg_mse"] == pytest.approx((difference**2).mean())
-    with pytest.raises(ValueError, match="empty"):
-        metrics.foreground_errors(predicted, truth, alpha * 0)
-    with pytest.raises(ValueError, match="colours are"):
-        metrics.foreground_errors(predicted, truth, alpha[:3])
-
-
-@pytest.mark.parametrize("case", hostile())
-def test_a_batch_equals_its_pictures(case) -> None:
-    prediction, truth = hostile()[case]
-    pair = [prediction, truth], [truth, prediction]
-    first, second = (torch.from_numpy(np.stack(mattes))[:, None] for mattes in pair)
-    region = np.random.default_rng(6).random(truth.shape) > 0.3
-    for mask in (None, region):
-        tensor = None if mask is None else torch.from_numpy(mask)[None, None]
-        errors = batched_errors(first, second, tensor)
-        for name, values in errors.items():
-            expected = [METRICS[name](*mattes, mask) for mattes in zip(*pair, strict=True)]
-            np.testing.assert_allclose(values.numpy(), expected, rtol=1e-6, atol=1e-12)
-
-
-def test_a_batch_is_checked_too() -> None:
-    fine = torch.full((2, 1, 4, 4), 0.5)
-    with pytest.raises(ValueError, match="expected two"):
-        batched_errors(fine, fine[..., :3])
-    with pytest.raises(ValueError, match="finite"):
-        batched_errors(fine * torch.nan, fine)
-    with pytest.raises(ValueError, match="empty"):
-        batched_errors(fine, fine, torch.zeros(2, 1, 4, 4, dtype=torch.bool))
 
 
 def test_regions_add_up_to_the_whole() -> None:

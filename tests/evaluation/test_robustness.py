@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from modnet_lib.data.benchmarks import Labelled
+from modnet_lib.data.readers import Labelled
 from modnet_lib.evaluation.robustness import LEVELS, calibration, degrade, degraded
 
 

@@ -14,7 +14,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from modnet_lib.images import Deep, read_image, write_deep
+from modnet_lib.images import read_image
+from modnet_lib.images16 import Deep, write_deep
 from modnet_lib.inference import Matter
 from modnet_lib.inference.bulk import Job, Output, plan, run, share
 from modnet_lib.network import save_checkpoint

@@ -15,7 +15,7 @@ from pymatting import estimate_foreground_ml
 
 from modnet_lib.inference import edges
 from modnet_lib.inference.edges import blocks, clean_foreground, compose, sharpen
-from modnet_lib.inference.sizes import resize
+from modnet_lib.inference.matter import resize
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,9 @@ def test_certain_pictures_are_left_alone() -> None:
         clean_foreground(image, np.ones((30, 20)))
 
 
-@pytest.mark.parametrize(("name", "colour"), [("white", 255), ("#102030", (16, 32, 48)), ("Black", 0)])
+@pytest.mark.parametrize(
+    ("name", "colour"), [("white", 255), ("#102030", (16, 32, 48)), ("Black", 0), ("green", (0, 177, 64))]
+)
 def test_colours(name, colour) -> None:
     foreground, alpha = np.full((4, 5, 3), 100, np.uint8), np.linspace(0, 1, 20).reshape(4, 5)
     expected = alpha[..., None] * 100 + (1 - alpha[..., None]) * np.asarray(colour)

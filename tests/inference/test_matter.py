@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from modnet_lib.baselines import create_baseline
 from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
-from modnet_lib.inference.sizes import network_size, resize
+from modnet_lib.inference.matter import choose_device, network_size, resize
 from modnet_lib.network import MODNet, save_checkpoint
 
 TINY = "mobilenetv3_small_050"
@@ -116,17 +117,34 @@ def test_networks_and_sizes_that_do_not_fit_are_refused(matter) -> None:
         Matter(matter.network, short_side=31)
 
 
-def test_each_process_of_a_launcher_takes_its_gpu(tiny_network, monkeypatch) -> None:
+def test_each_process_of_a_launcher_takes_its_gpu(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(tiny_network, "to", lambda device: tiny_network)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
-    assert Matter(tiny_network).device == torch.device("cuda")
+    assert choose_device() == torch.device("cuda")
     for rank, own in (("0", "cuda:0"), ("1", "cuda:1"), ("2", "cuda:0")):
         monkeypatch.setenv("LOCAL_RANK", rank)
-        assert Matter(tiny_network).device == Matter(tiny_network, device="cuda").device == torch.device(own)
-        assert Matter(tiny_network, device="cuda:1").device == torch.device("cuda:1")
-        assert Matter(tiny_network, device="cpu").device == torch.device("cpu")
+        assert choose_device() == choose_device("cuda") == torch.device(own)
+        assert choose_device("cuda:1") == torch.device("cuda:1")
+        assert choose_device("cpu") == torch.device("cpu")
+
+
+def test_the_callers_network_stays_where_it_is(tiny_network) -> None:
+    elsewhere = Matter(tiny_network, short_side=64, device="meta")
+    assert next(elsewhere.network.parameters()).device.type == "meta"
+    assert next(tiny_network.parameters()).device.type == "cpu"
+    assert Matter(tiny_network, short_side=64, device="cpu").network is tiny_network
+
+
+def test_networks_that_need_more_than_a_picture_are_refused() -> None:
+    with pytest.raises(ValueError, match="needs trimap beside the picture"):
+        Matter(MODNet(backbone=TINY, trimap_input=True), device="cpu")
+    with pytest.raises(ValueError, match="needs background beside"):
+        Matter(create_baseline("bm", TINY), device="cpu")
+    with pytest.raises(ValueError, match="only MODNet"):
+        Matter(create_baseline("hatt", TINY), short_side=64, device="cpu").predict(
+            np.zeros((64, 64, 3), np.uint8)
+        )
 
 
 def test_bad_pictures_are_refused_before_the_network_runs(matter, tmp_path) -> None:
@@ -164,27 +182,20 @@ def test_only_eager_follows_a_network_that_goes_on_training(tiny_network, pictur
     np.testing.assert_allclose(fused.alpha(picture), before, atol=1e-4)
 
 
-def test_pictures_of_different_sizes_share_a_batch(matter, monkeypatch) -> None:
+def test_pictures_of_different_sizes_share_a_batch(matter) -> None:
     rng = np.random.default_rng(0)
     pictures = [
         rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((80, 100), (64, 64), (40, 50), (96, 64))
     ]
     one_by_one = [matter.alpha(picture) for picture in pictures]
-    seen, answer = [], matter._answer
-    monkeypatch.setattr(matter, "_answer", lambda x: (seen.append(tuple(x.shape)), answer(x))[1])
+    seen = []
+    hook = matter.network.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
     together = matter.alphas(pictures, batch_size=2)
+    hook.remove()
     for mine, theirs in zip(together, one_by_one, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
     # 80 x 100 and 40 x 50 are both 64 x 64 after flooring, as is the square: two batches of it
     assert sorted(seen) == [(1, 3, 64, 64), (1, 3, 96, 64), (2, 3, 64, 64)]
-
-
-def test_buckets_leave_fewer_sizes(matter, picture) -> None:
-    coarse = Matter(matter.network, short_side=64, device="cpu", bucket=128)
-    assert coarse._size(np.zeros((70, 150, 3))) == (64, 128)
-    assert coarse.alpha(picture).shape == (77, 101)
-    with pytest.raises(ValueError, match="bucket"):
-        Matter(matter.network, bucket=33)
 
 
 def test_a_composite_is_eq_1_with_clean_colours(matter, picture) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modnet_lib.inference.media import Clip, FileWriter, FolderWriter
+from modnet_lib.inference.media import Clip
+from modnet_lib.inference.writers import FileWriter, FolderWriter
 
 
 def picture(red: float, green: float, blue: float, height: int = 48, width: int = 64) -> np.ndarray:
@@ -177,12 +178,10 @@ def rewrite(clip: Clip, path: Path, suffix: str) -> list[av.Packet]:
     writer, packets = FileWriter(path, suffix, clip.pace), []
     for frame in clip:
         writer.write(frame.image, frame.time)
-        while clip.packets:
-            packets.append(clip.packets.popleft())
-            writer.write_audio(packets[-1])
-    while clip.packets:
-        packets.append(clip.packets.popleft())
-        writer.write_audio(packets[-1])
+        packets += clip.packets
+        writer.write_audio(clip.packets)
+    packets += clip.packets
+    writer.write_audio(clip.packets)
     writer.close()
     return packets
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from modnet_lib.images import to_tensor
-from modnet_lib.inference import sizes
-from modnet_lib.inference.sizes import MAX_PIXELS, network_size, resize, shrink
+from modnet_lib.inference import matter
+from modnet_lib.inference.matter import MAX_PIXELS, network_size, resize, shrink
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,11 @@ def test_network_size_always_fits_the_network() -> None:
                 assert 0 <= width * scale - w < 32
 
 
+def test_squashed_pictures_are_squares() -> None:
+    assert network_size(300, 1200, 100, squash=True) == (96, 96)
+    assert network_size(300, 1200, 10, squash=True) == (32, 32)
+
+
 def test_resize_keeps_constants_and_equals_pillow() -> None:
     x = torch.rand(1, 1, 40, 60)
     assert resize(x, 40, 60) is x
@@ -68,18 +73,8 @@ def test_resize_keeps_constants_and_equals_pillow() -> None:
 def test_large_pictures_shrink_block_by_block_to_the_same(monkeypatch) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (301, 203, 3), dtype=np.uint8)
     whole = resize(to_tensor(picture), 64, 96)
-    monkeypatch.setattr(sizes, "BLOCK", 203 * 40)
+    monkeypatch.setattr(matter, "BLOCK", 203 * 40)
     largest = []
-    monkeypatch.setattr(sizes, "to_tensor", lambda x: (largest.append(x.size), to_tensor(x))[1])
+    monkeypatch.setattr(matter, "to_tensor", lambda x: (largest.append(x.size), to_tensor(x))[1])
     torch.testing.assert_close(shrink(picture, 64, 96), whole, rtol=0, atol=1e-6)
     assert max(largest) == 203 * 40 * 3
-
-
-@pytest.mark.parametrize("bucket", [64, 128, 256])
-def test_buckets_keep_the_short_side_and_round_the_long_one(bucket) -> None:
-    for ratio in np.linspace(1, 4, 40):
-        height, width = network_size(600, round(600 * ratio), 512, bucket)
-        assert height % 32 == width % bucket == 0
-        if 512 * 512 * ratio < 0.8 * MAX_PIXELS:
-            assert height == 512
-            assert abs(width - 512 * ratio) <= bucket / 2 + 32

@@ -17,9 +17,9 @@ from modnet_lib.objectives.consistency import (
     paper_consistency,
     released_consistency,
     released_transition_region,
-    transition_region,
 )
 from modnet_lib.objectives.supervised import semantic_target
+from modnet_lib.regions import transition_region
 
 N, H, W = 2, 32, 48
 
@@ -47,7 +47,7 @@ def people(seed: int, size: tuple[int, int] = (40, 56)) -> Tensor:
 @pytest.mark.parametrize("size", [1, 2, 5, 8])
 def test_transition_region_is_grey_morphology_picture_by_picture(size: int) -> None:
     alpha = people(size)
-    region = transition_region(alpha, size)
+    region = transition_region(alpha, size, maybe=0.1)
     for picture, found in zip(alpha[:, 0].numpy(), region[:, 0].numpy(), strict=True):
         maybe, unsure = (part.astype(np.uint8) for part in (picture >= 0.1, picture < 0.9))
         # beyond the border nothing counts, for the person and for what is not
@@ -70,7 +70,7 @@ def test_released_band_is_the_released_morphology() -> None:
 
 def test_paper_terms_equal_loops_over_pixels(outputs) -> None:
     losses = paper_consistency(**outputs)
-    region = transition_region(outputs["alpha"]).double()
+    region = transition_region(outputs["alpha"], maybe=0.1).double()
     assert 0 < region.mean() < 1
     a, d, f, m = (t.double().flatten().tolist() for t in (
         outputs["alpha"], outputs["detail"], outputs["frozen_detail"], region

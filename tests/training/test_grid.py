@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 from modnet_lib.baselines import BASELINES, load_network
 from modnet_lib.cli import app
 from modnet_lib.data.loaders import drawn_people
-from modnet_lib.evaluation.benchmark import evaluate
+from modnet_lib.evaluation.methods import Method
 from modnet_lib.evaluation.metrics import mad
+from modnet_lib.evaluation.protocol import evaluate
 from modnet_lib.inference import Matter
 from modnet_lib.network import load_backbone, load_checkpoint
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
@@ -245,12 +246,10 @@ def test_methods_are_measured_with_what_they_are_given(methods) -> None:
     assert result["seeds"] == [3, 4]
     pictures = measured_sets(PROFILE, ["composed"])
     for system in ("shm", "dim_trimap", "modnet_trimap"):
-        matter = Matter(
-            load_network(folder / f"{system}-4" / "modnet.safetensors"), short_side=64, device="cpu"
-        )
+        method = Method(load_network(folder / f"{system}-4" / "modnet.safetensors"), 64)
         for number, (image, alpha, _) in enumerate(pictures["composed"].values()):
-            given = given_with(matter.network, image, alpha, image)
-            matte = matter.alpha(image, **given)
+            given = given_with(method.network, image, alpha, image)
+            matte = method.alpha(image, **given)
             if given:
                 matte = np.where(given["trimap"] == 0.5, matte, given["trimap"])
             measured = result["errors"]["composed"][system]["mad"][1][number]

@@ -11,22 +11,12 @@ import tifffile
 import torch
 from PIL import Image
 
-from modnet_lib.data.benchmarks import Labelled
+from modnet_lib.data.readers import Labelled, benchmark
 from modnet_lib.data.sources import find_items, read_item
-from modnet_lib.evaluation.benchmark import (
-    STILL,
-    Protocol,
-    Record,
-    by_stratum,
-    describe,
-    evaluate,
-    mean_errors,
-    read_records,
-    run_benchmark,
-    trimap_of,
-    worst_first,
-)
+from modnet_lib.evaluation.methods import Method, trimap_of
 from modnet_lib.evaluation.metrics import METRICS
+from modnet_lib.evaluation.protocol import STILL, Protocol, evaluate, run_benchmark
+from modnet_lib.evaluation.records import Record, by_stratum, describe, mean_errors, read_records, worst_first
 from modnet_lib.inference import Matter
 from modnet_lib.network import MODNet
 from modnet_lib.provenance import checksum
@@ -93,7 +83,7 @@ def grey(image: np.ndarray) -> np.ndarray:
 
 
 def test_a_function_is_measured_picture_by_picture(small_benchmark) -> None:
-    records = run_benchmark(grey, "ppm100", root=small_benchmark, show_progress=False)
+    records = run_benchmark(grey, benchmark("ppm100", small_benchmark), show_progress=False)
     assert [record.name for record in records] == ["p0", "p1", "p2", "p3", "p4"]
     for record in records:
         image = np.asarray(Image.open(small_benchmark / "image" / f"{record.name}.jpg"))
@@ -105,19 +95,21 @@ def test_a_function_is_measured_picture_by_picture(small_benchmark) -> None:
 
 def test_the_unknown_region_is_the_band_of_the_truths_trimap(small_benchmark) -> None:
     protocol = Protocol(region="unknown", metrics=("mad",))
-    first = run_benchmark(grey, "ppm100", root=small_benchmark, protocol=protocol, show_progress=False)[0]
+    first = run_benchmark(grey, benchmark("ppm100", small_benchmark), protocol=protocol, show_progress=False)[
+        0
+    ]
     image = np.asarray(Image.open(small_benchmark / "image" / "p0.jpg"))
     truth = truth_of(small_benchmark, "p0") / 255
     band = trimap_of(truth) == 0.5
     assert first.errors["mad"] == pytest.approx(np.abs(grey(image) - truth)[band].mean())
 
 
-@pytest.mark.parametrize("way", [{"batch_size": 3}, {"processes": 2}, {"batch_size": 5, "processes": 2}])
-def test_batches_and_processes_change_no_number(small_benchmark, tiny_network, way) -> None:
+@pytest.mark.parametrize("way", [{"batch_size": 3}, {"workers": 2}, {"batch_size": 5, "workers": 2}])
+def test_batches_and_workers_change_no_number(small_benchmark, tiny_network, way) -> None:
     matter = Matter(tiny_network, device="cpu")
     protocol = Protocol(side=64)
-    common = {"root": small_benchmark, "protocol": protocol, "show_progress": False}
-    one, other = run_benchmark(matter, "ppm100", **common), run_benchmark(matter, "ppm100", **common, **way)
+    readers, common = benchmark("ppm100", small_benchmark), {"protocol": protocol, "show_progress": False}
+    one, other = run_benchmark(matter, readers, **common), run_benchmark(matter, readers, **common, **way)
     for before, after in zip(one, other, strict=True):
         assert (before.name, before.strata) == (after.name, after.strata)
         assert after.errors == pytest.approx(before.errors, rel=1e-5)
@@ -129,40 +121,47 @@ def test_the_protocol_decides_the_networks_input(small_benchmark, tiny_network) 
     matter = Matter(tiny_network, short_side=32, device="cpu")
     for resize in ("short_side", "squash"):
         protocol = Protocol(resize=resize, side=64, metrics=("mad",))
-        run_benchmark(matter, "ppm100", root=small_benchmark, protocol=protocol, show_progress=False)
+        run_benchmark(matter, benchmark("ppm100", small_benchmark), protocol=protocol, show_progress=False)
     assert seen == [(64, 96), (64, 96), (64, 64), (64, 96), (64, 64)] + [(64, 64)] * 5
     assert matter.short_side == 32, "the caller's own is not changed"
 
 
-def test_a_run_that_was_cut_goes_on_with_identical_records(small_benchmark, tmp_path) -> None:
-    whole, calls = tmp_path / "whole.csv", []
-    common = {"root": small_benchmark, "show_progress": False, "label": "grey"}
-    run_benchmark(grey, "ppm100", output=whole, **common)
+class Dying:
+    """A model that is interrupted at its third picture."""
 
-    def dies(image: np.ndarray) -> np.ndarray:
-        calls.append(1)
-        if len(calls) == 3:
+    def __init__(self, at: int = 3) -> None:
+        self.calls, self.at = 0, at
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        if self.calls == self.at:
             raise KeyboardInterrupt
         return grey(image)
 
-    cut = tmp_path / "deep" / "cut.csv"
+
+def test_a_run_that_was_cut_goes_on_with_identical_records(small_benchmark, tmp_path) -> None:
+    readers, whole, cut = (
+        benchmark("ppm100", small_benchmark), tmp_path / "whole.csv", tmp_path / "deep" / "cut.csv"
+    )  # fmt: skip
+    run_benchmark(grey, readers, output=whole, show_progress=False)
+    model = Dying()
     with pytest.raises(KeyboardInterrupt):
-        run_benchmark(dies, "ppm100", output=cut, **common)
+        run_benchmark(model, readers, output=cut, show_progress=False)
     with cut.open("a") as file:
         file.write("p2,0.1,0.3")  # a line that was cut
-    again = run_benchmark(dies, "ppm100", output=cut, **common)
-    assert len(calls) == 3 + 3, "the first two were not measured again"
+    again = run_benchmark(model, readers, output=cut, show_progress=False)
+    assert model.calls == 3 + 3, "the first two were not measured again"
     assert [r.errors for r in again] == [r.errors for r in read_records(whole)]
     assert [(r.name, r.strata) for r in read_records(cut)] == [(r.name, r.strata) for r in again]
     with pytest.raises(ValueError, match="another run"):
-        run_benchmark(grey, "ppm100", output=cut, **common | {"label": "another model"})
+        run_benchmark(grey, readers, output=cut, show_progress=False)
     with pytest.raises(ValueError, match="another run"):
-        run_benchmark(grey, "ppm100", output=cut, protocol=Protocol(side=256), **common)
+        run_benchmark(model, readers, output=cut, protocol=Protocol(side=256), show_progress=False)
 
 
 def test_the_table_has_a_plain_column_for_each_metric(small_benchmark, tmp_path) -> None:
     output = tmp_path / "out.csv"
-    records = run_benchmark(grey, "ppm100", root=small_benchmark, output=output, show_progress=False)
+    records = run_benchmark(grey, benchmark("ppm100", small_benchmark), output=output, show_progress=False)
     with output.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == ["p0", "p1", "p2", "p3", "p4"]
@@ -178,14 +177,11 @@ def test_the_table_has_a_plain_column_for_each_metric(small_benchmark, tmp_path)
 
 
 def test_a_table_belongs_to_one_model_and_one_set(small_benchmark, tmp_path, tiny_network) -> None:
-    common = {
-        "root": small_benchmark,
-        "protocol": Protocol(side=64, metrics=("mad",)),
-        "show_progress": False,
-    }
+    common = {"protocol": Protocol(side=64, metrics=("mad",)), "show_progress": False}
 
-    def run(model, name: str, **changes):
-        return run_benchmark(model, "ppm100", output=tmp_path / name, **common | changes)
+    def run(model, name: str, count: int | None = None, **changes):
+        readers = benchmark("ppm100", small_benchmark, count)
+        return run_benchmark(model, readers, output=tmp_path / name, **common | changes)
 
     matter, calls = Matter(tiny_network, device="cpu"), []
     tiny_network.register_forward_pre_hook(lambda *_: calls.append(1))
@@ -203,7 +199,7 @@ def test_a_table_belongs_to_one_model_and_one_set(small_benchmark, tmp_path, tin
         next(tiny_network.parameters()).mul_(1.01)
     with pytest.raises(ValueError, match=r"model\.network was"):
         run(matter, "a.csv")
-    with pytest.raises(ValueError, match=r"model was .*now it is .*test_benchmark\.grey"):
+    with pytest.raises(ValueError, match=r"model was .*now it is .*test_protocol\.grey"):
         run(grey, "a.csv")
 
     folder = tmp_path / "mattes"
@@ -231,7 +227,7 @@ def test_a_table_belongs_to_one_model_and_one_set(small_benchmark, tmp_path, tin
 
 def test_interrupted_writing_leaves_old_files(small_benchmark, tmp_path, monkeypatch) -> None:
     output = tmp_path / "out.csv"
-    run_benchmark(grey, "ppm100", root=small_benchmark, output=output, show_progress=False)
+    run_benchmark(grey, benchmark("ppm100", small_benchmark), output=output, show_progress=False)
     with output.open("a") as file:
         file.write("p5,0.1")
     before = [path.read_bytes() for path in (output, output.with_suffix(".json"))]
@@ -244,7 +240,7 @@ def test_interrupted_writing_leaves_old_files(small_benchmark, tmp_path, monkeyp
         with pytest.raises(OSError, match="full"):
             read_records(output)
         with pytest.raises(OSError, match="full"):
-            run_benchmark(grey, "ppm100", root=small_benchmark, output=output, show_progress=False)
+            run_benchmark(grey, benchmark("ppm100", small_benchmark), output=output, show_progress=False)
     assert [path.read_bytes() for path in (output, output.with_suffix(".json"))] == before
     assert len(read_records(output)) == 5
 
@@ -265,7 +261,7 @@ def test_a_folder_of_mattes(small_benchmark, tmp_path) -> None:
     for number in range(5):
         truth = truth_of(small_benchmark, f"p{number}")
         Image.fromarray(255 - truth).save(folder / f"p{number}.png")
-    records = run_benchmark(folder, "ppm100", root=small_benchmark, show_progress=False)
+    records = run_benchmark(folder, benchmark("ppm100", small_benchmark), show_progress=False)
     truth = truth_of(small_benchmark, "p3") / 255
     assert records[3].errors["mad"] == pytest.approx(np.abs(1 - 2 * truth).mean())
 
@@ -319,7 +315,7 @@ def test_a_folder_of_grey_cut_outs_is_refused(small_benchmark, tmp_path) -> None
             folder / f"p{number}.png"
         )
     with pytest.raises(ValueError, match=r"5 problems(.|\n)*p4\.png looks like a grey cut-out"):
-        run_benchmark(folder, "ppm100", root=small_benchmark, show_progress=False)
+        run_benchmark(folder, benchmark("ppm100", small_benchmark), show_progress=False)
 
 
 def test_everything_that_is_wrong_with_a_folder_is_said_at_once(small_benchmark, tmp_path) -> None:
@@ -331,7 +327,7 @@ def test_everything_that_is_wrong_with_a_folder_is_said_at_once(small_benchmark,
     (folder / "p2.png").write_bytes(b"\x89PNG no picture")
     Image.fromarray(truth_of(small_benchmark, "p3")).save(folder / "stranger.png")
     with pytest.raises(ValueError, match="5 problems") as caught:
-        run_benchmark(folder, "ppm100", root=small_benchmark, show_progress=False)
+        run_benchmark(folder, benchmark("ppm100", small_benchmark), show_progress=False)
     message = str(caught.value)
     for expected in (
         "missing: p3",
@@ -342,22 +338,26 @@ def test_everything_that_is_wrong_with_a_folder_is_said_at_once(small_benchmark,
     ):
         assert expected in message
     with pytest.raises(FileNotFoundError, match="no folder"):
-        run_benchmark(tmp_path / "gone", "ppm100", root=small_benchmark, show_progress=False)
+        run_benchmark(tmp_path / "gone", benchmark("ppm100", small_benchmark), show_progress=False)
 
 
 def test_a_matte_that_is_none_names_its_picture(small_benchmark) -> None:
     with pytest.raises(ValueError, match=r"p0.*finite"):
-        run_benchmark(lambda image: grey(image) * np.nan, "ppm100", root=small_benchmark, show_progress=False)
+        run_benchmark(
+            lambda image: grey(image) * np.nan, benchmark("ppm100", small_benchmark), show_progress=False
+        )
 
 
 def test_a_network_with_a_trimap_gets_the_truths(small_benchmark) -> None:
     torch.manual_seed(0)
     network = MODNet(backbone="mobilenetv3_small_050", trimap_input=True).eval()
-    matter, protocol = Matter(network, device="cpu"), Protocol(side=64, metrics=("mad",))
-    records = run_benchmark(matter, "ppm100", root=small_benchmark, protocol=protocol, show_progress=False)
+    method, protocol = Method(network), Protocol(side=64, metrics=("mad",))
+    records = run_benchmark(
+        method, benchmark("ppm100", small_benchmark), protocol=protocol, show_progress=False
+    )
     image = np.asarray(Image.open(small_benchmark / "image" / "p0.jpg"))
     truth = truth_of(small_benchmark, "p0") / 255
-    expected = matter.resized(64).alpha(image, trimap_of(truth))
+    expected = Method(network, 64).alpha(image, trimap_of(truth))
     assert records[0].errors["mad"] == pytest.approx(np.abs(expected - truth).mean())
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modnet_lib.data.benchmarks import BACKGROUNDS, BENCHMARKS, benchmark, find_benchmark, reader_files
+from modnet_lib.data.readers import BACKGROUNDS, BENCHMARKS, benchmark, find_benchmark, reader_files
 from modnet_lib.data.sources import sources, training_items
 
 

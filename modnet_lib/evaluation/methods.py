@@ -1,0 +1,110 @@
+"""Networks to measure, also those that need more than a picture: a trimap, a clean plate or neighbouring frames."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from modnet_lib.baselines import Baseline, load_network, needs
+from modnet_lib.data.trimaps import band_size, trimap_from_alpha
+from modnet_lib.inference.matter import SHORT_SIDE, Matter, enlarge, network_size, shrink
+from modnet_lib.network import MODNet
+
+
+def trimap_of(truth: np.ndarray) -> np.ndarray:
+    """The trimap that trimap-based methods are given: (H, W) of {0, 0.5, 1} from a matte in [0, 1].
+
+    Dilated and eroded by 30 pixels for a person of 512.
+    """
+    alpha = torch.from_numpy(truth).float()[None, None]
+    return trimap_from_alpha(alpha, band_size(alpha))[0, 0].numpy()
+
+
+class Method(NamedTuple):
+    """A network of any method in evaluation mode behind one call, on the network's device.
+
+    Attributes
+    ----------
+    network
+        MODNet or another method of `modnet_lib.baselines`.
+    short_side, squash
+        See `modnet_lib.inference.matter.network_size`.
+    """
+
+    network: MODNet | Baseline
+    short_side: int = SHORT_SIDE
+    squash: bool = False
+
+    def alpha(self, image: np.ndarray, trimap: np.ndarray | None = None, **given: Any) -> np.ndarray:
+        """The matte of a picture, (H, W) float32 in [0, 1]; arguments as for `estimates`."""
+        return self.estimates(image, trimap, **given)["alpha"]
+
+    @torch.inference_mode()
+    def estimates(
+        self,
+        image: np.ndarray,
+        trimap: np.ndarray | None = None,
+        *,
+        background: np.ndarray | None = None,
+        clip: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+    ) -> dict[str, np.ndarray]:
+        """The mattes of all stages by name, the last one as ``alpha``.
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8.
+        trimap
+            (H, W) of {0, 0.5, 1}.
+        background
+            The clean plate: (H, W, 3) uint8, the scene without the person.
+        clip
+            The frames before and after, each with its trimap.
+
+        Raises
+        ------
+        ValueError
+            If something that the network needs is missing, or of no use to it, or no trimap of the picture's size.
+        """
+        size, given = network_size(*image.shape[:2], self.short_side, self.squash), dict[str, Tensor]()
+        if trimap is not None or "trimap" in needs(self.network):
+            given["trimap"] = _checked(trimap, image, size)
+        if background is not None:
+            given["background"] = shrink(background, *size)
+        if clip:
+            frames = [torch.cat((shrink(frame, *size), _nearest(one, size)), 1) for frame, one in clip]
+            given["clip"] = torch.stack(frames, dim=1)
+        device = next(self.network.parameters()).device
+        output = self.network(
+            **{k: v.to(device) for k, v in (given | {"image": shrink(image, *size)}).items()}
+        )
+        names = self.network.estimates if isinstance(self.network, Baseline) else ()
+        found = {name: output.parts[name] for name in names} | {"alpha": output.alpha}
+        return {name: enlarge(matte, image.shape[:2]) for name, matte in found.items()}
+
+
+def _checked(trimap: np.ndarray | None, image: np.ndarray, size: tuple[int, int]) -> Tensor:
+    shape = image.shape[:2]
+    if trimap is None or trimap.shape != shape or not np.isin(trimap, (0, 0.5, 1)).all():
+        raise ValueError(
+            f"this network needs a trimap of {{0, 0.5, 1}} and shape {shape}, "
+            f"got {None if trimap is None else (trimap.shape, np.unique(trimap)[:4])}"
+        )
+    return _nearest(trimap, size)
+
+
+def _nearest(trimap: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """A trimap (H, W) as (1, 1, h, w)."""
+    return interpolate(torch.from_numpy(trimap).float()[None, None], size, mode="nearest-exact")
+
+
+def open_model(path: Path) -> Matter | Method | Path:
+    """What a path names for `run_benchmark`: a folder of mattes, or a checkpoint of any method."""
+    if path.is_dir():
+        return path
+    network = load_network(path)
+    return Method(network) if needs(network) else Matter(network, backend="auto")

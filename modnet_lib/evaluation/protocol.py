@@ -1,0 +1,273 @@
+"""The protocol: short side to 512, matte back to the picture's own size, errors over the whole picture."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from modnet_lib.data.readers import Labelled, Reader, reader_files
+from modnet_lib.evaluation.methods import Method, trimap_of
+from modnet_lib.evaluation.metrics import METRICS, errors_by_region
+from modnet_lib.evaluation.records import Record, append_record, describe, read_records, unit
+from modnet_lib.files import write_json
+from modnet_lib.images import PICTURES
+from modnet_lib.inference import Matter
+from modnet_lib.mattes import read_matte, refuse_cutout
+from modnet_lib.network.checkpoints import weights_fingerprint
+from modnet_lib.provenance import checksum, file_contents, fingerprint, provenance, read_json, require_same
+
+STILL = ("mse", "mad", "sad", "grad", "conn")
+QUICK = ("mse", "mad", "iou")
+Model = Matter | Method | Callable[[np.ndarray], np.ndarray] | Path
+Predict = Callable[[Sequence[str], Sequence[Labelled]], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How pictures are measured.
+
+    Attributes
+    ----------
+    resize
+        ``"short_side"``: the shorter side becomes `side`, proportions stay (the paper). ``"squash"``: `side` x `side`,
+        as many repositories do.
+    side
+        Pixels, of the network's input.
+    region
+        ``"whole"``: every pixel of the original size (the paper). ``"unknown"``: the band of the truth's trimap.
+    metrics
+        Keys of `modnet_lib.evaluation.metrics.METRICS`.
+    """
+
+    resize: Literal["short_side", "squash"] = "short_side"
+    side: int = 512
+    region: Literal["whole", "unknown"] = "whole"
+    metrics: tuple[str, ...] = STILL
+
+
+PROTOCOLS = {
+    "paper": Protocol(),
+    "squash": Protocol(resize="squash"),
+    "unknown": Protocol(region="unknown"),
+}
+
+
+def evaluate(
+    alpha: Callable[[np.ndarray], np.ndarray],
+    pictures: Iterable[tuple[str, np.ndarray, np.ndarray]],
+    *,
+    metrics: Sequence[str] = QUICK,
+    regions: bool = False,
+) -> list[Record]:
+    """Measure a matting function on labelled pictures in memory.
+
+    Parameters
+    ----------
+    alpha
+        A picture to its matte at the picture's size, for instance ``matter.alpha``.
+    pictures
+        Name, image (H, W, 3) uint8, and true alpha (H, W), uint8 or float in [0, 1].
+    metrics
+        Keys of `modnet_lib.evaluation.metrics.METRICS`.
+    regions
+        Also give the mean absolute error inside the person, in the trimap's band, and outside.
+
+    Returns
+    -------
+    A record for each picture, in order.
+
+    Raises
+    ------
+    ValueError
+        Naming the picture, if a matte has another size, or values that are not finite or outside of [0, 1].
+    """
+    protocol = Protocol(metrics=tuple(metrics))
+    return [
+        Record(name, _errors(name, alpha(image), truth, protocol, regions)) for name, image, truth in pictures
+    ]
+
+
+def _errors(
+    name: str, matte: np.ndarray, truth: np.ndarray, protocol: Protocol, regions: bool = False
+) -> dict[str, float]:
+    truth, unknown = unit(truth), protocol.region == "unknown"
+    trimap = trimap_of(truth) if regions or unknown else None
+    region = trimap == 0.5 if unknown else None
+    try:
+        errors = {key: METRICS[key](matte, truth, region) for key in protocol.metrics}
+        return errors | (errors_by_region(matte, truth, trimap) if regions else {})
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def run_benchmark(
+    model: Model,
+    readers: dict[str, Reader],
+    *,
+    protocol: Protocol = PROTOCOLS["paper"],
+    output: str | Path | None = None,
+    workers: int = 0,
+    batch_size: int = 1,
+    show_progress: bool = True,
+) -> list[Record]:
+    """Measure a model on a benchmark.
+
+    Parameters
+    ----------
+    model
+        A `Matter` (brought to the protocol's size); a `Method`, which is given the truth's trimap if it needs one; any
+        function from a picture (H, W, 3) uint8 to its matte (H, W) in [0, 1]; or a folder of mattes named like the
+        pictures.
+    readers
+        Of each picture by its name; see `modnet_lib.data.readers.benchmark`.
+    protocol
+        How pictures are measured.
+    output
+        A CSV file: a line for each picture, written as soon as it is measured, with a column for each metric.
+        Pictures that it has already are not measured again. The ``.json`` beside it holds the identity of the run
+        (model, protocol, pictures and the checksums of their files) and its provenance. A function is identified by its
+        qualified name only.
+    workers
+        Threads that compute metrics beside the model; with 0, metrics are computed between pictures.
+    batch_size
+        Pictures that a `Matter` sees at once, if they have the same size; the numbers stay the same.
+    show_progress
+        Whether to show a bar.
+
+    Returns
+    -------
+    A record for each picture, in the order of the benchmark.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        For a folder that is missing or whose mattes do not fit (all of them are named), a matte that is no
+        matte, or an `output` of another run; the message names the first difference.
+    """
+    done = _begin(Path(output), model, protocol, readers) if output else {}
+    predict = _predictor(model, protocol, readers)
+    todo = {name: read for name, read in readers.items() if name not in done}
+    begun = len(readers) - len(todo)
+    with tqdm(desc="pictures", total=len(readers), initial=begun, disable=not show_progress) as bar:
+        for record in _measure(predict, todo, protocol, workers, batch_size):
+            done[record.name] = record
+            if output:
+                append_record(Path(output), record)
+            bar.update()
+    return [done[name] for name in readers]
+
+
+def _predictor(model: Model, protocol: Protocol, readers: dict[str, Reader]) -> Predict:
+    squash = protocol.resize == "squash"
+    if isinstance(model, Path):
+        return _from_folder(model, readers)
+    if isinstance(model, Matter):
+        matter = model.resized(protocol.side, squash=squash)
+        return lambda _names, pictures: matter.alphas([p.image for p in pictures], len(pictures))
+    if isinstance(model, Method):
+        method = model._replace(short_side=protocol.side, squash=squash)
+        return lambda _names, pictures: [method.alpha(p.image, trimap_of(unit(p.alpha))) for p in pictures]
+    return lambda _names, pictures: [model(picture.image) for picture in pictures]
+
+
+def _from_folder(folder: Path, readers: dict[str, Reader]) -> Predict:
+    """Mattes of another tool, all checked before the first is measured."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    found = {
+        file.relative_to(folder).with_suffix("").as_posix(): file
+        for file in sorted(folder.rglob("*"))
+        if file.suffix.lower() in PICTURES
+    }
+    problems = [f"missing: {key}" for key in readers if key not in found]
+    problems += [f"not in the benchmark: {file.name}" for key, file in found.items() if key not in readers]
+    for key in readers.keys() & found.keys():
+        try:
+            matte, picture = read_matte(found[key]), readers[key]()
+            if matte.shape != picture.alpha.shape:
+                problems.append(f"{found[key].name} is {matte.shape}, the picture {picture.alpha.shape}")
+            else:
+                refuse_cutout(matte, picture.image, found[key])
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError(f"{len(problems)} problems in {folder}:\n" + "\n".join(sorted(problems)))
+    return lambda names, _pictures: [read_matte(found[name]) for name in names]
+
+
+def _measure(
+    predict: Predict, readers: dict[str, Reader], protocol: Protocol, workers: int, batch_size: int
+) -> Iterator[Record]:
+    """Records in order; metrics of earlier pictures are computed while the model is at the next."""
+
+    def record(name: str, picture: Labelled, matte: np.ndarray, seconds: float) -> Record:
+        strata = picture.strata | describe(picture.image, picture.alpha)
+        return Record(name, _errors(name, matte, picture.alpha, protocol), strata, seconds)
+
+    waiting: deque[Future[Record]] = deque()
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        for start in range(0, len(readers), batch_size):
+            names = list(readers)[start : start + batch_size]
+            pictures = [readers[name]() for name in names]
+            begin = time.perf_counter()
+            mattes = predict(names, pictures)
+            seconds = (time.perf_counter() - begin) / len(names)
+            for name, picture, matte in zip(names, pictures, mattes, strict=True):
+                waiting.append(pool.submit(record, name, picture, matte, seconds))
+            while waiting and (len(waiting) > 4 * workers or waiting[0].done()):
+                yield waiting.popleft().result()
+        for future in waiting:
+            yield future.result()
+
+
+def _model_identity(model: Model) -> Any:
+    """What determines a model's output; a function is identified by its name only."""
+    if isinstance(model, Path):
+        return file_contents(sorted(model.rglob("*")), model)
+    if not isinstance(model, Matter | Method):
+        named: Any = model if hasattr(model, "__qualname__") else type(model)
+        return f"{named.__module__}.{named.__qualname__}"
+    network = model.network
+    identity = fingerprint([type(network).__name__, network.config, weights_fingerprint(network)])
+    options = {"dtype": str(model.dtype), "refine": model.refine} if isinstance(model, Matter) else {}
+    return {"network": identity} | options
+
+
+def _begin(output: Path, model: Model, protocol: Protocol, readers: dict[str, Reader]) -> dict[str, Record]:
+    """Write the identity of a run beside its table; the records that the table holds already.
+
+    Raises
+    ------
+    ValueError
+        If the table belongs to another run.
+    """
+    beside, done = output.with_suffix(".json"), dict[str, Record]()
+    files = {key: [checksum(file) for file in reader_files(read)] for key, read in readers.items()}
+    identity: dict[str, Any] = {
+        "model": _model_identity(model),
+        "protocol": asdict(protocol),
+        "pictures": files,
+    }
+    origin = provenance(
+        device=model.device if isinstance(model, Matter) else "cpu",
+        precision=str(model.dtype).removeprefix("torch.") if isinstance(model, Matter) else "float32",
+        seed=None,
+    )
+    if output.is_file():
+        begun = read_json(beside) if beside.is_file() else {}
+        origin, known = begun.pop("provenance", origin), begun.get("pictures", {})
+        compared = dict(identity)
+        if known.keys() <= files.keys() or files.keys() <= known.keys():  # the same set, of another count
+            begun["pictures"] = {key: known[key] for key in known if key in files}
+            compared["pictures"] = {key: files[key] for key in files if key in known}
+        require_same(begun, compared, output)
+        identity["pictures"] = known | files
+        done = {record.name: record for record in read_records(output)}
+    write_json(beside, identity | {"provenance": origin})
+    return done
