@@ -23,7 +23,7 @@ from PIL import Image
 from modnet_lib import paths
 from modnet_lib.data.readers import benchmark
 from modnet_lib.data.sources import find_items, find_source, held_out_backgrounds, read_item
-from modnet_lib.evaluation.robustness import degrade
+from modnet_lib.evaluation.robustness import KINDS
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.files import write_json
 from modnet_lib.images import read_image, to_tensor
@@ -137,7 +137,7 @@ def measure(
         result[source] = beside(matters, pictures)
         print(source, json.dumps(result[source]["all"]["mad"]), flush=True)
         for kind, level in () if quick else WORSE_CAMERAS:
-            worse = ((key, degrade(image, kind, level), truth) for key, image, truth in pictures[:40])
+            worse = ((key, KINDS[kind](image, level), truth) for key, image, truth in pictures[:40])
             result[f"{source}, {kind} {level}"] = beside(matters, worse)
         if source == "spm100":
             result["semantic"] = [semantic_error(matter.network, pictures) for matter in matters]

@@ -13,13 +13,14 @@ from PIL import Image, ImageOps
 from traitlets import Unicode
 
 from modnet_lib.data.readers import Labelled
-from modnet_lib.data.trimaps import FOREGROUND, band_size, trimap_from_alpha
+from modnet_lib.data.trimaps import band_size
 from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.images import ImageLike, read_image, to_bytes
 from modnet_lib.inference.matter import Matter, Prediction
 from modnet_lib.notebook.figures import as_pixels, checkerboard, error_map, fitting, over_colour, part
 from modnet_lib.notebook.style import BLUE, ORANGE
 from modnet_lib.objectives.supervised import SEMANTIC_SCALE, semantic_target
+from modnet_lib.regions import transition_region
 
 STAGES = ("input", "semantic", "detail", "alpha", "cutout", "region")
 COLOURS = {"white": "#FFFFFF", "black": "#000000", "green": "#00B140"}
@@ -191,9 +192,7 @@ class MatteInspector(widgets.VBox):
         """m_d, {0, 1}: of the truth (Eq. 3) if `unsure` is 0, or of the answer (Eq. 7), which is never quite 0 or 1."""
         alpha = self._predict(question).alpha if unsure else self._truths[question.picture]
         small = torch.tensor(part(alpha, fitting(alpha, self._width)))[None, None]
-        person = small >= (1 - unsure if unsure else FOREGROUND)
-        trimap = trimap_from_alpha((person.float() + (small > unsure)) / 2, band_size(small, width))
-        return (trimap == 0.5)[0, 0].byte().numpy()
+        return transition_region(small, band_size(small, width), maybe=unsure)[0, 0].byte().numpy()
 
     def _errors(self, question: Question) -> np.ndarray:
         """Mean absolute errors, divided by those of zeros: 0 is right, 1 is useless. d_p counts in m_d."""
