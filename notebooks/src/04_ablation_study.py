@@ -34,8 +34,7 @@ import torch
 from PIL import Image
 
 from modnet_lib import paths
-from modnet_lib.data.loaders import assemble, collate, training_data
-from modnet_lib.data.loaders import drawn_people
+from modnet_lib.data.loaders import assemble, collate, drawn_people, training_data
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.inference import Matter
 from modnet_lib.network import EfficientASPP

@@ -64,12 +64,16 @@ recorded = recorded_run("08_ofd_video_demo")
 # A drawn person turns the head. Every frame has its exact matte, so flicker can be put in on purpose: spots along
 # the border that are wrong for exactly one frame.
 
+
 # %%
 def sample_clip(name, frames, size):
     """The first frames (T, H, W, 3) of a clip that ships, and their mattes (T, H, W)."""
     items = [item for item in find_items("spm_video", paths.SAMPLES / "clips") if item.clip == name]
     shots = [read_item(item) for item in items[:frames]]
-    small = [[cv2.resize(shot[part], (size, size), interpolation=cv2.INTER_AREA) for part in shot] for shot in shots]
+    small = [
+        [cv2.resize(shot[part], (size, size), interpolation=cv2.INTER_AREA) for part in shot]
+        for shot in shots
+    ]
     images, mattes = (np.stack(each) for each in zip(*small, strict=True))
     return images, mattes / np.float32(255)
 
