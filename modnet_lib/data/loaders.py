@@ -617,10 +617,9 @@ def training_data(config: DataConfig, seed: int) -> CompositionDataset:
         If a data set is missing, unknown, held out, or has nothing to train on.
     """
     names, places = (config.foregrounds, config.backgrounds) if config.real else ((), ())
-    foregrounds = [foreground_set(name, config.photographs, config.teacher) for name in names]
-    backgrounds = [background_set(name) for name in places]
-    if config.portraits:
-        foregrounds.insert(0, drawn_people(config.portraits))
-    if config.scenes:
-        backgrounds.insert(0, drawn_scenes(config.scenes))
+    # these first: if they are missing, that is known before anything is prepared
+    foregrounds = [drawn_people(config.portraits)] if config.portraits else []
+    backgrounds = [drawn_scenes(config.scenes)] if config.scenes else []
+    backgrounds += [background_set(name) for name in places]
+    foregrounds += [foreground_set(name, config.photographs, config.teacher) for name in names]
     return CompositionDataset(foregrounds, backgrounds, seed, config, _device(config))

@@ -61,19 +61,16 @@ from modnet_lib.profiles import Profile
 from modnet_lib.regions import transition_region
 from modnet_lib.training.validation import validation_data
 
-use_style()
-profile = Profile.load(PROFILE)
-
-# %% [markdown]
-# People are drawn by a program of its own, [`data/drawn_people`](../data/drawn_people/README.md). The library reads pictures that it
-# made; here we look inside.
-
-# %%
-sys.path.insert(0, str(paths.DATA / "drawn_people"))
+sys.path.insert(
+    0, str(paths.DATA / "drawn_people")
+)  # the program that draws people; the library does not import it
 from drawn_animation import animate
 from drawn_portraits import HAIR_KINDS, render_composite, render_portrait
 from drawn_scenes import render_background
 from drawn_spm import other_camera, photograph, subjects
+
+use_style()
+profile = Profile.load(PROFILE)
 
 # %% [markdown]
 # ## 1. One equation, seven unknowns
@@ -151,7 +148,8 @@ image_row(
 # > — section "Results on AMD and PPM-100"
 #
 # That training set was never published.
-# So this project draws people: any number of them, each a function of an integer seed, every strand known.
+# So this project draws people: any number of them, each a function of an integer seed, every strand known. A
+# [program of its own](../data/drawn_people/README.md) does it; the library reads files that it made, and here we look inside.
 # They are no photographs. A network that has seen only them meets a new world in a real picture.
 # But their mattes are *exact*, which no annotated photograph can offer, so they can measure every other method here.
 #
