@@ -107,4 +107,6 @@ def open_model(path: Path) -> Matter | Method | Path:
     if path.is_dir():
         return path
     network = load_network(path)
-    return Method(network) if needs(network) else Matter(network, backend="auto")
+    if not needs(network):
+        return Matter(network, backend="auto")
+    return Method(network, int(network.metadata.get("short_side", SHORT_SIDE)))

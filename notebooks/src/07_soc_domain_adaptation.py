@@ -38,7 +38,7 @@ import numpy as np
 import torch
 from IPython.display import display
 
-from modnet_lib import paths
+from modnet_lib import paths, regions
 from modnet_lib.data.readers import Labelled, benchmark
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.robustness import degrade
@@ -51,7 +51,6 @@ from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
 from modnet_lib.objectives.consistency import disagreement, paper_consistency
 from modnet_lib.objectives.supervised import semantic_loss
-from modnet_lib.regions import transition_region
 from modnet_lib.training.adaptation import (
     NORMS,
     PRESETS,
@@ -203,8 +202,8 @@ print(f"derivative by all of s {s.grad.sum():+.2f}, by all of alpha {alpha.grad.
 # %% tags=["nbval-check-output"]
 empty, half = torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
 half[..., 32:] = 1
-print("pixels of the region, nobody there:", int(transition_region(empty).sum()))
-print("a straight border through 64 x 64:", int(transition_region(half, 8).sum()), "= 8 x 64")
+print("pixels of the region, nobody there:", int(regions.transition_region(empty).sum()))
+print("a straight border through 64 x 64:", int(regions.transition_region(half, 8).sum()), "= 8 x 64")
 nobody = paper_consistency(torch.zeros(1, 1, 4, 4), empty, empty, frozen_detail=empty)
 print("loss, nobody there:", float(nobody.total))
 
