@@ -52,7 +52,7 @@ def build(source: Path) -> Path:
     """
     notebook = read_source(source)
     resources = {"metadata": {"path": str(paths.NOTEBOOKS)}}
-    options = {"timeout": 600, "record_timing": False, "store_widget_state": False, "coalesce_streams": True}
+    options = {"timeout": 600, "record_timing": False, "coalesce_streams": True}
     NotebookClient(notebook, resources=resources, **options).execute()
     target = paths.NOTEBOOKS / f"{source.stem}.ipynb"
     write_atomically(target, lambda temporary: nbformat.write(normalise(notebook), temporary))
@@ -60,7 +60,8 @@ def build(source: Path) -> Path:
 
 
 def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Remove what differs from run to run: Python's version, views of widgets, progress bars."""
+    """Remove what differs from run to run: Python's version, widgets, progress bars."""
+    notebook.metadata.pop("widgets", None)
     notebook.metadata.language_info = nbformat.NotebookNode(name="python")
     for cell in notebook.cells:
         if cell.cell_type == "code":
