@@ -6,6 +6,7 @@ is the last line of a cell: pyplot does not keep it.
 
 from collections.abc import Mapping, Sequence
 
+import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -99,7 +100,8 @@ def image_row(
     height = min(height, (WIDTH - 0.12 * columns) / sum(widths))
     size = sum(widths) * height + 0.12 * columns, rows * (height + 0.12 + 0.18 * lines) + 0.3 * bool(caption)
     with plt.rc_context(STYLE):
-        figure = make_figure(max(size[0], 3.0), size[1], layout="compressed")
+        figure = make_figure(max(size[0], 3.0), size[1])
+        figure.set_layout_engine("compressed", w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
         grid = figure.subplots(rows, columns, squeeze=False, width_ratios=widths).ravel()
         for axes, picture, text in zip(grid, pictures, titles, strict=False):
             axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
@@ -110,7 +112,6 @@ def image_row(
             axes.remove()
         if caption:
             figure.supxlabel(caption, fontsize="medium", color="#444444")
-        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
     return figure
 
 
@@ -138,9 +139,14 @@ def part(
     """
     height, width = picture.shape[:2]
     left, top = width * (1 - 1 / zoom) * x, height * (1 - 1 / zoom) * y
-    box = left, top, min(left + width / zoom, width), min(top + height / zoom, height)
-    method = Image.Resampling.BOX if size[0] < width / zoom else Image.Resampling.NEAREST
-    return np.asarray(Image.fromarray(picture).resize(size, method, box))
+    right, bottom = min(left + width / zoom, width), min(top + height / zoom, height)
+    if size[0] < width / zoom:
+        cut = picture[round(top) : max(round(bottom), 1), round(left) : max(round(right), 1)]
+        return cv2.resize(cut, size, interpolation=cv2.INTER_AREA)
+    # Pillow also takes a window that begins within a pixel, as it does in small maps
+    return np.asarray(
+        Image.fromarray(picture).resize(size, Image.Resampling.NEAREST, (left, top, right, bottom))
+    )
 
 
 def over_colour(image: Picture, alpha: Picture, colour: str | Sequence[float] | np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from functools import lru_cache, partial
 from html import escape
 from typing import Any, NamedTuple
 
+import cv2
 import ipywidgets as widgets
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ REMARKS = {
 
 
 class Question(NamedTuple):
-    """One forward pass: which model sees which picture, and how the picture is disturbed."""
+    """One forward pass: which model sees which picture, and how it is disturbed; `clean` is the same undisturbed."""
 
     model: str
     picture: str
@@ -56,7 +57,6 @@ class Question(NamedTuple):
 
     @property
     def clean(self) -> "Question":
-        """The same model and picture, undisturbed."""
         return Question(self.model, self.picture)
 
 
@@ -67,10 +67,10 @@ class DescribedImage(widgets.Image):
 
     def show(self, pixels: np.ndarray, words: str) -> None:
         """Show (H, W) or (H, W, 3) uint8, and say in words what it is."""
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, format="png", compress_level=1)  # time counts here, not bytes
+        ordered = pixels if pixels.ndim == 2 else pixels[..., ::-1]
+        png = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]  # time counts, not bytes
         with self.hold_sync():
-            self.value, self.tooltip = file.getvalue(), words
+            self.value, self.tooltip = png.tobytes(), words
 
 
 class MatteInspector(widgets.VBox):
@@ -201,8 +201,7 @@ class MatteInspector(widgets.VBox):
         unsure = self.soc_band.value if truth is None else 0.0
         inside = self._region(question.clean, self.trimap_width.value, unsure)
         for stage in NAMES:
-            given = getattr(answer, stage)
-            wanted = getattr(clean, stage) if truth is None else truth
+            given, wanted = getattr(answer, stage), getattr(clean, stage) if truth is None else truth
             if truth is not None and stage == "semantic":
                 size = SEMANTIC_SCALE * given.shape[1], SEMANTIC_SCALE * given.shape[0]
                 wanted = semantic_target(torch.tensor(part(truth, size))[None, None])[0, 0].numpy()
@@ -250,31 +249,32 @@ class MatteInspector(widgets.VBox):
             other = question.clean if beside == "undisturbed" else question._replace(model=beside)
             self.second_view.show(self._render(other, stage), f"{stage} of {other} by {other.model}{zoomed}")
         self.status.value = REMARKS.get(stage, "")
-        if question.picture in self._truths:
-            mad = np.abs(self._predict(question).alpha - self._truths[question.picture]).mean()
+        if (truth := self._truths.get(question.picture)) is not None:
+            mad = cv2.norm(self._predict(question).alpha, truth, cv2.NORM_L1) / truth.size
             self.status.value += f" Mean absolute difference of the matte: {mad:.4f}."
 
     def _render(self, question: Question, stage: str) -> np.ndarray:
         """The visible part of a stage as it is displayed: uint8, (h, w) or (h, w, 3)."""
         answer, truth = self._predict(question), self._truths.get(question.picture)
-        size, place = fitting(answer.image, self._width), (self.zoom.value, self.x.value, self.y.value)
-        image, alpha = part(answer.image, size, *place), part(answer.alpha, size, *place)
-        if stage == "error":
-            return image if truth is None else to_bytes(error_map(alpha, part(truth, size, *place)))
+        place = {"zoom": self.zoom.value, "x": self.x.value, "y": self.y.value}
+        visible = partial(part, size=fitting(answer.image, self._width), **place)
+        if stage in NAMES:
+            return to_bytes(visible(getattr(answer, stage)))
+        image, chosen = visible(answer.image), self.background.value
         if stage == "region":
             for unsure, colour in ((self.soc_band.value, BLUE), (0.0, ORANGE))[: 1 if truth is None else 2]:
-                inside = part(self._region(question, self.trimap_width.value, unsure), size, *place)
+                inside = visible(self._region(question, self.trimap_width.value, unsure))
                 image = over_colour(image, 1 - 0.5 * inside, colour)
-            return image
-        if stage != "cutout":
-            return image if stage == "input" else to_bytes(part(getattr(answer, stage), size, *place))
-        chosen = self.background.value
-        if chosen == "checkerboard":
-            return checkerboard(image, alpha)
-        if chosen == "picture":
-            covering = np.asarray(ImageOps.fit(Image.fromarray(self._backdrop), answer.alpha.shape[::-1]))
-            return over_colour(image, alpha, as_pixels(part(covering, size, *place)))
-        return over_colour(image, alpha, COLOURS.get(chosen, self.colour.value))
+        elif stage == "error" and truth is not None:
+            image = to_bytes(error_map(visible(answer.alpha), visible(truth)))
+        elif stage == "cutout" and chosen == "checkerboard":
+            image = checkerboard(image, visible(answer.alpha))
+        elif stage == "cutout" and chosen == "picture":
+            behind = np.asarray(ImageOps.fit(Image.fromarray(self._backdrop), answer.alpha.shape[::-1]))
+            image = over_colour(image, visible(answer.alpha), as_pixels(visible(behind)))
+        elif stage == "cutout":
+            image = over_colour(image, visible(answer.alpha), COLOURS.get(chosen, self.colour.value))
+        return image
 
     def _take_upload(self, change: Any) -> None:
         for file in change.new:

@@ -157,8 +157,8 @@ for size in (16, 8):
 
 
 # %%
-@interact(side=[4, 8, 12, 16, 24, 32], row=(0, 31), column=(0, 31))
-def seen_cells(rates=" ".join(map(str, EASPP_DILATIONS)), side=16, row=8, column=8):
+@interact(rates=" ".join(map(str, EASPP_DILATIONS)), side=[4, 8, 12, 16, 24, 32], row=(0, 31), column=(0, 31))
+def seen_cells(rates, side=16, row=8, column=8):
     row, column = min(row, side - 1), min(column, side - 1)
     cells, live = np.full((side, side, 3), 0.92), []
     for number, rate in enumerate(map(int, rates.split())):
