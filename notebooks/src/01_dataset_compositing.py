@@ -42,13 +42,7 @@ from modnet_lib import paths
 from modnet_lib.data.compositing import apply_colour, background_versions, colour_jitter, composite, harmony
 from modnet_lib.data.loaders import StagedSampler, assemble, collate, training_data
 from modnet_lib.data.pseudo_mattes import pseudo_matte
-from modnet_lib.data.sources import (
-    check,
-    find_items,
-    held_out_backgrounds,
-    read_item,
-    sources,
-)
+from modnet_lib.data.sources import check, find_items, held_out_backgrounds, read_item, sources
 from modnet_lib.data.trimaps import band_size, trimap_from_alpha, trimap_from_mask
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.protocol import evaluate
@@ -61,9 +55,8 @@ from modnet_lib.profiles import Profile
 from modnet_lib.regions import transition_region
 from modnet_lib.training.validation import validation_data
 
-sys.path.insert(
-    0, str(paths.DATA / "drawn_people")
-)  # the program that draws people; the library does not import it
+# the program that draws people; the library does not import it
+sys.path.insert(0, str(paths.DATA / "drawn_people"))
 from drawn_animation import animate
 from drawn_portraits import HAIR_KINDS, render_composite, render_portrait
 from drawn_scenes import render_background

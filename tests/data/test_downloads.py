@@ -101,7 +101,8 @@ class Handler(BaseHTTPRequestHandler):
         )
         self.end_headers()
         self.wfile.write(body)
-        if kind == "stop":  # Ctrl+C while the rest is waited for
+        if kind == "stop":  # Ctrl+C while the rest is waited for, not while the client still works
+            threading.Event().wait(0.3)
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             self.rfile.read(1)  # until the client has gone
 
