@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from modnet_lib.baselines import Baseline, load_network, needs
 from modnet_lib.data.trimaps import band_size, trimap_from_alpha
 from modnet_lib.inference.matter import SHORT_SIDE, Matter, enlarge, network_size, shrink
-from modnet_lib.network import MODNet
+from modnet_lib.network import MODNet, Segmenter
 
 
 def trimap_of(truth: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ class Method(NamedTuple):
         See `modnet_lib.inference.matter.network_size`.
     """
 
-    network: MODNet | Baseline
+    network: MODNet | Segmenter | Baseline
     short_side: int = SHORT_SIDE
     squash: bool = False
 
@@ -70,7 +70,8 @@ class Method(NamedTuple):
         ValueError
             If something that the network needs is missing, or of no use to it, or no trimap of the picture's size.
         """
-        size, given = network_size(*image.shape[:2], self.short_side, self.squash), dict[str, Tensor]()
+        height, width = image.shape[:2]
+        size, given = network_size(height, width, self.short_side, self.squash), dict[str, Tensor]()
         if trimap is not None or "trimap" in needs(self.network):
             given["trimap"] = _checked(trimap, image, size)
         if background is not None:

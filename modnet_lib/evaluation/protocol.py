@@ -97,7 +97,7 @@ def _errors(
     name: str, matte: np.ndarray, truth: np.ndarray, protocol: Protocol, regions: bool = False
 ) -> dict[str, float]:
     truth, unknown = unit(truth), protocol.region == "unknown"
-    trimap = trimap_of(truth) if regions or unknown else None
+    trimap = trimap_of(truth) if regions or unknown else np.empty(0)
     region = trimap == 0.5 if unknown else None
     try:
         errors = {key: METRICS[key](matte, truth, region) for key in protocol.metrics}

@@ -175,7 +175,7 @@ def _fold_first_half(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
 
 
 def make_backend(
-    network: nn.Module, backend: Backend, device: torch.device, dtype: torch.dtype = torch.float32
+    network: Any, backend: Backend, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     """The module that answers everything, and a function from pictures to mattes.
 

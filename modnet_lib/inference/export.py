@@ -84,7 +84,7 @@ def export_program(network: MODNet, path: str | Path, images: Sequence[ImageLike
     return _export(network, Path(path), ".pt2", write, images)
 
 
-def onnx_session(network: MODNet) -> Callable[[Tensor], Tensor]:
+def onnx_session(network: nn.Module) -> Callable[[Tensor], Tensor]:
     """ONNX Runtime for these weights, (N, 3, H, W) to (N, 1, H, W) on the CPU; the file is kept in the cache."""
     if not isinstance(network, MODNet):
         raise ValueError("only a MODNet can be exported to ONNX")

@@ -119,7 +119,8 @@ class Matter:
         ValueError
             If the file is damaged or no MODNet, or an argument does not fit.
         """
-        return cls(load_network(path or paths.PRETRAINED), **{"backend": "auto"} | options)
+        options.setdefault("backend", "auto")
+        return cls(load_network(path or paths.PRETRAINED), **options)
 
     def resized(self, short_side: int, *, squash: bool = False) -> "Matter":
         """The same network at another input size; `squash` brings every picture to a square of that side."""
@@ -226,7 +227,8 @@ def network_size(
     sides become `short_side`.
     """
     if squash:
-        return (max(32, short_side // 32 * 32),) * 2
+        side = max(32, short_side // 32 * 32)
+        return side, side
     scale = short_side / min(height, width)
     scale = min(scale, math.sqrt(MAX_PIXELS / (height * width)))
     height, width = (max(32, int(side * scale + 1e-6) // 32 * 32) for side in (height, width))
