@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import cv2
 import numpy as np
@@ -140,7 +140,9 @@ def measure(
             worse = ((key, KINDS[kind](image, level), truth) for key, image, truth in pictures[:40])
             result[f"{source}, {kind} {level}"] = beside(matters, worse)
         if source == "spm100":
-            result["semantic"] = [semantic_error(matter.network, pictures) for matter in matters]
+            result["semantic"] = [
+                semantic_error(cast(MODNet, matter.network), pictures) for matter in matters
+            ]
             if not quick:
                 larger = [matter.resized(512) for matter in matters]
                 result["spm100 at 512"] = beside(larger, pictures)

@@ -182,7 +182,7 @@ class CompositionDataset(Dataset):
             return ((sum(sizes), sum(sizes)),)
         counts = []
         for part, size, whole in zip(parts, sizes, taken, strict=True):
-            numbers = (config.balance and part.sources) or (len(part.readers),)
+            numbers = part.sources if config.balance and part.sources else (len(part.readers),)
             weights = [number ** (1 - config.balance) for number in numbers]
             counts += [
                 (size * number // sum(numbers), round(whole * weight / sum(weights)))

@@ -172,8 +172,9 @@ class Trainer:
                 if log:
                     log.write(json.dumps(record) + "\n")
                     log.flush()
-                for name, value in record.items() if board else ():
-                    board.add_scalar(name, value, self.step)
+                if board:
+                    for name, value in record.items():
+                        board.add_scalar(name, value, self.step)
                 bar.update()
                 bar.set_postfix(loss=f"{record['loss']:.3f}")
                 if self.step == end or (config.checkpoint_every and self.step % config.checkpoint_every == 0):
@@ -190,7 +191,8 @@ class Trainer:
 
     def _wrapped(self) -> nn.Module:
         """The network in the wrappers that it is trained in; they share its weights."""
-        config, model = self.config, self.network
+        config = self.config
+        model: nn.Module = self.network
         if self.processes > 1 and self.device.type == "cuda" and not config.freeze_norm:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         if config.compile:
@@ -246,7 +248,7 @@ class Trainer:
                 state.scaler.scale(losses["total"] / config.accumulate).backward()
             values = torch.stack([*losses.values(), output.alpha.float().std()]).detach() / config.accumulate
             total = total + values
-        numbers = self.accelerator.reduce(total, "mean").tolist()
+        numbers = self.accelerator.reduce(total, "mean").tolist()  # type: ignore[union-attr]
         record = dict(zip((*losses, "spread"), numbers, strict=True))  # type: ignore[possibly-undefined]
         record["loss"], spread = record.pop("total"), record.pop("spread")
         state.scaler.unscale_(state.optimizer)

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def averaged_weights(network: nn.Module, decay: float) -> AveragedModel:
         Share of the old average that step n keeps, at most (1 + n) / (10 + n).
     """
 
-    def average(mine: list[Tensor], theirs: list[Tensor], steps: Tensor | int) -> None:
+    def average(mine: Sequence[Tensor], theirs: Sequence[Tensor], steps: Tensor | int) -> None:
         share = 1 - min(decay, (1 + int(steps)) / (10 + int(steps)))
         for old, new in zip(mine, theirs, strict=True):
             if old.is_floating_point():
