@@ -10,6 +10,7 @@ GUIDES = {
     "notebooks/GLOSSARY": "Glossary",
     "CONTRIBUTING": "Contributing",
     "data/README": "Data",
+    "data/drawn_people/README": "Drawn people",
     "data/checkpoints/README": "Model card",
 }
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import groupby, islice, tee
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -261,9 +261,14 @@ def _delayed(
         yield from ((frame, alpha, 0.0) for frame, alpha in pairs)
         return
     for _, shot in groupby(pairs, key=lambda pair: pair[0].shot):
-        given, delayed = tee(shot)  # one frame apart
-        repaired = one_frame_delay((alpha for _, alpha in delayed), threshold)
-        for alpha, (frame, before) in zip(repaired, given, strict=False):
+        waiting: deque[tuple[Frame, np.ndarray]] = deque()  # `itertools.tee` would hold dozens
+
+        def noted(pair: tuple[Frame, np.ndarray], waiting: deque = waiting) -> np.ndarray:
+            waiting.append(pair)
+            return pair[1]
+
+        for alpha in one_frame_delay(map(noted, shot), threshold):
+            frame, before = waiting.popleft()
             yield frame, alpha, float((alpha != before).mean())
 
 
