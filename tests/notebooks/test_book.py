@@ -16,7 +16,14 @@ from modnet_lib import paths
 build = pytest.importorskip("sphinx.cmd.build", reason="needs the extra 'book'")
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning", "ignore::DeprecationWarning")
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-GUIDES = ("TEACHING", "CONTRIBUTING", "notebooks/GLOSSARY", "data/README", "data/checkpoints/README")
+GUIDES = (
+    "TEACHING",
+    "CONTRIBUTING",
+    "notebooks/GLOSSARY",
+    "data/README",
+    "data/drawn_people/README",
+    "data/checkpoints/README",
+)
 README = "# A\n\n| row |\n|---|\n| [01 §1](notebooks/01_first.ipynb#1-a-question) |\n\n[licence](LICENSE)"
 FIRST = r"""# 01 First
 
