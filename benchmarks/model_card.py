@@ -1,6 +1,7 @@
 """Everything that the model card shows: a checkpoint beside the one before, on the same pictures. Set ``MODNET_DATA``.
 
 .venv/bin/python benchmarks/model_card.py measure NEW.safetensors [--old OLD.safetensors] [--name NAME] [--quick]
+.venv/bin/python benchmarks/model_card.py masks RUN                     # of a finished pre-training
 .venv/bin/python benchmarks/model_card.py worst NEW.safetensors OUT.jpg [--count 20]    # to look at; never committed
 
 `measure` writes ``data/results/NAME.json``: IoU at one half, MAD, and MAD in a band around the outline, with paired
@@ -19,22 +20,23 @@ import numpy as np
 import torch
 import typer
 from PIL import Image
+from safetensors import safe_open
 
 from modnet_lib import paths
 from modnet_lib.data.readers import benchmark
-from modnet_lib.data.sources import find_items, find_source, held_out_backgrounds, read_item
+from modnet_lib.data.sources import find_source, held_out_backgrounds
 from modnet_lib.evaluation.robustness import KINDS
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.files import write_json
 from modnet_lib.images import read_image, to_tensor
 from modnet_lib.inference import Matter
-from modnet_lib.inference.matter import resize
-from modnet_lib.network import MODNet
+from modnet_lib.inference.matter import enlarge, network_size, resize
+from modnet_lib.network import MODNet, Segmenter, create_backbone
 from modnet_lib.objectives.supervised import semantic_target
 from modnet_lib.provenance import recorded
 
 app = typer.Typer(help=__doc__)
-SIDE, WORSE_CAMERAS = 384, (("noise", 25), ("blur", 8), ("jpeg", 10))
+SIDE, PEOPLE, WORSE_CAMERAS = 384, "people:validation", (("noise", 25), ("blur", 8), ("jpeg", 10))
 Labelled = tuple[str, np.ndarray, np.ndarray]  # name, (H, W, 3) uint8, alpha (H, W) in [0, 1]
 File = Annotated[Path, typer.Argument(help="A checkpoint.")]
 
@@ -55,28 +57,21 @@ def errors(matte: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     }
 
 
-def people() -> list[Labelled]:
-    """The validation pictures of ``people``."""
-    found = []
-    for item in find_items("people", split="validation"):
-        parts = read_item(item)
-        found.append((item.id, parts["image"], parts["alpha"] / 255))
-    return found
-
-
 @cache
-def kinds() -> dict[str, list[str]]:
-    """For each picture of ``people``: its second opinion, its framing, and ``grey``."""
+def index() -> dict[str, dict[str, str]]:
+    """What ``people`` says of each picture."""
     with (find_source("people").root() / "index.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return {
-        row["name"]: [f"mask: {row['mask'] or 'none'}", row["kind"], *["grey"] * (row["grey"] == "1")]
-        for row in rows
-    }
+        return {row["name"]: row for row in csv.DictReader(file)}
 
 
-def labelled(name: str, count: int) -> list[Labelled]:
-    """Pictures of a benchmark."""
+def kinds(name: str) -> list[str]:
+    """Groups that a picture of ``people`` is in: its second opinion, its framing, and ``grey``."""
+    row = index()[name]
+    return [f"mask: {row['mask'] or 'none'}", row["kind"], *["grey"] * (row["grey"] == "1")]
+
+
+def labelled(name: str, count: int | None = None) -> list[Labelled]:
+    """Pictures of a benchmark, the first `count`."""
     found = ((key, read()) for key, read in benchmark(name, count=count).items())
     return [
         (key, one.image, one.alpha / 255 if one.alpha.dtype == np.uint8 else one.alpha) for key, one in found
@@ -130,7 +125,7 @@ def measure(
 ) -> None:
     """Measure two checkpoints on every held-out set."""
     matters = [Matter.from_pretrained(path, short_side=SIDE) for path in (old, new)]
-    result: dict[str, Any] = {"people": beside(matters, people(), lambda key: kinds().get(key, []))}
+    result: dict[str, Any] = {"people": beside(matters, labelled(PEOPLE), kinds)}
     print(json.dumps(result["people"]["all"], indent=1), flush=True)
     for source, count in (("ccp", 100), ("spm100", 100)):
         pictures = labelled(source, count)
@@ -146,7 +141,7 @@ def measure(
             if not quick:
                 larger = [matter.resized(512) for matter in matters]
                 result["spm100 at 512"] = beside(larger, pictures)
-                result["people at 512"] = beside(larger, people())
+                result["people at 512"] = beside(larger, labelled(PEOPLE))
     nobody = [[float(m.alpha(read_image(file)).mean()) for m in matters] for file in held_out_backgrounds()]
     result["nobody"] = {"mean": np.mean(nobody, axis=0).tolist(), "most": np.max(nobody, axis=0).tolist()}
     what = (
@@ -163,10 +158,54 @@ def measure(
 
 
 @app.command()
-def worst(new: File, output: Path, count: int = 20, source: str = "people") -> None:
+@torch.no_grad()
+def masks(
+    run: Annotated[Path, typer.Argument(help="The folder of a pre-training.")], side: int = 256
+) -> None:
+    """IoU of the masks of a pre-training's averaged network, and its curve: data/results/overnight_pretraining.json."""
+    network = Segmenter(create_backbone("mobilenet_v2")).eval()
+    averaged = torch.load(run / "state.pt", weights_only=True)["averaged"]
+    averaged = {key.removeprefix("module."): value for key, value in averaged.items()}
+    averaged.pop("n_averaged", None)
+    network.load_state_dict(averaged)
+    found: dict[str, list[float]] = {}
+    for name, image, truth in labelled(PEOPLE):
+        small = resize(to_tensor(image), *network_size(*truth.shape, side))
+        iou = errors(enlarge(network(small).alpha, truth.shape), truth)["iou"]
+        for group in ("all", *kinds(name)):
+            found.setdefault(group, []).append(iou)
+    with safe_open(run / "backbone.safetensors", "pt") as file:
+        trained = file.metadata()
+    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    result = recorded(
+        f"masks of the averaged network at a short side of {side}, cut at one half, on {len(found['all'])} held-out "
+        "people; benchmarks/model_card.py masks",
+        device="cpu",
+        precision="float32",
+        seed=0,
+    ) | {
+        "training": json.loads(trained["provenance"]) | {"identity": trained["identity"]},
+        "iou": {
+            group: {
+                "pictures": len(ones),
+                "mean": round(np.mean(ones), 4),
+                "median": round(np.median(ones), 4),
+            }
+            for group, ones in found.items()
+        },
+        "curve": {
+            str(steps[end - 1]["step"]): round(np.mean([step["loss"] for step in steps[end - 100 : end]]), 5)
+            for end in range(100, len(steps) + 1, 100)
+        },
+    }
+    write_json(paths.RESULTS / "overnight_pretraining.json", result, indent=1)
+
+
+@app.command()
+def worst(new: File, output: Path, count: int = 20, source: str = PEOPLE) -> None:
     """Draw the worst mattes beside picture and truth."""
     matter, height, tiles = Matter.from_pretrained(new, short_side=SIDE), 260, []
-    for _, image, truth in people() if source == "people" else labelled(source, 100):
+    for _, image, truth in labelled(source, 100):
         matte = matter.alpha(image)
         parts = (image, *(np.repeat((one * 255).astype(np.uint8)[..., None], 3, 2) for one in (matte, truth)))
         tile = Image.fromarray(np.hstack(parts))

@@ -4,7 +4,7 @@
 
 Every line has a process of its own, so that its peak memory is its own. The first lines time the step alone (forward,
 losses, backward, SGD) on one ready batch; the last two time the whole loop, samples included: Pillow, NumPy and float32
-beside `modnet_lib.training.loop.train`. Below stands what the fastest step takes beside the floor that its arithmetic
+beside `modnet_lib.training.loop.Trainer`. Below stands what the fastest step takes beside the floor that its arithmetic
 and its memory traffic set on this machine, and what the paper's schedule costs at the measured rate on one device and
 on several.
 """

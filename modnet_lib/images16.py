@@ -27,7 +27,7 @@ class Deep(NamedTuple):
 
 
 def read_deep(file: Path) -> Deep | None:
-    """All 16 bits of a PNG or TIFF, upright and over white as in `read_image`; ``None`` if it has not so many.
+    """All 16 bits of a PNG or TIFF, upright and over white as in `read_image`; ``None`` if it has fewer.
 
     Values are kept, and the profile that says what they mean: Pillow's colour management computes with 8 bits.
     """

@@ -44,7 +44,7 @@ class DataConfig:
     photographs
         At most this many foregrounds of each data set.
     portraits, scenes
-        Number of drawn people and of drawn backgrounds: of ``data/samples`` if it has so many, else of the data set
+        Number of drawn people and of drawn backgrounds: from ``data/samples`` if they suffice, else from the data set
         ``drawn``.
     natural, composites
         Samples per foreground and epoch: crops of the picture as it is, and composites (the paper: 5 and 10).

@@ -346,6 +346,14 @@ def test_masks_first_then_mattes(call, without_data, tmp_path) -> None:
     code, output = call(*common, tmp_path / "none", "--recipe", "magic")
     assert code == 1
     assert "pretraining" in output
+    # rounds begin with their own pre-training, unless a backbone is given
+    (tmp_path / "recipe.yaml").write_text(dataclasses.replace(profile, rounds=({},)).to_yaml())
+    for options, folders in (((), {"pretraining", "round1"}), (("--backbone-weights", backbone), {"round1"})):
+        folder = tmp_path / f"rounds{len(options)}"
+        code, output = call(*common, folder, *options)
+        assert code == 0, output
+        assert {path.name for path in folder.iterdir() if path.is_dir()} == folders
+    assert Profile.load(folder / "round1" / "recipe.yaml").backbone_weights == str(backbone)
 
 
 def test_grid_prints_the_table_and_its_differences(call, monkeypatch, tmp_path) -> None:

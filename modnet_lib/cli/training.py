@@ -30,7 +30,8 @@ def train(
     if baseline:
         chosen = replace(chosen, name=f"{chosen.name}-{baseline}", baseline=baseline)
     if backbone_weights:
-        chosen = replace(chosen, backbone_weights=str(backbone_weights.resolve()))
+        # instead of the pre-training that rounds begin with
+        chosen = replace(chosen, backbone_weights=str(backbone_weights.resolve()), pretraining=None)
     run(chosen, folder)
 
 

@@ -440,7 +440,7 @@ def drawn_people(count: int, split: str = "train") -> Contents:
     Raises
     ------
     FileNotFoundError
-        If neither has so many; the message names the command that draws them.
+        If neither has that many; the message names the command that draws them.
     """
     root, items = _drawn(count, split, f"portraits {{}} {{}} --split {split}")
     readers = {item.id: partial(read_parts, item) for item in items}

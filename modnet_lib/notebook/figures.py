@@ -248,7 +248,7 @@ def training_curves(history: Sequence[Mapping[str, float]], *, smoothing: int | 
     Parameters
     ----------
     history
-        What `modnet_lib.training.loop.train` returns (or the lines of ``metrics.jsonl``): ``step``, the loss
+        What `modnet_lib.training.loop.Trainer.run` returns (or the lines of ``metrics.jsonl``): ``step``, the loss
         and its terms, ``learning_rate``; keys that begin with ``validation_`` where the run validated.
     smoothing
         Steps in the moving average of the thick lines; a twentieth of the run if ``None``.

@@ -98,15 +98,27 @@ class Grid(NamedTuple):
         ------
         FileNotFoundError
             If there is no such grid.
+        ValueError
+            If the file is damaged, a key is missing or unknown, or a comparison names no row.
         """
         file = Path(name) if Path(name).suffix == ".yaml" else paths.PROFILES / "grids" / f"{name}.yaml"
         if not file.is_file():
             known = ", ".join(sorted(one.stem for one in (paths.PROFILES / "grids").glob("*.yaml")))
             raise FileNotFoundError(f"no grid {str(name)!r}: give a YAML file or one of {known}")
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-        rows = {key: _row(row or {}) for key, row in values.pop("rows").items()}
-        pairs = [(before, after) for before, after in values.pop("compare")]
-        return cls(file.stem, rows, pairs, gallery=values.pop("gallery", list(rows)), **values)
+        try:
+            values = yaml.safe_load(file.read_text(encoding="utf-8"))
+            rows = {key: _row(row) for key, row in values.pop("rows").items()}
+            pairs = [(before, after) for before, after in values.pop("compare")]
+            grid = cls(file.stem, rows, pairs, gallery=values.pop("gallery", list(rows)), **values)
+        except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{file} is no grid ({error}): it needs sets, compare, and rows with a label each"
+            ) from error
+        if unknown := sorted({*grid.gallery, *(key for pair in pairs for key in pair)} - {*rows}):
+            raise ValueError(
+                f"{file} compares or shows {', '.join(unknown)}, but its rows are {', '.join(rows)}"
+            )
+        return grid
 
 
 def _row(values: dict[str, Any]) -> Row:
@@ -128,7 +140,7 @@ def recipe(grid: Grid, profile: Profile, row: str, seed: int, folder: str | Path
         seed=seed,
         backbone_weights=str(backbone) if which.pretrained else profile.backbone_weights,
         training=replace(training, validate_every=0),
-    ).changed(which.changes)
+    ).changed(which.changes, f"row {row} of {grid.name}")
 
 
 def pretrain(profile: Profile, folder: Path, seed: int) -> None:

@@ -411,9 +411,11 @@ for number, (parameters, name) in enumerate(drawn):
     axis.annotate(labels[name], (x, y), offset, textcoords="offset points", ha="center", fontsize=8)
 axis.margins(0.2)
 axis.set(xscale="log", yscale="log", xlabel="milliseconds a picture", ylabel="million parameters")
+axis.set_xticks([250, 500, 1000, 2000, 4000], minor=False)
+axis.set_yticks([2, 3, 4, 5, 6], minor=False)
 for side in (axis.xaxis, axis.yaxis):
     side.set_major_formatter("{x:g}")
-    side.set_minor_formatter("{x:g}")
+    side.set_minor_formatter("")
 
 # %%
 print(f"{'':20s}{'parameters':>12s}{'GFLOPs':>9s}{'MiB':>7s}{'ms':>8s}")

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,20 +49,49 @@ ROWS = ["none", "semantic", "pretrained"]
 SOME = ["dim_trimap", "modnet_trimap", "dim_plain", "shm", "modnet", "bm"]
 
 
-@pytest.fixture(scope="module")
-def grid(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ablation")
+def trained(chosen: Grid, folder: Path, rows: list[str]) -> tuple[Path, dict]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MODNET_DATA", raising=False)
-        return folder, run_grid(ABLATION, PROFILE, folder, rows=ROWS)
+        return folder, run_grid(chosen, PROFILE, folder, rows=rows)
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    return trained(ABLATION, tmp_path_factory.mktemp("ablation"), ROWS)
 
 
 @pytest.fixture(scope="module")
 def methods(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("comparison")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MODNET_DATA", raising=False)
-        return folder, run_grid(COMPARISON, PROFILE, folder, rows=SOME)
+    return trained(COMPARISON, tmp_path_factory.mktemp("comparison"), SOME)
+
+
+@pytest.mark.parametrize("name", ["ablation", "comparison", "recipes"])
+def test_every_row_is_a_valid_recipe_that_differs_from_the_others(name) -> None:
+    chosen, overnight = Grid.load(name), Profile.load("overnight")
+    recipes = [
+        dataclasses.replace(recipe(chosen, overnight, row, 1), name="").to_yaml() for row in chosen.rows
+    ]
+    assert len(set(recipes)) == len(recipes)
+    assert {key for pair in chosen.compare for key in pair} | set(chosen.gallery) <= set(chosen.rows)
+
+
+def test_a_wrong_grid_is_named(tmp_path) -> None:
+    file, good = tmp_path / "mine.yaml", "rows: {a: {label: A}}\nsets: {natural: photographs}\n"
+    for text, told in (
+        (good + "compare: [[a", r"mine\.yaml is no grid"),
+        ("compare: []\nsets: {}", "mine.yaml is no grid .'rows'"),
+        (good.replace("label", "lable") + "compare: []", "mine.yaml is no grid .*label"),
+        (good + "compare: []\nsquish: true", "mine.yaml is no grid .*squish"),
+        (good + "compare: [[a, b]]", "compares or shows b, but its rows are a"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=told):
+            Grid.load(file)
+    file.write_text(good.replace("label: A", "label: A, contxt: aspp") + "compare: []")
+    with pytest.raises(ValueError, match=r"row a of mine: contxt: unknown key; known are .*context"):
+        recipe(Grid.load(file), PROFILE, "a", 1)
+    with pytest.raises(FileNotFoundError, match="one of ablation, comparison, recipes"):
+        Grid.load("nothing")
 
 
 def test_each_row_of_table_3_adds_exactly_one_thing(tmp_path) -> None:
