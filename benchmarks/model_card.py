@@ -170,7 +170,7 @@ def masks(
     network.load_state_dict(averaged)
     found: dict[str, list[float]] = {}
     for name, image, truth in labelled(PEOPLE):
-        small = resize(to_tensor(image), *network_size(*truth.shape, side))
+        small = resize(to_tensor(image), *network_size(truth.shape[0], truth.shape[1], side))
         iou = errors(enlarge(network(small).alpha, truth.shape), truth)["iou"]
         for group in ("all", *kinds(name)):
             found.setdefault(group, []).append(iou)

@@ -29,7 +29,7 @@ from modnet_lib.training import grid as grids
 from modnet_lib.training.grid import Grid, collect, compare, recipe, run_grid, run_row
 from modnet_lib.training.loop import Trainer
 from modnet_lib.training.run import build_network, run
-from modnet_lib.training.validation import given_with, measured_sets, validation_data
+from modnet_lib.training.validation import Picture, given_with, measured_sets, validation_data
 
 ABLATION, COMPARISON = Grid.load("ablation"), Grid.load("comparison")
 CUMULATIVE = ["none", "semantic", "detail", "easpp", "pretrained"]
@@ -286,6 +286,22 @@ def test_methods_are_measured_with_what_they_are_given(methods) -> None:
             assert measured == pytest.approx(mad(matte, alpha / 255), rel=1e-3)
     assert "bm" in result["errors"]["natural"]
     assert "bm" not in result["errors"]["drawn"], "the background of these is not known"
+
+
+def test_methods_are_measured_on_squares(tmp_path, without_data, monkeypatch) -> None:
+    rng = np.random.default_rng(2)
+    image, alpha = rng.integers(0, 256, (90, 60, 3), np.uint8), np.zeros((90, 60), np.uint8)
+    alpha[30:, 20:50] = 255
+    sets = {name: {"tall": Picture(image, alpha, image)} for name in COMPARISON.sets}
+    monkeypatch.setattr(grids, "measured_sets", lambda *_: sets)
+    run_row(COMPARISON, PROFILE, tmp_path, "modnet_plain", 3)
+    network = load_network(tmp_path / "modnet_plain-3" / "modnet.safetensors")
+    errors = json.loads((tmp_path / "modnet_plain-3" / "errors.json").read_text())["errors"]["natural"]
+    square, proportions = (
+        mad(Method(network, 64, squash=squash).alpha(image), alpha / 255) for squash in (True, False)
+    )
+    assert errors["mad"] == pytest.approx([square], rel=1e-5)
+    assert abs(square - proportions) > 1e-4 * square
 
 
 def test_composed_pictures_are_the_same_people_before_known_scenes() -> None:

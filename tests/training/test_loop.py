@@ -219,6 +219,16 @@ def test_a_collapsed_matte_stops_the_run(tiny_network, dataset, tmp_path, monkey
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
 
 
+def test_only_steps_in_a_row_are_a_collapse(tiny_network, dataset, tmp_path, monkeypatch) -> None:
+    class Flickering(loop.Trainer):
+        def update(self, *arguments):
+            record, _ = super().update(*arguments)
+            return record, float(self.step % 2)  # flat in every other step
+
+    monkeypatch.setattr(loop, "COLLAPSE", 2)
+    assert len(Flickering(tiny_network, dataset, config(5), tmp_path, cpu=True).run()) == 5
+
+
 @pytest.mark.parametrize("change", [{"learning_rate": 0.02}, {"ema": 0.9}, {"gradient_clip": 1.0}])
 def test_a_run_is_not_resumed_with_other_settings(tiny_network, dataset, tmp_path, change) -> None:
     train(tiny_network, dataset, config(2), tmp_path, stop_after=1, cpu=True)
