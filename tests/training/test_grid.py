@@ -80,7 +80,7 @@ def test_a_wrong_grid_is_named(tmp_path) -> None:
     for text, told in (
         (good + "compare: [[a", r"mine\.yaml is no grid"),
         ("compare: []\nsets: {}", "mine.yaml is no grid .'rows'"),
-        (good.replace("label", "lable") + "compare: []", "mine.yaml is no grid .*label"),
+        (good.replace("label", "title") + "compare: []", "mine.yaml is no grid .*label"),
         (good + "compare: []\nsquish: true", "mine.yaml is no grid .*squish"),
         (good + "compare: [[a, b]]", "compares or shows b, but its rows are a"),
     ):
