@@ -1,38 +1,28 @@
-"""The whole series through papermill: in order, resuming what is unchanged, with a summary and an index.
+"""The whole series through papermill: in order, resuming what is unchanged, with an index.
 
-``modnet reproduce --profile smoke`` (what ``make reproduce`` calls) leaves ``runs/<profile>/index.html``. The same is
-``python -m modnet_lib.reproduce --profile smoke``, where no command is installed.
+``modnet reproduce --profile smoke`` (what ``make reproduce`` calls) leaves ``runs/<profile>/index.html``.
 """
 
 import hashlib
 import json
 import os
-import runpy
 import shutil
-import sys
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import partial
-from html import escape
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 import papermill
 from nbconvert import HTMLExporter
-from rich.console import Console
-from rich.table import Table
 
 from modnet_lib import paths
 from modnet_lib.files import write_text
-from modnet_lib.notebook.results import EXPECTED, check_records, read_records
+from modnet_lib.notebook.results import check_records, read_records
 from modnet_lib.profiles import Profile
 
-CELL_TIMEOUT = 3600  # seconds; a dead kernel would otherwise wait for ever
 
-
-@dataclass
-class Run:
+class Run(NamedTuple):
     """How one notebook went.
 
     Attributes
@@ -43,8 +33,6 @@ class Run:
         ``"passed"``, ``"failed"`` or ``"unchanged"`` (passed before, and nothing it depends on has changed).
     seconds
         Of the execution, kernel start included.
-    fingerprint
-        Of everything the result depends on.
     problems
         What went wrong, readable.
     records
@@ -54,21 +42,11 @@ class Run:
     stem: str
     status: str
     seconds: float
-    fingerprint: str
-    problems: list[str] = field(default_factory=list)
-    records: dict[str, float] = field(default_factory=dict)
+    problems: list[str]
+    records: dict[str, float]
 
 
-def reproduce(
-    profile: str = "smoke",
-    *,
-    only: Sequence[str] = (),
-    force: bool = False,
-    notebooks: Path | None = None,
-    folder: Path | None = None,
-    expected: Path | None = None,
-    console: Console | None = None,
-) -> list[Run]:
+def reproduce(profile: str = "smoke", *, only: Sequence[str] = ()) -> list[Run]:
     """Run the notebooks one after another; a failure does not stop the others.
 
     Parameters
@@ -77,16 +55,6 @@ def reproduce(
         Name of the profile, given to each notebook as the parameter ``PROFILE``.
     only
         Numbers of the notebooks to run, such as ``["01", "03"]``; all if empty.
-    force
-        Also run what is unchanged.
-    notebooks
-        Folder of the stored notebooks.
-    folder
-        Where results go; ``runs/<profile>`` by default.
-    expected
-        The file of expected numbers, checked in the smoke profile.
-    console
-        Where progress is printed.
 
     Returns
     -------
@@ -98,133 +66,77 @@ def reproduce(
         If the profile does not exist or no notebook is chosen.
     """
     Profile.load(profile)  # an error here is cheaper than in every notebook
-    notebooks = notebooks or paths.NOTEBOOKS
-    folder = folder or paths.RUNS / profile
-    console = console or Console()
-    chosen = [
-        path for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb")) if not only or path.stem[:2] in only
-    ]
+    found = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    chosen = [path for path in found if not only or path.stem[:2] in only]
     if not chosen:
-        raise FileNotFoundError(f"no notebook in {notebooks} matches {list(only) or 'NN_*.ipynb'}")
+        raise FileNotFoundError(f"no notebook in {paths.NOTEBOOKS} matches {list(only) or 'NN_*.ipynb'}")
+    folder, runs = paths.RUNS / profile, list[Run]()
     folder.mkdir(parents=True, exist_ok=True)
-    if (notebooks / "figures").is_dir():  # the notebooks show these drawings by a relative link
-        shutil.copytree(notebooks / "figures", folder / "figures", dirs_exist_ok=True)
-    # names, paths and errors may contain brackets, which rich reads as markup
-    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    runs = []
-    for number, path in enumerate(chosen, start=1):
-        say(f"[{number}/{len(chosen)}] {path.stem} …")
-        run = _run_one(path, folder, profile, force, expected)
+    if (paths.NOTEBOOKS / "figures").is_dir():  # the notebooks show these drawings by a relative link
+        shutil.copytree(paths.NOTEBOOKS / "figures", folder / "figures", dirs_exist_ok=True)
+    for path in chosen:
+        print(f"[{len(runs) + 1}/{len(chosen)}] {path.stem} …", flush=True)
+        run = _run_one(path, folder / path.name, profile)
+        print(f"      {run.status} ({run.seconds:.0f} s)", *run.problems, sep="\n      ", flush=True)
         runs.append(run)
-        say(f"      {run.status} ({run.seconds:.0f} s)")
-        for problem in run.problems:
-            say(f"      {problem}", style="red")
-    _write_index(folder, profile, runs)
-    console.print(_summary(profile, runs))
-    say(f"index: {folder / 'index.html'}")
+    write_text(folder / "index.html", _index(profile, runs))
+    print(f"index: {folder / 'index.html'}")
     return runs
 
 
-def _run_one(path: Path, folder: Path, profile: str, force: bool, expected: Path | None) -> Run:
-    output, note = folder / path.name, folder / f"{path.stem}.json"
-    fingerprint = _fingerprint(path, profile, expected or EXPECTED)
-    previous = _previous(note)
-    usable = previous is not None and previous.status != "failed" and output.is_file()
-    if not force and previous and usable and previous.fingerprint == fingerprint:
-        return Run(path.stem, "unchanged", 0.0, fingerprint, records=previous.records)
-    started = time.perf_counter()
-    problems = _execute(path, output, profile)
-    records = read_records(output) if output.is_file() else {}
-    if profile == "smoke" and not problems:
-        problems = check_records(path.stem, records, expected or EXPECTED)
-    run = Run(
-        path.stem,
-        "failed" if problems else "passed",
-        time.perf_counter() - started,
-        fingerprint,
-        problems,
-        records,
-    )
-    if output.is_file():
-        page, _ = HTMLExporter().from_filename(str(output))
-        write_text(output.with_suffix(".html"), page)
-    write_text(note, json.dumps(asdict(run), indent=1))
-    return run
+def _run_one(path: Path, output: Path, profile: str) -> Run:
+    def disagreements() -> list[str]:
+        return check_records(path.stem, read_records(output)) if profile == "smoke" else []
+
+    notebook, note = nbformat.read(path, as_version=4), output.with_suffix(".sha256")
+    fingerprint, started = _fingerprint(notebook, profile), time.perf_counter()
+    finished = output.is_file() and note.is_file() and note.read_text() == fingerprint
+    if finished and not disagreements():
+        return Run(path.stem, "unchanged", 0.0, [], read_records(output))
+    note.unlink(missing_ok=True)  # it says that the output is whole
+    problems = _execute(notebook, output, profile) or disagreements()
+    page, _ = HTMLExporter().from_filename(str(output))
+    write_text(output.with_suffix(".html"), page)
+    if not problems:
+        write_text(note, fingerprint)
+    seconds, status = time.perf_counter() - started, "failed" if problems else "passed"
+    return Run(path.stem, status, seconds, problems, read_records(output))
 
 
-def _execute(path: Path, output: Path, profile: str) -> list[str]:
-    """Run one notebook; what went wrong in words, an empty list if nothing did."""
-    # papermill only warns about a parameter that the notebook does not have
-    if "PROFILE" not in papermill.inspect_notebook(str(path)):
-        return [f"{path.name} has no parameter PROFILE in a cell tagged 'parameters'"]
+def _execute(notebook: nbformat.NotebookNode, output: Path, profile: str) -> list[str]:
+    """Run a notebook and write it; what went wrong in words, an empty list if nothing did."""
+    options = {"kernel_name": "python3", "progress_bar": False, "cwd": paths.NOTEBOOKS}
+    nbformat.write(notebook, output)
     try:
-        papermill.execute_notebook(
-            str(path),
-            str(output),
-            parameters={"PROFILE": profile},
-            kernel_name="python3",
-            progress_bar=False,
-            cwd=str(paths.NOTEBOOKS),
-            execution_timeout=CELL_TIMEOUT,
-        )
+        papermill.execute_notebook(output, output, parameters={"PROFILE": profile}, **options)
     except papermill.exceptions.PapermillExecutionError as error:
-        source = error.source.strip().splitlines()
-        start = source[0] if source else ""
+        start = error.source.strip().partition("\n")[0]
         return [f"cell {error.exec_count} ({start} …): {error.ename}: {error.evalue}"]
     except Exception as error:  # a kernel that dies raises nbclient's own types
         return [f"{type(error).__name__}: {error}"]
     return []
 
 
-def _previous(note: Path) -> Run | None:
-    try:
-        return Run(**json.loads(note.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _fingerprint(path: Path, profile: str, expected: Path) -> str:
-    """Hash of all that decides the outcome: cells, library, profile, checkpoint, expectations, data folder."""
-    notebook = nbformat.read(path, as_version=4)
+def _fingerprint(notebook: nbformat.NotebookNode, profile: str) -> str:
+    """Hash of all that decides the outcome: cells, library, profile, checkpoints, recorded runs, data folder."""
     digest = hashlib.sha256(json.dumps([cell.source for cell in notebook.cells]).encode())
-    files = sorted((paths.REPOSITORY / "modnet_lib").rglob("*.py"))
-    files += sorted(paths.PROFILES.glob(f"{profile}.yaml")) + sorted(paths.CHECKPOINTS.glob("*.safetensors"))
-    for file in [*files, *sorted(paths.RESULTS.glob("*.json")), expected]:
+    places = [(paths.PACKAGE, "*.py"), (paths.PROFILES, f"{profile}.yaml")]
+    places += [(paths.CHECKPOINTS, "*.safetensors"), (paths.RESULTS, "*.json")]
+    for file in (file for folder, pattern in places for file in sorted(folder.rglob(pattern))):
         digest.update(file.name.encode() + file.read_bytes())
     digest.update(os.environ.get("MODNET_DATA", "").encode())
     return digest.hexdigest()
 
 
-def _summary(profile: str, runs: Iterable[Run]) -> Table:
-    table = Table("notebook", "status", "seconds", "numbers", title=f"profile {profile}")
+def _index(profile: str, runs: Sequence[Run]) -> str:
+    """Return the page that links to the notebooks and says how each went and what it recorded."""
+    sections = [f"# MODNet in notebooks: the {profile} run"]
     for run in runs:
-        table.add_row(run.stem, run.status, f"{run.seconds:.0f}", str(len(run.records)))
-    return table
-
-
-def _write_index(folder: Path, profile: str, runs: Sequence[Run]) -> None:
-    rows = []
-    for run in runs:
-        numbers = "".join(
-            f"<tr><td>{escape(name.replace('_', ' '))}</td><td>{value:.6g}</td></tr>"
-            for name, value in run.records.items()
-        )
-        problems = "".join(f"<pre>{escape(problem)}</pre>" for problem in run.problems)
-        rows.append(
-            f'<section class="{run.status}"><h2><a href="{run.stem}.html">{run.stem.replace("_", " ")}</a></h2>'
-            f"<p><b>{run.status}</b>, {run.seconds:.0f} s</p>{problems}<table>{numbers}</table></section>"
-        )
-    page = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>MODNet in notebooks</title><style>'
-        "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-        "section{border-left:6px solid #009e73;padding:.2rem 1rem;margin:1.5rem 0}"
-        "section.failed{border-color:#d55e00}pre{white-space:pre-wrap;background:#fbeee6;padding:.5rem}"
-        "td{padding:.1rem 1rem .1rem 0}</style>"
-        f"<h1>MODNet in notebooks: the {escape(profile)} run</h1>{''.join(rows)}</html>"
-    )
-    write_text(folder / "index.html", page)
-
-
-if __name__ == "__main__":  # the command is written once, in `modnet_lib.cli`, which stands above this module
-    sys.argv.insert(1, "reproduce")
-    runpy.run_module("modnet_lib.cli", run_name="__main__")
+        numbers = "".join(f"\n| {name} | {value:.6g} |" for name, value in run.records.items())
+        table = f"\n\n| number | value |\n|---|---|{numbers}" if numbers else ""
+        problems = "".join(f"\n\n```\n{problem}\n```" for problem in run.problems)
+        head = f"## [{run.stem.replace('_', ' ')}]({run.stem}.html)"
+        sections.append(f"{head}\n\n**{run.status}**, {run.seconds:.0f} s{problems}{table}")
+    cells = [nbformat.v4.new_markdown_cell(section) for section in sections]
+    page, _ = HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=cells))
+    return page

@@ -62,11 +62,10 @@ def evaluate(
 def reproduce(
     profile: Annotated[str, Option(help="smoke, laptop, overnight, full or paper.")] = "smoke",
     only: Annotated[list[str] | None, Option(help="Number of a notebook; may be repeated.")] = None,
-    force: Annotated[bool, Option(help="Also run notebooks that have not changed.")] = False,
 ) -> None:
     """Run the notebooks with papermill and write an index of the results."""
     from modnet_lib.reproduce import reproduce as run_series
 
-    runs = run_series(profile, only=only or (), force=force, console=console)
+    runs = run_series(profile, only=only or ())
     if any(run.status == "failed" for run in runs):
         raise typer.Exit(1)

@@ -1,8 +1,8 @@
-"""From ``notebooks/src/NN_*.py`` to executed notebooks without anything that differs from run to run."""
+"""From ``notebooks/src/NN_*.py`` to executed notebooks that are the same from run to run."""
 
-import argparse
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,29 +17,22 @@ from modnet_lib.files import write_atomically
 
 SOURCES = paths.NOTEBOOKS / "src"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
 def sources() -> list[Path]:
-    """The percent scripts, in order."""
+    """Return the percent scripts, in order."""
     return sorted(SOURCES.glob("[0-9][0-9]_*.py"))
 
 
 def read_source(source: Path) -> nbformat.NotebookNode:
     """Read a percent script as a notebook without outputs, with stable cell ids."""
     notebook = jupytext.read(source, fmt="py:percent")
-    notebook.metadata = nbformat.from_dict(
-        {
-            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-            "language_info": {"name": "python"},
-        }
-    )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for index, cell in enumerate(notebook.cells):
         cell["id"] = f"{source.stem[:2]}-{index:02d}"
-        cell.metadata = nbformat.from_dict(
-            {key: cell.metadata[key] for key in cell.metadata if key == "tags"}
-        )
-    return notebook
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
+    return normalise(notebook)
 
 
 def build(source: Path) -> Path:
@@ -51,9 +44,8 @@ def build(source: Path) -> Path:
         If a cell fails; nothing is written then.
     """
     notebook = read_source(source)
-    resources = {"metadata": {"path": str(paths.NOTEBOOKS)}}
     options = {"timeout": 600, "record_timing": False, "coalesce_streams": True}
-    NotebookClient(notebook, resources=resources, **options).execute()
+    NotebookClient(notebook, resources={"metadata": {"path": str(paths.NOTEBOOKS)}}, **options).execute()
     target = paths.NOTEBOOKS / f"{source.stem}.ipynb"
     write_atomically(target, lambda temporary: nbformat.write(normalise(notebook), temporary))
     return target
@@ -61,8 +53,8 @@ def build(source: Path) -> Path:
 
 def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Remove what differs from run to run: Python's version, widgets, progress bars."""
-    notebook.metadata.pop("widgets", None)
-    notebook.metadata.language_info = nbformat.NotebookNode(name="python")
+    metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    notebook.metadata = nbformat.from_dict(metadata)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _keep(output)]
@@ -81,15 +73,7 @@ def show_source(thing: Callable[..., Any] | type) -> Code:
     return Code(inspect.getsource(thing), language="python")
 
 
-def main() -> None:
-    """``python -m modnet_lib.notebook.build [NN …]``: build all or some notebooks."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("numbers", nargs="*", help="such as 00 02; all if none is given")
-    numbers = parser.parse_args().numbers
-    for source in sources():
-        if not numbers or source.stem[:2] in numbers:
-            print(f"building {build(source).name}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__":  # python -m modnet_lib.notebook.build [NN ...], all without numbers
+    for path in sources():
+        if path.stem[:2] in (sys.argv[1:] or path.stem):
+            print(f"building {build(path).name}", flush=True)

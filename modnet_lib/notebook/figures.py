@@ -1,14 +1,19 @@
-"""The figures of the notebooks: rows of pictures and training curves, and what a picture looks like in them.
+"""The figures of the notebooks: one style, rows of pictures, training curves, and pictures prepared for them.
 
-Colours are Okabe and Ito's, so that no figure depends on telling red from green. A figure is shown once, where it
-is the last line of a cell: pyplot does not keep it.
+Colours are Okabe and Ito's, so no figure depends on telling red from green. A figure is shown once, where it is the
+last line of a cell: pyplot does not keep it.
 """
 
+import io
+import re
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython import get_ipython
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
@@ -17,14 +22,68 @@ from torch import Tensor
 
 from modnet_lib.images import to_bytes
 from modnet_lib.inference.matter import Prediction
-from modnet_lib.notebook.style import BLACK, ORANGE, STYLE, WIDTH, make_figure
-from modnet_lib.notebook.style import use_style as use_style
 
 Picture = np.ndarray | Tensor
+BLACK = "#222222"
+ORANGE, SKY, GREEN, BLUE, RED, PURPLE = "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
+STYLE: dict[str, Any] = {
+    "figure.dpi": 90,
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK]),
+    "legend.frameon": False,
+}
+WIDTH = 10.0  # inches; 900 pixels
+
+
+def use_style() -> None:
+    """Give plots the look of these figures. In a notebook, also store figures small and with alternative text."""
+    plt.rcParams.update(STYLE)
+    if (shell := get_ipython()) is not None:
+        make_figure(1, 1)  # wakes the notebook's backend, which would put its own formatter back later
+        for kind in ("png", "jpeg"):
+            formatter = shell.display_formatter.formatters[f"image/{kind}"]
+            formatter.for_type(Figure, partial(encode, kind=kind))
+
+
+def make_figure(width: float, height: float, **options: Any) -> Figure:
+    """Make a figure, sizes in inches, that the notebook shows only where a cell ends with it."""
+    figure = plt.figure(figsize=(width, height), **options)
+    plt.close(figure)
+    return figure
+
+
+def describe(figure: Figure) -> str:
+    """Say in words what a figure shows, for those who cannot see it: caption, titles, axes, legends."""
+    parts = [text.get_text() for text in figure.texts]
+    for axes in figure.axes:
+        labels, legend = [axes.get_ylabel(), axes.get_xlabel()], axes.get_legend()
+        words = [axes.get_title(), " against ".join(labels) if all(labels) else ""]
+        words += [text.get_text() for text in (legend.get_texts() if legend else axes.texts)]
+        parts.append(", ".join(word.strip() for word in words if word.strip()))
+    text = " ".join("; ".join(part for part in parts if part).split())
+    return re.sub(r"\\mathcal|[$\\{}]", "", text)[:600] or "figure"
+
+
+def encode(figure: Figure, kind: str) -> tuple[bytes, dict[str, str]] | None:
+    """Encode photographs as ``"jpeg"``, drawings as ``"png"`` of at most 256 colours; ``None`` for the other kind.
+
+    A palette would turn the soft gradients of a photograph into contour lines.
+    """
+    photographs = any(np.ndim(image.get_array()) == 3 for axes in figure.axes for image in axes.images)
+    if photographs != (kind == "jpeg"):
+        return None
+    drawn, stored = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=STYLE["figure.dpi"], bbox_inches="tight", pad_inches=0.08)
+    picture = Image.open(drawn).convert("RGB")
+    (picture if photographs else picture.quantize(256)).save(stored, kind, quality=85, optimize=True)
+    return stored.getvalue(), {"alt": describe(figure)}
 
 
 def as_pixels(image: Picture) -> np.ndarray:
-    """Bring a picture to what matplotlib draws.
+    """Return a picture as matplotlib draws it: (H, W) or (H, W, 3) float32 in [0, 1].
 
     Parameters
     ----------
@@ -32,31 +91,23 @@ def as_pixels(image: Picture) -> np.ndarray:
         (H, W), (H, W, 1) or (H, W, 3) array, or (H, W), (C, H, W) or (1, C, H, W) tensor with C = 1 or 3;
         uint8 in [0, 255], bool, or floating point in [0, 1], which is clipped.
 
-    Returns
-    -------
-    (H, W) or (H, W, 3) float32 in [0, 1].
-
     Raises
     ------
     ValueError
         If the shape is another.
     """
-    shape = tuple(image.shape)
-    if isinstance(image, Tensor):
-        tensor = image.detach().cpu()
-        pixels = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-        if pixels.ndim == 4 and len(pixels) == 1:
-            pixels = pixels[0]
-        if pixels.ndim == 3:
-            pixels = pixels.transpose(1, 2, 0)
-    else:
-        pixels = np.asarray(image)
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[..., 0]
+    pixels = image
+    if isinstance(pixels, Tensor):
+        pixels = pixels.detach().cpu()
+        pixels = (pixels.float() if pixels.is_floating_point() else pixels).numpy()
+        pixels = pixels[0] if pixels.ndim == 4 and len(pixels) == 1 else pixels
+        pixels = np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels
+    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
     if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)) or 0 in pixels.shape:
-        raise ValueError(f"a picture is an (H, W[, 1 | 3]) array or a ([1,] 1 | 3, H, W) tensor, got {shape}")
-    scale = np.float32(255 if pixels.dtype == np.uint8 else 1)
-    return (pixels.astype(np.float32) / scale).clip(0, 1)
+        raise ValueError(
+            f"a picture is an (H, W[, 1 | 3]) array or a ([1,] 1 | 3, H, W) tensor, got {tuple(image.shape)}"
+        )
+    return (pixels.astype(np.float32) / np.float32(255 if pixels.dtype == np.uint8 else 1)).clip(0, 1)
 
 
 def image_row(
@@ -74,13 +125,13 @@ def image_row(
     images
         What `as_pixels` takes; grey maps are drawn with 0 black and 1 white.
     titles
-        One for each picture; may be empty strings.
+        One for each picture; may be empty.
     caption
         A sentence below: what to look at.
     columns
-        Pictures in a row, all if ``None``.
+        Pictures in a row, at least 1; all of them if ``None``.
     height
-        Height of a row in inches; less if the row would be wider than the page.
+        Of a row, in inches; less if the row would be wider than the page.
 
     Raises
     ------
@@ -90,17 +141,15 @@ def image_row(
     pictures = [as_pixels(image) for image in images]
     if not pictures or len(pictures) != len(titles):
         raise ValueError(f"need one title for each picture, got {len(pictures)} and {len(titles)}")
-    if columns is not None and columns < 1:
-        raise ValueError(f"columns must be at least 1, got {columns}")
     columns = min(columns or len(pictures), len(pictures))
     rows = -(-len(pictures) // columns)
     aspects = [p.shape[1] / p.shape[0] for p in pictures]
     widths = [max(aspects[column::columns]) for column in range(columns)]
-    lines = max(text.count("\n") + 1 if text else 0 for text in titles)
-    height = min(height, (WIDTH - 0.12 * columns) / sum(widths))
-    size = sum(widths) * height + 0.12 * columns, rows * (height + 0.12 + 0.18 * lines) + 0.3 * bool(caption)
+    gaps, lines = 0.12 * columns, max(text.count("\n") + bool(text) for text in titles)
+    height = min(height, (WIDTH - gaps) / sum(widths))
+    width = max(sum(widths) * height + gaps, 3.0)
     with plt.rc_context(STYLE):
-        figure = make_figure(max(size[0], 3.0), size[1])
+        figure = make_figure(width, rows * (height + 0.12 + 0.18 * lines) + 0.3 * bool(caption))
         figure.set_layout_engine("compressed", w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
         grid = figure.subplots(rows, columns, squeeze=False, width_ratios=widths).ravel()
         for axes, picture, text in zip(grid, pictures, titles, strict=False):
@@ -144,43 +193,27 @@ def part(
         cut = picture[round(top) : max(round(bottom), 1), round(left) : max(round(right), 1)]
         return cv2.resize(cut, size, interpolation=cv2.INTER_AREA)
     # Pillow also takes a window that begins within a pixel, as it does in small maps
-    return np.asarray(
-        Image.fromarray(picture).resize(size, Image.Resampling.NEAREST, (left, top, right, bottom))
-    )
+    image = Image.fromarray(picture).resize(size, Image.Resampling.NEAREST, (left, top, right, bottom))
+    return np.asarray(image)
 
 
-def over_colour(image: Picture, alpha: Picture, colour: str | Sequence[float] | np.ndarray) -> np.ndarray:
-    """Eq. 1 with F = I: the picture, weighted by its matte, over one colour.
+def over_colour(image: Picture, alpha: Picture, colour: str | np.ndarray) -> np.ndarray:
+    """Eq. 1 with F = I: an RGB picture, weighted by its matte, over one colour; (H, W, 3) uint8.
 
     Parameters
     ----------
     image, alpha
-        RGB picture and matte of the same size; see `as_pixels`.
+        Of one size; see `as_pixels`.
     colour
-        A name or RGB in [0, 1] that matplotlib knows, or a background of shape (H, W, 3) in [0, 1].
-
-    Returns
-    -------
-    (H, W, 3) uint8.
-
-    Raises
-    ------
-    ValueError
-        If the sizes differ or the colour is unknown.
+        A name that matplotlib knows, or a background that broadcasts to (H, W, 3), in [0, 1].
     """
-    foreground, weight = as_pixels(image), as_pixels(alpha)
-    if foreground.ndim != 3 or weight.shape != foreground.shape[:2]:
-        raise ValueError(f"the picture is {foreground.shape}, the matte {weight.shape}: sizes must agree")
-    background = colour if isinstance(colour, np.ndarray) else np.array(to_rgb(colour), np.float32)
-    weight = weight[..., None]
-    return to_bytes(weight * foreground + (1 - weight) * background)
+    foreground, weight = _of_one_size(image, alpha)
+    background = np.array(to_rgb(colour), np.float32) if isinstance(colour, str) else colour
+    return to_bytes(weight[..., None] * foreground + (1 - weight[..., None]) * background)
 
 
 def checkerboard(image: Picture, alpha: Picture, *, square: int = 16) -> np.ndarray:
-    """Eq. 1 over a grey checkerboard, the usual sign for transparency; see `over_colour`.
-
-    `square` is the side of a square in pixels; the board begins with the lighter grey in the top left corner.
-    """
+    """Eq. 1 over a grey checkerboard with squares of that many pixels, the lighter grey first; see `over_colour`."""
     height, width = as_pixels(image).shape[:2]
     board = (np.arange(height)[:, None] // square + np.arange(width) // square) % 2
     return over_colour(image, alpha, np.where(board, 0.6, 0.85)[..., None].astype(np.float32))
@@ -189,102 +222,79 @@ def checkerboard(image: Picture, alpha: Picture, *, square: int = 16) -> np.ndar
 def error_map(alpha: Picture, truth: Picture) -> np.ndarray:
     """Where a matte is wrong: red where it is too small, blue where it is too large, white where it is right.
 
-    Parameters
-    ----------
-    alpha, truth
-        Mattes of the same size; see `as_pixels`.
-
-    Returns
-    -------
-    (H, W, 3) float32 in [0, 1]; full colour is an error of 1.
-
-    Raises
-    ------
-    ValueError
-        If the sizes differ.
+    Mattes as for `as_pixels`, of one size; (H, W, 3) float32 in [0, 1], where full colour is an error of 1.
     """
-    first, second = as_pixels(alpha), as_pixels(truth)
-    if first.ndim != 2 or first.shape != second.shape:
-        raise ValueError(f"the matte is {first.shape}, the truth {second.shape}: sizes must agree")
+    first, second = _of_one_size(alpha, truth)
     missing, extra = np.clip(second - first, 0, 1), np.clip(first - second, 0, 1)
     return np.stack([1 - extra, 1 - missing - extra, 1 - missing], axis=-1)
 
 
 def tint_trimap(image: Picture, trimap: Picture) -> np.ndarray:
-    """Darken the background and paint the unknown band (0.5) orange; (H, W, 3) float in [0, 1]."""
-    picture, regions = as_pixels(image), as_pixels(trimap)
-    if picture.ndim != 3 or regions.shape != picture.shape[:2]:
-        raise ValueError(f"the picture is {picture.shape}, the trimap {regions.shape}: sizes must agree")
-    orange = np.array(to_rgb(ORANGE), dtype=np.float32)
-    unknown = np.abs(regions - 0.5) < 0.25  # 128 / 255 is meant as 0.5
-    tinted = np.where(regions[..., None] < 0.25, 0.3 * picture, picture)
-    return np.where(unknown[..., None], 0.35 * picture + 0.65 * orange, tinted)
+    """Darken the background and paint the unknown band (0.5) orange; (H, W, 3) float32 in [0, 1]."""
+    picture, regions = _of_one_size(image, trimap)
+    regions = regions[..., None]
+    tinted = np.where(regions < 0.25, 0.3 * picture, picture)
+    orange = np.array(to_rgb(ORANGE), np.float32)
+    return np.where(np.abs(regions - 0.5) < 0.25, 0.35 * picture + 0.65 * orange, tinted)
+
+
+def _of_one_size(image: Picture, matte: Picture) -> tuple[np.ndarray, np.ndarray]:
+    pixels, values = as_pixels(image), as_pixels(matte)
+    if values.shape != pixels.shape[:2]:
+        raise ValueError(f"the picture is {pixels.shape}, the matte {values.shape}: sizes must agree")
+    return pixels, values
 
 
 def show_prediction(prediction: Prediction) -> Figure:
-    """Show the three answers of MODNet for one picture, and the cut-out that the matte gives.
-
-    Parameters
-    ----------
-    prediction
-        From `modnet_lib.inference.Matter.predict`.
-    """
+    """Show a picture, MODNet's three answers, and the cut-out that the matte gives."""
     image, semantic, detail, alpha = prediction
-    return image_row(
-        [image, semantic, detail, alpha, checkerboard(image, alpha, square=max(8, image.shape[1] // 32))],
-        [
-            "input $I$\nas it was read",
-            "semantics $s_p$ (1/16)\nthe whole person? holes?",
-            "details $d_p$\nonly the border counts",
-            "matte $\\alpha_p$\nhair, gaps, soft edges",
-            "cut-out over squares\ncolours left from behind?",
-        ],
-    )
+    titles = [
+        "input $I$\nas it was read",
+        "semantics $s_p$ (1/16)\nthe whole person? holes?",
+        "details $d_p$\nonly the border counts",
+        "matte $\\alpha_p$\nhair, gaps, soft edges",
+        "cut-out over squares\ncolours left from behind?",
+    ]
+    cutout = checkerboard(image, alpha, square=max(8, image.shape[1] // 32))
+    return image_row([image, semantic, detail, alpha, cutout], titles)
 
 
-def training_curves(history: Sequence[Mapping[str, float]], *, smoothing: int | None = None) -> Figure:
-    """Draw losses, learning rate and validation over the steps of a run.
+def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Draw losses, learning rate and validation over the steps of a run; a `ValueError` if there are none.
 
     Parameters
     ----------
     history
-        What `modnet_lib.training.loop.Trainer.run` returns (or the lines of ``metrics.jsonl``): ``step``, the loss
-        and its terms, ``learning_rate``; keys that begin with ``validation_`` where the run validated.
-    smoothing
-        Steps in the moving average of the thick lines; a twentieth of the run if ``None``.
-
-    Raises
-    ------
-    ValueError
-        If there are no steps.
+        One mapping a step, as in ``metrics.jsonl``: ``step``, ``learning_rate``, the loss and its terms;
+        ``validation_...`` where the run validated.
     """
     if not history:
         raise ValueError("history is empty: nothing was trained yet")
-    steps = np.array([record["step"] for record in history])
+    steps, window = [record["step"] for record in history], max(1, len(history) // 20)
     checks = sorted({key for record in history for key in record if key.startswith("validation_")})
     aside = {"step", "learning_rate", "seconds", "gradient_norm", *checks}
-    window = smoothing or max(1, len(steps) // 20)
     with plt.rc_context(STYLE | {"axes.grid": True, "axes.grid.axis": "y"}):
         figure = make_figure(WIDTH, 3.6, layout="constrained")
         panels = figure.subplot_mosaic([["losses", "rate"], ["losses", "checks"]], width_ratios=(1.7, 1))
+        losses, rate, validation = panels["losses"], panels["rate"], panels["checks"]
         for key in [key for key in history[0] if key not in aside]:
             values = np.array([record[key] for record in history])
-            (line,) = panels["losses"].plot(steps, values, linewidth=0.6, alpha=0.35)
+            (line,) = losses.plot(steps, values, linewidth=0.6, alpha=0.35)
             means = [values[max(0, end - window) : end].mean() for end in range(1, len(values) + 1)]
-            panels["losses"].plot(steps, means, color=line.get_color(), linewidth=2, label=key)
-        title = f"training losses; thick: mean of {window} steps" if window > 1 else "training losses"
-        panels["losses"].set(yscale="log", xlabel="step", ylabel="loss", title=title)
-        panels["losses"].legend(ncols=2)
-        panels["rate"].plot(steps, [record["learning_rate"] for record in history], color=BLACK)
-        panels["rate"].set(title="learning rate", ylim=(0, None))
-        panels["checks"].set(xlabel="step", ylabel="validation" if checks else "not validated")
-        for key, marker in zip(checks, "osD^vP" * len(checks), strict=False):
+            losses.plot(steps, means, color=line.get_color(), linewidth=2, label=key)
+        losses.set(
+            yscale="log", xlabel="step", ylabel="loss", title=f"training losses, mean of {window} steps"
+        )
+        losses.legend(ncols=2)
+        rate.plot(steps, [record["learning_rate"] for record in history], color=BLACK)
+        rate.set(title="learning rate", ylim=(0, None))
+        validation.set(xlabel="step", ylabel="validation" if checks else "not validated")
+        for key, marker in zip(checks, "osD^vP", strict=False):
             points = [(record["step"], record[key]) for record in history if key in record]
             label = f"{key.removeprefix('validation_')}: {points[-1][1]:.3g}"
-            panels["checks"].semilogy(*zip(*points, strict=True), marker=marker, markersize=5, label=label)
-        if checks:
-            panels["checks"].legend(fontsize=8)
-        for axes in (panels["losses"], *([panels["checks"]] if checks else [])):
+            validation.semilogy(*zip(*points, strict=True), marker=marker, markersize=5, label=label)
+            validation.legend(fontsize=8)
+        for axes in (losses, validation) if checks else (losses,):
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))  # also where there is less than a decade
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter(NullFormatter())

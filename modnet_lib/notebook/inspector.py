@@ -10,7 +10,7 @@ import cv2
 import ipywidgets as widgets
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from traitlets import Unicode
 
 from modnet_lib.data.readers import Labelled
@@ -18,16 +18,15 @@ from modnet_lib.data.trimaps import band_size
 from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.images import ImageLike, read_image, to_bytes
 from modnet_lib.inference.matter import Matter, Prediction
-from modnet_lib.notebook.figures import as_pixels, checkerboard, error_map, fitting, over_colour, part
-from modnet_lib.notebook.style import BLUE, ORANGE
+from modnet_lib.notebook.figures import checkerboard, error_map, fitting, over_colour, part
 from modnet_lib.objectives.supervised import SEMANTIC_SCALE, semantic_target
 from modnet_lib.regions import transition_region
 
-STAGES = ("input", "semantic", "detail", "alpha", "cutout", "region")
-COLOURS = {"white": "#FFFFFF", "black": "#000000", "green": "#00B140"}
-BACKGROUNDS = ("checkerboard", *COLOURS, "colour")
+STAGES = ("input", "semantic", "detail", "alpha", "cutout")
+BACKGROUNDS = ("checkerboard", "white", "black", "green", "colour")
 LONGEST = 2048  # pixels of the longer side of an uploaded picture
 BROKEN = 0.1  # an answer breaks when its error has grown by a tenth of the error of an empty answer
+UNSURE = 0.1  # from here on a matte that a network answered may be the person (Eq. 7)
 DISTURBANCES: dict[str, tuple[float, ...]] = {
     "none": (0,) * 5,  # the others from mild to strong, in the units of `modnet_lib.evaluation.robustness`
     "blur": (1, 2, 4, 8, 16),
@@ -36,12 +35,8 @@ DISTURBANCES: dict[str, tuple[float, ...]] = {
     "brightness": (0.7, 0.5, 0.35, 0.2, 0.1),
     "resolution": (0.5, 0.25, 0.125, 0.0625, 0.03125),
 }
-CONTROLS = "picture model stage zoom beside x y background colour disturbance strength trimap_width soc_band"
+CONTROLS = "picture model stage zoom beside x y background colour disturbance strength"
 NAMES = {"semantic": "semantics s_p", "detail": "details d_p", "alpha": "matte α_p"}
-REMARKS = {
-    "region": "Blue: transition region of the matte (Eq. 7, SOC). Orange: that of the true matte (Eq. 3).",
-    "error": "Red: too little person, blue: too much. Without a true matte this is the picture.",
-}
 
 
 class Question(NamedTuple):
@@ -89,7 +84,7 @@ class MatteInspector(widgets.VBox):
 
     Attributes
     ----------
-    upload, backdrop, sweep, and those named in `CONTROLS`
+    upload, sweep, and those named in `CONTROLS`
         The controls. Setting their ``value`` has the same effect as using them in a browser.
     view, second_view, status, scores
         What is shown: pictures, whose ``value`` is a PNG, and HTML.
@@ -110,16 +105,16 @@ class MatteInspector(widgets.VBox):
     ):
         self._matters = dict(matter) if isinstance(matter, Mapping) else {"model": matter}
         self._images = {name: read_image(image) for name, image in images.items()}
-        self._width, self._backdrop, self._truths = width, None, dict[str, np.ndarray]()
-        if not self._images or not self._matters or width < 1:
-            raise ValueError("expected at least one image, one matter and a width of one pixel")
+        self._width, self._truths = width, dict[str, np.ndarray]()
+        if not self._images or not self._matters:
+            raise ValueError("expected at least one image and one matter")
         for name, alpha in (truths or {}).items():
             truth = alpha.astype(np.float32) / (255 if alpha.dtype == np.uint8 else 1)
             shape = self._images[name].shape[:2] if name in self._images else "that of an image"
             if truth.shape != shape or not 0 <= truth.min() <= truth.max() <= 1:
                 raise ValueError(f"the truth of {name!r} must lie in [0, 1] and its shape be {shape}")
             self._truths[name] = truth
-        self._predict, self._region = lru_cache(30)(self._ask), lru_cache(30)(self._find_region)
+        self._predict = lru_cache(30)(self._ask)
         super().__init__(self._make_controls())
         self.prediction()  # a model that fails raises its error here
         self._show()
@@ -128,48 +123,40 @@ class MatteInspector(widgets.VBox):
         """Make every control and arrange them in the order in which the Tab key reaches them."""
         look: dict[str, Any] = {"layout": {"width": "340px"}, "style": {"description_width": "100px"}}
         dropdown, slider = partial(widgets.Dropdown, **look), partial(widgets.FloatSlider, **look)
-        whole, share = partial(widgets.IntSlider, **look), partial(slider, 0.5, min=0, max=1, step=0.01)
-        upload = partial(widgets.FileUpload, accept="image/*", layout={"width": "190px"})
+        share, whole = partial(slider, 0.5, min=0, max=1, step=0.01), partial(widgets.IntSlider, **look)
         models, stages = list(self._matters), [*STAGES, *(["error"] if self._truths else [])]
         beside = ["off", *stages, "undisturbed", *(models if len(models) > 1 else [])]
         self.picture = dropdown(options=list(self._images), description="picture")
-        self.upload, self.model = (
-            upload(description="your own picture"),
-            dropdown(options=models, description="model"),
-        )
-        self.model.layout.display = "none" if len(models) == 1 else ""
+        self.model = dropdown(options=models, description="model")
         self.stage = widgets.ToggleButtons(options=stages, value="alpha", style={"button_width": "90px"})
         self.zoom = slider(1, min=1, max=8, step=0.5, readout_format=".1f", description="zoom")
         self.beside = dropdown(options=beside, description="beside it")
-        self.x, self.y = share(description="centre x"), share(description="centre y")
+        self.x = share(description="centre x")
+        self.y = share(description="centre y")
         self.background = dropdown(options=BACKGROUNDS, description="background")
         self.colour = widgets.ColorPicker(value="#0072B2", description="colour", **look)
-        self.backdrop = upload(description="background picture")
         self.disturbance = dropdown(options=list(DISTURBANCES), description="disturb by")
         self.strength = whole(1, min=1, max=5, continuous_update=False, description="strength")
+        for name in CONTROLS.split():
+            getattr(self, name).observe(self._show, names="value")
+        self.model.layout.display = "none" if len(models) == 1 else ""
+        self.upload = widgets.FileUpload(accept="image/*", description="your own picture")
+        self.upload.layout.width = "190px"
+        self.upload.observe(self._take_upload, names="value")
         self.sweep = widgets.Button(description="every strength", tooltip="Which answer breaks first?")
-        self.trimap_width = whole(30, min=3, max=80, description="trimap width")
-        self.soc_band = slider(0.1, min=0.01, max=0.45, step=0.01, description="SOC band")
-        picture = partial(DescribedImage, layout={"max_width": "100%", "align_self": "flex-start"})
-        self.view, self.second_view = (
-            picture().add_class("inspector-view"),
-            picture().add_class("inspector-second"),
-        )
+        self.sweep.on_click(self._show)
+        self.view = DescribedImage(layout={"max_width": "100%"}).add_class("inspector-view")
+        self.second_view = DescribedImage(layout={"max_width": "100%"}).add_class("inspector-second")
         self.status, self.scores = widgets.HTML(), widgets.HTML().add_class("inspector-scores")
         row, column = widgets.HBox, partial(widgets.VBox, layout={"flex": "0 0 auto"})
         tabs = {
             "look": row([column([self.zoom, self.beside]), column([self.x, self.y])]),
-            "background": row([column([self.background, self.colour]), self.backdrop]),
+            "background": column([self.background, self.colour]),
             "disturb": row([column([self.disturbance, self.strength, self.sweep]), self.scores]),
-            "thresholds": row([self.trimap_width, self.soc_band]),
         }
-        for name in CONTROLS.split():
-            getattr(self, name).observe(self._show, names="value")
-        self.upload.observe(self._take_upload, names="value")
-        self.backdrop.observe(self._take_upload, names="value")
-        self.sweep.on_click(self._show)
         panel = widgets.Tab(list(tabs.values()), titles=list(tabs))
-        pictures = row([self.view, self.second_view], layout={"flex_flow": "row wrap", "grid_gap": "8px"})
+        flow = {"flex_flow": "row wrap", "grid_gap": "8px", "align_items": "flex-start"}
+        pictures = row([self.view, self.second_view], layout=flow)
         return [row([self.picture, self.upload, self.model]), self.stage, panel, self.status, pictures]
 
     def prediction(self, name: str | None = None) -> Prediction:
@@ -188,25 +175,19 @@ class MatteInspector(widgets.VBox):
             image = degrade(Labelled(image, image[..., 0], {}), question.kind, question.level).image
         return self._matters[question.model].predict(image)
 
-    def _find_region(self, question: Question, width: int, unsure: float) -> np.ndarray:
-        """m_d, {0, 1}: of the truth (Eq. 3) if `unsure` is 0, or of the answer (Eq. 7), which is never quite 0 or 1."""
-        alpha = self._predict(question).alpha if unsure else self._truths[question.picture]
-        small = torch.tensor(part(alpha, fitting(alpha, self._width)))[None, None]
-        return transition_region(small, band_size(small, width), maybe=unsure)[0, 0].byte().numpy()
-
     def _errors(self, question: Question) -> np.ndarray:
         """Mean absolute errors, divided by those of zeros: 0 is right, 1 is useless. d_p counts in m_d."""
-        answer, clean = self._predict(question), self._predict(question.clean)
-        truth, errors = self._truths.get(question.picture), []
-        unsure = self.soc_band.value if truth is None else 0.0
-        inside = self._region(question.clean, self.trimap_width.value, unsure)
-        for stage in NAMES:
-            given, wanted = getattr(answer, stage), getattr(clean, stage) if truth is None else truth
-            if truth is not None and stage == "semantic":
-                size = SEMANTIC_SCALE * given.shape[1], SEMANTIC_SCALE * given.shape[0]
-                wanted = semantic_target(torch.tensor(part(truth, size))[None, None])[0, 0].numpy()
-            weight = part(inside, given.shape[::-1]) if stage == "detail" else 1
-            errors.append((weight * abs(given - wanted)).sum() / max((weight * wanted).sum(), 1e-3))
+        given, wanted = self._predict(question)[1:], list(self._predict(question.clean)[1:])
+        truth = self._truths.get(question.picture)
+        if truth is not None:
+            size = SEMANTIC_SCALE * given[0].shape[1], SEMANTIC_SCALE * given[0].shape[0]
+            small = semantic_target(torch.tensor(part(truth, size))[None, None])
+            wanted = [small[0, 0].numpy(), truth, truth]
+        matte = torch.tensor(wanted[2])[None, None]
+        inside = transition_region(matte, band_size(matte), maybe=UNSURE * (truth is None))[0, 0].numpy()
+        errors = []
+        for answer, target, weight in zip(given, wanted, (1, inside, 1), strict=True):
+            errors.append((weight * abs(answer - target)).sum() / max((weight * target).sum(), 1e-3))
         return np.array(errors)
 
     def _score(self, question: Question) -> str:
@@ -226,8 +207,10 @@ class MatteInspector(widgets.VBox):
 
     def _show(self, change: Any = None) -> None:
         """Draw what the controls say, and disable those without effect."""
-        shown = self.stage.value, self.beside.value
-        self.background.disabled = self.colour.disabled = "cutout" not in shown
+        self.background.disabled = self.colour.disabled = "cutout" not in (
+            self.stage.value,
+            self.beside.value,
+        )
         self.x.disabled = self.y.disabled = self.zoom.value == 1
         self.strength.disabled = self.sweep.disabled = self.disturbance.value == "none"
         self.second_view.layout.display = "none" if self.beside.value == "off" else ""
@@ -236,45 +219,44 @@ class MatteInspector(widgets.VBox):
                 self.scores.value = self._score(self._question)
             elif change and change.owner in (self.picture, self.model, self.disturbance):
                 self.scores.value = ""  # they are of something else
-            self._draw(self._question, self.stage.value)
+            self._draw(self._question, self.stage.value, self.beside.value)
         except Exception as error:  # the page shows whatever a model raises
             self.status.value = f"<b>This failed: {escape(f'{type(error).__name__}: {error}')}</b>"
 
-    def _draw(self, question: Question, stage: str) -> None:
-        beside, zoomed = self.beside.value, f", enlarged {self.zoom.value:g} times" * (self.zoom.value > 1)
+    def _draw(self, question: Question, stage: str, beside: str) -> None:
+        zoomed = f", enlarged {self.zoom.value:g} times" * (self.zoom.value > 1)
         self.view.show(self._render(question, stage), f"{stage} of {question}{zoomed}")
         if beside in (*STAGES, "error"):
             self.second_view.show(self._render(question, beside), f"{beside} of {question}{zoomed}")
         elif beside != "off":
             other = question.clean if beside == "undisturbed" else question._replace(model=beside)
             self.second_view.show(self._render(other, stage), f"{stage} of {other} by {other.model}{zoomed}")
-        self.status.value = REMARKS.get(stage, "")
+        remark = "Red: too little person, blue: too much. Without a true matte this is the picture. "
+        self.status.value = remark * (stage == "error")
         if (truth := self._truths.get(question.picture)) is not None:
             mad = cv2.norm(self._predict(question).alpha, truth, cv2.NORM_L1) / truth.size
-            self.status.value += f" Mean absolute difference of the matte: {mad:.4f}."
+            self.status.value += f"Mean absolute difference of the matte: {mad:.4f}."
 
     def _render(self, question: Question, stage: str) -> np.ndarray:
         """The visible part of a stage as it is displayed: uint8, (h, w) or (h, w, 3)."""
-        answer, truth = self._predict(question), self._truths.get(question.picture)
+        answer, truth, chosen = (
+            self._predict(question),
+            self._truths.get(question.picture),
+            self.background.value,
+        )
         place = {"zoom": self.zoom.value, "x": self.x.value, "y": self.y.value}
         visible = partial(part, size=fitting(answer.image, self._width), **place)
         if stage in NAMES:
             return to_bytes(visible(getattr(answer, stage)))
-        image, chosen = visible(answer.image), self.background.value
-        if stage == "region":
-            for unsure, colour in ((self.soc_band.value, BLUE), (0.0, ORANGE))[: 1 if truth is None else 2]:
-                inside = visible(self._region(question, self.trimap_width.value, unsure))
-                image = over_colour(image, 1 - 0.5 * inside, colour)
-        elif stage == "error" and truth is not None:
-            image = to_bytes(error_map(visible(answer.alpha), visible(truth)))
-        elif stage == "cutout" and chosen == "checkerboard":
-            image = checkerboard(image, visible(answer.alpha))
-        elif stage == "cutout" and chosen == "picture":
-            behind = np.asarray(ImageOps.fit(Image.fromarray(self._backdrop), answer.alpha.shape[::-1]))
-            image = over_colour(image, visible(answer.alpha), as_pixels(visible(behind)))
-        elif stage == "cutout":
-            image = over_colour(image, visible(answer.alpha), COLOURS.get(chosen, self.colour.value))
-        return image
+        if stage == "error" and truth is not None:
+            return to_bytes(error_map(visible(answer.alpha), visible(truth)))
+        image = visible(answer.image)
+        if stage != "cutout":
+            return image
+        if chosen == "checkerboard":
+            return checkerboard(image, visible(answer.alpha))
+        colours = {"green": "#00B140", "colour": self.colour.value}
+        return over_colour(image, visible(answer.alpha), colours.get(chosen, chosen))
 
     def _take_upload(self, change: Any) -> None:
         for file in change.new:
@@ -284,16 +266,10 @@ class MatteInspector(widgets.VBox):
             except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
                 self.status.value = f"<b>{escape(name)}</b> cannot be read; try another JPEG or PNG file."
                 return
-            pixels = part(pixels, fitting(pixels, LONGEST))
-            if change.owner is self.backdrop:
-                self._backdrop, self.background.options = pixels, [*BACKGROUNDS, "picture"]
-                self.background.value = "picture"
-            else:
-                self._images[name] = pixels
-                self._truths.pop(name, None)
-                self._predict.cache_clear()
-                self._region.cache_clear()
-                with self.picture.hold_sync():  # the browser gets the list together with the choice
-                    self.picture.options = list(self._images)
-                    self.picture.value = name
+            self._images[name] = part(pixels, fitting(pixels, LONGEST))
+            self._truths.pop(name, None)
+            self._predict.cache_clear()
+            with self.picture.hold_sync():  # the browser gets the list together with the choice
+                self.picture.options = list(self._images)
+                self.picture.value = name
             self._show()  # also where the choice is the same as before

@@ -4,29 +4,19 @@ import json
 import tomllib
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from IPython.display import display
+from IPython.display import Markdown, display
 
 from modnet_lib import paths
 
 MIME = "application/vnd.modnet.record+json"
 EXPECTED = paths.REPOSITORY / "tests" / "expected.toml"
-
-
-class Recorded(NamedTuple):
-    """A number, the paper's value if it has one, and a unit."""
-
-    value: float
-    paper: float | None = None
-    unit: str = ""
-
-
-_records: dict[str, Recorded] = {}
+_records: dict[str, tuple[float, float | None, str]] = {}
 
 
 def record(name: str, value: float, *, paper: float | None = None, unit: str = "") -> None:
-    """Keep a number: it goes into the output of the notebook, where `reproduce` finds and checks it.
+    """Put a number into the notebook's output, where `reproduce` finds it, and into its `ResultsTable`.
 
     Parameters
     ----------
@@ -39,8 +29,8 @@ def record(name: str, value: float, *, paper: float | None = None, unit: str = "
     unit
         For the table.
     """
-    _records[name] = Recorded(float(value), paper, unit)
-    text = f"{name} = {float(value):g}{unit and ' ' + unit}"
+    _records[name] = float(value), paper, unit
+    text = f"{name} = {float(value):g} {unit}".rstrip()
     display({MIME: {"name": name, "value": float(value)}, "text/plain": text}, raw=True)
 
 
@@ -51,23 +41,23 @@ def read_records(notebook: str | Path) -> dict[str, float]:
     return {one[MIME]["name"]: one[MIME]["value"] for one in data if MIME in one}
 
 
-def check_records(stem: str, records: dict[str, float], expected: Path = EXPECTED) -> list[str]:
-    """Compare what a smoke run recorded with ``tests/expected.toml`` and return a line for each disagreement.
+def check_records(stem: str, records: dict[str, float]) -> list[str]:
+    """Compare a smoke run's numbers with ``tests/expected.toml``; one line for each disagreement.
 
     Every recorded number must have an entry there, with a value and a relative tolerance, and every entry a number.
     """
-    table: dict[str, Any] = tomllib.loads(expected.read_text(encoding="utf-8")).get(stem, {})
-    problems = [f"{stem}: {name} was expected but not recorded" for name in table if name not in records]
-    for name, value in records.items():
-        if name not in table:
-            problems.append(f"{stem}: {name} = {value:g} has no entry in {expected.name}")
-            continue
-        target, tolerance = table[name]["value"], table[name]["rel"]
-        # not "abs(...) > ...", which a NaN would pass
-        if not abs(value - target) <= tolerance * abs(target):
-            problems.append(
-                f"{stem}: {name} is {value:.6g}, expected {target:.6g} within {tolerance:g} relative"
-            )
+    table = tomllib.loads(EXPECTED.read_text(encoding="utf-8")).get(stem, {})
+    problems = []
+    for name in sorted({*table, *records}):
+        if name not in records:
+            problems.append(f"{stem}: {name} was expected but not recorded")
+        elif name not in table:
+            problems.append(f"{stem}: {name} = {records[name]:.6g} has no entry in {EXPECTED.name}")
+        else:
+            value, target, tolerance = records[name], table[name]["value"], table[name]["rel"]
+            if not abs(value - target) <= tolerance * abs(target):  # NaN fails, too
+                within = f"within {tolerance:g} relative"
+                problems.append(f"{stem}: {name} is {value:.6g}, expected {target:.6g} {within}")
     return problems
 
 
@@ -80,7 +70,7 @@ def recorded_run(stem: str) -> dict[str, Any] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-class ResultsTable:
+class ResultsTable(Markdown):
     """The numbers of this notebook beside those of the paper and of the largest recorded run.
 
     Parameters
@@ -93,29 +83,16 @@ class ResultsTable:
 
     def __init__(self, stem: str, profile: str):
         run = recorded_run(stem)
-        self.note = f"Recorded run: {run['provenance']}" if run else ""
-        self.rows = [
-            ["", "paper", *([f"recorded ({run['profile']})"] if run else []), f"this run ({profile})"]
-        ]
+        head = ["", "paper", *([f"recorded ({run['profile']})"] if run else []), f"this run ({profile})"]
+        rows = [head, ["---", *["---:"] * (len(head) - 1)]]
         for name, (value, paper, unit) in _records.items():
             numbers = [paper, *([run["values"].get(name)] if run else []), value]
-            self.rows.append([name.replace("_", " "), *(_number(number, unit) for number in numbers)])
-
-    def _repr_html_(self) -> str:
-        cells = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in self.rows]
-        head, *body = (f"<tr>{row}</tr>" for row in cells)
-        head = head.replace("td>", "th>")
-        note = f"<p>{escape(self.note)}</p>" if self.note else ""
-        return f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>{note}"
-
-    def __repr__(self) -> str:
-        widths = [max(map(len, column)) for column in zip(*self.rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in self.rows]
-        return "\n".join(lines)
+            rows.append([name.replace("_", " "), *(_number(number, unit) for number in numbers)])
+        note = f"\n\nRecorded run: {escape(run['provenance'])}" if run else ""
+        super().__init__("\n".join(f"| {' | '.join(row)} |" for row in rows) + note)
 
 
 def _number(value: float | None, unit: str) -> str:
     if value is None:
         return "–"
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{text} {unit}".strip()
+    return f"{value:{',.0f' if abs(value) >= 1000 else '.4g'}} {unit}".strip()

@@ -59,7 +59,7 @@ def test_the_hidden_solution_is_right(exercise: str) -> None:
         ("01.2", lambda f, b, a, g: (a * f + (1 - a) * b) ** g, "gamma of the composite"),
         ("01.2", lambda f, b, a, g: a**g * f + (1 - a**g) * b, "not a colour"),
         ("01.2", lambda f, b, a, g: f, "alpha 0"),
-        ("01.2", lambda f, b, a, g: f[0], "shape (5, 4, 3)"),
+        ("01.2", lambda f, b, a, g: f[0], "shape (2, 2, 3)"),
         ("01.2", lambda f, b, a, g: 1 / 0, "ZeroDivisionError"),
         ("01.2", 5, "a function"),
         ("05.1", (0.3, 0.3, 300_000), "thousands"),
@@ -70,7 +70,7 @@ def test_the_hidden_solution_is_right(exercise: str) -> None:
         ("08.1", lambda b, n, a, t: np.where(is_far(n, b, t) & is_far(n, a, t), (a + b) / 2, n), "motion"),
         ("08.1", lambda b, n, a, t: np.where(is_far(b, a, t), n, (a + b) / 2), "hardly differs"),
         ("08.1", lambda b, n, a, t: n, "far from both"),
-        ("08.1", lambda b, n, a, t: n[0], "shape (500,)"),
+        ("08.1", lambda b, n, a, t: n[0], "shape (16,)"),
         ("08.1", lambda b, n, a: n, "TypeError"),
     ],
 )

@@ -51,17 +51,10 @@ def decode(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
-def upload_of(*files: tuple[str, bytes]) -> tuple[dict, ...]:
-    """Files as the browser's side hands them over."""
-    now = datetime(2024, 1, 1, tzinfo=UTC)
-    return tuple(
-        {"name": name, "type": "", "size": len(data), "content": memoryview(data), "last_modified": now}
-        for name, data in files
-    )
-
-
-def upload(inspector: MatteInspector, *files: tuple[str, bytes]) -> None:
-    inspector.upload.value = upload_of(*files)
+def upload(inspector: MatteInspector, name: str, data: bytes) -> None:
+    """A file as the browser's side hands it over."""
+    file = {"name": name, "type": "", "size": len(data), "content": memoryview(data)}
+    inspector.upload.value = (file | {"last_modified": datetime(2024, 1, 1, tzinfo=UTC)},)
 
 
 def encoded(pixels: np.ndarray, form: str = "png") -> bytes:
@@ -152,8 +145,8 @@ def test_choosing_a_picture_and_caching(inspector: MatteInspector, matter, pictu
 def test_uploading_another_file_of_the_same_name_replaces_it(inspector: MatteInspector, matter):
     inspector.stage.value = "alpha"
     first, second = (np.random.default_rng(s).integers(0, 256, (64, 64, 3), dtype=np.uint8) for s in (1, 2))
-    upload(inspector, ("me.png", encoded(first)))
-    upload(inspector, ("me.png", encoded(second)))
+    upload(inspector, "me.png", encoded(first))
+    upload(inspector, "me.png", encoded(second))
     expected = matter.predict(second).alpha
     np.testing.assert_array_equal(decode(inspector.view.value), (expected * 255).round().astype(np.uint8))
 
@@ -165,7 +158,7 @@ def test_uploads_are_turned_upright(inspector: MatteInspector):
     buffer = io.BytesIO()
     picture.save(buffer, format="jpeg", exif=exif)
     inspector.stage.value = "input"
-    upload(inspector, ("phone.jpg", buffer.getvalue()))
+    upload(inspector, "phone.jpg", buffer.getvalue())
     assert decode(inspector.view.value).shape == (64, 40, 3)
 
 
@@ -177,19 +170,19 @@ GOOD = np.random.default_rng(6).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 )
 def test_bad_upload_gives_a_message_and_changes_nothing(inspector: MatteInspector, data: bytes, capsys):
     before = inspector.view.value
-    upload(inspector, ("<bad>.png", data))
+    upload(inspector, "<bad>.png", data)
     assert "&lt;bad&gt;.png" in inspector.status.value and "cannot be read" in inspector.status.value
     assert "<bad>" not in inspector.status.value
     assert inspector.view.value == before and inspector.picture.options == ("Grace", "Ada")
     assert capsys.readouterr() == ("", "")
-    upload(inspector, ("good.png", encoded(GOOD)))
+    upload(inspector, "good.png", encoded(GOOD))
     assert inspector.status.value == "" and inspector.picture.value == "good.png"
 
 
 def test_upload_is_chosen_and_shown(inspector: MatteInspector):
     own = np.random.default_rng(5).integers(0, 256, (70, 50, 3), dtype=np.uint8)
     inspector.stage.value, inspector.picture.value = "input", "Ada"
-    upload(inspector, ("me.png", encoded(own)))
+    upload(inspector, "me.png", encoded(own))
     assert inspector.picture.value == "me.png"
     assert inspector.picture.options == ("Grace", "Ada", "me.png")
     np.testing.assert_array_equal(decode(inspector.view.value), own)
@@ -197,7 +190,7 @@ def test_upload_is_chosen_and_shown(inspector: MatteInspector):
 
 
 def test_uploads_are_shrunk_to_what_a_page_can_hold(inspector: MatteInspector):
-    upload(inspector, ("huge.png", encoded(np.zeros((30, 4096, 3), np.uint8))))
+    upload(inspector, "huge.png", encoded(np.zeros((30, 4096, 3), np.uint8)))
     assert inspector.prediction("huge.png").image.shape == (15, 2048, 3)
 
 
@@ -259,7 +252,7 @@ def rich(matter, pictures, ellipse, randomise) -> MatteInspector:
 
 
 def test_without_truths_there_is_no_error_stage(inspector: MatteInspector):
-    assert "error" not in inspector.stage.options and "region" in inspector.stage.options
+    assert "error" not in inspector.stage.options
 
 
 def test_error_stage_is_the_error_map(rich: MatteInspector, ellipse, pictures):
@@ -361,63 +354,11 @@ def test_errors_against_the_truth_are_those_of_the_targets(rich: MatteInspector,
     np.testing.assert_allclose(percentages(rich)[0], 100 * np.array(expected), atol=0.051)
 
 
-class Known(Matter):
-    """Answers the matte that it is given, within 0.05 and 0.95 as networks do."""
-
-    matte: np.ndarray
-    calls = 0
-
-    def predict(self, image) -> Prediction:
-        self.calls += 1
-        soft = self.matte * 0.9 + 0.05
-        return Prediction(image, soft[::16, ::16], soft, soft)
-
-
-@pytest.mark.parametrize("width", [10, 40])
-def test_the_regions_are_the_unknown_bands_of_trimaps(matter, width):
-    alpha = np.zeros((208, 208), np.float32)
-    alpha[40:160, 60:140] = 1
-    alpha[100, 140:150] = 0.5
-    known, tensor = Known(matter.network, short_side=64, device="cpu"), torch.from_numpy(alpha)[None, None]
-    known.matte = alpha
-    band = trimap_from_alpha(tensor, band_size(tensor, width))[0, 0].numpy() == 0.5
-    inspector = MatteInspector(known, {"a": np.zeros((208, 208, 3), np.uint8)})
-    inspector.stage.value, inspector.trimap_width.value = "region", width
-    np.testing.assert_array_equal(decode(inspector.view.value).any(axis=2), band)
-    inspector.soc_band.value = 0.01  # as strict as Eq. 3: now the background is unknown, too
-    assert decode(inspector.view.value)[alpha == 0].any(axis=1).all()
-
-
-def test_thresholds_take_effect_without_a_forward_pass(matter, pictures, ellipse):
-    known = Known(matter.network, short_side=64, device="cpu")
-    known.matte = ellipse
-    inspector = MatteInspector(known, {"Grace": pictures["Grace"]}, truths={"Grace": ellipse})
-    inspector.stage.value = "region"
-    calls, seen = known.calls, [decode(inspector.view.value)]
-    for control, value in ((inspector.trimap_width, 80), (inspector.soc_band, 0.4)):
-        control.value = value
-        seen.append(decode(inspector.view.value))
-    assert (seen[0] != seen[1]).any() and (seen[1] != seen[2]).any() and known.calls == calls
-    assert "Orange" in inspector.status.value and "Blue" in inspector.status.value
-
-
-def test_any_colour_and_any_picture_behind_the_cutout(inspector: MatteInspector, pictures):
+def test_any_colour_behind_the_cutout(inspector: MatteInspector, pictures):
     inspector.stage.value, inspector.background.value = "cutout", "colour"
     inspector.colour.value = "#ff8000"
-    alpha = inspector.prediction().alpha
-    expected = figures.over_colour(pictures["Grace"], alpha, "#ff8000")
+    expected = figures.over_colour(pictures["Grace"], inspector.prediction().alpha, "#ff8000")
     np.testing.assert_array_equal(decode(inspector.view.value), expected)
-    # left half red, right half blue: the middle is cut out of it, at its own proportions
-    halves = np.zeros((10, 40, 3), np.uint8)
-    halves[:, :20, 0] = halves[:, 20:, 2] = 255
-    inspector.backdrop.value = upload_of(("halves.png", encoded(halves)))
-    assert inspector.background.value == "picture"
-    shown, image = decode(inspector.view.value), pictures["Grace"]
-    for columns, colour in ((slice(0, 20), "#ff0000"), (slice(44, 64), "#0000ff")):
-        expected = figures.over_colour(image[:, columns], alpha[:, columns], colour)
-        np.testing.assert_allclose(shown[:, columns], expected, atol=1)
-    inspector.backdrop.value = upload_of(("bad.png", b"no picture"))
-    assert "cannot be read" in inspector.status.value
 
 
 def test_a_model_that_fails_says_so_in_words(matter, pictures):

@@ -9,16 +9,12 @@ from modnet_lib.notebook import results
 
 
 @pytest.fixture(autouse=True)
-def empty(monkeypatch, tmp_path):
-    monkeypatch.setattr(results, "_records", {})
+def folder(monkeypatch, tmp_path):
+    """Recorded runs and expected numbers of the test's own."""
     monkeypatch.setattr(paths, "RESULTS", tmp_path)
-
-
-@pytest.fixture
-def expected(tmp_path):
-    file = tmp_path / "expected.toml"
-    file.write_text("[nb]\na = { value = 2.0, rel = 0.1 }\nexact = { value = 835200, rel = 0 }\n")
-    return file
+    monkeypatch.setattr(results, "EXPECTED", tmp_path / "expected.toml")
+    results.EXPECTED.write_text("[nb]\na = { value = 2.0, rel = 0.1 }\nexact = { value = 835200, rel = 0 }\n")
+    return tmp_path
 
 
 @pytest.mark.parametrize(
@@ -32,26 +28,31 @@ def expected(tmp_path):
         ({"a": float("nan"), "exact": 835200.0}, ["a is nan"]),
     ],
 )
-def test_disagreements_are_named(expected, records, words) -> None:
-    problems = results.check_records("nb", records, expected)
+def test_disagreements_are_named(records, words) -> None:
+    problems = results.check_records("nb", records)
     assert len(problems) == len(words)
     assert all(word in problem for word, problem in zip(words, problems, strict=True))
 
 
-def test_table_keeps_paper_recorded_and_live_apart(tmp_path, capsys) -> None:
-    results.record("weights", 835200, paper=835200)
-    results.record("error", 0.0123, unit="MAD")
-    table = results.ResultsTable("nb", "smoke")
-    assert repr(table).splitlines()[0].split("  ")[-1].strip() == "this run (smoke)"
-    assert "835,200" in repr(table)
-    assert "recorded" not in table._repr_html_()
+def test_table_keeps_paper_recorded_and_live_apart(folder) -> None:
+    results.record("table_weights", 835200, paper=835200)
+    results.record("table_error", 0.0123, unit="MAD")
 
-    file = {"profile": "laptop", "values": {"error": 0.01}, "provenance": "CPU, <commit>"}
-    (tmp_path / "nb.json").write_text(json.dumps(file))
-    table = results.ResultsTable("nb", "smoke")
-    assert table.rows == [
-        ["", "paper", "recorded (laptop)", "this run (smoke)"],
-        ["weights", "835,200", "–", "835,200"],
-        ["error", "–", "0.01 MAD", "0.0123 MAD"],
+    def rows() -> list[str]:
+        head, _, *body = results.ResultsTable("nb", "smoke").data.splitlines()
+        return [head, *(row for row in body if not row.startswith("| ") or row.startswith("| table"))]
+
+    assert rows() == [
+        "|  | paper | this run (smoke) |",
+        "| table weights | 835,200 | 835,200 |",
+        "| table error | – | 0.0123 MAD |",
     ]
-    assert "<th>paper</th>" in table._repr_html_() and "&lt;commit&gt;" in table._repr_html_()
+    file = {"profile": "laptop", "values": {"table_error": 0.01}, "provenance": "CPU, <commit>"}
+    (folder / "nb.json").write_text(json.dumps(file))
+    assert rows() == [
+        "|  | paper | recorded (laptop) | this run (smoke) |",
+        "| table weights | 835,200 | – | 835,200 |",
+        "| table error | – | 0.01 MAD | 0.0123 MAD |",
+        "",
+        "Recorded run: CPU, &lt;commit&gt;",
+    ]
