@@ -60,16 +60,8 @@ def measured(inspector: MatteInspector, repeats: int) -> dict[str, float]:
         times[name] = round(statistics.median(taken), 1)
 
     use("picture", i.picture, "b", "a")
-    for stage in ("input", "semantic", "detail", "cutout", "region", "error"):
+    for stage in ("input", "semantic", "detail", "cutout", "error"):
         use(f"stage: {stage}", i.stage, "alpha", stage)
-    i.stage.value = "region"  # every width and band is new here
-    for name, control in (("trimap width", i.trimap_width), ("SOC band", i.soc_band)):
-        taken = []
-        for _ in range(repeats):
-            started = time.perf_counter()
-            control.value = control.value + control.step
-            taken.append(1000 * (time.perf_counter() - started))
-        times[name] = round(statistics.median(taken), 1)
     i.stage.value = "cutout"
     use("background", i.background, "white", "colour")
     use("colour", i.colour, "#aa0000", "#00aa00")

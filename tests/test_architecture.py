@@ -1,12 +1,14 @@
-"""Dependencies point one way, and importing does nothing but import."""
+"""Dependencies point one way, files and functions stay small, and importing does nothing but import."""
 
 from __future__ import annotations
 
 import ast
 import graphlib
+import io
 import os
 import subprocess
 import sys
+import tokenize
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -20,7 +22,14 @@ from PIL import Image
 import modnet_lib
 
 ROOT = Path(modnet_lib.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+MODULES = {
+    ".".join(("modnet_lib", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in FILES
+}
 BASE = {"files", "images", "images16", "mattes", "paths", "profiles", "provenance", "regions"}
+MIDDLE = {"network", "baselines", "objectives", "data", "inference", "evaluation", "training"}
 TOP = {"notebook", "reproduce", "cli"}
 # what each part of the library may know of, besides itself
 ALLOWED: dict[str, set[str]] = {
@@ -38,52 +47,73 @@ ALLOWED: dict[str, set[str]] = {
     "baselines": {"network"},
     "inference": {"network", "baselines", *BASE},
     "evaluation": {"inference", "network", "baselines", "data", *BASE},
-    "training": {"network", "baselines", "objectives", "data", "inference", "evaluation", *BASE},
-    "notebook": {"network", "baselines", "objectives", "data", "inference", "evaluation", "training", *BASE},
-    "reproduce": {
-        "network", "baselines", "objectives", "data", "inference", "evaluation", "training", "notebook", *BASE,
-    },
-    "cli": {
-        "network", "baselines", "objectives", "data", "inference", "evaluation", "training", "notebook",
-        "reproduce", *BASE,
-    },
-}  # fmt: skip
-
-
-def modules() -> dict[str, Path]:
-    """Every module's full name and file."""
-    result = {}
-    for path in sorted(ROOT.rglob("*.py")):
-        parts = ["modnet_lib", *path.relative_to(ROOT).with_suffix("").parts]
-        result[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return result
+    "training": {*MIDDLE, *BASE} - {"training"},
+    "notebook": {*MIDDLE, *BASE},
+    "reproduce": {"notebook", *MIDDLE, *BASE},
+    "cli": {"notebook", "reproduce", *MIDDLE, *BASE},
+}
 
 
 def part_of(module: str) -> str | None:
     return module.split(".")[1] if "." in module else None
 
 
-def imported(name: str, path: Path) -> set[str]:
-    """Full names of this library's modules that a file imports, anywhere in it."""
-    known, found = modules(), set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imported(name: str) -> set[str]:
+    """Full names of this library's modules that a module imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(TREES[MODULES[name]]):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-                for _ in range(node.level - 1):
-                    package = package.rpartition(".")[0]
-                base = f"{package}.{base}".rstrip(".")
-            names = {f"{base}.{alias.name}" for alias in node.names}
-            found |= {n if n in known else base for n in names}
-    return {n for n in found if n == "modnet_lib" or n.startswith("modnet_lib.")}
+            assert node.module and not node.level, f"{name} imports relatively"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {one if one in MODULES else node.module for one in names}
+    return {one for one in found if one.partition(".")[0] == "modnet_lib"}
+
+
+def code_lines(text: str) -> int:
+    """Lines that hold more than a docstring, a comment or nothing."""
+    lines, silent = set(), (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in (*silent, tokenize.ENDMARKER):
+            lines.update(range(token.start[0], token.end[0] + 1))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return len(lines)
+
+
+def test_what_counts_as_code() -> None:
+    text = '"""Two\nlines."""\n\n# remark\ndef f(\n    a,  # one\n):\n    """Doc."""\n    return """x\ny"""\n'
+    assert code_lines(text) == 5, "three lines of the signature, two of the text that is returned"
+
+
+def test_the_library_is_thin() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in FILES]
+    assert sum(len(text.splitlines()) for text in texts) <= 8_000
+    assert sum(map(code_lines, texts)) <= 5_200
+
+
+@pytest.mark.parametrize("path", FILES, ids=MODULES)
+def test_files_and_functions_are_small(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+    large = []
+    for node in ast.walk(TREES[path]):
+        # the parameters of a command are its options
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and path.parent != ROOT / "cli":
+            given = node.args
+            named = [one.arg for one in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+            count = len(set(named) - {"self", "cls"}) + bool(given.vararg) + bool(given.kwarg)
+            lines = node.end_lineno - node.lineno + 1
+            if lines > 60 or count > 7:
+                large.append(f"{node.name}: {lines} lines, {count} parameters")
+    assert large == []
 
 
 def test_every_part_is_known() -> None:
-    parts = {part_of(name) for name in modules()} - {None}
-    assert parts <= set(ALLOWED), "say in ALLOWED what a new part may import"
+    parts = {part_of(name) for name in MODULES} - {None}
+    assert parts == set(ALLOWED), "say in ALLOWED what a new part may import, and only there"
 
 
 def test_the_rules_have_no_circle() -> None:
@@ -92,10 +122,10 @@ def test_the_rules_have_no_circle() -> None:
         assert part in TOP or not may & TOP
 
 
-@pytest.mark.parametrize(("name", "path"), modules().items(), ids=modules())
-def test_imports_point_downwards(name: str, path: Path) -> None:
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_downwards(name: str) -> None:
     part = part_of(name)
-    used = {part_of(other) for other in imported(name, path)} - {None, part}
+    used = {part_of(other) for other in imported(name)} - {None, part}
     if part is None:  # for type checkers only, see test_importing_the_package_is_cheap
         assert used <= {"network", "inference", "evaluation"}
     else:
@@ -103,16 +133,13 @@ def test_imports_point_downwards(name: str, path: Path) -> None:
 
 
 def test_no_two_modules_import_each_other() -> None:
-    known = modules()
-    graph = {name: imported(name, path) - {name} for name, path in known.items()}
     # a package's __init__ that lists its modules is no circle: they import modules, not the package; the library's
     # own imports them when they are asked for
     graph = {
-        name: {other for other in others if not name.startswith(f"{other}.")}
-        for name, others in graph.items()
+        name: {other for other in imported(name) - {name} if not name.startswith(f"{other}.")}
+        for name in MODULES
     }
-    graph["modnet_lib"] = set()
-    tuple(graphlib.TopologicalSorter(graph).static_order())
+    tuple(graphlib.TopologicalSorter(graph | {"modnet_lib": set()}).static_order())
 
 
 def run_python(script: str, *arguments: object) -> str:
@@ -207,7 +234,7 @@ def watch(event, arguments):
             raise AssertionError(f"{{arguments[0]}} was written while importing")
 
 sys.addaudithook(watch)
-for name in {sorted(set(modules()) - {"modnet_lib.__main__"})!r}:
+for name in {sorted(MODULES)!r}:
     importlib.import_module(name)
 import torch
 assert not torch.cuda.is_initialized()

@@ -16,7 +16,7 @@ import numpy as np
 from IPython import get_ipython
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator
 from PIL import Image
 from torch import Tensor
 
@@ -33,6 +33,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK]),
+    "grid.color": "#DDDDDD",
     "legend.frameon": False,
 }
 WIDTH = 10.0  # inches; 900 pixels
@@ -234,8 +235,8 @@ def tint_trimap(image: Picture, trimap: Picture) -> np.ndarray:
     picture, regions = _of_one_size(image, trimap)
     regions = regions[..., None]
     tinted = np.where(regions < 0.25, 0.3 * picture, picture)
-    orange = np.array(to_rgb(ORANGE), np.float32)
-    return np.where(np.abs(regions - 0.5) < 0.25, 0.35 * picture + 0.65 * orange, tinted)
+    unknown = 0.35 * picture + 0.65 * np.array(to_rgb(ORANGE), np.float32)
+    return np.where(np.abs(regions - 0.5) < 0.25, unknown, tinted)
 
 
 def _of_one_size(image: Picture, matte: Picture) -> tuple[np.ndarray, np.ndarray]:
@@ -262,11 +263,8 @@ def show_prediction(prediction: Prediction) -> Figure:
 def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     """Draw losses, learning rate and validation over the steps of a run; a `ValueError` if there are none.
 
-    Parameters
-    ----------
-    history
-        One mapping a step, as in ``metrics.jsonl``: ``step``, ``learning_rate``, the loss and its terms;
-        ``validation_...`` where the run validated.
+    A mapping of `history` is a line of ``metrics.jsonl``: ``step``, ``learning_rate``, the loss and its terms;
+    ``validation_...`` where the run validated.
     """
     if not history:
         raise ValueError("history is empty: nothing was trained yet")
@@ -295,7 +293,6 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
             validation.semilogy(*zip(*points, strict=True), marker=marker, markersize=5, label=label)
             validation.legend(fontsize=8)
         for axes in (losses, validation) if checks else (losses,):
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))  # also where there is less than a decade
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter(NullFormatter())
+            # ticks also where there is less than a decade
+            axes.yaxis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter="{x:g}", minor_formatter="")
     return figure
