@@ -23,27 +23,13 @@ from modnet_lib.profiles import Profile
 
 
 class Run(NamedTuple):
-    """How one notebook went.
-
-    Attributes
-    ----------
-    stem
-        Its name, e.g. ``"01_dataset_compositing"``.
-    status
-        ``"passed"``, ``"failed"`` or ``"unchanged"`` (passed before, and nothing it depends on has changed).
-    seconds
-        Of the execution, kernel start included.
-    problems
-        What went wrong, readable.
-    records
-        What it recorded.
-    """
+    """How one notebook went."""
 
     stem: str
-    status: str
+    status: str  # "passed", "failed", or "unchanged": passed before, and nothing it depends on has changed
     seconds: float
-    problems: list[str]
-    records: dict[str, float]
+    problems: list[str]  # what went wrong, readable
+    records: dict[str, float]  # the numbers that it recorded
 
 
 def reproduce(profile: str = "smoke", *, only: Sequence[str] = ()) -> list[Run]:

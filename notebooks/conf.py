@@ -25,6 +25,7 @@ myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 4  # the fragments that GitHub gives
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables
 nb_ipywidgets_js = {}  # stored notebooks hold pictures of their widgets, and no script comes from a server
 suppress_warnings = ["mystnb.unknown_mime_type"]  # recorded numbers
 

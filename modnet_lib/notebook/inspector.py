@@ -23,7 +23,7 @@ from modnet_lib.objectives.supervised import SEMANTIC_SCALE, semantic_target
 from modnet_lib.regions import transition_region
 
 STAGES = ("input", "semantic", "detail", "alpha", "cutout")
-BACKGROUNDS = ("checkerboard", "white", "black", "green", "colour")
+BACKGROUNDS = {"checkerboard": "", "white": "white", "black": "black", "green": "#00B140"}
 LONGEST = 2048  # pixels of the longer side of an uploaded picture
 BROKEN = 0.1  # an answer breaks when its error has grown by a tenth of the error of an empty answer
 UNSURE = 0.1  # from here on a matte that a network answered may be the person (Eq. 7)
@@ -35,7 +35,7 @@ DISTURBANCES: dict[str, tuple[float, ...]] = {
     "brightness": (0.7, 0.5, 0.35, 0.2, 0.1),
     "resolution": (0.5, 0.25, 0.125, 0.0625, 0.03125),
 }
-CONTROLS = "picture model stage zoom beside x y background colour disturbance strength"
+CONTROLS = "picture model stage zoom background x y beside disturbance strength"
 NAMES = {"semantic": "semantics s_p", "detail": "details d_p", "alpha": "matte α_p"}
 
 
@@ -69,7 +69,7 @@ class DescribedImage(widgets.Image):
 
 
 class MatteInspector(widgets.VBox):
-    """Inspect every answer of the network, over any background, also for a picture of your own.
+    """Inspect every answer of the network, also for a picture of your own.
 
     Parameters
     ----------
@@ -131,10 +131,8 @@ class MatteInspector(widgets.VBox):
         self.stage = widgets.ToggleButtons(options=stages, value="alpha", style={"button_width": "90px"})
         self.zoom = slider(1, min=1, max=8, step=0.5, readout_format=".1f", description="zoom")
         self.beside = dropdown(options=beside, description="beside it")
-        self.x = share(description="centre x")
-        self.y = share(description="centre y")
-        self.background = dropdown(options=BACKGROUNDS, description="background")
-        self.colour = widgets.ColorPicker(value="#0072B2", description="colour", **look)
+        self.background = dropdown(options=list(BACKGROUNDS), description="background")
+        self.x, self.y = share(description="centre x"), share(description="centre y")
         self.disturbance = dropdown(options=list(DISTURBANCES), description="disturb by")
         self.strength = whole(1, min=1, max=5, continuous_update=False, description="strength")
         for name in CONTROLS.split():
@@ -150,8 +148,7 @@ class MatteInspector(widgets.VBox):
         self.status, self.scores = widgets.HTML(), widgets.HTML().add_class("inspector-scores")
         row, column = widgets.HBox, partial(widgets.VBox, layout={"flex": "0 0 auto"})
         tabs = {
-            "look": row([column([self.zoom, self.beside]), column([self.x, self.y])]),
-            "background": column([self.background, self.colour]),
+            "look": row([column([self.zoom, self.beside, self.background]), column([self.x, self.y])]),
             "disturb": row([column([self.disturbance, self.strength, self.sweep]), self.scores]),
         }
         panel = widgets.Tab(list(tabs.values()), titles=list(tabs))
@@ -207,10 +204,7 @@ class MatteInspector(widgets.VBox):
 
     def _show(self, change: Any = None) -> None:
         """Draw what the controls say, and disable those without effect."""
-        self.background.disabled = self.colour.disabled = "cutout" not in (
-            self.stage.value,
-            self.beside.value,
-        )
+        self.background.disabled = "cutout" not in (self.stage.value, self.beside.value)
         self.x.disabled = self.y.disabled = self.zoom.value == 1
         self.strength.disabled = self.sweep.disabled = self.disturbance.value == "none"
         self.second_view.layout.display = "none" if self.beside.value == "off" else ""
@@ -239,11 +233,7 @@ class MatteInspector(widgets.VBox):
 
     def _render(self, question: Question, stage: str) -> np.ndarray:
         """The visible part of a stage as it is displayed: uint8, (h, w) or (h, w, 3)."""
-        answer, truth, chosen = (
-            self._predict(question),
-            self._truths.get(question.picture),
-            self.background.value,
-        )
+        answer, truth = self._predict(question), self._truths.get(question.picture)
         place = {"zoom": self.zoom.value, "x": self.x.value, "y": self.y.value}
         visible = partial(part, size=fitting(answer.image, self._width), **place)
         if stage in NAMES:
@@ -253,10 +243,8 @@ class MatteInspector(widgets.VBox):
         image = visible(answer.image)
         if stage != "cutout":
             return image
-        if chosen == "checkerboard":
-            return checkerboard(image, visible(answer.alpha))
-        colours = {"green": "#00B140", "colour": self.colour.value}
-        return over_colour(image, visible(answer.alpha), colours.get(chosen, chosen))
+        alpha, colour = visible(answer.alpha), BACKGROUNDS[self.background.value]
+        return over_colour(image, alpha, colour) if colour else checkerboard(image, alpha)
 
     def _take_upload(self, change: Any) -> None:
         for file in change.new:

@@ -18,16 +18,8 @@ _records: dict[str, tuple[float, float | None, str]] = {}
 def record(name: str, value: float, *, paper: float | None = None, unit: str = "") -> None:
     """Put a number into the notebook's output, where `reproduce` finds it, and into its `ResultsTable`.
 
-    Parameters
-    ----------
-    name
-        Unique within a notebook, e.g. ``"easpp_weights"``.
-    value
-        The number.
-    paper
-        What the paper says, if it does.
-    unit
-        For the table.
+    `name` is unique within a notebook, such as ``"easpp_weights"``; `paper` is what the paper says, if it does; `unit`
+    is for the table.
     """
     _records[name] = float(value), paper, unit
     text = f"{name} = {float(value):g} {unit}".rstrip()
@@ -71,14 +63,9 @@ def recorded_run(stem: str) -> dict[str, Any] | None:
 
 
 class ResultsTable(Markdown):
-    """The numbers of this notebook beside those of the paper and of the largest recorded run.
+    """The numbers of this notebook beside the paper's and those of the largest recorded run.
 
-    Parameters
-    ----------
-    stem
-        Name of the notebook, which names the recorded run in ``data/results``.
-    profile
-        Name of the profile that is running now.
+    `stem` names the notebook and its run in ``data/results``, `profile` the profile that is running now.
     """
 
     def __init__(self, stem: str, profile: str):

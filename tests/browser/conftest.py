@@ -8,9 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,22 +78,24 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     own |= {"JUPYTER_RUNTIME_DIR": str(place / "runtime"), "OMP_NUM_THREADS": "1"}
     known = [str(paths.REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     own["PYTHONPATH"] = os.pathsep.join(known)
-    log = (place / "lab.log").open("w")
+    said, pipe = list[str](), subprocess.PIPE
     server = subprocess.Popen(
-        command, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        command,
+        env=os.environ | own,
+        stdout=pipe,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     try:
-        address = f"http://127.0.0.1:{port}"
-        for _ in range(600):
-            assert server.poll() is None, (place / "lab.log").read_text()
-            try:
-                urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=2).close()
+        for line in server.stdout:
+            said.append(line)
+            if "is running at" in line:
                 break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
         else:
-            pytest.fail("JupyterLab did not answer: " + (place / "lab.log").read_text())
-        yield f"{address}/lab/tree/{{}}?reset&token={TOKEN}", folder
+            pytest.fail("JupyterLab did not start: " + "".join(said))
+        threading.Thread(target=said.extend, args=(server.stdout,), daemon=True).start()  # never a full pipe
+        yield f"http://127.0.0.1:{port}/lab/tree/{{}}?reset&token={TOKEN}", folder
     finally:
         server.send_signal(signal.SIGTERM)  # asks the server to end its kernels, too
         try:
@@ -103,4 +103,3 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
-        log.close()

@@ -354,13 +354,6 @@ def test_errors_against_the_truth_are_those_of_the_targets(rich: MatteInspector,
     np.testing.assert_allclose(percentages(rich)[0], 100 * np.array(expected), atol=0.051)
 
 
-def test_any_colour_behind_the_cutout(inspector: MatteInspector, pictures):
-    inspector.stage.value, inspector.background.value = "cutout", "colour"
-    inspector.colour.value = "#ff8000"
-    expected = figures.over_colour(pictures["Grace"], inspector.prediction().alpha, "#ff8000")
-    np.testing.assert_array_equal(decode(inspector.view.value), expected)
-
-
 def test_a_model_that_fails_says_so_in_words(matter, pictures):
     class Fragile(Matter):
         def predict(self, image):

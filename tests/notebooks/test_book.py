@@ -57,7 +57,11 @@ def root(tmp_path: Path) -> Path:
     cell = nbformat.v4.new_code_cell("1", execution_count=1)
     data = {"image/png": PIXEL, "text/plain": "<Figure size 1x1>"}
     metadata = {"image/png": {"alt": "a single pixel"}}
-    cell.outputs = [nbformat.v4.new_output("display_data", data=data, metadata=metadata)]
+    table = {"text/markdown": "| a | b |\n| --- | ---: |\n| weights | 7 |", "text/plain": "<ResultsTable>"}
+    cell.outputs = [
+        nbformat.v4.new_output("display_data", data=data, metadata=metadata),
+        nbformat.v4.new_output("execute_result", data=table, execution_count=1),
+    ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(FIRST), cell])
     notebook.metadata = {
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
@@ -80,6 +84,7 @@ def test_book_of_a_small_repository(root: Path, tmp_path: Path) -> None:
     assert page.find(id=fragment).h2.get_text().startswith("1. A question")
     assert page.find("a", href="GLOSSARY.html#two") and soup(book / "notebooks/GLOSSARY.html").find(id="two")
     assert [image["alt"] for image in page.article.find_all("img")] == ["a drawing", "a single pixel"]
+    assert [cell.get_text() for cell in page.article.table.find_all("td")] == ["weights", "7"]
     assert len(page.select("span.math")) == 1 and len(page.select("div.math")) == 1
     assert (book / index.find("a", string="licence")["href"]).read_text() == "free"
     assert index.find("nav", attrs={"class": "bd-links"}).find("a", href="notebooks/01_first.html")
