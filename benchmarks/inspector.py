@@ -63,8 +63,7 @@ def measured(inspector: MatteInspector, repeats: int) -> dict[str, float]:
     for stage in ("input", "semantic", "detail", "cutout", "error"):
         use(f"stage: {stage}", i.stage, "alpha", stage)
     i.stage.value = "cutout"
-    use("background", i.background, "white", "colour")
-    use("colour", i.colour, "#aa0000", "#00aa00")
+    use("background", i.background, "white", "green")
     use("zoom", i.zoom, 3, 4)
     use("centre x", i.x, 0.3, 0.6)
     use("beside: input", i.beside, "alpha", "input")

@@ -116,7 +116,8 @@ def _fingerprint(notebook: nbformat.NotebookNode, profile: str) -> str:
 
 def _index(profile: str, runs: Sequence[Run]) -> str:
     """Return the page that links to the notebooks and says how each went and what it recorded."""
-    sections = [f"# MODNet in notebooks: the {profile} run"]
+    title = f"MODNet in notebooks: the {profile} run"
+    sections = [f"# {title}"]
     for run in runs:
         numbers = "".join(f"\n| {name} | {value:.6g} |" for name, value in run.records.items())
         table = f"\n\n| number | value |\n|---|---|{numbers}" if numbers else ""
@@ -124,5 +125,6 @@ def _index(profile: str, runs: Sequence[Run]) -> str:
         head = f"## [{run.stem.replace('_', ' ')}]({run.stem}.html)"
         sections.append(f"{head}\n\n**{run.status}**, {run.seconds:.0f} s{problems}{table}")
     cells = [nbformat.v4.new_markdown_cell(section) for section in sections]
-    page, _ = HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=cells))
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"title": title})
+    page, _ = HTMLExporter().from_notebook_node(notebook)
     return page
