@@ -97,8 +97,8 @@ def test_the_library_is_thin() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=MODULES)
 def test_files_and_functions_are_small(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
-    large = []
+    length = len(path.read_text(encoding="utf-8").splitlines())
+    large = [f"{length} lines"] if length > 300 else []
     for node in ast.walk(TREES[path]):
         # the parameters of a command are its options
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and path.parent != ROOT / "cli":
