@@ -20,7 +20,7 @@ from PIL import Image
 import modnet_lib
 
 ROOT = Path(modnet_lib.__file__).parent
-BASE = {"files", "images", "images16", "mattes", "paths", "profiles", "provenance", "regions"}
+BASE = {"files", "images", "images16", "paths", "profiles", "provenance", "regions"}
 TOP = {"notebook", "reproduce", "cli"}
 # what each part of the library may know of, besides itself
 ALLOWED: dict[str, set[str]] = {
@@ -28,7 +28,6 @@ ALLOWED: dict[str, set[str]] = {
     "files": set(),
     "images": set(),
     "images16": {"images"},
-    "mattes": {"images", "images16"},
     "regions": set(),
     "provenance": {"paths"},
     "profiles": {"paths"},
