@@ -57,7 +57,6 @@ def fetch(name: Name, root: Root = None) -> None:
     for archive in source.archives:
         target = folder / archive.get("into", "")
         if target.exists():
-            say(f"{target} already exists")
             continue
         options = {key: archive[key] for key in ("sha256", "keep") if key in archive}
         digest = downloads.fetch(archive["url"], target, **options)

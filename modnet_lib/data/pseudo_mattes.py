@@ -158,10 +158,8 @@ def _files(item: Item, folder: Path) -> list[Path]:
 @functools.cache
 def _code() -> dict[str, str]:
     """What reads mattes and makes them: results of other code are not used."""
-    here = Path(__file__)
-    return code_version(
-        here, here.with_name("items.py"), here.with_name("trimaps.py"), paths.PACKAGE / "images.py"
-    )
+    names = ("pseudo_mattes", "items", "trimaps")
+    return code_version(*(paths.PACKAGE / f"data/{name}.py" for name in names), paths.PACKAGE / "images.py")
 
 
 def _prepare_one(item: Item, folder: Path) -> str:

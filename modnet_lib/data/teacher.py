@@ -8,6 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
+from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
+from torchvision.utils import make_grid
 
 from modnet_lib.data.items import Track, read_item
 from modnet_lib.data.manifest import Item, background_files, find_items, sources
@@ -16,14 +18,14 @@ from modnet_lib.files import read_whole_lines, write_json
 from modnet_lib.images import PICTURES, read_image, to_bytes
 from modnet_lib.provenance import checksum, read_json, require_same
 
-ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+ACTIVATIONS = {
     "none": lambda output: output,
     "sigmoid": lambda output: 1 / (1 + np.exp(-output)),
     "minmax": lambda output: (output - output.min()) / max(float(np.ptp(output)), 1e-6),
 }
 SOFTEST = 0.3  # largest share of the person that may be half transparent
-INDEX, IDENTITY, SHEET = "index.csv", "teacher.json", "dropped.jpg"
-THUMBNAIL, COLUMNS, SHOWN = 150, 5, 60
+THUMBNAIL, COLUMNS, SHOWN = 150, 5, 60  # pixels, pictures a row, pictures
+Model = Callable[[np.ndarray], np.ndarray]  # (H, W, 3) uint8 to (H, W) in [0, 1]
 
 
 class Teacher:
@@ -42,8 +44,8 @@ class Teacher:
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If the file is missing or is no such network, or its size is free and `size` is ``None``.
+    ValueError
+        If the file is missing or is no such network, its size is free and `size` is ``None``, or they differ.
     """
 
     def __init__(self, file: Path, size: int | None = None, mean=0.5, std=0.5, activation: str = "none"):
@@ -115,7 +117,7 @@ def label_photographs(
     items: Sequence[Item],
     teacher: Teacher,
     places: tuple[Path, Path],
-    model: Callable[[np.ndarray], np.ndarray],
+    model: Model,
     threshold: float = 0.86,
     track: Track = lambda jobs, _count: jobs,
 ) -> list[Label]:
@@ -132,7 +134,7 @@ def label_photographs(
         others, ``index.csv`` (a line a photograph), ``teacher.json`` (the settings) and ``dropped.jpg``, a contact
         sheet of the dropped ones that agree least.
     model
-        A picture to its matte, for instance the shipped network's.
+        The second opinion where there is no mask, for instance the shipped network's.
     threshold
         Least agreement.
     track
@@ -150,18 +152,17 @@ def label_photographs(
     kept, folder = places
     settings = teacher.settings | {"threshold": threshold, "softest": SOFTEST}
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / IDENTITY).is_file():
-        require_same(read_json(folder / IDENTITY), settings, folder)
-    write_json(folder / IDENTITY, settings)
-    done = {label.id: label for label in read_labels(folder / INDEX)}
-    with (folder / INDEX).open("a", encoding="utf-8", newline="") as file:
+    if (identity := folder / "teacher.json").is_file():
+        require_same(read_json(identity), settings, folder)
+    write_json(identity, settings)
+    done = {label.id: label for label in read_labels(folder / "index.csv")}
+    with (folder / "index.csv").open("a", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         for item in track([item for item in items if item.id not in done], len(items) - len(done)):
             label, matte = _label(item, teacher, model, threshold)
             if matte is not None:
-                write_picture(
-                    (folder / "dropped" if label.reason else kept) / f"{item.id}.png", to_bytes(matte)
-                )
+                place = folder / "dropped" if label.reason else kept
+                write_picture(place / f"{item.id}.png", to_bytes(matte))
             done[item.id] = label
             table.writerow(label)
             file.flush()
@@ -170,9 +171,7 @@ def label_photographs(
     return labels
 
 
-def _label(
-    item: Item, teacher: Teacher, model: Callable[[np.ndarray], np.ndarray], threshold: float
-) -> tuple[Label, np.ndarray | None]:
+def _label(item: Item, teacher: Teacher, model: Model, threshold: float) -> tuple[Label, np.ndarray | None]:
     try:
         parts = read_item(item)
         matte = teacher(parts["image"])
@@ -198,18 +197,17 @@ def read_labels(file: Path) -> list[Label]:
 
 
 def _draw_dropped(items: Sequence[Item], labels: Sequence[Label], folder: Path) -> None:
-    """A contact sheet of dropped photographs beside their mattes, the least agreement first."""
-    found = [(label, item.files["image"]) for label, item in zip(labels, items, strict=True) if label.reason]
-    found = [(label, file, folder / "dropped" / f"{label.id}.png") for label, file in found]
-    shown = sorted((one for one in found if one[2].is_file()), key=lambda one: one[0].agreement)[:SHOWN]
-    width, height = 2 * THUMBNAIL, THUMBNAIL + 14
-    sheet = Image.new("RGB", (COLUMNS * width, -(-len(shown) // COLUMNS) * height), "white")
-    for number, (label, *files) in enumerate(shown):
-        x, y = number % COLUMNS * width, number // COLUMNS * height
-        for k, file in enumerate(files):
-            picture = ImageOps.contain(Image.fromarray(read_image(file)), (THUMBNAIL, THUMBNAIL))
-            sheet.paste(picture, (x + k * THUMBNAIL, y))
-        text = f"{label.agreement:.2f} {label.id}"[:40]
-        ImageDraw.Draw(sheet).text((x + 2, y + THUMBNAIL + 1), text, fill="black")
-    if shown:
-        sheet.save(folder / SHEET, quality=88)
+    """Write ``dropped.jpg``, a contact sheet of dropped photographs beside their mattes, the least agreement first."""
+    pairs = {
+        label: (item.files["image"], matte)
+        for item, label in zip(items, labels, strict=True)
+        if label.reason and (matte := folder / "dropped" / f"{label.id}.png").is_file()
+    }
+    tiles: list[Image.Image] = []
+    for label in sorted(pairs, key=lambda label: label.agreement)[:SHOWN]:
+        pictures = [Image.fromarray(read_image(file)) for file in pairs[label]]
+        tiles += [ImageOps.pad(picture, (THUMBNAIL, THUMBNAIL), color="white") for picture in pictures]
+        ImageDraw.Draw(tiles[-2]).text((2, 2), f"{label.agreement:.2f} {label.id}"[:24], "red")
+    if tiles:
+        sheet = make_grid([pil_to_tensor(tile) for tile in tiles], 2 * COLUMNS, padding=0, pad_value=255)
+        to_pil_image(sheet).save(folder / "dropped.jpg", quality=88)
