@@ -208,7 +208,7 @@ def _supervisely_mask(annotation: dict[str, Any]) -> np.ndarray:
             continue
         if bitmap := shape.get("bitmap"):
             packed = zlib.decompressobj().decompress(base64.b64decode(bitmap["data"]), 1 << 26)
-            decoded = cv2.imdecode(np.frombuffer(packed, np.uint8), cv2.IMREAD_UNCHANGED)
+            decoded: Any = cv2.imdecode(np.frombuffer(packed, np.uint8), cv2.IMREAD_UNCHANGED)
             part = np.atleast_3d(decoded)[..., -1]  # the transparency, if there is one
             x, y = bitmap["origin"]
             if not (0 <= x < width and 0 <= y < height):

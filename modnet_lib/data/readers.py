@@ -154,7 +154,8 @@ def _read(item: Item, strata: dict[str, str]) -> Labelled:
 
 
 def _read_prepared(read: Callable[[], Any]) -> Labelled:
-    return Labelled(*read()[:2], {})
+    image, alpha, *_ = read()
+    return Labelled(image, alpha, {})
 
 
 def _composite(item: Item, scene: Path) -> Labelled:
