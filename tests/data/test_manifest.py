@@ -1,4 +1,4 @@
-"""Every source in its publisher's layout, Clothing-Co-Parsing's splits, checking, background folders."""
+"""Every source in its publisher's layout: what is found, read and checked; held-out splits; background folders."""
 
 from __future__ import annotations
 
