@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from modnet_lib import paths
+from modnet_lib.data.manifest import find_items
 from modnet_lib.data.pseudo_mattes import MattingSample, read_parts
-from modnet_lib.data.sources import find_items
 
 
 def draw(what: str, name: str, *options: object) -> Path:

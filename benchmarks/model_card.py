@@ -23,8 +23,8 @@ from PIL import Image
 from safetensors import safe_open
 
 from modnet_lib import paths
+from modnet_lib.data.manifest import find_source, held_out_backgrounds
 from modnet_lib.data.readers import benchmark
-from modnet_lib.data.sources import find_source, held_out_backgrounds
 from modnet_lib.evaluation.robustness import KINDS
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.files import write_json

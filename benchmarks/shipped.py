@@ -18,8 +18,8 @@ import typer
 
 from modnet_lib import paths
 from modnet_lib.data.compositing import background_versions
+from modnet_lib.data.manifest import held_out_backgrounds
 from modnet_lib.data.readers import Reader, benchmark
-from modnet_lib.data.sources import held_out_backgrounds
 from modnet_lib.evaluation.protocol import QUICK, Protocol, evaluate, run_benchmark
 from modnet_lib.evaluation.records import Record, by_stratum, mean_errors
 from modnet_lib.evaluation.robustness import degraded

@@ -28,7 +28,7 @@ MODULES = {
     ".".join(("modnet_lib", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in FILES
 }
-BASE = {"files", "images", "images16", "mattes", "paths", "profiles", "provenance", "regions"}
+BASE = {"files", "images", "images16", "paths", "profiles", "provenance", "regions"}
 MIDDLE = {"network", "baselines", "objectives", "data", "inference", "evaluation", "training"}
 TOP = {"notebook", "reproduce", "cli"}
 # what each part of the library may know of, besides itself
@@ -37,7 +37,6 @@ ALLOWED: dict[str, set[str]] = {
     "files": set(),
     "images": set(),
     "images16": {"images"},
-    "mattes": {"images", "images16"},
     "regions": set(),
     "provenance": {"paths"},
     "profiles": {"paths"},

@@ -1,7 +1,7 @@
 """Commands for data sets: ``data list``, ``check``, ``fetch``, ``screen`` and ``prepare``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -16,7 +16,7 @@ Root = Annotated[Path | None, Option(help="Folder of the data set; its place in 
 
 def list_sets() -> None:
     """List all data sets: title, access, number of pictures, and whether they are present."""
-    from modnet_lib.data.sources import sources
+    from modnet_lib.data.manifest import sources
 
     root = paths.external_data()
     table = Table("name", "what", "access", "present", "published")
@@ -30,9 +30,9 @@ def list_sets() -> None:
 
 def check(name: Name, root: Root = None) -> None:
     """Decode every file of a data set, and list files that are missing, damaged or do not fit."""
-    from modnet_lib.data.sources import check as check_files
+    from modnet_lib.data import items
 
-    report = check_files(name, root, bar("checking"))
+    report = items.check(name, root, bar("checking"))
     for problem in report.problems:
         say(problem, "red")
     if report.absent:
@@ -45,7 +45,7 @@ def check(name: Name, root: Root = None) -> None:
 def fetch(name: Name, root: Root = None) -> None:
     """Download and check an open data set, or say where to get any other."""
     from modnet_lib.data import downloads
-    from modnet_lib.data.sources import find_source
+    from modnet_lib.data.manifest import find_source
 
     source = find_source(name)
     folder = root or source.root()
@@ -57,12 +57,11 @@ def fetch(name: Name, root: Root = None) -> None:
     for archive in source.archives:
         target = folder / archive.get("into", "")
         if target.exists():
-            say(f"{target} already exists")
             continue
-        known = archive.get("sha256")
-        digest = downloads.fetch(archive["url"], target, sha256=known, keep=archive.get("keep", ()))
+        options = {key: archive[key] for key in ("sha256", "keep") if key in archive}
+        digest = downloads.fetch(archive["url"], target, **options)
         say(f"{target} was fetched, SHA-256 {digest}")
-        if not known:
+        if "sha256" not in archive:
             say(f"The manifest has no checksum to compare with. To pin it, add it to {paths.MANIFEST}")
     check(name, root)
 
@@ -72,7 +71,7 @@ def screen(
     share: Annotated[float, Option(help="Smallest share of a picture that counts as a person.")] = 0.02,
 ) -> None:
     """List the pictures of a folder in which the shipped network sees people."""
-    from modnet_lib.data.sources import background_files
+    from modnet_lib.data.manifest import background_files
     from modnet_lib.inference import Matter
 
     matter, files, found = Matter.from_pretrained(short_side=256), background_files(folder), 0
@@ -102,46 +101,29 @@ def prepare(
     $MODNET_DATA/teacher/NAME, or a folder with photographs in image/, whose mattes go to alpha/ beside it. A mask of
     the photograph, or else the shipped model, is the second opinion.
     """
-    from modnet_lib.data.pseudo_mattes import prepare as prepare_items
-    from modnet_lib.data.pseudo_mattes import prepared_folder
-    from modnet_lib.data.sources import find_items, find_source
-
     if teacher:
-        options = {"size": size, "mean": mean, "std": std, "activation": activation}
-        _label(name, root, split, teacher, options, agreement)
-        return
-    splits = find_source(name).splits
-    masked = [key for key, layout in splits.items() if {"mask", "label"} & layout.files.keys()]
-    if not masked:
-        raise ValueError(f"{name} has no masks to prepare: its mattes are used as they are")
-    items = find_items(name, root, split or masked[0])
-    ready, failures = prepare_items(items, prepared_folder(name), workers, bar("pseudo-mattes"))
+        from modnet_lib.data.teacher import Teacher, label_photographs, places_for
+        from modnet_lib.inference import Matter
+
+        network = Teacher(teacher, size=size, mean=mean, std=std, activation=activation)
+        items, (kept, notes) = places_for(name, root, split)
+        model, track = Matter.from_pretrained().alpha, bar("labelling")
+        labels = label_photographs(items, network, (kept, notes), model, agreement, track)
+        failures = {label.id: label.reason for label in labels if label.reason}
+        summary = f"{len(labels) - len(failures):,} mattes in {kept}; {len(failures):,} dropped, see {notes}"
+    else:
+        from modnet_lib.data import pseudo_mattes
+        from modnet_lib.data.manifest import find_items, find_source
+
+        splits = find_source(name).splits
+        masked = [key for key, layout in splits.items() if {"mask", "label"} & layout.files.keys()]
+        if not masked:
+            raise ValueError(f"{name} has no masks to prepare: its mattes are used as they are")
+        items, folder = find_items(name, root, split or masked[0]), pseudo_mattes.prepared_folder(name)
+        ready, failures = pseudo_mattes.prepare(items, folder, workers, bar("pseudo-mattes"))
+        summary = f"{name}: {len(ready):,} ready, {len(failures):,} failed"
     for key, reason in sorted(failures.items()):
         say(f"{key}: {reason}", "red")
-    say(f"{name}: {len(ready):,} ready, {len(failures):,} failed")
-    if failures:
+    say(summary)
+    if failures and not teacher:
         raise typer.Exit(1)
-
-
-def _label(
-    name: str, root: Path | None, split: str | None, file: Path, options: dict[str, Any], agreement: float
-) -> None:
-    from modnet_lib.data.teacher import Teacher, label_photographs, places_for
-    from modnet_lib.inference import Matter
-    from modnet_lib.provenance import checksum
-
-    teacher = Teacher(file, **options)
-    items, places = places_for(name, root, split)
-    labels = label_photographs(
-        items,
-        teacher,
-        places,
-        Matter.from_pretrained().alpha,
-        settings=options | {"teacher": checksum(file)},
-        threshold=agreement,
-        track=bar("labelling"),
-    )
-    dropped = [label for label in labels if label.reason]
-    for label in dropped:
-        say(f"{label.id}: {label.reason}", "red")
-    say(f"{len(labels) - len(dropped):,} mattes in {places[0]}; {len(dropped):,} dropped, see {places[1]}")

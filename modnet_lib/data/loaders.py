@@ -37,6 +37,17 @@ from modnet_lib.data.compositing import (
     natural_crop,
 )
 from modnet_lib.data.hard_cases import add_distractors, change_person
+from modnet_lib.data.items import read_item
+from modnet_lib.data.manifest import (
+    Item,
+    background_files,
+    custom_folder,
+    find_items,
+    find_source,
+    refuse_copies,
+    sources,
+    training_items,
+)
 from modnet_lib.data.pseudo_mattes import (
     Cutout,
     MattingSample,
@@ -46,20 +57,8 @@ from modnet_lib.data.pseudo_mattes import (
     read_parts,
     read_prepared,
 )
-from modnet_lib.data.sources import (
-    PICTURES,
-    Item,
-    background_files,
-    custom_folder,
-    find_items,
-    find_source,
-    read_item,
-    refuse_copies,
-    sources,
-    training_items,
-)
 from modnet_lib.data.trimaps import trimap_from_alpha
-from modnet_lib.images import read_image
+from modnet_lib.images import PICTURES, read_image
 from modnet_lib.profiles import DataConfig
 from modnet_lib.provenance import code_version, file_contents
 

@@ -4,18 +4,18 @@ The result is *pseudo* ground truth: good along bodies, softer than real hair, w
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
 from modnet_lib import paths
-from modnet_lib.data.sources import Item, Track, read_item
+from modnet_lib.data.items import Track, read_item
+from modnet_lib.data.manifest import Item
 from modnet_lib.data.trimaps import trimap_from_mask
 from modnet_lib.data.workers import worker_pool
 from modnet_lib.files import write_atomically
@@ -24,17 +24,7 @@ from modnet_lib.provenance import checksum, code_version, fingerprint
 
 
 class MattingSample(NamedTuple):
-    """One labelled portrait, all parts of the same height and width.
-
-    Attributes
-    ----------
-    image
-        The photograph I, (H, W, 3) uint8.
-    alpha
-        (H, W) uint8, 255 is foreground.
-    foreground, background
-        F and B, (H, W, 3) uint8, such that Eq. 1 gives the photograph back.
-    """
+    """One labelled portrait: I, F and B (H, W, 3), alpha (H, W), uint8, such that Eq. 1 holds."""
 
     image: np.ndarray
     alpha: np.ndarray
@@ -63,7 +53,7 @@ def pseudo_matte(
     hair
         (H, W) bool; widens the unknown band along hair.
     trimap
-        (H, W) of {0, 0.5, 1} to use in the place of the one made from the mask.
+        (H, W) of {0, 0.5, 1} to use instead of the one made from the mask.
 
     Raises
     ------
@@ -96,18 +86,10 @@ def with_colours(image: np.ndarray, alpha: np.ndarray) -> MattingSample:
 
 
 def fuse(teacher: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
-    """A teacher's matte near the outline of a hand-made mask, and the mask elsewhere.
+    """A teacher's matte near the outline of a hand-made mask, and the mask elsewhere; (H, W) uint8.
 
-    Parameters
-    ----------
-    teacher
-        (H, W) uint8.
-    mask
-        (H, W) bool.
-
-    Returns
-    -------
-    (H, W) uint8, or ``None`` if the two overlap by an IoU of less than 0.9: one of them is wrong about the person.
+    ``None`` if the matte, (H, W) uint8, and the mask, (H, W) bool, overlap by an IoU of less than 0.9: then one of them
+    is wrong about the person.
     """
     person = teacher > 127
     if (person & mask).sum() < 0.9 * (person | mask).sum():
@@ -117,20 +99,18 @@ def fuse(teacher: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
     return np.where(unsure, teacher, 255 * mask.astype(np.uint8))
 
 
-def fill_transparent(cutout: Cutout) -> Cutout:
+def fill_transparent(foreground: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Continue F where alpha is 0: files hold any colour there, and resizing would mix it into the edge."""
-    weight = cutout.alpha[..., None] / 255.0
-    grey = (weight * cutout.foreground + (1 - weight) * 127).round().astype(np.uint8)
-    estimated = with_colours(grey, cutout.alpha).foreground
-    return cutout._replace(foreground=np.where(weight > 0, cutout.foreground, estimated))
-
-
-def _track(jobs: Iterable[Any], count: int) -> Iterable[Any]:
-    return tqdm(jobs, total=count, desc="pseudo-mattes")
+    weight = alpha[..., None] / 255.0
+    grey = (weight * foreground + (1 - weight) * 127).round().astype(np.uint8)
+    return np.where(weight > 0, foreground, with_colours(grey, alpha).foreground)
 
 
 def prepare(
-    items: Sequence[Item], folder: Path, workers: int | None = None, track: Track = _track
+    items: Sequence[Item],
+    folder: Path,
+    workers: int | None = None,
+    track: Track = lambda jobs, count: tqdm(jobs, "pseudo-mattes", count),
 ) -> tuple[list[str], dict[str, str]]:
     """Compute what training needs for every item: F, B, and a pseudo-matte where there is only a mask.
 
@@ -152,24 +132,15 @@ def prepare(
     -------
     The ids that are ready, and the reason for every one that is not.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    ready = [item.id for item in items if all(file.is_file() for file in _files(item, folder))]
-    done = set(ready)
-    todo = [item for item in items if item.id not in done]
+    todo = [item for item in items if not all(file.is_file() for file in _files(item, folder))]
     failures: dict[str, str] = {}
-    if todo:
-        with worker_pool(workers) as pool:
-            jobs = {pool.submit(_prepare_one, item, folder): item.id for item in todo}
-            for job in track(as_completed(jobs), len(jobs)):
-                try:
-                    error = job.result()
-                except BrokenProcessPool:
-                    error = "a worker process died, perhaps out of memory; continue with fewer workers"
-                if error:
-                    failures[jobs[job]] = error
-                else:
-                    ready.append(jobs[job])
-    return sorted(ready), failures
+    with worker_pool(workers) as pool:
+        jobs = {pool.submit(_prepare_one, item, folder): item.id for item in todo}
+        for job in track(as_completed(jobs), len(jobs)) if jobs else ():
+            died = "a worker process died, perhaps out of memory; continue with fewer workers"
+            if error := died if job.exception() else job.result():
+                failures[jobs[job]] = error
+    return sorted(item.id for item in items if item.id not in failures), failures
 
 
 def prepared_folder(name: str) -> Path:
@@ -178,8 +149,7 @@ def prepared_folder(name: str) -> Path:
 
 
 def _files(item: Item, folder: Path) -> list[Path]:
-    files = {role: file for role, file in item.files.items() if file.is_file()}
-    contents = {role: checksum(file) for role, file in files.items()}
+    contents = {role: checksum(file) for role, file in item.files.items() if file.is_file()}
     version = fingerprint([_code(), contents])[:8]
     parts = ["alpha.png", "foreground.jpg", *(["background.jpg"] if "image" in item.files else [])]
     return [folder / f"{item.id}_{version}_{part}" for part in parts]
@@ -188,7 +158,8 @@ def _files(item: Item, folder: Path) -> list[Path]:
 @functools.cache
 def _code() -> dict[str, str]:
     """What reads mattes and makes them: results of other code are not used."""
-    return code_version(Path(__file__), Path(__file__).with_name("trimaps.py"), paths.PACKAGE / "images.py")
+    names = ("pseudo_mattes", "items", "trimaps")
+    return code_version(*(paths.PACKAGE / f"data/{name}.py" for name in names), paths.PACKAGE / "images.py")
 
 
 def _prepare_one(item: Item, folder: Path) -> str:
@@ -203,19 +174,16 @@ def _prepare_one(item: Item, folder: Path) -> str:
 def _parts(item: Item) -> tuple[np.ndarray, ...]:
     """Alpha, F and, of a photograph, B."""
     parts = read_item(item)
-    if "image" not in parts:
-        if not {"foreground", "alpha"} <= parts.keys():
-            raise ValueError(f"{item.id} has neither an image nor a cut-out: {', '.join(parts)}")
-        cutout = fill_transparent(Cutout(parts["foreground"], parts["alpha"]))
-        return cutout.alpha, cutout.foreground
-    mask, teacher = parts.get("mask"), parts.get("teacher")
+    image, mask, teacher = (parts.get(role) for role in ("image", "mask", "teacher"))
+    if image is None and parts.keys() >= {"foreground", "alpha"}:
+        return parts["alpha"], fill_transparent(parts["foreground"], parts["alpha"])
     if teacher is not None and mask is not None:
         teacher = fuse(teacher, mask)
     matte = parts.get("alpha", teacher)
-    if matte is not None:
-        sample = with_colours(parts["image"], matte)
-    elif mask is not None:
-        sample = pseudo_matte(parts["image"], mask, parts.get("hair"))
+    if image is not None and matte is not None:
+        sample = with_colours(image, matte)
+    elif image is not None and mask is not None:
+        sample = pseudo_matte(image, mask, parts.get("hair"))
     else:
         raise ValueError(f"{item.id} has neither a matte nor a mask: {', '.join(parts)}")
     return sample.alpha, sample.foreground, sample.background

@@ -1,7 +1,7 @@
 """The benchmarks: labelled pictures that nothing is trained on, each under one name."""
 
 import csv
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +10,10 @@ import numpy as np
 
 from modnet_lib import paths
 from modnet_lib.data.compositing import paste
+from modnet_lib.data.items import read_item
 from modnet_lib.data.loaders import prepared_readers
+from modnet_lib.data.manifest import Item, find_items, find_source, held_out_backgrounds, sources
 from modnet_lib.data.pseudo_mattes import MattingSample
-from modnet_lib.data.sources import Item, find_items, find_source, held_out_backgrounds, read_item, sources
 from modnet_lib.images import read_image
 
 BACKGROUNDS = 10  # for each composited foreground, as in Table 2
@@ -21,14 +22,8 @@ BACKGROUNDS = 10  # for each composited foreground, as in Table 2
 class Labelled(NamedTuple):
     """One picture of a benchmark.
 
-    Attributes
-    ----------
-    image
-        (H, W, 3) uint8.
-    alpha
-        (H, W) uint8, or float32 in [0, 1] if the matte does not fit into 8 bits.
-    strata
-        What is known of it, name to value, for instance ``whole_body`` to ``"1"``.
+    `image` is (H, W, 3) uint8; `alpha` (H, W) uint8, or float32 in [0, 1] if the matte does not fit into 8 bits;
+    `strata` what is known of it, name to value, for instance ``whole_body`` to ``"1"``.
     """
 
     image: np.ndarray
@@ -40,18 +35,9 @@ Reader = Callable[[], Labelled]
 
 
 class Benchmark(NamedTuple):
-    """Where a benchmark comes from.
+    """A split of the manifest, whose foregrounds may be composited over `BACKGROUNDS` held-out scenes each.
 
-    Attributes
-    ----------
-    title
-        For tables.
-    source, split
-        In ``data/manifest.toml``.
-    composited
-        Foregrounds that are composited over `BACKGROUNDS` held-out pictures of the source ``backgrounds`` each.
-    root
-        A custom folder; the source's own if ``None``.
+    `root` is the folder if it is not the source's own.
     """
 
     title: str
@@ -95,11 +81,11 @@ def find_benchmark(name: str) -> Benchmark:
         return BENCHMARKS[name]
     source, _, split = name.partition(":")
     if source in sources():
-        splits = find_source(source).splits
-        labelled = [key for key, layout in splits.items() if _has_mattes(layout.files)]
+        splits = {key: layout.files.keys() for key, layout in sources()[source].splits.items()}
+        labelled = [key for key, roles in splits.items() if "image" in roles and roles & {"alpha", "cutout"}]
         if not labelled:
-            roles = sorted({role for layout in splits.values() for role in layout.files})
-            raise ValueError(f"{source} has no photographs with mattes, only {', '.join(roles)}")
+            roles = ", ".join(sorted(set().union(*splits.values())))
+            raise ValueError(f"{source} has no photographs with mattes, only {roles}")
         split = split or (labelled[0] if len(labelled) == 1 else "")
         if split not in labelled:
             choices = ", ".join(f"{source}:{key}" for key in labelled)
@@ -111,10 +97,6 @@ def find_benchmark(name: str) -> Benchmark:
         f"benchmark must be one of {', '.join(BENCHMARKS)}, a data set with mattes (see `modnet data list`), or a "
         f"folder with image/ and alpha/, got {name!r}"
     )
-
-
-def _has_mattes(roles: Collection[str]) -> bool:
-    return "image" in roles and ("alpha" in roles or "cutout" in roles)
 
 
 def benchmark(name: str, root: str | Path | None = None, count: int | None = None) -> dict[str, Reader]:
@@ -131,51 +113,39 @@ def benchmark(name: str, root: str | Path | None = None, count: int | None = Non
 
     Raises
     ------
-    ValueError
-        For another name, or a count below 1.
-    FileNotFoundError
-        If the data is missing; the message says how to get it.
+    FileNotFoundError, ValueError
+        If the data is missing (the message says how to get it), or for another name or a count below 1.
     """
     chosen = find_benchmark(name)
     if count is not None and count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
-    root = root or chosen.root
-    if name == "ccp":
-        ready, failures = prepared_readers(find_items("ccp", root, "validation")[:count], "ccp")
+    root = Path(root or chosen.root or find_source(chosen.source).root())
+    items, readers = find_items(chosen.source, root, chosen.split), dict[str, Reader]()
+    if chosen.source == "ccp":
+        ready, failures = prepared_readers(items[:count], "ccp")
         if failures:
             raise ValueError(f"pictures of {name} cannot be prepared: {failures}")
-        return {key: partial(_read_sample, read) for key, read in ready.items()}
-    root = Path(root) if root else find_source(chosen.source).root()
-    items, readers = find_items(chosen.source, root, chosen.split), dict[str, Reader]()
-    if not chosen.composited:
-        strata = _strata(root / "strata.csv")
-        readers = {item.id: partial(_read, item, strata.get(item.id, {})) for item in items}
-    else:
+        readers = {key: partial(_read_prepared, read) for key, read in ready.items()}
+    elif chosen.composited:
         scenes = held_out_backgrounds()
-        for number, item in enumerate(items):
-            for k in range(BACKGROUNDS):
-                scene = scenes[(number * BACKGROUNDS + k) % len(scenes)]
-                readers[f"{item.id}_{k}"] = partial(_composite, item, scene)
+        for number in range(BACKGROUNDS * len(items)):
+            item, scene = items[number // BACKGROUNDS], scenes[number % len(scenes)]
+            readers[f"{item.id}_{number % BACKGROUNDS}"] = partial(_composite, item, scene)
+    else:
+        table = root / "strata.csv"
+        rows = csv.DictReader(table.read_text(encoding="utf-8").splitlines() if table.is_file() else [])
+        strata = {row["id"]: {key: row[key] for key in row if key not in ("id", "seed")} for row in rows}
+        readers = {item.id: partial(_read, item, strata.get(item.id, {})) for item in items}
     return dict(list(readers.items())[:count])
-
-
-def _strata(file: Path) -> dict[str, dict[str, str]]:
-    if not file.is_file():
-        return {}
-    with file.open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    return {row.pop("id"): {k: v for k, v in row.items() if k != "seed"} for row in rows}
 
 
 def reader_files(reader: Any) -> list[Path]:
     """The files that a reader of `benchmark` reads; empty for any other reader."""
-    files = []
-    for given in getattr(reader, "args", ()):
-        if isinstance(given, Item):
-            files += given.files.values()
-        else:
-            files += [given] if isinstance(given, Path) else reader_files(given)
-    return [file for file in files if file.is_file()]
+    if isinstance(reader, Item):
+        return [file for file in reader.files.values() if file.is_file()]
+    if isinstance(reader, Path):
+        return [reader] if reader.is_file() else []
+    return [file for given in getattr(reader, "args", ()) for file in reader_files(given)]
 
 
 def _read(item: Item, strata: dict[str, str]) -> Labelled:
@@ -183,9 +153,9 @@ def _read(item: Item, strata: dict[str, str]) -> Labelled:
     return Labelled(parts["image"], parts["alpha"], strata)
 
 
-def _read_sample(read: Callable[[], Any]) -> Labelled:
-    sample = read()
-    return Labelled(sample.image, sample.alpha, {})
+def _read_prepared(read: Callable[[], Any]) -> Labelled:
+    image, alpha, *_ = read()
+    return Labelled(image, alpha, {})
 
 
 def _composite(item: Item, scene: Path) -> Labelled:

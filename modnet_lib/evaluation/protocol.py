@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm.auto import tqdm
 
+from modnet_lib.data.items import read_matte, refuse_cutout
 from modnet_lib.data.readers import Labelled, Reader, reader_files
 from modnet_lib.evaluation.methods import Method, trimap_of
 from modnet_lib.evaluation.metrics import METRICS, errors_by_region
@@ -18,7 +19,6 @@ from modnet_lib.evaluation.records import Record, append_record, describe, read_
 from modnet_lib.files import write_json
 from modnet_lib.images import PICTURES
 from modnet_lib.inference import Matter
-from modnet_lib.mattes import read_matte, refuse_cutout
 from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.provenance import checksum, file_contents, fingerprint, provenance, read_json, require_same
 

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from modnet_lib import paths
+from modnet_lib.data.manifest import background_files, find_items, sources
 from modnet_lib.data.pseudo_mattes import MattingSample
-from modnet_lib.data.sources import background_files, find_items, sources
 from modnet_lib.files import write_atomically, write_folder_atomically, write_text
 from modnet_lib.images import ImageLike, read_image, to_tensor
 from modnet_lib.inference.matter import SHORT_SIDE, network_size, resize

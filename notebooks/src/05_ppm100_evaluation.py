@@ -34,8 +34,8 @@ from scipy import ndimage
 from scipy.stats import spearmanr
 
 from modnet_lib import paths
+from modnet_lib.data.manifest import find_source
 from modnet_lib.data.readers import BENCHMARKS, benchmark
-from modnet_lib.data.sources import find_source
 from modnet_lib.evaluation import metrics
 from modnet_lib.evaluation.protocol import run_benchmark
 from modnet_lib.evaluation.records import Record, by_stratum, worst_first

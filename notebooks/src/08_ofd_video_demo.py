@@ -36,7 +36,8 @@ from ipywidgets import interact
 
 from modnet_lib import paths
 from modnet_lib.baselines.bm import background_difference
-from modnet_lib.data.sources import find_items, read_item
+from modnet_lib.data.items import read_item
+from modnet_lib.data.manifest import find_items
 from modnet_lib.evaluation import flicker, metrics
 from modnet_lib.images import read_image, to_bytes
 from modnet_lib.inference import Matter

@@ -6,7 +6,6 @@ import hashlib
 import io
 import signal
 import stat
-import tarfile
 import threading
 import warnings
 import zipfile
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from modnet_lib.data.downloads import fetch, unpack_archive
+from modnet_lib.data.downloads import fetch
 
 PICTURE = bytes(range(256)) * 40
 
@@ -33,20 +32,6 @@ def zipped(*entries: tuple[str, bytes] | tuple[str, bytes, int]) -> bytes:
     return buffer.getvalue()
 
 
-def tarred(*entries: tuple[str, bytes | str, bytes], mode: str = "w:gz") -> bytes:
-    """A tar of (name, content or link's target, type)."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:
-        for name, content, kind in entries:
-            info = tarfile.TarInfo(name)
-            info.type = kind
-            if isinstance(content, str):
-                info.linkname, content = content, b""
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
 GOOD = zipped(("set-fe34/", b""), ("set-fe34/photos/1.jpg", PICTURE), ("set-fe34/photos/note.txt", b"x"))
 LIED = bytearray(zipped(("a.bin", bytes(5 << 20))))
 # the size that the headers state, made small
@@ -54,27 +39,15 @@ for start in (LIED.index(b"PK\x03\x04") + 22, LIED.index(b"PK\x01\x02") + 24):
     LIED[start : start + 4] = (1000).to_bytes(4, "little")
 
 HOSTILE = {
-    "parent.zip": (zipped(("fine.txt", b"x"), ("../evil.txt", b"x")), "leads out"),
-    "deep_parent.zip": (zipped(("a/b/../../../evil.txt", b"x")), "leads out"),
-    "absolute.zip": (zipped(("/tmp/evil.txt", b"x")), "leads out"),
-    "backslash.zip": (zipped(("..\\evil.txt", b"x")), "leads out"),
-    "drive.zip": (zipped(("C:\\evil.txt", b"x")), "leads out"),
-    "file_as_folder.zip": (zipped(("a", b"x"), ("a/b.txt", b"y")), "cannot be unpacked"),
+    "file_as_folder.zip": (zipped(("a", b"x"), ("a/b.txt", b"y")), "was not fetched"),
     "bomb.zip": (zipped(("zeros.bin", bytes(30 << 20))), "bomb"),
-    "lying_bomb.zip": (bytes(LIED), "cannot be unpacked"),
-    "cut.zip": (GOOD[:-40], "not a complete zip or tar archive"),
-    "bits.zip": (GOOD.replace(b"PK\x01\x02", b"PK\x09\x09"), "cannot be unpacked"),
+    "lying_bomb.zip": (bytes(LIED), "was not fetched"),
+    "cut.zip": (GOOD[:-40], "not a zip file"),
+    "bits.zip": (GOOD.replace(b"PK\x01\x02", b"PK\x09\x09"), "was not fetched"),
     "empty.zip": (zipped(("folder/", b"")), "no files"),
-    "parent.tgz": (tarred(("../evil.txt", b"x", tarfile.REGTYPE)), "leads out"),
-    "absolute.tgz": (tarred(("/tmp/evil.txt", b"x", tarfile.REGTYPE)), "leads out"),
-    "link.tgz": (tarred(("way", "/etc", tarfile.SYMTYPE), ("way/evil", b"x", tarfile.REGTYPE)), "link"),
-    "hard_link.tgz": (tarred(("way", "../../secret", tarfile.LNKTYPE)), "link"),
-    "device.tgz": (tarred(("null", b"", tarfile.CHRTYPE)), "special file"),
-    "bomb.tgz": (tarred(("zeros.bin", bytes(30 << 20), tarfile.REGTYPE)), "bomb"),
-    "cut.tgz": (tarred(("a.bin", PICTURE * 20, tarfile.REGTYPE))[:-50], "cannot be unpacked"),
     "page.zip": (b"\n<!DOCTYPE html><html>Log in to download</html>", "with a browser"),
-    "text.zip": (b"no archive at all", "not a complete zip or tar archive"),
-    "nothing.zip": (b"", "not a complete zip or tar archive"),
+    "text.zip": (b"no archive at all", "not a zip file"),
+    "nothing.zip": (b"", "not a zip file"),
 }
 
 
@@ -157,25 +130,28 @@ def test_an_archive_becomes_a_folder(server, box, capfd) -> None:
     }
 
 
-def test_tars_and_names_that_are_wanted(server, box, tmp_path) -> None:
-    for mode in ("w", "w:gz", "w:xz"):
-        archive, folder = tmp_path / mode.replace(":", "_"), tmp_path / f"{mode[-2:]}_out"
-        entries = [(f"{n}.txt", b"x", tarfile.REGTYPE) for n in "abc"]
-        archive.write_bytes(tarred(*entries, ("d", b"", tarfile.DIRTYPE), mode=mode))
-        unpack_archive(archive, folder)
-        assert listing(folder) == {"a.txt": b"x", "b.txt": b"x", "c.txt": b"x", "d": None}
-        unpack_archive(archive, tmp_path / f"{mode[-2:]}_kept", keep=["a*", "c*"])
-        assert set(listing(tmp_path / f"{mode[-2:]}_kept")) == {"a.txt", "c.txt"}
+def test_only_names_that_are_wanted(server, box) -> None:
     fetch(f"{server}/plain/good.zip", box / "set", keep=["*/photos/*.jpg"])
     assert set(listing(box / "set")) == {"photos", "photos/1.jpg"}
     refused(box, "no files like .*png", f"{server}/plain/good.zip", target="other", keep=["*.png"])
 
 
-def test_the_links_of_a_zip_lead_nowhere(tmp_path) -> None:
-    archive = tmp_path / "link.zip"
-    archive.write_bytes(zipped(("way", b"/etc", stat.S_IFLNK | 0o777), ("a.png", b"x")))
-    unpack_archive(archive, tmp_path / "out")
-    assert not any(path.is_symlink() for path in (tmp_path / "out").iterdir())
+ESCAPES = ("../evil.txt", "a/b/../../../evil.txt", "/tmp/evil.txt", "..\\evil.txt", "C:\\evil.txt")
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+def test_nothing_is_written_outside_of_the_folder(server, box, name) -> None:
+    before = listing(box.parent)
+    HOSTILE["escape.zip"] = (
+        zipped(("fine.txt", b"x"), (name, b"x"), ("way", b"/etc", stat.S_IFLNK | 0o777)),
+        "",
+    )
+    fetch(f"{server}/plain/escape.zip", box / "set")
+    after = listing(box.parent)
+    assert {key: after.pop(key) for key in before} == before
+    assert {key for key in after if not key.startswith("data/set")} == set()
+    assert not Path("/tmp/evil.txt").exists()
+    assert not any(path.is_symlink() for path in (box / "set").rglob("*"))
 
 
 @pytest.mark.parametrize(("name", "message"), [(n, m) for n, (_, m) in HOSTILE.items()], ids=HOSTILE)
@@ -187,7 +163,7 @@ def test_hostile_archives_are_refused_and_leave_nothing(server, box, name, messa
     ("path", "message"),
     [
         ("cut/good.zip", "[Ii]ncomplete"),
-        ("short/good.zip", "not a complete zip or tar archive"),
+        ("short/good.zip", "not a zip file"),
         ("missing/good.zip", "404"),
         ("redirect/40", "redirects"),
         ("away/", "file:///etc/hostname"),

@@ -12,7 +12,8 @@ import pytest
 from drawn_set import write_portraits, write_scenes
 from drawn_spm import write_spm100, write_spm_video
 from modnet_lib import paths
-from modnet_lib.data.sources import check, find_items
+from modnet_lib.data.items import check
+from modnet_lib.data.manifest import find_items
 from modnet_lib.images import read_image
 
 

@@ -16,7 +16,7 @@ from drawn_set import LARGEST, SPLITS, write_portraits, write_scenes
 from drawn_spm import COUNT, FIRST_SEED, subjects
 from modnet_lib import paths
 from modnet_lib.baselines.blocks import composition_error
-from modnet_lib.data import loaders, pseudo_mattes, sources
+from modnet_lib.data import loaders, manifest, pseudo_mattes
 from modnet_lib.data.compositing import apply_colour, composite, harmony
 from modnet_lib.data.loaders import (
     CompositionDataset,
@@ -400,7 +400,7 @@ def test_what_other_code_prepared_is_not_used(own_data, monkeypatch) -> None:
     loaders.foreground_set("pairs", 10)
     assert set(folder.iterdir()) == before
     monkeypatch.setattr(pseudo_mattes, "_code", lambda: {"images.py": "other"})
-    item = sources.training_items("pairs")[2][1]
+    item = manifest.training_items("pairs")[2][1]
     with pytest.raises(FileNotFoundError, match="good is not prepared"):
         pseudo_mattes.read_prepared(item, folder)
 
@@ -446,7 +446,7 @@ def test_a_picture_of_the_same_name_is_said_to_be_left_out(own_data) -> None:
 
 
 def test_folders_of_pictures_that_are_held_out_are_refused(own_data, make_sample, tmp_path) -> None:
-    ids = {name: sources.manifest()[name]["validation_ids"][0] for name in ("people", "backgrounds")}
+    ids = {name: manifest.manifest()[name]["validation_ids"][0] for name in ("people", "backgrounds")}
     copies = (
         (own_data / "people", own_data / "nested" / "deep"),
         (own_data / "backgrounds", own_data / "places"),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from modnet_lib.data.manifest import Item
 from modnet_lib.data.pseudo_mattes import fuse, prepare, pseudo_matte, read_prepared, write_picture
-from modnet_lib.data.sources import Item
 
 
 def soft_disc(size: int = 96) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

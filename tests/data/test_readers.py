@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from modnet_lib.data.manifest import sources, training_items
 from modnet_lib.data.readers import BACKGROUNDS, BENCHMARKS, benchmark, find_benchmark, reader_files
-from modnet_lib.data.sources import sources, training_items
 
 
 def test_every_benchmark_is_in_the_manifest() -> None:

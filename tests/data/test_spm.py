@@ -17,7 +17,7 @@ from drawn_spm import (
     write_spm_shift,
     write_spm_video,
 )
-from modnet_lib.data.sources import check
+from modnet_lib.data.items import check
 from modnet_lib.images import read_image
 
 

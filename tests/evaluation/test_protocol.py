@@ -11,8 +11,9 @@ import tifffile
 import torch
 from PIL import Image
 
+from modnet_lib.data.items import read_item
+from modnet_lib.data.manifest import find_items
 from modnet_lib.data.readers import Labelled, benchmark
-from modnet_lib.data.sources import find_items, read_item
 from modnet_lib.evaluation.methods import Method, trimap_of
 from modnet_lib.evaluation.metrics import METRICS
 from modnet_lib.evaluation.protocol import STILL, Protocol, evaluate, run_benchmark

@@ -1,0 +1,264 @@
+"""What ``data/manifest.toml`` says of every data set, and where the files of a copy lie."""
+
+import functools
+import re
+import tomllib
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from modnet_lib import paths
+from modnet_lib.images import PICTURES
+
+ROLES = ("image", "cutout", "foreground", "alpha", "mask", "label", "trimap", "background")
+Names = tuple[tuple[str, str], ...]  # the names in a pattern's braces, and what they stand for
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the files of one split lie: patterns by role, as the head of the manifest explains."""
+
+    files: dict[str, list[str]]
+    count: int | None = None
+    by: str | None = None
+    optional: tuple[str, ...] = ()
+    list: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set of the manifest; `held_out` maps the ids that it lists to their splits."""
+
+    name: str
+    title: str
+    folder: str
+    licence: str
+    access: str
+    get: str
+    splits: dict[str, Layout]
+    held_out: dict[tuple[str, str], str]
+    url: str = ""
+    note: str = ""
+    archives: list[dict[str, Any]] = field(default_factory=list)
+
+    def root(self) -> Path:
+        """The set's folder below ``MODNET_DATA``; a FileNotFoundError if that is not set."""
+        if (data := paths.external_data()) is None:
+            raise FileNotFoundError(
+                f"set MODNET_DATA to the folder that is to hold {self.folder}: {self.get}"
+            )
+        return data / self.folder
+
+    def training_splits(self) -> list[str]:
+        """The splits that training may use; all others are held out."""
+        return [split for split in self.splits if split.startswith("train") or split == "all"]
+
+
+class Item(NamedTuple):
+    """One sample: its id and a file per role. A frame's id is ``clip/frame``."""
+
+    id: str
+    files: dict[str, Path]
+
+    @property
+    def clip(self) -> str:
+        """The part of the id before the last slash, which the frames of a video have in common."""
+        return self.id.rpartition("/")[0]
+
+
+@functools.cache
+def manifest() -> dict[str, Any]:
+    """The manifest as it is written."""
+    return tomllib.loads(paths.MANIFEST.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def sources() -> dict[str, Source]:
+    """Every data set of the manifest by its name."""
+    return {name: _source(name, entry) for name, entry in manifest().items() if "splits" in entry}
+
+
+def _source(name: str, entry: dict[str, Any]) -> Source:
+    splits = {}
+    for split, keys in entry["splits"].items():
+        files = {role: [p] if isinstance(p, str) else p for role, p in keys.items() if role in ROLES}
+        splits[split] = Layout(files, **{key: keys[key] for key in keys if key not in ROLES})
+    lists = {key.removesuffix("_ids"): ids for key, ids in entry.items() if key.endswith("_ids")}
+    held_out = {_short(key): split for split, ids in lists.items() for key in ids}
+    known = {key: entry[key] for key in Source.__annotations__ if key in entry}
+    return Source(**known | {"name": name, "splits": splits, "held_out": held_out})
+
+
+def find_source(name: str) -> Source:
+    """The source of that name; a ValueError if there is none."""
+    if name not in sources():
+        raise ValueError(f"there is no source {name!r}; there are {', '.join(sources())}")
+    return sources()[name]
+
+
+def find_items(name: str, root: str | Path | None = None, split: str | None = None) -> list[Item]:
+    """The items of one split that are present, in order of their ids.
+
+    An item of which a file is missing is among them, so that reading it names the file. The manifest lists the ids
+    that are held out, so no copy, partial or whole, lets them into training.
+
+    Parameters
+    ----------
+    name, split
+        A source and one of its splits, which may be left out if there is only one.
+    root
+        The data set's folder; the one below ``MODNET_DATA`` if ``None``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing of the split is in the folder, or the list that it is cut down to is missing.
+    ValueError
+        For an unknown source or split.
+    """
+    source = find_source(name)
+    split = split or (next(iter(source.splits)) if len(source.splits) == 1 else None)
+    if split not in source.splits:
+        raise ValueError(f"split must be one of {', '.join(source.splits)} for {name}, got {split!r}")
+    layout, root = source.splits[split], Path(root) if root else source.root()
+    found = {role: _match(root, patterns) for role, patterns in layout.files.items()}
+    anchors = [layout.by] if layout.by else [role for role in layout.files if role not in layout.optional]
+    values = {"/".join(value for _, value in key): dict(key) for role in anchors for key in found[role]}
+    if not values:
+        expected = layout.files[anchors[0]][0]
+        raise FileNotFoundError(f"{root} is no copy of {source.title}: no {expected} in it. {source.get}")
+    if layout.list:
+        if not (file := root / layout.list).is_file():
+            raise FileNotFoundError(f"the list {file} is missing. {source.get}")
+        listed = {Path(line.strip()).stem for line in file.read_text(encoding="utf-8").splitlines()}
+        values = {key: names for key, names in values.items() if _short(key)[1] in listed}
+    items = [Item(key, _files(root, layout, found, names)) for key, names in sorted(values.items())]
+    splits = [_split_of(source, item) or split for item in items]
+    if name == "backgrounds" and set(splits) == {"train"}:  # custom ones: hold out one in eight by its name
+        splits = ["train" if zlib.crc32(item.id.encode()) % 8 else "validation" for item in items]
+    if split not in splits:
+        raise FileNotFoundError(f"{root} has no pictures of the split {split} of {source.title}")
+    return [item for item, known in zip(items, splits, strict=True) if known == split]
+
+
+def _match(root: Path, patterns: list[str]) -> dict[Names, Path]:
+    """The files that fit; of several for the same names the first pattern's, and in it the first in order."""
+    found: dict[Names, Path] = {}
+    kinds = {r"\.\*": rf"(?i:{'|'.join(map(re.escape, PICTURES))})", r"\{path\}": "(?P<path>.+)"}
+    for pattern in patterns:
+        parts = re.split(r"(\\{\w+\\}|\\\.\\\*$)", re.escape(pattern))
+        regex = "".join(kinds.get(p) or re.sub(r"^\\{(\w+)\\}$", r"(?P<\1>[^/]+)", p) for p in parts)
+        for file in sorted(root.glob(re.sub(r"\{\w+\}", "*", pattern.replace("{path}", "**/*")))):
+            inside = file.relative_to(root)
+            match = re.fullmatch(regex, inside.as_posix())
+            if match and not _is_hidden(inside) and file.is_file():
+                found.setdefault(tuple(match.groupdict().items()), file)
+    return found
+
+
+def _files(root: Path, layout: Layout, found: dict[str, dict], names: dict[str, str]) -> dict[str, Path]:
+    """An item's file for every role; the expected one if it is missing and not optional."""
+    files = {}
+    for role, patterns in layout.files.items():
+        keys = [tuple((n, names[n]) for n in re.findall(r"\{(\w+)\}", pattern)) for pattern in patterns]
+        file = next((found[role][key] for key in keys if key in found[role]), None)
+        if file or role not in layout.optional:
+            files[role] = file or root / patterns[0].format(**names)
+    return files
+
+
+def _is_hidden(name: Path) -> bool:
+    """Leftovers of a download that was cut, or of another system's file manager."""
+    return any(part.startswith(".") for part in name.parts)
+
+
+def _split_of(source: Source, item: Item) -> str:
+    """The split that the manifest's lists put an item in; empty for a set without lists."""
+    if "unlabelled" in source.splits and "label" not in item.files:
+        return "unlabelled"
+    return source.held_out.get(_short(item.id), "train") if source.held_out else ""
+
+
+def _short(key: str) -> tuple[str, str]:
+    """The outermost folder and the name: archives add folders in between."""
+    return key.partition("/")[0], key.rpartition("/")[2]
+
+
+def training_items(name: str) -> tuple[str, Path, list[Item]]:
+    """The split, root and items that training gets of a data set or custom folder, without held-out ids.
+
+    Parameters
+    ----------
+    name
+        A data set, ``NAME:SPLIT``, or a custom folder: pairs in ``image`` and ``alpha``, or cut-outs.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the set or the folder is missing; the message says how to get it.
+    ValueError
+        If the split is held out, or a custom folder holds pictures that are.
+    """
+    name, _, split = (name, "", "") if Path(name).is_dir() else name.partition(":")
+    if name in sources():
+        allowed = sources()[name].training_splits()
+        split = split or next(iter(allowed), "")
+        if split not in allowed:
+            known = ", ".join(allowed) or "none"
+            raise ValueError(f"{name}:{split} is held out for tests; splits of {name} for training: {known}")
+        return split, sources()[name].root(), find_items(name, split=split)
+    root = custom_folder(name)
+    items = find_items("pairs" if (root / "image").is_dir() else "cutouts", root)
+    refuse_copies(root, [item.id for item in items])
+    return "all", root, items
+
+
+def refuse_copies(root: Path, ids: list[str]) -> None:
+    """Raise a ValueError if a folder holds copies of pictures that ``people`` or ``backgrounds`` hold out.
+
+    `ids` are the names of its pictures below `root`, without suffixes.
+    """
+    for name in ("people", "backgrounds"):
+        known = sources()[name].held_out.keys()
+        if found := [key for key in ids if known & {_short(key), (Path(key).name,) * 2}]:
+            raise ValueError(
+                f"{root} holds {len(found)} pictures that {name} holds out for tests, for instance {found[0]}; "
+                "give the name of the data set instead, or remove them"
+            )
+
+
+def custom_folder(name: str) -> Path:
+    """The path of a custom folder to train on.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    ValueError
+        If it shares files with a data set that holds out pictures, which would enter training under its path.
+    """
+    root = Path(name).expanduser().resolve()
+    if not root.is_dir():
+        raise FileNotFoundError(f"{name!r} is neither a data set ({', '.join(sources())}) nor a folder")
+    for source in sources().values() if paths.external_data() else ():
+        known, held_out = source.root().resolve(), len(source.training_splits()) < len(source.splits)
+        if held_out and known.is_dir() and (root.is_relative_to(known) or known.is_relative_to(root)):
+            raise ValueError(
+                f"{root} shares files with the data set {source.name}, which holds out pictures; give its name instead"
+            )
+    return root
+
+
+def held_out_backgrounds() -> list[Path]:
+    """Backgrounds that training never sees, for composited tests."""
+    return [item.files["background"] for item in find_items("backgrounds", split="validation")]
+
+
+def background_files(root: str | Path) -> list[Path]:
+    """Every picture below a folder, sorted; a FileNotFoundError if there are none."""
+    found = (path for path in Path(root).rglob("*") if path.suffix.lower() in PICTURES)
+    files = sorted(path for path in found if not _is_hidden(path.relative_to(root)))
+    if not files:
+        raise FileNotFoundError(f"no pictures below {root}")
+    return files
