@@ -10,8 +10,8 @@ import numpy as np
 
 from modnet_lib import paths
 from modnet_lib.data.compositing import paste
-from modnet_lib.data.loaders import prepared_readers
 from modnet_lib.data.pseudo_mattes import MattingSample
+from modnet_lib.data.sets import prepared_readers
 from modnet_lib.data.sources import Item, find_items, find_source, held_out_backgrounds, read_item, sources
 from modnet_lib.images import read_image
 

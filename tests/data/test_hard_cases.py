@@ -10,8 +10,8 @@ import torch
 
 from modnet_lib.data import hard_cases
 from modnet_lib.data.compositing import Foreground
+from modnet_lib.data.dataset import CompositionDataset, Contents
 from modnet_lib.data.hard_cases import CHANGES, DISTRACTORS, add_distractors, change_person
-from modnet_lib.data.loaders import CompositionDataset, Contents
 from modnet_lib.profiles import DataConfig
 
 SIZE = 128

@@ -15,8 +15,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from modnet_lib import paths
-from modnet_lib.data.loaders import background_set
 from modnet_lib.data.pseudo_mattes import prepare, read_prepared
+from modnet_lib.data.sets import background_set
 from modnet_lib.data.sources import (
     HAIR,
     Item,
