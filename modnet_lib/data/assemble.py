@@ -21,23 +21,13 @@ GOOD = np.zeros(5, np.float32)  # the camera that changes nothing
 
 
 class MattingBatch(NamedTuple):
-    """Everything the objectives need, float32 on one device.
+    """Everything the objectives need, float32 on one device."""
 
-    Attributes
-    ----------
-    image, foreground, background
-        I, F, B of Eq. 1, (N, 3, H, W) in [0, 1].
-    true_alpha
-        (N, 1, H, W) in [0, 1].
-    trimap
-        (N, 1, H, W) of {0, 0.5, 1}.
-    """
-
-    image: Tensor
-    true_alpha: Tensor
-    trimap: Tensor
-    foreground: Tensor
-    background: Tensor
+    image: Tensor  # (N, 3, H, W) in [0, 1], I of Eq. 1
+    true_alpha: Tensor  # (N, 1, H, W) in [0, 1]
+    trimap: Tensor  # (N, 1, H, W) of {0, 0.5, 1}
+    foreground: Tensor  # (N, 3, H, W) in [0, 1]
+    background: Tensor  # (N, 3, H, W) in [0, 1]
 
 
 class RawBatch(NamedTuple):

@@ -37,42 +37,27 @@ class Box(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """What framing needs to know of a matte.
+    """What framing needs to know of a matte."""
 
-    Attributes
-    ----------
-    height, width
-        Of the picture, pixels.
-    top, bottom, left, right
-        The person's bounding box; the ends are exclusive. All zero if nobody is there.
-    mass, moment
-        (H,) float64: sum of alpha over each row, and of alpha times the column.
-    """
-
-    height: int
-    width: int
-    top: int
-    bottom: int
-    left: int
-    right: int
-    mass: np.ndarray
-    moment: np.ndarray
+    shape: tuple[int, int]  # (H, W) of the picture
+    rows: tuple[int, int]  # the person's first row, and the one after the last; (0, 0) if nobody is there
+    columns: tuple[int, int]
+    mass: np.ndarray  # (H,) float64, sum of alpha over each row
+    moment: np.ndarray  # (H,) float64, sum of alpha times the column
 
 
 def outline(alpha: np.ndarray) -> Outline:
     """The outline of a matte of (H, W) uint8; the person is where alpha exceeds a half."""
-    ends = [0, 0, 0, 0]
-    rows, columns = (np.flatnonzero(alpha.max(axis=axis) > 127) for axis in (1, 0))
-    if len(rows):
-        ends = [int(end) for each in (rows, columns) for end in (each[0], each[-1] + 1)]
+    found = (np.flatnonzero(alpha.max(axis=axis) > 127) for axis in (1, 0))
+    rows, columns = ((int(each[0]), int(each[-1]) + 1) if len(each) else (0, 0) for each in found)
     mass, moment = alpha.sum(axis=1, dtype=np.float64), alpha @ np.arange(alpha.shape[1], dtype=np.float64)
-    return Outline(*alpha.shape, *ends, mass, moment)
+    return Outline(alpha.shape, rows, columns, mass, moment)
 
 
 def random_square(
-    shape: Sequence[Any], rng: np.random.Generator, smallest: float = 0.5, least: int = 1
+    shape: Sequence[int], rng: np.random.Generator, smallest: float = 0.5, least: int = 1
 ) -> Box:
-    """The paper's random cropping: a square inside a picture of `shape` (height, width, ...).
+    """The paper's random cropping: a square inside a picture of (height, width, ...).
 
     Its side is a share of the shorter side between `smallest` and 1, and at least `least` pixels if that fits.
     """
@@ -87,11 +72,11 @@ def frame_person(person: Outline, rng: np.random.Generator) -> Box:
     Street photographs show whole bodies, users' pictures mostly heads and half bodies; so a tall person is
     cropped to each of these.
     """
-    height, width, top, bottom = person[:4]
+    (height, width), (top, bottom), (left, right) = person[:3]
     if bottom == top:
-        return random_square(person, rng)
+        return random_square(person.shape, rng)
     tall = bottom - top
-    if tall > 1.7 * (person.right - person.left):
+    if tall > 1.7 * (right - left):
         kind = rng.choice(4, p=[0.3, 0.35, 0.25, 0.1])
         low, high = ((0.16, 0.3), (0.35, 0.65), (0.9, 1.1), (1.0, 1.0))[kind]
     else:
@@ -110,41 +95,25 @@ def frame_person(person: Outline, rng: np.random.Generator) -> Box:
     return Box(int(start), int(centre - side / 2 + side * rng.normal(0, 0.12)), side)
 
 
-FRAMINGS = {"random": random_square, "person": frame_person}
-
-
 def crop(picture: Tensor, box: Box, size: int, reflect: bool = False) -> Tensor:
-    """Cut a square out of a picture and bring it to `size`.
+    """Cut a square out of a picture (H, W, C) uint8 and bring it to (size, size, C).
 
-    Parameters
-    ----------
-    picture
-        (H, W, C) uint8.
-    box
-        The square.
-    size
-        Side of the result, pixels; shrinking averages (as Pillow's ``BILINEAR`` does).
-    reflect
-        Continue the picture outside by reflection. Otherwise its edge is repeated, with alpha (the last of four
-        channels) at zero.
-
-    Returns
-    -------
-    (size, size, C) uint8 on the picture's device.
+    Shrinking averages, as Pillow's ``BILINEAR`` does. Outside, the picture continues by reflection (`reflect`), or with
+    its edge and an alpha (the last of four channels) of zero.
     """
-    inside, (top, left, side) = None, box
-    if min(top, left) < 0 or top + side > picture.shape[0] or left + side > picture.shape[1]:
-        for axis, start in enumerate((top, left)):
-            length, at = picture.shape[axis], torch.arange(start, start + side, device=picture.device)
-            line = (at >= 0) & (at < length)
-            inside = line if inside is None else inside[:, None] & line
-            if reflect and length > 1:
-                at = ((at + length - 1) % (2 * length - 2) - length + 1).abs()
-            picture = picture.index_select(axis, at.clamp(0, length - 1))
-        if not reflect and picture.shape[2] == 4:
-            picture[..., 3] *= inside
-        return resize(picture, size)
-    return resize(picture[top : top + side, left : left + side], size)
+    (height, width), (top, left, side) = picture.shape[:2], box
+    if min(top, left) >= 0 and top + side <= height and left + side <= width:
+        return resize(picture[top : top + side, left : left + side], size)
+    inside = []
+    for axis, start in enumerate((top, left)):
+        length, at = picture.shape[axis], torch.arange(start, start + side, device=picture.device)
+        inside.append((at >= 0) & (at < length))
+        if reflect and length > 1:
+            at = ((at + length - 1) % (2 * length - 2) - length + 1).abs()
+        picture = picture.index_select(axis, at.clamp(0, length - 1))
+    if not reflect and picture.shape[2] == 4:
+        picture[..., 3] *= inside[0][:, None] & inside[1]
+    return resize(picture, size)
 
 
 def resize(picture: Tensor, size: int) -> Tensor:
@@ -174,10 +143,11 @@ class Foreground(NamedTuple):
     @classmethod
     def of(cls, sample: MattingSample | Cutout, device: torch.device | str = "cpu") -> "Foreground":
         """Put a sample on a device."""
-        cutout = as_tensor(np.dstack((sample.foreground, sample.alpha)), device)
-        photograph = None if isinstance(sample, Cutout) else (sample.image, sample.background)
-        image, background = (as_tensor(part, device) for part in photograph) if photograph else (None, None)
-        return cls(image, cutout, background, outline(sample.alpha))
+        cutout, person = np.dstack((sample.foreground, sample.alpha)), outline(sample.alpha)
+        if isinstance(sample, Cutout):
+            return cls(None, as_tensor(cutout, device), None, person)
+        parts = (sample.image, cutout, sample.background)
+        return cls(*(as_tensor(part, device) for part in parts), person)
 
 
 def portrait_crop(
@@ -191,24 +161,25 @@ def portrait_crop(
 
     Returns
     -------
-    Crops, (S, S, C) uint8: F and alpha, or I, F and alpha, B. Then the visible height of the person, pixels.
+    F and alpha, or I, F and alpha, B, (S, S, C) uint8; and the visible height of the person, pixels.
     """
     person = foreground.person
-    box = FRAMINGS[framing](person, rng)
+    box = frame_person(person, rng) if framing == "person" else random_square(person.shape, rng)
     if natural:
-        spans = ((person.height, person.top, person.bottom), (person.width, person.left, person.right))
-        if any(max(0, box.side - length) / 2 > min(low, length - high) for length, low, high in spans):
+        top, left, side = box
+        spans = [*zip(person.shape, (person.rows, person.columns), strict=True)]
+        if any(max(0, side - length) / 2 > min(low, length - high) for length, (low, high) in spans):
             # reflection at the picture's border would show the person twice
-            side = min(box.side, person.height, person.width)
-            box = Box(box.top + (box.side - side) // 2, box.left + (box.side - side) // 2, side)
+            side = min(side, *person.shape)
+            top, left = (start + (box.side - side) // 2 for start in (top, left))
         # keep to the photograph where the crop fits in; continue by reflection where it does not
         top, left = (
-            min(max(start, 0), length - box.side) if box.side <= length else (length - box.side) // 2
-            for start, length in ((box.top, person.height), (box.left, person.width))
+            min(max(start, 0), length - side) if side <= length else (length - side) // 2
+            for start, length in zip((top, left), person.shape, strict=True)
         )
-        box = Box(top, left, box.side)
+        box = Box(top, left, side)
     parts = foreground[:3] if natural else (foreground.cutout,)
-    visible = min(person.bottom, box.top + box.side) - max(person.top, box.top)
+    visible = min(person.rows[1], box.top + box.side) - max(person.rows[0], box.top)
     return [crop(part, box, size, natural) for part in parts], max(0, visible) * size / box.side
 
 
@@ -293,7 +264,7 @@ def harmony(foreground: Tensor, background: Tensor, alpha: Tensor, strength: Ten
 
     Returns
     -------
-    (N, 3, 4), for `apply_colour` on the foreground.
+    (N, 3, 4), for `apply_colour` on F.
     """
     parts = (foreground, background, alpha)
     foreground, background, alpha = (part[..., ::8, ::8].flatten(2) for part in parts)

@@ -32,28 +32,14 @@ from modnet_lib.provenance import code_version
 
 
 class Contents(NamedTuple):
-    """What one data set or folder contributes to training.
+    """What one data set or folder contributes to training."""
 
-    Attributes
-    ----------
-    name, split
-        As in the profile and the manifest.
-    readers
-        A function for each picture.
-    files
-        What the readers read: name, size and checksum.
-    left_out
-        Every picture that is not used, with the reason.
-    sources
-        The numbers of readers that come from one source after another; all are of one source if it is empty.
-    """
-
-    name: str
+    name: str  # as in the profile
     split: str
-    readers: Sequence[Callable[[], Any]]
-    files: dict[str, Any]
-    left_out: dict[str, str]
-    sources: tuple[int, ...] = ()
+    readers: Sequence[Callable[[], Any]]  # one for each picture
+    files: dict[str, Any]  # what they read: name, size and checksum
+    left_out: dict[str, str]  # every picture that is not used, with the reason
+    sources: tuple[int, ...] = ()  # how many readers in a row share a source; all do if it is empty
 
     def __str__(self) -> str:
         head = f"{self.name}:{self.split}" if self.split else self.name
@@ -73,7 +59,7 @@ class CompositionDataset(Dataset):
     config
         Proportions and augmentation.
     device
-        Where pictures are kept and cut. On a GPU the whole pipeline runs there, and workers are of no use.
+        Where pictures are kept and cut; by default the CPU, or the GPU if `config.on_device` says so.
     """
 
     def __init__(
@@ -82,9 +68,11 @@ class CompositionDataset(Dataset):
         backgrounds: Sequence[Any],
         seed: int,
         config: DataConfig | None = None,
-        device: torch.device | str = "cpu",
+        device: torch.device | str | None = None,
     ):
-        self.config, self.seed, self.device = config or DataConfig(), seed, torch.device(device)
+        self.config, self.seed = config or DataConfig(), seed
+        on_gpu = self.config.on_device and torch.cuda.is_available()
+        self.device = torch.device(device or ("cuda" if on_gpu else "cpu"))
         self.contents = {"foregrounds": _as_contents(foregrounds), "backgrounds": _as_contents(backgrounds)}
         self.foregrounds, self.backgrounds = (
             [reader for part in parts for reader in part.readers] for parts in self.contents.values()
@@ -95,20 +83,15 @@ class CompositionDataset(Dataset):
             )
         self.per_foreground = self.config.natural + self.config.composites
         self.counts = _counts(self.contents["foregrounds"], self.config, self.per_foreground)
-        self.kept: dict[tuple[str, int], Any] = {}
+        self.kept: dict[Callable[[], Any], Any] = {}
         self.kept_bytes = 0
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the samples: pictures with their checksums, settings, seed, and code."""
         sets = {
-            kind: {
-                f"{n} {part.name}": {
-                    "split": part.split, "files": part.files, "left out": sorted(part.left_out)
-                }
-                for n, part in enumerate(parts)
-            }
+            kind: {f"{number} {part.name}": {"files": part.files} for number, part in enumerate(parts)}
             for kind, parts in self.contents.items()
-        }  # fmt: skip
+        }
         settings = asdict(self.config) | {"memory": None, "on_device": None}
         code = code_version(paths.PACKAGE / "data", paths.PACKAGE / "images.py", paths.PACKAGE / "regions.py")
         return {"seed": self.seed, "settings": settings, **sets, "code": code}
@@ -125,20 +108,20 @@ class CompositionDataset(Dataset):
 
     def foreground(self, number: int) -> Foreground:
         """A foreground on the dataset's device, from memory if it is kept."""
-        return self._keep(("F", number), lambda: Foreground.of(self.foregrounds[number](), self.device))
+        return self._keep(self.foregrounds[number], Foreground.of)
 
     def background(self, number: int) -> Tensor:
         """A background, (H, W, 3) uint8 on the dataset's device, from memory if it is kept."""
-        return self._keep(("B", number), lambda: as_tensor(self.backgrounds[number](), self.device))
+        return self._keep(self.backgrounds[number], as_tensor)
 
-    def _keep(self, key: tuple[str, int], read: Callable[[], Any]) -> Any:
-        if key in self.kept:
-            return self.kept[key]
-        value = read()
-        size = sum(part.nbytes for part in (value[:3] if key[0] == "F" else (value,)) if part is not None)
-        worker = torch.utils.data.get_worker_info()
+    def _keep(self, read: Callable[[], Any], put_on: Callable[[Any, torch.device], Any]) -> Any:
+        if read in self.kept:
+            return self.kept[read]
+        value = put_on(read(), self.device)
+        tensors = filter(torch.is_tensor, value if isinstance(value, tuple) else [value])
+        size, worker = sum(tensor.nbytes for tensor in tensors), torch.utils.data.get_worker_info()
         if (self.kept_bytes + size) * (worker.num_workers if worker else 1) <= self.config.memory * 2**30:
-            self.kept[key], self.kept_bytes = value, self.kept_bytes + size
+            self.kept[read], self.kept_bytes = value, self.kept_bytes + size
         return value
 
     def __getitem__(self, key: tuple[int, int]) -> tuple:
@@ -205,26 +188,26 @@ def _chance(share: float, rng: np.random.Generator) -> bool:
 def _as_contents(parts: Sequence[Any]) -> list[Contents]:
     if all(isinstance(part, Contents) for part in parts):
         return list(parts)
-    return [Contents("unnamed", "", list(parts), {"count": len(parts)}, {})]
+    return [Contents("unnamed", "", parts, {"count": len(parts)}, {})]
 
 
 def _counts(parts: list[Contents], config: DataConfig, each: int) -> tuple[tuple[int, int], ...]:
     """For each source: how many samples its foregrounds have, and how many of them an epoch takes."""
-    sizes = [len(part.readers) * each for part in parts]
-    taken: list[float] = [*sizes]
-    if config.shares is not None:
-        shares, names = config.shares, [part.name for part in parts]
-        if sorted(shares) != sorted(names):  # also of a set that is named twice
-            raise ValueError(f"data.shares names {', '.join(shares)}; the sets are {', '.join(names)}")
-        taken = [shares[name] * sum(sizes) / sum(shares.values()) for name in names]
-    elif not config.balance:
+    sizes, shares = [len(part.readers) * each for part in parts], config.shares
+    if shares is None and not config.balance:
         return ((sum(sizes), sum(sizes)),)
+    if shares is not None and sorted(shares) != sorted(
+        part.name for part in parts
+    ):  # also of a set named twice
+        known = ", ".join(part.name for part in parts)
+        raise ValueError(f"data.shares names {', '.join(shares)}; the sets are {known}")
     counts = []
-    for part, size, whole in zip(parts, sizes, taken, strict=True):
+    for part, size in zip(parts, sizes, strict=True):
+        taken = size if shares is None else shares[part.name] * sum(sizes) / sum(shares.values())
         numbers = [n for n in (config.balance and part.sources) or (len(part.readers),) if n]
         weights = [number ** (1 - config.balance) for number in numbers]
         counts += [
-            (size * number // sum(numbers), round(whole * weight / sum(weights)))
+            (size * number // sum(numbers), round(taken * weight / sum(weights)))
             for number, weight in zip(numbers, weights, strict=True)
         ]
     return tuple(counts)
@@ -243,7 +226,7 @@ def _order(seed: int, epoch: int, counts: tuple[tuple[int, int], ...]) -> np.nda
 
 @dataclass
 class StagedSampler:
-    """Batches of (sample number, size), from a given step on; sizes and batch sizes change with the stages.
+    """Batches of (sample number, size); sizes and batch sizes change with the stages.
 
     Parameters
     ----------
@@ -255,11 +238,6 @@ class StagedSampler:
         A step's batch comes in this many equal pieces, one after another (gradient accumulation).
     rank, processes
         Which part of each piece is this process's: every `processes`-th sample from `rank` on.
-
-    Raises
-    ------
-    ValueError
-        If a batch cannot be divided equally.
     """
 
     stages: Sequence[tuple[int, int, int]]

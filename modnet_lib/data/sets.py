@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from modnet_lib import paths
 from modnet_lib.data.dataset import CompositionDataset, Contents
@@ -52,7 +51,7 @@ def training_data(config: DataConfig, seed: int) -> CompositionDataset:
     backgrounds = [drawn_scenes(config.scenes)] if config.scenes else []
     backgrounds += [background_set(name) for name in places]
     foregrounds += [foreground_set(name, config.photographs, config.teacher) for name in names]
-    return CompositionDataset(foregrounds, backgrounds, seed, config, _device(config))
+    return CompositionDataset(foregrounds, backgrounds, seed, config)
 
 
 def mask_data(config: DataConfig, seed: int) -> CompositionDataset:
@@ -60,29 +59,17 @@ def mask_data(config: DataConfig, seed: int) -> CompositionDataset:
 
     The arguments, and what is raised, are as in `training_data`; `config.masks` names the data sets.
     """
-    names = config.masks if config.real else ("drawn",)
     sets = [
         drawn_people(config.portraits) if name == "drawn" else mask_set(name, config.photographs)
-        for name in names
+        for name in (config.masks if config.real else ("drawn",))
     ]
-    return CompositionDataset(sets, [], seed, replace(config, natural=1, composites=0), _device(config))
-
-
-def _device(config: DataConfig) -> str:
-    return "cuda" if config.on_device and torch.cuda.is_available() else "cpu"
+    return CompositionDataset(sets, [], seed, replace(config, natural=1, composites=0))
 
 
 def drawn_people(count: int, split: str = "train") -> Contents:
-    """Drawn people with their own colours, mattes and backgrounds: those in ``data/samples`` if they suffice.
+    """Drawn people of ``"train"`` or ``"validation"``, with their own colours, mattes and backgrounds.
 
-    Otherwise all of them are those of the data set ``drawn``.
-
-    Parameters
-    ----------
-    count
-        How many.
-    split
-        ``"train"`` or ``"validation"``.
+    They are those in ``data/samples``, or if these do not suffice, those of the data set ``drawn``.
 
     Raises
     ------
@@ -98,20 +85,20 @@ def drawn_scenes(count: int) -> Contents:
 
 
 def _drawn(count: int, split: str, command: str) -> Contents:
-    root, data, hint = paths.SAMPLES / "drawn", None, "set MODNET_DATA to a folder for data, then "
-    items = find_items("drawn", root, split)
+    root, hint = paths.SAMPLES / "drawn", "set MODNET_DATA to a folder for data, then "
+    items, place = find_items("drawn", root, split), "$MODNET_DATA/drawn"
     if len(items) < count and (data := paths.external_data()):
-        root, items, hint = data / "drawn", [], ""
+        root, hint, items = data / "drawn", "", []
+        place = str(root)
         with suppress(FileNotFoundError):
             items = find_items("drawn", root, split)
-    if len(items) >= count:
-        readers = {item.id: _reader(item) for item in items[:count]}
-        return _contents("drawn", split, root, items[:count], readers)
-    place = root if data else "$MODNET_DATA/drawn"
-    raise FileNotFoundError(
-        f"{root} has {len(items)} of the {count:,} drawn pictures needed (split {split}): "
-        f"{hint}run python data/drawn_people {command.format(count, place)}"
-    )
+    if len(items) < count:
+        raise FileNotFoundError(
+            f"{root} has {len(items)} of the {count:,} drawn pictures needed (split {split}): "
+            f"{hint}run python data/drawn_people {command.format(count, place)}"
+        )
+    items = items[:count]
+    return _contents("drawn", (split, root, items), {item.id: _reader(item) for item in items})
 
 
 def _reader(item: Item) -> Any:
@@ -126,13 +113,13 @@ def foreground_set(name: str, count: int, teacher: bool = False) -> Contents:
     """
     split, root, items = training_items(name)
     if teacher:
-        mattes = root.parent / "teacher" / name.partition(":")[0]
+        folder = root.parent / "teacher" / name.partition(":")[0]
+        mattes = [({"teacher": folder / f"{item.id}.png"}) for item in items]
         items = [
-            item._replace(files=item.files | {"teacher": file}) if file.is_file() else item
-            for item in items
-            for file in [mattes / f"{item.id}.png"]
+            Item(item.id, item.files | matte) if matte["teacher"].is_file() else item
+            for item, matte in zip(items, mattes, strict=True)
         ]
-    return _contents(name, split, root, items, *prepared_readers(items[:count], name))
+    return _contents(name, (split, root, items), *prepared_readers(items[:count], name))
 
 
 def prepared_readers(items: Sequence[Item], name: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -161,22 +148,22 @@ def background_set(name: str) -> Contents:
         ]
         refuse_copies(root, [str(Path(item.id).with_suffix("")) for item in items])
     readers = {item.id: partial(read_image, item.files["background"]) for item in items}
-    return _contents(name, split, root, items, readers)
+    return _contents(name, (split, root, items), readers)
 
 
 def mask_set(name: str, count: int) -> Contents:
     """The first `count` photographs with masks or mattes of a data set or folder."""
     split, root, items = training_items(name)
-    failures, readers = {}, {}
+    readers, left_out = {}, {}
     for item in items[:count]:
-        absent = [role for role, file in item.files.items() if not file.is_file()]
-        if "image" not in item.files or not item.files.keys() & {"mask", "alpha", "label"}:
-            failures[item.id] = f"no photograph with a mask: it has {', '.join(item.files)}"
-        elif absent:
-            failures[item.id] = f"no {', '.join(absent)}"
-        else:
+        present = {role for role, file in item.files.items() if file.is_file()}
+        if present == item.files.keys() and "image" in present and present & {"mask", "alpha", "label"}:
             readers[item.id] = partial(read_mask, item)
-    return _contents(name, split, root, items, readers, failures)
+        else:
+            left_out[item.id] = (
+                f"no photograph with a mask: of {', '.join(item.files)}, {len(present)} are there"
+            )
+    return _contents(name, (split, root, items), readers, left_out)
 
 
 def read_mask(item: Item) -> MattingSample:
@@ -188,24 +175,21 @@ def read_mask(item: Item) -> MattingSample:
 
 def _contents(
     name: str,
-    split: str,
-    root: Path,
-    items: Sequence[Item],
+    where: tuple[str, Path, list[Item]],
     readers: dict[str, Any],
     failures: dict[str, str] | None = None,
 ) -> Contents:
-    left_out = dict(failures or {})
+    (split, root, items), left_out = where, dict(failures or {})
     if rest := len(items) - len(readers) - len(left_out):
         left_out["the rest"] = f"{rest:,} pictures beyond the first {len(items) - rest:,}"
     if not readers:
         raise ValueError(f"nothing of {name} can be used: {left_out}")
     files = [file for item in items if item.id in readers for file in item.files.values()]
     used = {file.with_suffix(""): file for item in items for file in item.files.values()}
-    folders = {file.parent for file in used if file.parent.is_dir()}
-    for file in sorted({file for folder in folders for file in folder.iterdir()} - {*used.values()}):
-        if file.with_suffix("") in used and file.suffix.lower() in PICTURES:
-            twin = used[file.with_suffix("")].name
-            left_out[file.relative_to(root).as_posix()] = f"{twin} has the same name"
+    beside = {file for folder in {f.parent for f in used} if folder.is_dir() for file in folder.iterdir()}
+    for file in sorted(beside - {*used.values()}):
+        if (twin := used.get(file.with_suffix(""))) and file.suffix.lower() in PICTURES:
+            left_out[file.relative_to(root).as_posix()] = f"{twin.name} has the same name"
     runs = itertools.groupby(re.split(r"[^A-Za-z]", key, maxsplit=1)[0] for key in readers)
     sizes = tuple(len([*run]) for _, run in runs)
     return Contents(name, split, [*readers.values()], file_contents(files, root), left_out, sizes)
