@@ -31,9 +31,9 @@ class MattingBatch(NamedTuple):
 
 
 class RawBatch(NamedTuple):
-    """Crops of one size and the numbers for what is still to be done to them; a sample has no N."""
+    """Crops of one size and the numbers for what is still to be done to them; a single sample has no N."""
 
-    image: Tensor  # (K, H, W, 3) uint8, the natural crops only
+    image: Tensor  # (K, H, W, 3) uint8, the natural crops only; K is 0 or 1 for a sample
     cutout: Tensor  # (N, H, W, 4) uint8: F and alpha
     background: Tensor  # (N, H, W, 3) uint8
     natural: Tensor  # (N,) bool, true K times; never on a GPU
@@ -46,10 +46,8 @@ class RawBatch(NamedTuple):
 def collate(samples: Sequence[tuple]) -> RawBatch:
     """Stack samples of one size."""
     image, cutout, background, *numbers = zip(*samples, strict=True)
-    shots = [shot for shot in image if shot is not None]
-    photographs = torch.stack(shots) if shots else cutout[0].new_empty((0, *background[0].shape))
     rest = (torch.from_numpy(np.stack(column)) for column in numbers)
-    return RawBatch(photographs, torch.stack(cutout), torch.stack(background), *rest)
+    return RawBatch(torch.cat(image), torch.stack(cutout), torch.stack(background), *rest)
 
 
 def assemble(raw: RawBatch, device: torch.device | str = "cpu") -> MattingBatch:

@@ -29,7 +29,7 @@ def composite(foreground: Tensor, background: Tensor, alpha: Tensor) -> Tensor:
 
 
 class Box(NamedTuple):
-    """A square of a picture: top left corner and side, pixels; it may reach over the border."""
+    """A square of a picture, pixels; it may reach over the border."""
 
     top: int
     left: int
@@ -69,8 +69,7 @@ def random_square(
 def frame_person(person: Outline, rng: np.random.Generator) -> Box:
     """Choose a square crop of a portrait: head, half body, whole body, or a small person far away.
 
-    Street photographs show whole bodies, users' pictures mostly heads and half bodies; so a tall person is
-    cropped to each of these.
+    Street photographs show whole bodies, users' pictures mostly heads and half bodies.
     """
     (height, width), (top, bottom), (left, right) = person[:3]
     if bottom == top:

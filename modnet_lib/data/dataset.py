@@ -152,7 +152,7 @@ class CompositionDataset(Dataset):
         band = max(3, round(rng.uniform(20, 40) * (extent or size) / 512))
         # drawn last: without cameras, samples stay those of recipes that knew none
         camera = camera_settings(rng, size) if _chance(config.camera, rng) else GOOD
-        image = parts.pop(0) if natural else None
+        image = parts.pop(0)[None] if natural else parts[1].new_empty((0, size, size, 3))
         return (image, *parts, natural, colours, np.float32(move), camera, band)
 
     def _composite(

@@ -42,18 +42,10 @@ def add_distractors(
 
 
 def change_person(cutout: Tensor, texture: Tensor, rng: np.random.Generator) -> Tensor:
-    """Blur a part of a person, print a pattern on them, or give them something to hold.
+    """Blur a part of a person (S, S, 4), print a pattern on them, or give them something to hold.
 
-    What a person holds is foreground (the rule of PPM-100), so it enters F and alpha.
-
-    Parameters
-    ----------
-    cutout
-        (S, S, 4) uint8: F and alpha.
-    texture
-        (S, S, 3) uint8, the surface of what is held.
-    rng
-        Where the choice comes from.
+    What a person holds is foreground (the rule of PPM-100), so it enters F and alpha. Its surface is plain, or
+    `texture`, (S, S, 3).
     """
     (colours, alpha), size = cutout.split((3, 1), dim=2), cutout.shape[0]
     kind = rng.choice([*CHANGES], p=[*CHANGES.values()])

@@ -10,15 +10,10 @@ from modnet_lib.regions import grow
 
 
 def trimap_from_alpha(alpha: Tensor, size: int | Sequence[int]) -> Tensor:
-    """Trimap of mattes: dilate(alpha > 0) - erode(alpha >= 0.9) is unknown.
+    """Trimap of mattes (N, 1, H, W) in [0, 1]: dilate(alpha > 0) - erode(alpha >= 0.9) is unknown.
 
-    Parameters
-    ----------
-    alpha
-        (N, 1, H, W) in [0, 1].
-    size
-        Side of the square in pixels, for all pictures or for each; the authors draw 20 to 40 at 512 x 512. Small
-        people need a smaller one (their issue 110); see `band_size`.
+    `size` is the side of the square in pixels, for all pictures or for each. The authors draw 20 to 40 at 512 x 512;
+    small people need a smaller one (their issue 110), see `band_size`.
 
     Returns
     -------
@@ -29,14 +24,9 @@ def trimap_from_alpha(alpha: Tensor, size: int | Sequence[int]) -> Tensor:
 
 
 def band_size(alpha: Tensor, at_512: int = 30) -> int:
-    """Side of the square for a picture: `at_512` pixels at 512, in proportion, smaller for small people.
+    """Side of the square: `at_512` pixels for a person who spans 512, in proportion for others.
 
-    Parameters
-    ----------
-    alpha
-        (1, 1, H, W) or (N, 1, H, W); the extent of the largest person counts.
-    at_512
-        Side if the person spans 512 pixels.
+    The extent of the largest person in `alpha`, (N, 1, H, W), counts.
     """
     rows, columns = (alpha > 0.5).flatten(0, 1).any(0).nonzero(as_tuple=True)
     extent = min(alpha.shape[-2:])

@@ -226,7 +226,7 @@ def test_flips_and_turns_move_all_parts_together(make_sample, way) -> None:
     )
     sides = set()
     for i in range(40):
-        crop_image, cutout = dataset[i, 64][:2]
+        (crop_image,), cutout = dataset[i, 64][:2]
         crop_alpha = cutout[..., 3].numpy()
         agreement = (crop_image[..., 0].numpy() > 127) == (crop_alpha > 127)
         assert agreement.mean() > 0.98
