@@ -146,7 +146,8 @@ class Foreground(NamedTuple):
         if isinstance(sample, Cutout):
             return cls(None, as_tensor(cutout, device), None, person)
         parts = (sample.image, cutout, sample.background)
-        return cls(*(as_tensor(part, device) for part in parts), person)
+        image, cutout, background = (as_tensor(part, device) for part in parts)
+        return cls(image, cutout, background, person)
 
 
 def portrait_crop(
@@ -179,7 +180,8 @@ def portrait_crop(
         box = Box(top, left, side)
     parts = foreground[:3] if natural else (foreground.cutout,)
     visible = min(person.rows[1], box.top + box.side) - max(person.rows[0], box.top)
-    return [crop(part, box, size, natural) for part in parts], max(0, visible) * size / box.side
+    crops = [crop(part, box, size, natural) for part in parts if part is not None]
+    return crops, max(0, visible) * size / box.side
 
 
 def background_crop(scene: Tensor, size: int, rng: np.random.Generator, defocus: float = 0.0) -> Tensor:

@@ -204,7 +204,7 @@ def _counts(parts: list[Contents], config: DataConfig, each: int) -> tuple[tuple
     counts = []
     for part, size in zip(parts, sizes, strict=True):
         taken = size if shares is None else shares[part.name] * sum(sizes) / sum(shares.values())
-        numbers = [n for n in (config.balance and part.sources) or (len(part.readers),) if n]
+        numbers = [n for n in (part.sources if config.balance else ()) or (len(part.readers),) if n]
         weights = [number ** (1 - config.balance) for number in numbers]
         counts += [
             (size * number // sum(numbers), round(taken * weight / sum(weights)))

@@ -44,9 +44,15 @@ def source(make_sample) -> Counting:
     return Counting(make_sample)
 
 
+def make(
+    source: Counting, seed: int, config: DataConfig = AUGMENTED, device: str = "cpu"
+) -> CompositionDataset:
+    return CompositionDataset(source.foregrounds, source.backgrounds, seed, config, device)
+
+
 @pytest.fixture
 def dataset(source) -> CompositionDataset:
-    return CompositionDataset(source.foregrounds, source.backgrounds, 5, AUGMENTED)
+    return make(source, 5)
 
 
 def equal(first, second) -> bool:
@@ -57,9 +63,9 @@ def test_a_sample_depends_on_seed_and_number_only(dataset, source) -> None:
     forward = [dataset[i, 64] for i in range(50)]  # more than an epoch
     for i in (49, 3, 44, 17, 45, 0):
         assert equal(dataset[i, 64], forward[i])
-    fresh = CompositionDataset(source.foregrounds, source.backgrounds, 5, replace(AUGMENTED, memory=1))
+    fresh = make(source, 5, replace(AUGMENTED, memory=1))
     assert equal(fresh[33, 64], forward[33])
-    other = CompositionDataset(source.foregrounds, source.backgrounds, 6, AUGMENTED)
+    other = make(source, 6)
     assert not any(equal(other[i, 64], forward[i]) for i in range(10))
     assert not any(equal(forward[i], forward[i + 45]) for i in range(5))  # epochs differ
 
@@ -67,7 +73,7 @@ def test_a_sample_depends_on_seed_and_number_only(dataset, source) -> None:
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_an_epoch_has_5_natural_crops_and_10_composites_of_every_foreground(source, epoch) -> None:
     natural, total = Counter(), Counter()
-    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 1, AUGMENTED)
+    dataset = make(source, 1)
     assert len(dataset) == 45
     for number in range(45 * epoch, 45 * (epoch + 1)):
         source.read.clear()
@@ -81,15 +87,13 @@ def test_an_epoch_has_5_natural_crops_and_10_composites_of_every_foreground(sour
 
 
 def test_other_proportions_can_be_asked_for(source) -> None:
-    dataset = CompositionDataset(
-        source.foregrounds, source.backgrounds, 0, DataConfig(natural=1, composites=3)
-    )
+    dataset = make(source, 0, DataConfig(natural=1, composites=3))
     assert len(dataset) == 12
     assert sum(dataset[i, 64][3] for i in range(12)) == 3
 
 
 def test_some_composites_are_empty(source) -> None:
-    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 0, replace(AUGMENTED, empty=0.5))
+    dataset = make(source, 0, replace(AUGMENTED, empty=0.5))
     empty = {True: [], False: []}
     for i in range(90):
         sample = dataset[i, 64]
@@ -99,7 +103,7 @@ def test_some_composites_are_empty(source) -> None:
 
 
 def test_pictures_that_are_kept_are_read_once(source) -> None:
-    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 0, DataConfig(memory=1))
+    dataset = make(source, 0, DataConfig(memory=1))
     for i in range(45):
         dataset[i, 64]
     assert set(source.read.values()) == {1}
@@ -108,16 +112,14 @@ def test_pictures_that_are_kept_are_read_once(source) -> None:
 
 def test_no_more_is_kept_than_allowed(source) -> None:
     one = sum(part.nbytes for part in source.samples[0])
-    dataset = CompositionDataset(
-        source.foregrounds, source.backgrounds, 0, DataConfig(memory=2.5 * one / 2**30)
-    )
+    dataset = make(source, 0, DataConfig(memory=2.5 * one / 2**30))
     for i in range(45):
         dataset[i, 64]
     kept = sum(part.nbytes for value in dataset.kept.values() for part in value if torch.is_tensor(part))
     assert 0 < dataset.kept_bytes <= 2.5 * one
     assert kept == dataset.kept_bytes
     assert max(source.read.values()) > 1  # the rest is read again
-    again = CompositionDataset(source.foregrounds, source.backgrounds, 0)
+    again = make(source, 0, DataConfig())
     assert equal(dataset[7, 64], again[7, 64])
     assert not again.kept
 
@@ -183,9 +185,8 @@ def test_composites_obey_eq_1_and_natural_crops_are_the_photograph(dataset) -> N
 
 
 def test_only_some_composites_are_harmonised_and_eq_1_still_holds(source) -> None:
-    dataset = CompositionDataset(source.foregrounds, source.backgrounds, 3, replace(AUGMENTED, harmonise=0.5))
-    plain = CompositionDataset(source.foregrounds, source.backgrounds, 3, AUGMENTED)
-    raw, without = (collate([data[i, 64] for i in range(45)]) for data in (dataset, plain))
+    both = make(source, 3, replace(AUGMENTED, harmonise=0.5)), make(source, 3)
+    raw, without = (collate([data[i, 64] for i in range(45)]) for data in both)
     moved = raw.harmony > 0
     assert not without.harmony.any()
     assert not (moved & raw.natural).any()
@@ -235,12 +236,6 @@ def test_flips_and_turns_move_all_parts_together(make_sample, way) -> None:
     assert sides == {True, False}
 
 
-def test_a_set_that_is_named_twice_has_no_share(source) -> None:
-    part = Contents("one", "all", source.foregrounds, {}, {})
-    with pytest.raises(ValueError, match="the sets are one, one"):
-        CompositionDataset([part, part], source.backgrounds, 0, DataConfig(shares={"one": 1.0}))
-
-
 def test_shares_decide_how_often_each_set_is_sampled(make_sample) -> None:
     read = Counter()
 
@@ -259,24 +254,18 @@ def test_shares_decide_how_often_each_set_is_sampled(make_sample) -> None:
     assert read["few"] / len(numbers) == pytest.approx(0.6, abs=0.06)
     assert read["many"] / len(numbers) == pytest.approx(0.4, abs=0.06)
     assert not read["none"]
-    with pytest.raises(ValueError, match="shares names few"):
-        CompositionDataset(sets, [], 0, replace(config, shares={"few": 1.0}))
+    for named, known in ((sets, "few, many, none"), ([sets[0], sets[0]], "few, few")):
+        with pytest.raises(ValueError, match=f"shares names few; the sets are {known}"):
+            CompositionDataset(named, [], 0, replace(config, shares={"few": 1.0}))
 
 
 def test_the_compositional_loss_is_zero_at_the_truth_under_every_augmentation(source) -> None:
     hard = {"distractors": 1.0, "changes": 1.0, "graded": 0.5, "turned": 0.5}
     every = replace(AUGMENTED, camera=1.0, harmonise=1.0, defocus=1.0, empty=0.2, **hard)
-    single = (
-        {"camera": 1.0},
-        {"harmonise": 1.0},
-        {"defocus": 1.0},
-        {"colour": 1.0},
-        {"flip": 1.0},
-        {"empty": 1.0},
-        *({name: share} for name, share in hard.items()),
-    )
-    for config in (DataConfig(), AUGMENTED, every, *(DataConfig(**one) for one in single)):
-        dataset = CompositionDataset(source.foregrounds, source.backgrounds, 2, config)
+    single = dict.fromkeys(("camera", "harmonise", "defocus", "colour", "flip", "empty"), 1.0) | hard
+    alone = (DataConfig(**{name: share}) for name, share in single.items())
+    for config in (DataConfig(), AUGMENTED, every, *alone):
+        dataset = make(source, 2, config)
         batch = assemble(collate([dataset[number, 64] for number in range(30)]))
         losses = paper_objective(
             semantic_target(batch.true_alpha), batch.true_alpha, batch.true_alpha, **batch._asdict()
@@ -287,12 +276,8 @@ def test_the_compositional_loss_is_zero_at_the_truth_under_every_augmentation(so
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_makes_the_same_samples(source) -> None:
-    both = [
-        CompositionDataset(
-            source.foregrounds, source.backgrounds, 5, replace(AUGMENTED, harmonise=0.5, memory=1), device
-        )
-        for device in ("cpu", "cuda")
-    ]
+    config = replace(AUGMENTED, harmonise=0.5, memory=1)
+    both = [make(source, 5, config, device) for device in ("cpu", "cuda")]
     for raw, on_gpu in zip(*(training_loader(d, [(64, 15, 3)], workers=2) for d in both), strict=True):
         assert on_gpu.cutout.is_cuda
         for mine, theirs in zip(assemble(raw), assemble(on_gpu, "cuda"), strict=True):

@@ -114,15 +114,15 @@ def own_data(make_sample, without_data, monkeypatch):
     return without_data
 
 
-def test_custom_cutouts_and_pairs_are_trained_on_and_failures_are_named(own_data, make_sample) -> None:
-    config = DataConfig(
-        real=True,
-        foregrounds=("cutouts", "pairs"),
-        backgrounds=(str(own_data / "scenes"),),
-        portraits=0,
-        scenes=0,
+def own(folder, *names: str) -> DataConfig:
+    """Train on these sets alone, before the scenes in `folder`."""
+    return DataConfig(
+        real=True, foregrounds=names, backgrounds=(str(folder / "scenes"),), portraits=0, scenes=0
     )
-    dataset = training_data(config, seed=0)
+
+
+def test_custom_cutouts_and_pairs_are_trained_on_and_failures_are_named(own_data, make_sample) -> None:
+    dataset = training_data(own(own_data, "cutouts", "pairs"), seed=0)
     cutouts, pairs = dataset.contents["foregrounds"]
     assert (len(cutouts.readers), len(pairs.readers)) == (2, 1)
     assert list(pairs.left_out) == ["bad"]
@@ -147,9 +147,7 @@ def test_custom_cutouts_and_pairs_are_trained_on_and_failures_are_named(own_data
 
 
 def test_a_changed_file_is_prepared_again(own_data, make_sample) -> None:
-    config = DataConfig(
-        real=True, foregrounds=("pairs",), backgrounds=(str(own_data / "scenes"),), portraits=0, scenes=0
-    )
+    config = own(own_data, "pairs")
     first = training_data(config, 0)
     before = first.foreground(0).cutout
     matte = own_data / "pairs" / "alpha" / "good.png"
@@ -179,8 +177,8 @@ def test_mattes_of_a_teacher_are_used_if_asked_for(own_data, make_sample) -> Non
     mask = sample.alpha > 127
     savemat(folder / "annotations" / "pixel-level" / "0002.mat", {"groundtruth": mask.astype(np.uint8)})
     Image.fromarray(sample.alpha).save(own_data / "teacher" / "ccp" / "0002.png")
-    config = DataConfig(real=True, foregrounds=("ccp",), backgrounds=(str(own_data / "scenes"),), portraits=0)
-    plain, taught = (training_data(replace(config, teacher=on, scenes=0), 0) for on in (False, True))
+    config = own(own_data, "ccp")
+    plain, taught = (training_data(replace(config, teacher=on), 0) for on in (False, True))
     np.testing.assert_array_equal(taught.foreground(0).cutout[..., 3], fuse(sample.alpha, mask))
     assert not torch.equal(plain.foreground(0).cutout, taught.foreground(0).cutout)
     assert "foregrounds.0 ccp.files.0002.png is new" in first_difference(
@@ -191,9 +189,7 @@ def test_mattes_of_a_teacher_are_used_if_asked_for(own_data, make_sample) -> Non
 def test_a_file_of_the_same_size_is_another_run(own_data, make_sample) -> None:
     matte = own_data / "pairs" / "alpha" / "good.bmp"
     (own_data / "pairs" / "alpha" / "good.png").unlink()
-    config = DataConfig(
-        real=True, foregrounds=("pairs",), backgrounds=(str(own_data / "scenes"),), portraits=0, scenes=0
-    )
+    config = own(own_data, "pairs")
     sizes, identities = [], []
     for alpha in (make_sample(5).alpha, 255 - make_sample(5).alpha):
         Image.fromarray(alpha).save(matte)
@@ -238,10 +234,7 @@ def test_folders_of_pictures_that_are_held_out_are_refused(own_data, make_sample
 
 
 def test_identity_names_every_file(own_data) -> None:
-    config = DataConfig(
-        real=True, foregrounds=("cutouts",), portraits=1, scenes=1, backgrounds=("pairs_scenes",)
-    )
-    config = replace(config, backgrounds=(str(own_data / "scenes"),))
+    config = replace(own(own_data, "cutouts"), portraits=1, scenes=1)
     identity = training_data(config, 3).identity()
     (own_data / "cutouts" / "1.png").unlink()
     difference = first_difference(identity, training_data(config, 3).identity())
