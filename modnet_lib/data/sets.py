@@ -114,10 +114,10 @@ def foreground_set(name: str, count: int, teacher: bool = False) -> Contents:
     split, root, items = training_items(name)
     if teacher:
         folder = root.parent / "teacher" / name.partition(":")[0]
-        mattes = [({"teacher": folder / f"{item.id}.png"}) for item in items]
         items = [
-            Item(item.id, item.files | matte) if matte["teacher"].is_file() else item
-            for item, matte in zip(items, mattes, strict=True)
+            Item(item.id, item.files | ({"teacher": file} if file.is_file() else {}))
+            for item in items
+            for file in [folder / f"{item.id}.png"]
         ]
     return _contents(name, (split, root, items), *prepared_readers(items[:count], name))
 
@@ -143,9 +143,8 @@ def background_set(name: str) -> Contents:
             raise ValueError(f"{name} has no backgrounds")
     else:
         split, root = "all", custom_folder(name)
-        items = [
-            Item(file.relative_to(root).as_posix(), {"background": file}) for file in background_files(root)
-        ]
+        files = background_files(root)
+        items = [Item(file.relative_to(root).as_posix(), {"background": file}) for file in files]
         refuse_copies(root, [str(Path(item.id).with_suffix("")) for item in items])
     readers = {item.id: partial(read_image, item.files["background"]) for item in items}
     return _contents(name, (split, root, items), readers)
