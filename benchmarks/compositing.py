@@ -22,9 +22,11 @@ from PIL import Image, ImageEnhance
 from rich.console import Console
 from rich.table import Table
 
+from modnet_lib.data.assemble import assemble, collate
 from modnet_lib.data.compositing import frame_person, outline
-from modnet_lib.data.loaders import CompositionDataset, assemble, collate, training_data, training_loader
+from modnet_lib.data.dataset import CompositionDataset, training_loader
 from modnet_lib.data.pseudo_mattes import MattingSample
+from modnet_lib.data.sets import training_data
 from modnet_lib.network import MODNet
 from modnet_lib.objectives import paper_objective
 from modnet_lib.profiles import DataConfig, Profile

@@ -30,7 +30,8 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from modnet_lib.data.loaders import CompositionDataset, MattingBatch
+from modnet_lib.data.assemble import MattingBatch
+from modnet_lib.data.dataset import CompositionDataset
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.network import MODNet
 from modnet_lib.network.cost import count_parameters

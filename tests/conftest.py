@@ -15,8 +15,8 @@ from PIL import ImageCms
 from torch import nn
 
 from modnet_lib import images, paths
-from modnet_lib.data.loaders import drawn_people
 from modnet_lib.data.pseudo_mattes import MattingSample
+from modnet_lib.data.sets import drawn_people
 from modnet_lib.network import MODNet
 
 images.keep_threads()  # before a test imports pymatting

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from modnet_lib import paths
 from modnet_lib.cli import app
 from modnet_lib.cli.common import console
-from modnet_lib.data.loaders import drawn_people
+from modnet_lib.data.sets import drawn_people
 from modnet_lib.evaluation.records import read_records
 from modnet_lib.inference import Matter
 from modnet_lib.inference.media import Clip

@@ -57,5 +57,5 @@ def test_the_wheel_cuts_people_out(tmp_path) -> None:
     evaluate = (site / "bin" / "modnet", "evaluate", "--count", "2", "--output", tmp_path / "errors.csv")
     call(*evaluate, PYTHONPATH=str(site))
     assert [record.name for record in read_records(tmp_path / "errors.csv")] == ["spm_000", "spm_001"]
-    people = "from modnet_lib.data.loaders import drawn_people as d; print(len(d(24).readers))"
+    people = "from modnet_lib.data.sets import drawn_people as d; print(len(d(24).readers))"
     assert call(sys.executable, "-c", people, PYTHONPATH=str(site)).strip() == "24"

@@ -18,7 +18,7 @@ INPUTS = {
 }
 
 
-Batch = Any  # modnet_lib.data.loaders.MattingBatch, which this part must not know
+Batch = Any  # modnet_lib.data.assemble.MattingBatch, which this part must not know
 
 
 class BaselineOutput(NamedTuple):

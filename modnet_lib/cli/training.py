@@ -81,7 +81,7 @@ def adapt(
     fit: Annotated[int, Option(help="Drawn people to fit the semantic head on first; 0 skips this.")] = 24,
 ) -> None:
     """Adapt a checkpoint to unlabelled pictures (SOC), and keep the weights from before it did harm."""
-    from modnet_lib.data.loaders import drawn_people
+    from modnet_lib.data.sets import drawn_people
     from modnet_lib.network import load_checkpoint, save_checkpoint
     from modnet_lib.training import adaptation
 

@@ -5,7 +5,7 @@ generators and never look at pixels, so a GPU need not wait for the processor.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,8 +21,6 @@ TO_YIQ = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591,
 FROM_YIQ = np.linalg.inv(TO_YIQ)
 GREY = np.outer(np.ones(3), LUMA)
 GREYED = np.hstack([GREY, np.zeros((3, 1))]).astype(np.float32)  # as a colour map, see `colour_jitter`
-Border = Literal["reflect", "edge", "transparent"]
-Framing = Literal["random", "person"]
 
 
 def composite(foreground: Tensor, background: Tensor, alpha: Tensor) -> Tensor:
@@ -31,7 +29,7 @@ def composite(foreground: Tensor, background: Tensor, alpha: Tensor) -> Tensor:
 
 
 class Box(NamedTuple):
-    """A square of a picture: top left corner and side, pixels; it may reach over the border."""
+    """A square of a picture, pixels; it may reach over the border."""
 
     top: int
     left: int
@@ -39,72 +37,51 @@ class Box(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """What framing needs to know of a matte.
+    """What framing needs to know of a matte."""
 
-    Attributes
-    ----------
-    height, width
-        Of the picture, pixels.
-    top, bottom, left, right
-        The person's bounding box; the ends are exclusive. All zero if nobody is there.
-    mass, moment
-        (H,) float64: sum of alpha over each row, and of alpha times the column.
-    """
-
-    height: int
-    width: int
-    top: int
-    bottom: int
-    left: int
-    right: int
-    mass: np.ndarray
-    moment: np.ndarray
+    shape: tuple[int, int]  # (H, W) of the picture
+    rows: tuple[int, int]  # the person's first row, and the one after the last; (0, 0) if nobody is there
+    columns: tuple[int, int]
+    mass: np.ndarray  # (H,) float64, sum of alpha over each row
+    moment: np.ndarray  # (H,) float64, sum of alpha times the column
 
 
 def outline(alpha: np.ndarray) -> Outline:
     """The outline of a matte of (H, W) uint8; the person is where alpha exceeds a half."""
-    height, width = alpha.shape
-    top = bottom = left = right = 0
-    rows, columns = (np.flatnonzero(alpha.max(axis=axis) > 127) for axis in (1, 0))
-    if len(rows):
-        top, bottom, left, right = (int(v) for v in (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
-    mass, moment = alpha.sum(axis=1, dtype=np.float64), alpha @ np.arange(width, dtype=np.float64)
-    return Outline(height, width, top, bottom, left, right, mass, moment)
+    found = (np.flatnonzero(alpha.max(axis=axis) > 127) for axis in (1, 0))
+    rows, columns = ((int(each[0]), int(each[-1]) + 1) if len(each) else (0, 0) for each in found)
+    mass, moment = alpha.sum(axis=1, dtype=np.float64), alpha @ np.arange(alpha.shape[1], dtype=np.float64)
+    return Outline(alpha.shape, rows, columns, mass, moment)
 
 
-def random_square(person: Outline, rng: np.random.Generator) -> Box:
-    """A square of half to all of the shorter side, anywhere in the picture: the paper's random cropping."""
-    height, width = person[:2]
-    side = int(min(height, width) * rng.uniform(0.5, 1))
+def random_square(
+    shape: Sequence[int], rng: np.random.Generator, smallest: float = 0.5, least: int = 1
+) -> Box:
+    """The paper's random cropping: a square inside a picture of (height, width, ...).
+
+    Its side is a share of the shorter side between `smallest` and 1, and at least `least` pixels if that fits.
+    """
+    height, width = shape[:2]
+    side = min(max(least, int(min(height, width) * rng.uniform(smallest, 1))), height, width)
     return Box(int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)), side)
 
 
 def frame_person(person: Outline, rng: np.random.Generator) -> Box:
     """Choose a square crop of a portrait: head, half body, whole body, or a small person far away.
 
-    Street photographs show whole bodies, users' pictures mostly heads and half bodies; so a tall person is
-    cropped to each of these.
-
-    Parameters
-    ----------
-    person
-        Where the person is.
-    rng
-        Where the choice comes from.
+    Street photographs show whole bodies, users' pictures mostly heads and half bodies.
     """
-    height, width, top, bottom = person[:4]
+    (height, width), (top, bottom), (left, right) = person[:3]
     if bottom == top:
-        return random_square(person, rng)
+        return random_square(person.shape, rng)
     tall = bottom - top
-    if tall > 1.7 * (person.right - person.left):
-        low, high = [(0.16, 0.3), (0.35, 0.65), (0.9, 1.1), (1.0, 1.0)][
-            rng.choice(4, p=[0.3, 0.35, 0.25, 0.1])
-        ]
+    if tall > 1.7 * (right - left):
+        kind = rng.choice(4, p=[0.3, 0.35, 0.25, 0.1])
+        low, high = ((0.16, 0.3), (0.35, 0.65), (0.9, 1.1), (1.0, 1.0))[kind]
     else:
-        low, high = [(0.45, 0.8), (0.8, 1.1)][rng.choice(2)]
+        low, high = ((0.45, 0.8), (0.8, 1.1))[rng.choice(2)]
     visible = tall * rng.uniform(low, high)
-    far = low == 1.0
-    side = max(32, int(visible * rng.uniform(*((1.5, 3.0) if far else (1.02, 1.45)))))
+    side = max(32, int(visible * rng.uniform(*((1.5, 3.0) if low == 1.0 else (1.02, 1.45)))))
     # mostly head room above, sometimes the crop begins inside the person
     start = top - (side - visible) * rng.uniform(0.1, 0.9)
     if rng.random() < 0.2:
@@ -114,50 +91,28 @@ def frame_person(person: Outline, rng: np.random.Generator) -> Box:
     shown = slice(max(0, int(start)), max(1, int(start) + side))
     mass = person.mass[shown].sum()
     centre = person.moment[shown].sum() / mass if mass else width / 2
-    left = centre - side / 2 + side * rng.normal(0, 0.12)
-    return Box(int(start), int(left), side)
+    return Box(int(start), int(centre - side / 2 + side * rng.normal(0, 0.12)), side)
 
 
-FRAMINGS = {"random": random_square, "person": frame_person}
+def crop(picture: Tensor, box: Box, size: int, reflect: bool = False) -> Tensor:
+    """Cut a square out of a picture (H, W, C) uint8 and bring it to (size, size, C).
 
-
-def crop(picture: Tensor, box: Box, size: int, border: Border) -> Tensor:
-    """Cut a square out of a picture and bring it to `size`.
-
-    Parameters
-    ----------
-    picture
-        (H, W, C) uint8.
-    box
-        The square.
-    size
-        Side of the result, pixels; shrinking averages (as Pillow's ``BILINEAR`` does).
-    border
-        Outside of the picture it goes on by ``"reflect"``-ion or with its ``"edge"``; ``"transparent"`` is the
-        edge with the last channel, alpha, at zero.
-
-    Returns
-    -------
-    (size, size, C) uint8 on the picture's device.
+    Shrinking averages, as Pillow's ``BILINEAR`` does. Outside, the picture continues by reflection (`reflect`), or with
+    its edge and an alpha (the last of four channels) of zero.
     """
-    (height, width), device = picture.shape[:2], picture.device
-    bottom, right = box.top + box.side, box.left + box.side
-    if min(box.top, box.left) >= 0 and bottom <= height and right <= width:
-        return resize(picture[box.top : bottom, box.left : right], size)
-    rows, columns = (torch.arange(a, b, device=device) for a, b in ((box.top, bottom), (box.left, right)))
-    part = picture.index_select(0, _inside(rows, height, border))
-    part = part.index_select(1, _inside(columns, width, border))
-    if border == "transparent":
-        shown = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
-        part[..., -1] *= shown
-    return resize(part, size)
-
-
-def _inside(at: Tensor, size: int, border: Border) -> Tensor:
-    """Indices of pixels in place of those that lie outside."""
-    if border == "reflect" and size > 1:
-        at = ((at + size - 1) % (2 * size - 2) - size + 1).abs()
-    return at.clamp(0, size - 1)
+    (height, width), (top, left, side) = picture.shape[:2], box
+    if min(top, left) >= 0 and top + side <= height and left + side <= width:
+        return resize(picture[top : top + side, left : left + side], size)
+    inside = []
+    for axis, start in enumerate((top, left)):
+        length, at = picture.shape[axis], torch.arange(start, start + side, device=picture.device)
+        inside.append((at >= 0) & (at < length))
+        if reflect and length > 1:
+            at = ((at + length - 1) % (2 * length - 2) - length + 1).abs()
+        picture = picture.index_select(axis, at.clamp(0, length - 1))
+    if not reflect and picture.shape[2] == 4:
+        picture[..., 3] *= inside[0][:, None] & inside[1]
+    return resize(picture, size)
 
 
 def resize(picture: Tensor, size: int) -> Tensor:
@@ -187,111 +142,62 @@ class Foreground(NamedTuple):
     @classmethod
     def of(cls, sample: MattingSample | Cutout, device: torch.device | str = "cpu") -> "Foreground":
         """Put a sample on a device."""
-        cutout = as_tensor(np.dstack((sample.foreground, sample.alpha)), device)
+        cutout, person = np.dstack((sample.foreground, sample.alpha)), outline(sample.alpha)
         if isinstance(sample, Cutout):
-            return cls(None, cutout, None, outline(sample.alpha))
-        image, background = (as_tensor(part, device) for part in (sample.image, sample.background))
-        return cls(image, cutout, background, outline(sample.alpha))
+            return cls(None, as_tensor(cutout, device), None, person)
+        parts = (sample.image, cutout, sample.background)
+        image, cutout, background = (as_tensor(part, device) for part in parts)
+        return cls(image, cutout, background, person)
 
 
-class Crop(NamedTuple):
-    """One training sample before colour and Eq. 1.
-
-    Attributes
-    ----------
-    image
-        (S, S, 3) uint8, or ``None`` for composites: the device computes them.
-    cutout
-        (S, S, 4) uint8, F and alpha.
-    background
-        (S, S, 3) uint8.
-    extent
-        Visible height of the person, pixels; 0 if nobody is there.
-    """
-
-    image: Tensor | None
-    cutout: Tensor
-    background: Tensor
-    extent: float
-
-
-def natural_crop(
-    foreground: Foreground, size: int, rng: np.random.Generator, framing: Framing = "person"
-) -> Crop:
-    """A crop of the photograph as it is, with its own estimated F and B (5 of the paper's 15 samples)."""
-    if foreground.image is None or foreground.background is None:
-        raise ValueError("a cut-out has no photograph to crop: it can only be composited")
-    person = foreground.person
-    box = _without_twins(FRAMINGS[framing](person, rng), person)
-    # keep to the photograph where the crop fits in; continue by reflection where it does not
-    top, left = (
-        min(max(start, 0), end - box.side) if box.side <= end else (end - box.side) // 2
-        for start, end in ((box.top, person.height), (box.left, person.width))
-    )
-    box = Box(top, left, box.side)
-    parts = (foreground.image, foreground.cutout, foreground.background)
-    image, cutout, background = (crop(part, box, size, "reflect") for part in parts)
-    return Crop(image, cutout, background, _extent(person, box, size))
-
-
-def _without_twins(box: Box, person: Outline) -> Box:
-    """Shrink the square if reflection at the picture's border would show the person twice."""
-    spans = ((person.height, person.top, person.bottom), (person.width, person.left, person.right))
-    if all(max(0, box.side - length) / 2 <= min(low, length - high) for length, low, high in spans):
-        return box
-    side = min(box.side, person.height, person.width)
-    return Box(box.top + (box.side - side) // 2, box.left + (box.side - side) // 2, side)
-
-
-def composite_crop(
+def portrait_crop(
     foreground: Foreground,
-    scene: Tensor,
     size: int,
     rng: np.random.Generator,
-    defocus: float = 0.0,
-    framing: Framing = "person",
-) -> Crop:
-    """The person in front of another scene (10 of the paper's 15 samples).
+    framing: str = "person",
+    natural: bool = False,
+) -> tuple[list[Tensor], float]:
+    """A square crop of a portrait, to be composited or, if `natural`, with the photograph that it is in.
 
-    Eq. 1 itself is computed on the device, batched; see `modnet_lib.data.loaders.assemble`. A share `defocus`
-    of the scenes, (H, W, 3) uint8, is blurred.
+    Returns
+    -------
+    F and alpha, or I, F and alpha, B, (S, S, C) uint8; and the visible height of the person, pixels.
     """
-    box = FRAMINGS[framing](foreground.person, rng)
-    cutout = crop(foreground.cutout, box, size, "transparent")
-    return Crop(
-        None, cutout, background_crop(scene, size, rng, defocus), _extent(foreground.person, box, size)
-    )
-
-
-def _extent(person: Outline, box: Box, size: int) -> float:
-    visible = min(person.bottom, box.top + box.side) - max(person.top, box.top)
-    return max(0, visible) * size / box.side
+    person = foreground.person
+    box = frame_person(person, rng) if framing == "person" else random_square(person.shape, rng)
+    if natural:
+        top, left, side = box
+        spans = [*zip(person.shape, (person.rows, person.columns), strict=True)]
+        if any(max(0, side - length) / 2 > min(low, length - high) for length, (low, high) in spans):
+            # reflection at the picture's border would show the person twice
+            side = min(side, *person.shape)
+            top, left = (start + (box.side - side) // 2 for start in (top, left))
+        # keep to the photograph where the crop fits in; continue by reflection where it does not
+        top, left = (
+            min(max(start, 0), length - side) if side <= length else (length - side) // 2
+            for start, length in zip((top, left), person.shape, strict=True)
+        )
+        box = Box(top, left, side)
+    parts = foreground[:3] if natural else (foreground.cutout,)
+    visible = min(person.rows[1], box.top + box.side) - max(person.rows[0], box.top)
+    crops = [crop(part, box, size, natural) for part in parts if part is not None]
+    return crops, max(0, visible) * size / box.side
 
 
 def background_crop(scene: Tensor, size: int, rng: np.random.Generator, defocus: float = 0.0) -> Tensor:
     """A random square of a scene, with probability `defocus` out of focus; (size, size, 3) uint8."""
-    height, width = scene.shape[:2]
-    side = min(max(16, int(min(height, width) * rng.uniform(0.45, 1))), height, width)
-    box = Box(int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)), side)
+    box = random_square(scene.shape, rng, 0.45, 16)
     sigma = rng.uniform(0.5, 6) * size / 512 if rng.random() < defocus else 0.0
     # shrinking by f and enlarging again blurs twice with a triangle of variance f^2 / 6
     factor = max(1.0, sigma * np.sqrt(3))
-    return resize(crop(scene, box, max(4, round(size / factor)), "reflect"), size)
+    return resize(crop(scene, box, max(4, round(size / factor))), size)
 
 
 def paste(sample: MattingSample, scene: np.ndarray) -> np.ndarray:
     """A labelled person before another scene at full size, as composited benchmarks are made.
 
-    Parameters
-    ----------
-    sample
-        The person.
-    scene
-        (h, w, 3) uint8; its middle is scaled to cover the picture.
-
-    Returns
-    -------
-    (H, W, 3) uint8; its exact matte is the sample's.
+    The middle of the scene, (h, w, 3) uint8, is scaled to cover the picture. The result, (H, W, 3) uint8, has exactly
+    the sample's matte.
     """
     alpha = sample.alpha[..., None] / np.float32(255)
     behind = cover(scene, *sample.alpha.shape)
@@ -301,37 +207,23 @@ def paste(sample: MattingSample, scene: np.ndarray) -> np.ndarray:
 def background_versions(sample: MattingSample, others: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
     """One portrait as it is, and before its own and other scenes, sharp and blurred: Fig. 4 as an experiment.
 
-    Parameters
-    ----------
-    sample
-        The portrait; all versions have its matte.
-    others
-        Scenes, (h, w, 3) uint8 each.
-
     Returns
     -------
     Images (H, W, 3) uint8: ``natural``, ``own scene``, ``other scenes``, ``own scene blurred`` and
-    ``other scenes blurred``; one for each of the others, else one.
+    ``other scenes blurred``; one for each of `others`, (h, w, 3) uint8, else one.
     """
-    places = [sample.background, *others]
-    sharp = [paste(sample, place) for place in places]
-    soft = [paste(sample, cv2.GaussianBlur(place, (0, 0), 6)) for place in places]
-    ways = {"natural": [sample.image], "own scene": sharp[:1], "other scenes": sharp[1:]}
-    return ways | {"own scene blurred": soft[:1], "other scenes blurred": soft[1:]}
+    scenes, ways = [sample.background, *others], {"natural": [sample.image]}
+    for blurred in ("", " blurred"):
+        made = [paste(sample, cv2.GaussianBlur(each, (0, 0), 6) if blurred else each) for each in scenes]
+        ways |= {f"own scene{blurred}": made[:1], f"other scenes{blurred}": made[1:]}
+    return ways
 
 
 def colour_jitter(rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
     """A random affine map of colours: brightness, contrast, saturation, hue, tint, sometimes grey.
 
     Affine maps commute with Eq. 1: jittering I equals composing jittered F and B. So I, F and B stay one
-    consistent triple for L_c.
-
-    Parameters
-    ----------
-    rng
-        Where the choice comes from.
-    strength
-        0 gives the identity.
+    consistent triple for L_c. A strength of 0 gives the identity.
 
     Returns
     -------
@@ -347,11 +239,8 @@ def colour_jitter(rng: np.random.Generator, strength: float = 1.0) -> np.ndarray
     rotation = TO_YIQ.copy()
     rotation[1:] = np.array([[np.cos(hue), -np.sin(hue)], [np.sin(hue), np.cos(hue)]]) @ TO_YIQ[1:]
     # the three rows of GREY are equal, so greying after the rotation of hue is greying before it
-    colour = saturation * (FROM_YIQ @ rotation) + (1 - saturation) * GREY
-    maps = np.empty((3, 4), np.float32)
-    maps[:, :3] = contrast * tint * colour
-    maps[:, 3] = 0.5 - contrast * 0.5 + brightness
-    return maps
+    colour = contrast * tint * (saturation * (FROM_YIQ @ rotation) + (1 - saturation) * GREY)
+    return np.hstack([colour, np.full((3, 1), 0.5 - contrast * 0.5 + brightness)]).astype(np.float32)
 
 
 def chain(after: Any, before: Any) -> Any:
@@ -369,27 +258,23 @@ def harmony(foreground: Tensor, background: Tensor, alpha: Tensor, strength: Ten
 
     Parameters
     ----------
-    foreground, background
-        (N, 3, H, W) in [0, 1].
-    alpha
-        (N, 1, H, W) in [0, 1].
+    foreground, background, alpha
+        F, B (N, 3, H, W) and alpha (N, 1, H, W) in [0, 1].
     strength
         (N,) in [0, 1]: 0 gives the identity, 1 the scene's own mean and spread.
 
     Returns
     -------
-    (N, 3, 4), for `apply_colour` on the foreground.
+    (N, 3, 4), for `apply_colour` on F.
     """
-    foreground, background, alpha = (
-        part[..., ::8, ::8].flatten(2) for part in (foreground, background, alpha)
-    )
+    parts = (foreground, background, alpha)
+    foreground, background, alpha = (part[..., ::8, ::8].flatten(2) for part in parts)
     weight = alpha / alpha.sum(2, keepdim=True).clamp(min=1e-3)
     mean = (foreground * weight).sum(2)
     spread = ((foreground - mean[..., None]).square() * weight).sum(2).sqrt()
-    goal, width = background.mean(2), background.std(2)
     share = strength[:, None]
-    gain = ((width + 0.05) / (spread + 0.05)).clamp(0.5, 2) ** share
-    offset = (1 - share) * mean + share * goal - gain * mean
+    gain = ((background.std(2) + 0.05) / (spread + 0.05)).clamp(0.5, 2) ** share
+    offset = (1 - share) * mean + share * background.mean(2) - gain * mean
     return torch.cat((torch.diag_embed(gain), offset[..., None]), dim=2)
 
 

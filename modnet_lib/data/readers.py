@@ -11,9 +11,9 @@ import numpy as np
 from modnet_lib import paths
 from modnet_lib.data.compositing import paste
 from modnet_lib.data.items import read_item
-from modnet_lib.data.loaders import prepared_readers
 from modnet_lib.data.manifest import Item, find_items, find_source, held_out_backgrounds, sources
 from modnet_lib.data.pseudo_mattes import MattingSample
+from modnet_lib.data.sets import prepared_readers
 from modnet_lib.images import read_image
 
 BACKGROUNDS = 10  # for each composited foreground, as in Table 2

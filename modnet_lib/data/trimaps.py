@@ -1,66 +1,38 @@
 """Trimaps, from mattes and from masks."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
-import torch
 from torch import Tensor
 
-from modnet_lib.regions import SURE, dilate
+from modnet_lib.regions import grow
 
 
-def erode(mask: Tensor, size: int) -> Tensor:
-    """Grey erosion of floating-point (N, C, H, W) with a square; outside the picture counts as largest."""
-    return -dilate(-mask, size)
+def trimap_from_alpha(alpha: Tensor, size: int | Sequence[int]) -> Tensor:
+    """Trimap of mattes (N, 1, H, W) in [0, 1]: dilate(alpha > 0) - erode(alpha >= 0.9) is unknown.
 
-
-def trimap_from_alpha(alpha: Tensor, size: int, erosion: int | None = None) -> Tensor:
-    """Trimap of a matte: dilate(alpha > 0) - erode(alpha >= 0.9) is unknown.
-
-    Parameters
-    ----------
-    alpha
-        (N, 1, H, W) in [0, 1].
-    size
-        Side of the square for the dilation in pixels; the authors draw 20 to 40 at 512 x 512. Small people
-        need a smaller one (their issue 110); see `band_size`.
-    erosion
-        Side for the erosion, `size` if ``None``.
+    `size` is the side of the square in pixels, for all pictures or for each. The authors draw 20 to 40 at 512 x 512;
+    small people need a smaller one (their issue 110), see `band_size`.
 
     Returns
     -------
     (N, 1, H, W) of {0, 0.5, 1}: background, unknown, foreground.
-
-    Raises
-    ------
-    ValueError
-        If `size` is smaller than one pixel.
     """
-    if size < 1 or (erosion is not None and erosion < 1):
-        raise ValueError(f"size and erosion must be at least 1 pixel, got {size}, {erosion}")
-    # bytes are fast; eroding the foreground is dilating what is not foreground
-    maybe, unsure = (alpha > 0).byte(), (alpha < SURE).byte()
-    if erosion is None or erosion == size:
-        maybe, unsure = dilate(torch.cat((maybe, unsure), dim=1), size).chunk(2, dim=1)
-    else:
-        maybe, unsure = dilate(maybe, size), dilate(unsure, erosion)
-    return (1 + maybe.to(alpha.dtype) - unsure) / 2
+    maybe, unsure = grow(alpha, size).to(alpha.dtype).chunk(2, dim=1)
+    return (1 + maybe - unsure) / 2
 
 
 def band_size(alpha: Tensor, at_512: int = 30) -> int:
-    """Side of the square for a picture: `at_512` pixels at 512, in proportion, smaller for small people.
+    """Side of the square: `at_512` pixels for a person who spans 512, in proportion for others.
 
-    Parameters
-    ----------
-    alpha
-        (1, 1, H, W) or (N, 1, H, W); the extent of the largest person counts.
-    at_512
-        Side if the person spans 512 pixels.
+    The extent of the largest person in `alpha`, (N, 1, H, W), counts.
     """
     rows, columns = (alpha > 0.5).flatten(0, 1).any(0).nonzero(as_tuple=True)
-    if not len(rows):
-        return max(3, round(at_512 * min(alpha.shape[-2:]) / 512))
-    extent = max(int(rows.max() - rows.min()), int(columns.max() - columns.min())) + 1
-    return max(3, round(at_512 * min(extent, *alpha.shape[-2:]) / 512))
+    extent = min(alpha.shape[-2:])
+    if len(rows):
+        extent = min(max(int(each.max() - each.min()) + 1 for each in (rows, columns)), extent)
+    return max(3, round(at_512 * extent / 512))
 
 
 def trimap_from_mask(
@@ -70,26 +42,20 @@ def trimap_from_mask(
 
     Parameters
     ----------
-    mask
-        (H, W) bool, the person.
-    hair
-        (H, W) bool, where the person is hair; ``None`` if not labelled.
-    band
-        Radius of the unknown band along the mask's border, pixels.
-    hair_band
-        Radius along the part of the border that is hair, pixels.
+    mask, hair
+        (H, W) bool: the person, and where the person is hair, if that is labelled.
+    band, hair_band
+        Radius of the unknown band along the mask's border, and where that is hair; pixels.
 
     Returns
     -------
-    (H, W) float64 of {0, 0.5, 1}, what pymatting takes.
+    (H, W) float64 of {0, 0.5, 1}, which pymatting takes.
 
     Raises
     ------
     ValueError
-        If the shapes differ or a radius is smaller than 1.
+        If the shapes differ, or a radius is smaller than 1.
     """
-    if hair is not None and hair.shape != mask.shape:
-        raise ValueError(f"mask is {mask.shape}, hair is {hair.shape}")
     if min(band, hair_band) < 1:
         raise ValueError(f"band and hair_band must be at least 1 pixel, got {band}, {hair_band}")
     person = mask.astype(np.uint8)

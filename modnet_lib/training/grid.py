@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 
 from modnet_lib import paths
 from modnet_lib.baselines import load_network
-from modnet_lib.data.loaders import drawn_people
 from modnet_lib.data.readers import benchmark
+from modnet_lib.data.sets import drawn_people
 from modnet_lib.data.workers import worker_pool
 from modnet_lib.evaluation.methods import Method
 from modnet_lib.evaluation.statistics import Difference, paired_difference

@@ -15,14 +15,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from modnet_lib.baselines import Baseline, BaselineOutput
-from modnet_lib.data.loaders import (
-    CompositionDataset,
-    MattingBatch,
-    RawBatch,
-    StagedSampler,
-    assemble,
-    training_loader,
-)
+from modnet_lib.data.assemble import MattingBatch, RawBatch, assemble
+from modnet_lib.data.dataset import CompositionDataset, StagedSampler, training_loader
 from modnet_lib.files import write_json
 from modnet_lib.network import MattingOutput, MODNet, Segmenter
 from modnet_lib.objectives import OBJECTIVES

@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from modnet_lib import paths
 from modnet_lib.baselines import create_baseline, load_network
-from modnet_lib.data.loaders import mask_data, training_data
 from modnet_lib.data.manifest import manifest
+from modnet_lib.data.sets import mask_data, training_data
 from modnet_lib.files import write_atomically, write_text
 from modnet_lib.network import (
     Backbone,

@@ -10,10 +10,10 @@ from PIL import Image
 
 from modnet_lib.baselines import Baseline, needs
 from modnet_lib.data.compositing import paste
-from modnet_lib.data.loaders import drawn_people, prepared_readers
 from modnet_lib.data.manifest import find_items, held_out_backgrounds, sources
 from modnet_lib.data.pseudo_mattes import MattingSample, write_picture
 from modnet_lib.data.readers import benchmark
+from modnet_lib.data.sets import drawn_people, prepared_readers
 from modnet_lib.evaluation.methods import Method, trimap_of
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.protocol import evaluate

@@ -29,7 +29,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage.data import astronaut, chelsea
 
-from modnet_lib.data.loaders import drawn_people
+from modnet_lib.data.sets import drawn_people
 from modnet_lib.inference import Matter
 from modnet_lib.inference.matter import network_size
 from modnet_lib.notebook.figures import checkerboard, image_row, over_colour, show_prediction, use_style

@@ -39,11 +39,13 @@ from ipywidgets import interact
 from torchvision.utils import flow_to_image
 
 from modnet_lib import paths
+from modnet_lib.data.assemble import assemble, collate
 from modnet_lib.data.compositing import apply_colour, background_versions, colour_jitter, composite, harmony
+from modnet_lib.data.dataset import StagedSampler
 from modnet_lib.data.items import check, read_item
-from modnet_lib.data.loaders import StagedSampler, assemble, collate, training_data
 from modnet_lib.data.manifest import find_items, held_out_backgrounds, sources
 from modnet_lib.data.pseudo_mattes import pseudo_matte
+from modnet_lib.data.sets import training_data
 from modnet_lib.data.trimaps import band_size, trimap_from_alpha, trimap_from_mask
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.protocol import evaluate

@@ -32,7 +32,7 @@ from ipywidgets import interact
 from torch import nn
 
 from modnet_lib import paths
-from modnet_lib.data.loaders import drawn_people
+from modnet_lib.data.sets import drawn_people
 from modnet_lib.data.trimaps import trimap_from_alpha
 from modnet_lib.images import to_tensor
 from modnet_lib.inference import Matter

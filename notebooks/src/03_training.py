@@ -37,7 +37,8 @@ from IPython.display import display
 from PIL import Image
 
 from modnet_lib import paths
-from modnet_lib.data.loaders import assemble, collate, training_data
+from modnet_lib.data.assemble import assemble, collate
+from modnet_lib.data.sets import training_data
 from modnet_lib.inference import Matter
 from modnet_lib.network import MODNet, Segmenter, load_checkpoint
 from modnet_lib.notebook.build import show_source

@@ -34,7 +34,8 @@ import torch
 from PIL import Image
 
 from modnet_lib import paths
-from modnet_lib.data.loaders import assemble, collate, drawn_people, training_data
+from modnet_lib.data.assemble import assemble, collate
+from modnet_lib.data.sets import drawn_people, training_data
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.inference import Matter
 from modnet_lib.network import EfficientASPP

@@ -38,7 +38,7 @@ from modnet_lib import paths
 from modnet_lib.baselines import BASELINES, create_baseline, shm
 from modnet_lib.baselines.indexnet import index_pool, index_unpool
 from modnet_lib.baselines.lfm import fuse as blend
-from modnet_lib.data.loaders import drawn_people
+from modnet_lib.data.sets import drawn_people
 from modnet_lib.evaluation.efficiency import create_method
 from modnet_lib.inference import Matter
 from modnet_lib.network.cost import count_flops, count_parameters

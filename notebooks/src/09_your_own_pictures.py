@@ -38,7 +38,7 @@ from typer.testing import CliRunner
 
 from modnet_lib import paths
 from modnet_lib.cli import app
-from modnet_lib.data.loaders import drawn_people
+from modnet_lib.data.sets import drawn_people
 from modnet_lib.inference import Matter
 from modnet_lib.inference.deploy import AlphaOnly, EnlargingConvolution, deploy
 from modnet_lib.inference.edges import clean_foreground, compose, sharpen

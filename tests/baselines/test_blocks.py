@@ -10,7 +10,7 @@ import torch
 
 from modnet_lib.baselines import BASELINES, create_baseline, load_network
 from modnet_lib.baselines.blocks import PyramidDecoder, UNet, charbonnier, keep_known, masked_mean
-from modnet_lib.data.loaders import CompositionDataset
+from modnet_lib.data.dataset import CompositionDataset
 from modnet_lib.evaluation.methods import open_model
 from modnet_lib.network import load_checkpoint, save_checkpoint
 from modnet_lib.network.backbones import REDUCTIONS
@@ -227,7 +227,7 @@ def test_each_method_learns_four_pictures(name, make_sample, tmp_path) -> None:
 
 
 def four_errors(network, dataset, size: int) -> list[float]:
-    from modnet_lib.data.loaders import assemble, collate
+    from modnet_lib.data.assemble import assemble, collate
 
     batch = assemble(collate([dataset[number, size] for number in range(4)]))
     given = {"trimap": batch.trimap, "background": batch.background}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ import torch
 
 from modnet_lib.data import hard_cases
 from modnet_lib.data.compositing import Foreground
+from modnet_lib.data.dataset import CompositionDataset, Contents
 from modnet_lib.data.hard_cases import CHANGES, DISTRACTORS, add_distractors, change_person
-from modnet_lib.data.loaders import CompositionDataset, Contents
 from modnet_lib.profiles import DataConfig
 
 SIZE = 128
@@ -103,33 +103,29 @@ def test_what_is_held_touches_the_person(cutout, monkeypatch) -> None:
         assert label(changed[..., 3].numpy() > 127)[1] == 1
 
 
-def test_distractors_and_changes_are_asked_for_by_share(make_sample) -> None:
-    config = DataConfig(natural=0, composites=1)
+@pytest.fixture
+def composites(make_sample):
+    """Samples of a dataset of composites."""
 
-    def samples(**shares: float) -> list[tuple]:
-        dataset = CompositionDataset(
-            [lambda: make_sample(0)],
-            [lambda: np.full((80, 100, 3), 90, np.uint8)],
-            5,
-            replace(config, **shares),
-        )
-        return [dataset[number, 64] for number in range(120)]
+    def make(number: int, **shares: float) -> list[tuple]:
+        config = DataConfig(natural=0, composites=1, **shares)
+        scene = np.full((80, 100, 3), 90, np.uint8)
+        dataset = CompositionDataset([lambda: make_sample(0)], [lambda: scene], 5, config)
+        return [dataset[each, 64] for each in range(number)]
 
-    plain = samples()
+    return make
+
+
+def test_distractors_and_changes_are_asked_for_by_share(composites) -> None:
+    plain = composites(120)
     for name, part, share in (("distractors", 2, 0.3), ("changes", 1, 0.4)):
-        pairs = zip(plain, samples(**{name: share}), strict=True)
+        pairs = zip(plain, composites(120, **{name: share}), strict=True)
         changed = np.mean([not torch.equal(a[part], b[part]) for a, b in pairs])
         assert share - 0.15 < changed < share + 0.1, "a few changes lie outside of the frame"
 
 
-def test_graded_pictures_are_grey_or_keep_one_map_for_both(make_sample) -> None:
-    dataset = CompositionDataset(
-        [lambda: make_sample(0)],
-        [lambda: np.full((80, 100, 3), 90, np.uint8)],
-        5,
-        DataConfig(natural=0, composites=1, graded=1.0),
-    )
-    colours = [dataset[number, 64][4] for number in range(60)]
+def test_graded_pictures_are_grey_or_keep_one_map_for_both(composites) -> None:
+    colours = [sample[4] for sample in composites(60, graded=1.0)]
     grey = [np.allclose(maps[0, 0], maps[0, 1]) and np.allclose(maps[0, 1], maps[0, 2]) for maps in colours]
     assert 0.4 < np.mean(grey) < 0.8  # half by intention, and some of the strong grades have no saturation
     for maps in colours:
@@ -137,21 +133,16 @@ def test_graded_pictures_are_grey_or_keep_one_map_for_both(make_sample) -> None:
 
 
 def test_sources_of_a_set_are_evened_out(make_sample) -> None:
-    many, few = make_sample(0), make_sample(1)
-    read = {"many": 0, "few": 0}
+    read, sample = Counter(), make_sample(0)
 
-    def reader(name, sample):
-        def read_it():
-            read[name] += 1
-            return sample
+    def reader(name: str):
+        return lambda: read.update([name]) or sample
 
-        return read_it
-
-    readers = [reader("many", many)] * 16 + [reader("few", few)] * 4
+    readers = [reader("many")] * 16 + [reader("few")] * 4
     for balance, expected in ((0.0, 4 / 20), (0.5, 2 / 6), (1.0, 1 / 2)):
-        read.update(many=0, few=0)
+        read.clear()
         config = DataConfig(natural=1, composites=0, balance=balance)
         dataset = CompositionDataset([Contents("people", "", readers, {}, {}, (16, 4))], [], 0, config)
         for number in range(20 * len(dataset)):
             dataset[number, 64]
-        assert read["few"] / sum(read.values()) == pytest.approx(expected, abs=0.04)
+        assert read["few"] / read.total() == pytest.approx(expected, abs=0.04)

@@ -16,7 +16,6 @@ from scipy.io import savemat
 
 from modnet_lib import paths
 from modnet_lib.data.items import HAIR, check, read_item, read_label
-from modnet_lib.data.loaders import background_set
 from modnet_lib.data.manifest import (
     Item,
     background_files,
@@ -27,6 +26,7 @@ from modnet_lib.data.manifest import (
     training_items,
 )
 from modnet_lib.data.pseudo_mattes import prepare, read_prepared
+from modnet_lib.data.sets import background_set
 
 SIZE = (72, 48)
 

@@ -10,7 +10,7 @@ import torch
 from accelerate.utils import set_seed
 from train_once import train
 
-from modnet_lib.data.loaders import CompositionDataset
+from modnet_lib.data.dataset import CompositionDataset
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.network import MODNet
 from modnet_lib.profiles import DataConfig, Stage, TrainingConfig

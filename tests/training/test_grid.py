@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from modnet_lib.baselines import BASELINES, load_network
 from modnet_lib.cli import app
-from modnet_lib.data.loaders import drawn_people
+from modnet_lib.data.sets import drawn_people
 from modnet_lib.evaluation.methods import Method
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.protocol import evaluate

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from train_once import train
 
-from modnet_lib.data.loaders import CompositionDataset, assemble, collate, training_loader
+from modnet_lib.data.assemble import assemble, collate
+from modnet_lib.data.dataset import CompositionDataset, training_loader
 from modnet_lib.network import MODNet, load_checkpoint, save_checkpoint
 from modnet_lib.objectives import paper_objective
 from modnet_lib.profiles import DataConfig, Stage, TrainingConfig

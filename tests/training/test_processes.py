@@ -15,7 +15,7 @@ from resume_run import dataset, network
 from shared_run import CONFIG
 from train_once import train
 
-from modnet_lib.data.loaders import StagedSampler
+from modnet_lib.data.dataset import StagedSampler
 
 
 def launch(folder: Path, *arguments: object) -> list[dict]:

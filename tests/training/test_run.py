@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from modnet_lib.data.loaders import assemble, collate, mask_data
+from modnet_lib.data.assemble import assemble, collate
+from modnet_lib.data.sets import mask_data
 from modnet_lib.evaluation.methods import Method, trimap_of
 from modnet_lib.inference import Matter
 from modnet_lib.network import Segmenter, create_backbone, load_backbone, load_checkpoint, save_checkpoint

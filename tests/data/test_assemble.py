@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from modnet_lib.data.cameras import GOOD, camera_settings, through_camera
-from modnet_lib.data.loaders import CompositionDataset, assemble, collate
+from modnet_lib.data.assemble import GOOD, assemble, camera_settings, collate, through_camera
+from modnet_lib.data.dataset import CompositionDataset
 from modnet_lib.profiles import DataConfig
 
 AUGMENTED = DataConfig(framing="person", flip=0.5, colour=1.0, empty=0.02, defocus=0.35)

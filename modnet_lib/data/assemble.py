@@ -1,0 +1,108 @@
+"""From crops to training batches, on the device: colour, Eq. 1, trimap, and a worse camera for some of the pictures.
+
+Without worse cameras a network takes noise for texture: with a standard deviation of 25 of 255, ours lost half of its
+people (notebook 05, sensitivity). Only the picture changes, not the matte.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
+
+from modnet_lib.data.compositing import apply_colour, chain, composite, harmony
+from modnet_lib.data.trimaps import trimap_from_alpha
+from modnet_lib.images import jpeg, to_array, to_tensor
+
+GOOD = np.zeros(5, np.float32)  # the camera that changes nothing
+
+
+class MattingBatch(NamedTuple):
+    """Everything the objectives need, float32 on one device."""
+
+    image: Tensor  # (N, 3, H, W) in [0, 1], I of Eq. 1
+    true_alpha: Tensor  # (N, 1, H, W) in [0, 1]
+    trimap: Tensor  # (N, 1, H, W) of {0, 0.5, 1}
+    foreground: Tensor  # (N, 3, H, W) in [0, 1]
+    background: Tensor  # (N, 3, H, W) in [0, 1]
+
+
+class RawBatch(NamedTuple):
+    """Crops of one size and the numbers for what is still to be done to them; a single sample has no N."""
+
+    image: Tensor  # (K, H, W, 3) uint8, the natural crops only; K is 0 or 1 for a sample
+    cutout: Tensor  # (N, H, W, 4) uint8: F and alpha
+    background: Tensor  # (N, H, W, 3) uint8
+    natural: Tensor  # (N,) bool, true K times; never on a GPU
+    colours: Tensor  # (N, 2, 3, 4): colour maps of F and of B
+    harmony: Tensor  # (N,) how far F's colours move towards B's, in [0, 1]
+    camera: Tensor  # (N, 5), see `camera_settings`; never on a GPU
+    band: Tensor  # (N,) side of the trimap's square, pixels; never on a GPU
+
+
+def collate(samples: Sequence[tuple]) -> RawBatch:
+    """Stack samples of one size."""
+    image, cutout, background, *numbers = zip(*samples, strict=True)
+    rest = (torch.from_numpy(np.stack(column)) for column in numbers)
+    return RawBatch(torch.cat(image), torch.stack(cutout), torch.stack(background), *rest)
+
+
+def assemble(raw: RawBatch, device: torch.device | str = "cpu") -> MattingBatch:
+    """Colour, Eq. 1, trimap and camera of a batch, on the device."""
+    image, cutout, background, _, colours, move, *_ = (part.to(device, non_blocking=True) for part in raw)
+    foreground, alpha, background, image = (  # reordering bytes is cheaper than reordering floats
+        part.permute(0, 3, 1, 2).contiguous().float().div_(255)
+        for part in (cutout[..., :3], cutout[..., 3:], background, image)
+    )
+    maps = colours[:, 0]
+    if bool((raw.harmony > 0).any()):
+        maps = chain(maps, harmony(foreground, background, alpha, move))
+    foreground, background = apply_colour(foreground, maps), apply_colour(background, colours[:, 1])
+    composed = composite(foreground, background, alpha)
+    if len(image):
+        where = raw.natural.nonzero()[:, 0].to(device)
+        composed[where] = apply_colour(image, maps[where])
+    trimap = trimap_from_alpha(alpha, raw.band.tolist())
+    return MattingBatch(through_camera(composed, raw.camera), alpha, trimap, foreground, background)
+
+
+def camera_settings(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Draw a camera for a picture of `size` pixels a side.
+
+    Returns
+    -------
+    (5,) float32: blur (sigma, pixels), noise (standard deviation in [0, 1]), its grain (pixels), JPEG quality (0:
+    no JPEG), and a seed for the noise.
+    """
+    blur = 10 ** rng.uniform(-0.5, 0.7) * size / 512 if rng.random() < 0.4 else 0.0
+    noise = 10 ** rng.uniform(-2.2, -0.8) if rng.random() < 0.7 else 0.0
+    quality = rng.integers(15, 90) if rng.random() < 0.5 else 0
+    return np.array([blur, noise, rng.integers(1, 3), quality, rng.integers(2**24)], np.float32)
+
+
+def through_camera(image: Tensor, settings: Tensor) -> Tensor:
+    """Pictures (N, 3, H, W) in [0, 1] as their cameras, (N, 5) of `camera_settings`, give them."""
+    if not bool(settings.any()):
+        return image
+    rows = zip(image, settings.tolist(), strict=True)
+    return torch.stack([_shoot(picture, *row) if any(row) else picture for picture, row in rows])
+
+
+def _shoot(picture: Tensor, blur: float, noise: float, grain: float, quality: float, seed: float) -> Tensor:
+    if blur:
+        picture = gaussian_blur(picture, [2 * int(np.ceil(3 * blur)) + 1] * 2, [blur, blur])
+    if noise:
+        height, width = picture.shape[-2:]
+        generator = torch.Generator(picture.device).manual_seed(int(seed))
+        small = [-(-side // int(grain)) for side in (height, width)]
+        values = torch.randn(1, 3, *small, generator=generator, device=picture.device)
+        # enlarging averages neighbours, which takes away from the deviation
+        values = F.interpolate(values, (height, width), mode="bilinear")[0] if grain > 1 else values[0]
+        picture = picture + noise * values / values.std()
+    picture = picture.clamp(0, 1)
+    if quality:
+        picture = to_tensor(jpeg(to_array(picture), int(quality)))[0].to(picture.device)
+    return picture
