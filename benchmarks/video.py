@@ -29,9 +29,8 @@ from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
 from modnet_lib.inference.deploy import DTYPES
 from modnet_lib.inference.edges import clean_foreground
-from modnet_lib.inference.media import Clip
+from modnet_lib.inference.media import Clip, write_clip
 from modnet_lib.inference.video import matte_video, one_frame_delay
-from modnet_lib.inference.writers import write_clip
 from modnet_lib.network import MODNet
 
 app = typer.Typer(help=__doc__)

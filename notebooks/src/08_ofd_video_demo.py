@@ -40,9 +40,8 @@ from modnet_lib.data.sources import find_items, read_item
 from modnet_lib.evaluation import flicker, metrics
 from modnet_lib.images import read_image, to_bytes
 from modnet_lib.inference import Matter
-from modnet_lib.inference.media import Clip
+from modnet_lib.inference.media import Clip, write_clip
 from modnet_lib.inference.video import THRESHOLD, flickers, matte_video, one_frame_delay
-from modnet_lib.inference.writers import write_clip
 from modnet_lib.network import load_checkpoint
 from modnet_lib.notebook.build import show_source
 from modnet_lib.notebook.figures import image_row, over_colour, use_style

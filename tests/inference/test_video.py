@@ -14,9 +14,8 @@ import torch
 from PIL import Image
 
 from modnet_lib.inference import Matter, video
-from modnet_lib.inference.media import Clip, Frame
+from modnet_lib.inference.media import Clip, Frame, write_clip
 from modnet_lib.inference.video import matte_video, one_frame_delay
-from modnet_lib.inference.writers import write_clip
 from modnet_lib.network import MODNet
 
 
@@ -37,10 +36,7 @@ def slow_delay(alphas: list[np.ndarray], threshold: float) -> list[np.ndarray]:
 def test_delay_is_the_rule_pixel_by_pixel(length, threshold):
     rng = np.random.default_rng(length)
     alphas = [np.round(rng.random((5, 6)) * 8).astype(np.float32) / 8 for _ in range(length)]
-    expected = slow_delay(alphas, threshold)
-    np.testing.assert_array_equal(list(one_frame_delay(alphas, threshold)), expected)
-    tensors = [torch.from_numpy(alpha)[None] for alpha in alphas]
-    np.testing.assert_array_equal([t[0].numpy() for t in one_frame_delay(tensors, threshold)], expected)
+    np.testing.assert_array_equal(list(one_frame_delay(alphas, threshold)), slow_delay(alphas, threshold))
 
 
 def test_neighbours_are_the_mattes_as_they_came():
@@ -68,11 +64,10 @@ def test_delay_waits_for_one_frame_and_keeps_three():
         assert len(alive) <= 4  # three, and the one that is looked at here
 
 
-def test_delay_refuses_what_it_cannot_do():
+@pytest.mark.parametrize("threshold", [-0.1, float("nan")])
+def test_a_threshold_is_not_negative(threshold):
     with pytest.raises(ValueError, match="at least 0"):
-        list(one_frame_delay([], -0.1))
-    with pytest.raises(ValueError, match=r"\(2, 3\) after one of \(2, 2\)"):
-        list(one_frame_delay([np.zeros((2, 2)), np.zeros((2, 3))]))
+        list(one_frame_delay([], threshold))
 
 
 def person_clip(count: int = 12, height: int = 48, width: int = 64) -> list[np.ndarray]:
@@ -107,7 +102,7 @@ def test_delay_starts_anew_at_a_cut(make_clip, red_matter, tmp_path):
     assert alphas[1].max() == 0, "repaired"
     assert alphas[2, 9, 9] == 255, "a neighbour beyond the cut says nothing"
     assert report.repaired == pytest.approx(1 / alphas.size)
-    matte_video(red_matter, path, tmp_path / "plain", threshold=None)
+    matte_video(red_matter, path, tmp_path / "plain", threshold=1)
     np.testing.assert_array_equal(alphas_of(tmp_path / "plain"), [frame[..., 0] for frame in frames])
 
 
@@ -144,10 +139,10 @@ def test_times_and_sound_are_the_clips_own(make_clip, red_matter, tmp_path):
         matte_video(red_matter, source, tmp_path / name)
         clip = Clip(tmp_path / name, sound=True)
         assert [frame.time for frame in clip] == [Fraction(time, 1000) for time in times]
-        assert clip.pace.audio is not None and len(clip.packets) > 10
+        assert clip.audio is not None and len(clip.packets) > 10
 
 
-@pytest.mark.parametrize("threshold", [None, 0.1])
+@pytest.mark.parametrize("threshold", [1, 0.1])
 def test_sound_that_outlasts_the_pictures_is_kept(make_clip, red_matter, tmp_path, threshold):
     source = make_clip("a.mkv", person_clip(), times=range(0, 60, 5), audio="aac")
     matte_video(red_matter, source, tmp_path / "out.mkv", threshold=threshold)
@@ -294,23 +289,20 @@ def cut(matter, source, target: Path, **options) -> None:
 def test_another_setting_does_not_resume_from_old_mattes(make_clip, red_matter, tmp_path, name, value):
     source, target = make_clip("a.mp4", person_clip()), tmp_path / "out.mp4"
     cut(red_matter, source, target)
-    before = str(getattr(red_matter, name))
     setattr(red_matter, name, value)
-    with pytest.warns(UserWarning, match=f'{name} was "{before}", now it is "{value}"'):
-        matte_video(red_matter, source, target, resume=True)
+    matte_video(red_matter, source, target, resume=True)
     assert red_matter.seen == 12
     assert left_in(tmp_path) == {"a.mp4", "out.mp4"}
 
 
-def test_another_limit_or_batch_size_does_not_resume_from_old_mattes(make_clip, red_matter, tmp_path):
+def test_another_limit_resumes_and_another_batch_size_does_not(make_clip, red_matter, tmp_path):
     source, target = make_clip("a.mp4", person_clip()), tmp_path / "out"
-    cut(red_matter, source, target, batch_size=4, limit=11)  # the third picture holds three mattes, not four
-    with pytest.warns(UserWarning, match="limit was 11, now it is null"):
-        report = matte_video(red_matter, source, target, resume=True, batch_size=4)
-    assert red_matter.seen == report.frames == 12
+    cut(red_matter, source, target, batch_size=4, limit=11)  # three mattes of the last four may be there
+    report = matte_video(red_matter, source, target, resume=True, batch_size=4)
+    assert red_matter.seen <= 4 and report.frames == 12
+    np.testing.assert_array_equal(alphas_of(target), [frame[..., 0] for frame in person_clip()])
     cut(red_matter, source, tmp_path / "again", batch_size=4)
-    with pytest.warns(UserWarning, match="batch_size was 4, now it is 3"):
-        matte_video(red_matter, source, tmp_path / "again", resume=True, batch_size=3)
+    matte_video(red_matter, source, tmp_path / "again", resume=True, batch_size=3)
     assert red_matter.seen == 12
     np.testing.assert_array_equal(alphas_of(tmp_path / "again"), alphas_of(target))
 
@@ -320,15 +312,12 @@ def test_other_weights_or_another_clip_do_not_resume_from_old_mattes(make_clip, 
     cut(red_matter, source, target)
     with torch.no_grad():
         next(red_matter.network.parameters()).add_(1)
-    with pytest.warns(UserWarning, match="weights was"):
-        cut(red_matter, source, target)
+    cut(red_matter, source, target)
     source = source.rename(tmp_path / "b.mp4")
-    with pytest.warns(UserWarning, match=r"clip\.a\.mp4 was"):
-        cut(red_matter, source, target)
+    cut(red_matter, source, target)
     with source.open("ab") as file:
         file.write(b"longer")
-    with pytest.warns(UserWarning, match=r"clip\.b\.mp4 was"):
-        matte_video(red_matter, source, target, resume=True)
+    matte_video(red_matter, source, target, resume=True)
     assert red_matter.seen == 12
     assert left_in(tmp_path) == {"b.mp4", "out.mp4"}
 
@@ -336,7 +325,7 @@ def test_other_weights_or_another_clip_do_not_resume_from_old_mattes(make_clip, 
 def test_kept_mattes_serve_another_background_and_threshold(make_clip, red_matter, tmp_path):
     source, target = make_clip("a.mp4", person_clip()), tmp_path / "out"
     cut(red_matter, source, target)
-    matte_video(red_matter, source, target, resume=True, background="matte", threshold=None)
+    matte_video(red_matter, source, target, resume=True, background="matte", threshold=1)
     assert red_matter.seen < 6
     shown = [np.asarray(Image.open(file))[..., 0] for file in sorted(target.glob("*.png"))]
     np.testing.assert_array_equal(shown, [frame[..., 0] for frame in person_clip()])
