@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich import progress
@@ -28,8 +28,7 @@ def matte(
     device: Annotated[str | None, Option(help="cpu, cuda or cuda:1; a GPU by default.")] = None,
     backend: Annotated[str, Option(help="eager, fused, compiled, cudagraphs or onnxruntime.")] = "auto",
     dtype: Dtype = "float32",
-    batch_size: BatchSize = 1,
-    workers: Annotated[int, Option(help="Threads that read and write.")] = 2,
+    workers: Annotated[int, Option(min=1, help="Threads that read and write.")] = 2,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Cut people out of pictures, folders or a pipe. Files that exist in the output folder are skipped.
@@ -45,9 +44,8 @@ def matte(
         raise ValueError(f"say where to: modnet matte {target} OUT")
     if "-" in map(str, places) and len(places) != 2:
         raise ValueError("a pipe takes one picture: modnet matte - OUT, or modnet matte IN -")
-    output = bulk.Output(alpha_only, background, clean=not keep_colours)
+    output, to_pipe = bulk.Output(alpha_only, background, clean=not keep_colours), str(target) == "-"
     suffix = f".{format.lower().removeprefix('.')}"
-    failed, skipped, to_pipe = list[str](), 0, str(target) == "-"
     with TemporaryDirectory() as folder:
         if str(sources[0]) == "-":
             sources = [Path(folder, "standard input")]
@@ -56,15 +54,13 @@ def matte(
         jobs = bulk.plan(sources, target, suffix)
         for ending in {job.target.suffix.lower() for job in jobs}:
             output.check(ending)
-        settings: dict[str, Any] = {"backend": backend, "dtype": dtype_of(dtype)}
-        matter = Matter.from_pretrained(
-            model, device=device, short_side=short_side, refine=refine, **settings
-        )
+        options = {"device": device, "backend": backend, "dtype": dtype_of(dtype), "refine": refine}
+        matter = Matter.from_pretrained(model, short_side=short_side, **options)
         overwrite = overwrite or [job.target for job in jobs] == [target]
-        results = bulk.run(matter, jobs, output, overwrite=overwrite, batch_size=batch_size, workers=workers)
-        for result in progress.track(results, "matting", len(jobs), console=errors, disable=len(jobs) < 2):
-            failed += [result.error] * bool(result.error)
-            skipped += result.skipped
+        running = bulk.run(matter, jobs, output, overwrite=overwrite, workers=workers)
+        bar = {"console": errors, "disable": len(jobs) < 2}
+        results = list(progress.track(running, "matting", len(jobs), **bar))
+        failed, skipped = [one.error for one in results if one.error], sum(one.skipped for one in results)
         if to_pipe and not failed:
             sys.stdout.buffer.write(target.read_bytes())
     for reason in failed:
@@ -84,7 +80,7 @@ def video(
     ] = None,
     ofd: Annotated[bool, Option(help="One-frame delay against flicker.")] = True,
     threshold: Annotated[float, Option(help="Threshold of the one-frame delay.")] = 0.1,
-    frames: Annotated[int | None, Option(help="Maximum number of frames.")] = None,
+    frames: Annotated[int | None, Option(min=1, help="Maximum number of frames.")] = None,
     batch_size: BatchSize = 1,
     short_side: ShortSide = None,
     dtype: Dtype = "float32",
@@ -95,19 +91,14 @@ def video(
     from modnet_lib.inference import Matter
     from modnet_lib.inference.video import matte_video
 
+    settings = {"background": background, "batch_size": batch_size, "limit": frames, "resume": resume}
+    settings["threshold"] = threshold if ofd else 1.0
+    matter = Matter.from_pretrained(model, short_side=short_side, dtype=dtype_of(dtype))
+    clip = sys.stdin.buffer if source == "-" else source
     with progress.Progress(console=console) as bar:
         task = bar.add_task(target.name, total=None)
-        report = matte_video(
-            Matter.from_pretrained(model, short_side=short_side, dtype=dtype_of(dtype)),
-            sys.stdin.buffer if source == "-" else source,
-            target,
-            background=background,
-            threshold=threshold if ofd else 1.0,
-            batch_size=batch_size,
-            limit=frames,
-            resume=resume,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+        settings["progress"] = lambda done, total: bar.update(task, completed=done, total=total)
+        report = matte_video(matter, clip, target, **settings)
     say(f"{target}: {report.frames} frames, {report.frames / report.seconds:.1f} a second")
     if ofd:
         say(f"the one-frame delay repaired {100 * report.repaired:.2f} % of the pixels")

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,16 +18,9 @@ from modnet_lib.images16 import Deep, has_16_bits, read_deep, write_deep
 from modnet_lib.inference.edges import clean_foreground, compose, cutout
 from modnet_lib.inference.matter import Matter
 
-# What is written, with Pillow's options; WebP keeps the colours under transparency too
-JPEG = {"quality": 92}
-FORMATS: dict[str, dict[str, int]] = {
-    ".png": {},
-    ".webp": {"quality": 92, "exact": True},
-    ".jpg": JPEG,
-    ".jpeg": JPEG,
-    ".tif": {},
-    ".tiff": {},
-}
+# what can be written, with Pillow's options; WebP keeps the colours under transparency too
+FORMATS: dict[str, dict[str, int]] = {suffix: {"quality": 92} for suffix in (".jpg", ".jpeg")}
+FORMATS |= {".png": {}, ".tif": {}, ".tiff": {}, ".webp": {"quality": 92, "exact": True}}
 
 
 class Job(NamedTuple):
@@ -67,7 +60,7 @@ class Output:
         """Raise `ValueError` if a format cannot hold this, and as `compose` does if this is no background."""
         if suffix not in FORMATS:
             raise ValueError(f"{suffix or 'no ending'} is no format to write; take .png, .webp, .jpg or .tif")
-        if FORMATS[suffix] is JPEG and not self.alpha and self.background is None:
+        if suffix in (".jpg", ".jpeg") and not self.alpha and self.background is None:
             raise ValueError(f"{suffix} has no transparency; take .png or .webp, or give a background")
         if self.background is not None:
             compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), self.background)
@@ -87,10 +80,10 @@ class Output:
             colours = clean_foreground(image, alpha) if self.clean else image
             result = compose(colours, alpha, self.background, image, profile)
         if wide:
-            save: Callable[[Path], None] = partial(write_deep, Deep(result, profile), suffix=suffix)
+            save = partial(write_deep, Deep(result, profile), suffix=suffix)
         else:
-            kind = Image.registered_extensions()[suffix]
-            save = partial(Image.fromarray(result).save, format=kind, **FORMATS[suffix])
+            options = {"format": Image.registered_extensions()[suffix], **FORMATS[suffix]}
+            save = partial(Image.fromarray(result).save, **options)
         write_atomically(job.target, save)
 
 
@@ -110,56 +103,37 @@ def plan(sources: Sequence[Path], target: Path, suffix: str = ".png") -> list[Jo
     ValueError
         If the target is one of the sources, or a file where a folder is needed, or of several pictures.
     """
-    for source in sources:
-        if not source.exists():
-            raise FileNotFoundError(f"there is no {source}")
-        if source.resolve() == target.resolve():
-            raise ValueError(f"{target} is the source itself; write to another place")
-    single = len(sources) == 1 and sources[0].is_file()
+    output, single = target.resolve(), len(sources) == 1 and sources[0].is_file()
     if target.is_file() and not single:
         raise ValueError(f"{target} is a file; several pictures need a folder")
     names = dict[Path, Path]()
     for source in sources:
-        inside = [source] if source.is_file() else _pictures(source, target.resolve())
+        if source.resolve() == output:
+            raise ValueError(f"{target} is the source itself; write to another place")
+        inside = [source] if source.is_file() else _pictures(source, output)
         if not inside:
-            raise FileNotFoundError(f"{source} holds no pictures ({' '.join(PICTURES)})")
-        names |= {file: file.relative_to(source if source.is_dir() else source.parent) for file in inside}
-    alike = Counter(name.with_suffix("") for name in names.values())
-    jobs = [
-        Job(
-            source,
-            target / name.with_name((name.name if alike[name.with_suffix("")] > 1 else name.stem) + suffix),
-        )
-        for source, name in names.items()
-    ]
+            raise FileNotFoundError(f"there are no pictures ({' '.join(PICTURES)}) at {source}")
+        names |= {file: file.relative_to(source.parent if file == source else source) for file in inside}
+    alike, jobs = Counter(name.with_suffix("") for name in names.values()), list[Job]()
+    for source, name in names.items():
+        kept = name.name if alike[name.with_suffix("")] > 1 else name.stem
+        jobs.append(Job(source, target / name.with_name(kept + suffix)))
     if single and target.suffix and not target.is_dir():
         jobs = [Job(sources[0], target)]
-    twice = [str(path) for path, count in Counter(job.target for job in jobs).items() if count > 1]
-    if twice:
-        raise ValueError(
-            f"several pictures would become {', '.join(twice[:3])}; matte their folders separately"
-        )
+    ((most, count),) = Counter(job.target for job in jobs).most_common(1)
+    if count > 1:
+        raise ValueError(f"{count} pictures would become {most}; matte their folders separately")
     return jobs[int(os.environ.get("RANK", "0")) :: int(os.environ.get("WORLD_SIZE", "1"))]
 
 
 def _pictures(folder: Path, output: Path) -> list[Path]:
     """The pictures of a folder and the folders in it, without hidden ones and those of the output folder."""
-    return [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in PICTURES and not file.name.startswith(".") and file.is_file()
-        if output not in file.resolve().parents
-    ]
+    files = (file for file in sorted(folder.rglob("*")) if file.suffix.lower() in PICTURES and file.is_file())
+    return [f for f in files if not f.name.startswith(".") and output not in f.resolve().parents]
 
 
 def run(
-    matter: Matter,
-    jobs: Sequence[Job],
-    output: Output,
-    *,
-    overwrite: bool = False,
-    batch_size: int = 1,
-    workers: int = 2,
+    matter: Matter, jobs: Sequence[Job], output: Output, *, overwrite: bool = False, workers: int = 2
 ) -> Iterator[Result]:
     """Matte pictures; existing targets are skipped, so an interrupted run continues.
 
@@ -173,46 +147,25 @@ def run(
         What to write. Files appear whole or not at all.
     overwrite
         Also do what is there.
-    batch_size
-        Pictures that the network is given at once; those of the same size are one batch.
     workers
-        Threads that read, estimate colours and write beside the network, a batch each.
+        Threads that read, estimate colours and write, a picture each; the network has one of its own.
 
     Yields
     ------
-    A result for every job.
+    A result for every job, in order.
     """
-    there = {job for job in jobs if job.target.exists() and not overwrite}
-    yield from (Result(job, skipped=True) for job in jobs if job in there)
-    todo = [job for job in jobs if job not in there]
-    batches = (todo[start : start + batch_size] for start in range(0, len(todo), batch_size))
+
+    def matte(job: Job) -> Result:
+        if job.target.exists() and not overwrite:
+            return Result(job, skipped=True)
+        try:
+            pixels = read_image(job.source)
+            output.write(job, pixels, network.submit(matter.alpha, pixels).result())
+        except (OSError, ValueError, RuntimeError, MemoryError) as error:  # out of memory, for instance
+            named = str(job.source) in str(error)
+            return Result(job, str(error) if named else f"{job.source} to {job.target}: {error}")
+        return Result(job)
+
     # CUDA graphs belong to the thread that recorded them
     with ThreadPoolExecutor(1) as network, ThreadPoolExecutor(workers) as pool:
-
-        def predict(pictures: list[np.ndarray]) -> list[np.ndarray]:
-            return network.submit(matter.alphas, pictures, batch_size).result()
-
-        for results in pool.map(lambda batch: list(_run(batch, predict, output)), batches):
-            yield from results
-
-
-def _run(
-    jobs: list[Job], predict: Callable[[list[np.ndarray]], list[np.ndarray]], output: Output
-) -> Iterator[Result]:
-    pictures = dict[Job, np.ndarray]()
-    for job in jobs:
-        try:
-            pictures[job] = read_image(job.source)
-        except (OSError, ValueError) as error:
-            yield Result(job, str(error))
-    try:
-        mattes = predict(list(pictures.values()))
-    except (RuntimeError, MemoryError) as error:  # out of memory, for instance
-        yield from (Result(job, f"{job.source}: {error}") for job in pictures)
-        return
-    for (job, pixels), alpha in zip(pictures.items(), mattes, strict=True):
-        try:
-            output.write(job, pixels, alpha)
-            yield Result(job)
-        except (OSError, ValueError, MemoryError) as error:
-            yield Result(job, f"{job.target}: {error}")
+        yield from pool.map(matte, jobs)

@@ -15,33 +15,23 @@ from PIL import Image
 
 from modnet_lib.files import write_atomically
 
-Source = str | Path | IO[bytes]
-# container, picture codec, sound codec, and what sound is copied
+# container, picture codec and its options, sound codec, sound that is copied
+H264 = ("libx264", {"crf": "18"})
+VP9 = {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "5", "row-mt": "1"}
+VP9["auto-alt-ref"] = "0"  # libvpx cannot hide frames that have alpha
 FORMATS = {
-    ".mp4": ("mp4", "libx264", "aac", {"aac", "mp3", "ac3"}),
-    ".mov": ("mov", "libx264", "aac", {"aac", "mp3"}),
-    ".mkv": ("matroska", "libx264", "aac", {"aac", "mp3", "ac3", "opus", "vorbis", "flac"}),
-    ".webm": ("webm", "libvpx-vp9", "libopus", {"opus", "vorbis"}),
+    ".mp4": ("mp4", *H264, "aac", {"aac", "mp3", "ac3"}),
+    ".mov": ("mov", *H264, "aac", {"aac", "mp3"}),
+    ".mkv": ("matroska", *H264, "aac", {"aac", "mp3", "ac3", "opus", "vorbis", "flac"}),
+    ".webm": ("webm", "libvpx-vp9", VP9, "libopus", {"opus", "vorbis"}),
 }
-# libvpx cannot hide frames that have alpha
-VP9 = {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "5", "row-mt": "1", "auto-alt-ref": "0"}
 MISSING = 0.25  # a file that ends so many seconds before it says it does was cut
-CUT = 0.12  # mean change of small grey pictures; measured in tests on clips with and without cuts
+THUMBNAIL, CUT = (32, 24), 0.12 * 255  # mean change at a cut; measured in tests on clips with and without
 NO_CLIPS = ("tty", "image2", "_pipe")  # demuxers that make a "video" of a text or of a single picture
 
 
 class Frame(NamedTuple):
-    """One picture of a clip.
-
-    Attributes
-    ----------
-    image
-        (H, W, 3) uint8 RGB, upright.
-    time
-        Seconds from the start; exact.
-    shot
-        Number of the shot, from 0: it grows at every cut.
-    """
+    """(H, W, 3) uint8 RGB, upright; exact seconds from the start; number of the shot, which grows at every cut."""
 
     image: np.ndarray
     time: Fraction
@@ -56,18 +46,9 @@ class Clip:
     source
         A file, or a binary file object, which need not seek.
     limit
-        Stop after this many frames.
+        Stop after this many frames, at least 1.
     sound
-        Also read the audio.
-
-    Attributes
-    ----------
-    rate, time_base, aspect
-        Frames a second on average; the unit of times in seconds; width of a pixel by its height, if known.
-    count
-        How many frames there are; ``None`` if the file does not say.
-    audio, packets
-        The audio stream, and its packets up to the last frame that was read. Who uses them takes them out.
+        Also read the audio: packets that were read up to the last frame are in `packets`; who uses them takes them out.
 
     Raises
     ------
@@ -77,9 +58,7 @@ class Clip:
         If it is damaged or no video; while reading, if it was cut short.
     """
 
-    def __init__(self, source: Source, *, limit: int | None = None, sound: bool = False):
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit must be at least 1 frame, got {limit}")
+    def __init__(self, source: str | Path | IO[bytes], *, limit: int | None = None, sound: bool = False):
         if isinstance(source, (str, Path)) and not Path(source).exists():
             raise FileNotFoundError(f"no clip at {source}")
         self.source, self.limit, self.packets = source, limit, deque[Any]()
@@ -91,61 +70,47 @@ class Clip:
         if not streams.video or any(name in kind for name in NO_CLIPS):
             self.close()
             raise ValueError(f"{source} holds no video ({kind}); for single pictures use `modnet matte`")
-        self._video = video = streams.video[0]
-        video.thread_type = "AUTO"
-        self.audio = streams.audio[0] if sound and streams.audio else None
-        self.rate: Fraction = video.average_rate or video.guessed_rate or Fraction(30)
-        self.time_base, self.aspect = video.time_base, video.sample_aspect_ratio
-        self.count: int | None = min(filter(None, (video.frames, limit)), default=None)
+        self._video, self.audio = streams.video[0], streams.audio[0] if sound and streams.audio else None
+        self._video.thread_type = "AUTO"
+        self.rate: Fraction = self._video.average_rate or self._video.guessed_rate or Fraction(30)
+        self.time_base, self.aspect = self._video.time_base, self._video.sample_aspect_ratio
+        self.count: int | None = min(filter(None, (self._video.frames, limit)), default=None)
 
     def close(self) -> None:
         """Close the file."""
         self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        taken, shot, before = 0, 0, None
-        for image, moment in self._decoded():
-            small = cv2.cvtColor(
-                cv2.resize(image, (32, 24), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
-            )
-            grey = small.astype(np.float32) / 255
-            shot += before is not None and float(np.abs(grey - before).mean()) > CUT
-            before = grey
-            yield Frame(image, moment, shot)
-            taken += 1
-            if taken == self.limit:
-                return
-        if not taken:
-            raise ValueError(f"{self.source} holds no frames")
-
-    def _decoded(self) -> Iterator[tuple[np.ndarray, Fraction]]:
         video, start = self._video, (self._video.start_time or 0) * self.time_base
-        last, end = -1 / self.rate, Fraction(0)
+        taken, shot, before, last, end = 0, 0, None, -1 / self.rate, 0.0
         try:
             for packet in self._container.demux():
                 if packet.pts is not None:
-                    end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 if packet.stream is self.audio and packet.dts is not None:
                     shift = round(start / packet.time_base)
                     packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
                     self.packets.append(packet)
                 for frame in packet.decode() if packet.stream is video else ():
                     moment = last if frame.pts is None else frame.pts * frame.time_base - start
-                    # a frame without a time, or whose time runs backwards
-                    last = moment if moment > last else last + 1 / self.rate
+                    last = moment if moment > last else last + 1 / self.rate  # no time, or it runs backwards
                     if (frame.height, frame.width) != (video.height, video.width):
                         raise ValueError(f"{self.source} changes its size at {float(last):.2f} s")
-                    yield np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90), last
+                    image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+                    small = cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA)
+                    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+                    shot += before is not None and cv2.absdiff(grey, before).mean() > CUT
+                    yield Frame(image, last, shot)
+                    taken, before = taken + 1, grey
+                    if taken == self.limit:
+                        return
         except FFmpegError as error:
-            raise ValueError(
-                f"{self.source} is damaged or cut short at {float(end):.2f} s: {error}"
-            ) from error
-        begins, lasts = (
-            Fraction(getattr(self._container, name) or 0, av.time_base) for name in ("start_time", "duration")
-        )
-        if lasts - (end - begins) > MISSING:
-            ends = f"ends after {float(end - begins):.2f} s of {float(lasts):.2f} s"
-            raise ValueError(f"{self.source} is cut short: it {ends}")
+            raise ValueError(f"{self.source} is damaged or cut short at {end:.2f} s: {error}") from error
+        if not taken:
+            raise ValueError(f"{self.source} holds no frames")
+        end, lasts = end - (self._container.start_time or 0) / 1e6, (self._container.duration or 0) / 1e6
+        if lasts - end > MISSING:
+            raise ValueError(f"{self.source} is cut short: it ends after {end:.2f} s of {lasts:.2f} s")
 
 
 def repeated(path: Path) -> Generator[np.ndarray, Fraction, None]:
@@ -160,43 +125,44 @@ def repeated(path: Path) -> Generator[np.ndarray, Fraction, None]:
         begins += last + 1 / clip.rate
 
 
+Pictures = Iterable[tuple[np.ndarray, Fraction]]  # (H, W, 3) uint8 RGB, or with straight alpha, and seconds
+
+
 def encode(
-    path: Path,
-    suffix: str,
-    frames: Iterable[tuple[np.ndarray, Fraction]],
-    rate: Fraction,
-    time_base: Fraction,
-    clip: Clip | None = None,
+    path: Path, suffix: str, pictures: Pictures, rate: Fraction, unit: Fraction, clip: Clip | None = None
 ) -> None:
-    """Write H.264 or VP9, with the sound of a clip.
+    """Write a file that plays, in one of `FORMATS`; alpha is for ``.webm``.
 
     Parameters
     ----------
-    path
-        The file; its name does not matter.
-    suffix
-        One of `FORMATS`.
-    frames
-        (H, W, 3) uint8 RGB, or (H, W, 4) with straight alpha for VP9, and their times in seconds.
-    rate, time_base
-        See `Clip`.
+    path, suffix
+        The file, whose own name does not matter, and the format.
+    pictures
+        All of one size.
+    rate, unit
+        Frames a second on average, and what times are multiples of, in seconds.
     clip
-        The frames are made from it: its sound and its aspect are kept.
+        Keep the sound and the aspect of this one.
     """
-    form, codec, sound, copied = FORMATS[suffix]
-    options, stream = {"movflags": "+faststart"} if form in ("mp4", "mov") else {}, None
+    form, codec, quality, sound, copied = FORMATS[suffix]
+    options, stream = {"movflags": "+faststart"} if codec == "libx264" and form != "matroska" else {}, None
     with av.open(str(path), "w", format=form, options=options) as container:
         write_sound = _sound(container, clip, sound, copied)
-        for image, moment in frames:
-            if form != "webm":  # H.264 wants even sizes: an odd last row or column is shown twice
+        for image, moment in pictures:
+            if codec == "libx264":  # it wants even sizes: an odd last row or column is shown twice
                 image = np.pad(image, [*((0, side % 2) for side in image.shape[:2]), (0, 0)], "edge")
+            alpha = image.shape[2] == 4
             if stream is None:
-                stream = _video(container, codec, image, rate, time_base)
-                stream.codec_context.sample_aspect_ratio = (clip and clip.aspect) or Fraction(1)
-            layout = "rgba" if image.shape[2] == 4 else "rgb24"
-            frame: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), layout)
+                stream: Any = container.add_stream(codec, rate=rate, options=quality)
+                stream.height, stream.width = image.shape[:2]
+                stream.pix_fmt, context = "yuva420p" if alpha else "yuv420p", stream.codec_context
+                stream.time_base = context.time_base = unit
+                context.sample_aspect_ratio = (clip and clip.aspect) or Fraction(1)
+                context.colorspace = context.color_primaries = 1  # BT.709
+                context.color_trc = context.color_range = 1
+            frame: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgba" if alpha else "rgb24")
             frame = frame.reformat(format=stream.pix_fmt, dst_colorspace="ITU709")
-            frame.time_base, frame.pts = time_base, round(moment / time_base)
+            frame.time_base, frame.pts = unit, round(moment / unit)
             container.mux(stream.encode(frame))
             write_sound(False)
         write_sound(True)  # it may outlast the pictures
@@ -204,26 +170,13 @@ def encode(
             container.mux(stream.encode(None))
 
 
-def _video(container: Any, codec: str, image: np.ndarray, rate: Fraction, time_base: Fraction) -> Any:
-    stream = container.add_stream(codec, rate=rate, options={"crf": "18"} if codec == "libx264" else VP9)
-    stream.height, stream.width = image.shape[:2]
-    stream.pix_fmt = "yuva420p" if image.shape[2] == 4 else "yuv420p"
-    context = stream.codec_context
-    stream.time_base = context.time_base = time_base
-    context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1  # BT.709
-    return stream
-
-
 def _sound(container: Any, clip: Clip | None, codec: str, copied: set[str]) -> Callable[[bool], None]:
     """Add a stream for the sound of a clip. What is returned writes the packets that were read since its last call."""
     if clip is None or clip.audio is None:
         return lambda end: None
     copy = clip.audio.codec.canonical_name in copied
-    track: Any = (
-        container.add_stream_from_template(clip.audio)
-        if copy
-        else container.add_stream(codec, rate=48000, layout="stereo")
-    )
+    new = {"codec_name": codec, "rate": 48000, "layout": "stereo"}
+    track = container.add_stream_from_template(clip.audio) if copy else container.add_stream(**new)
 
     def write(end: bool) -> None:
         while clip.packets:
@@ -232,24 +185,24 @@ def _sound(container: Any, clip: Clip | None, codec: str, copied: set[str]) -> C
                 packet.stream = track
                 container.mux(packet)
             else:
-                container.mux([new for frame in packet.decode() for new in track.encode(frame)])
+                container.mux([made for frame in packet.decode() for made in track.encode(frame)])
         if end and not copy:
             container.mux(track.encode(None))
 
     return write
 
 
-def write_pictures(folder: Path, frames: Iterable[tuple[np.ndarray, Fraction]]) -> None:
-    """Write a PNG for every frame, and ``timecodes.txt`` with their times in milliseconds; frames as for `encode`."""
+def write_pictures(folder: Path, pictures: Pictures) -> None:
+    """Write a PNG for every picture, and ``timecodes.txt`` with their times in milliseconds."""
     times = ["# timecode format v2"]
-    for image, moment in frames:
-        Image.fromarray(image).save(folder / f"{len(times) - 1:06d}.png", compress_level=3)
+    for number, (image, moment) in enumerate(pictures):
+        Image.fromarray(image).save(folder / f"{number:06d}.png", compress_level=3)
         times.append(f"{float(moment * 1000):.3f}")
     (folder / "timecodes.txt").write_text("\n".join(times) + "\n", encoding="utf-8")
 
 
 def write_clip(path: str | Path, images: Iterable[np.ndarray], rate: int = 24) -> None:
-    """Write (H, W, 3) uint8 pictures of one size as a clip, atomically; the suffix is one of `FORMATS`."""
-    frames = ((image, Fraction(number, rate)) for number, image in enumerate(images))
+    """Write pictures of one size as a clip, atomically; the suffix is one of `FORMATS`."""
+    pictures = ((image, Fraction(number, rate)) for number, image in enumerate(images))
     pace = Fraction(rate), Fraction(1, 1000 * rate)
-    write_atomically(path, lambda file: encode(file, Path(path).suffix, frames, *pace))
+    write_atomically(path, lambda file: encode(file, Path(path).suffix, pictures, *pace))

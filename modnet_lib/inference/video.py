@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import count, groupby, islice
+from itertools import count, groupby, islice, starmap
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -20,7 +20,7 @@ from modnet_lib.files import write_atomically, write_folder_atomically
 from modnet_lib.images import cover, read_image, to_bytes
 from modnet_lib.inference.edges import clean_foreground, colour, compose, cutout
 from modnet_lib.inference.matter import Matter
-from modnet_lib.inference.media import FORMATS, Clip, Frame, Source, encode, repeated, write_pictures
+from modnet_lib.inference.media import FORMATS, Clip, Frame, encode, repeated, write_pictures
 from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.provenance import fingerprint
 
@@ -103,7 +103,7 @@ class Settings:
 
 def matte_video(
     matter: Matter,
-    source: Source,
+    source: str | Path | IO[bytes],
     target: str | Path,
     *,
     progress: Callable[[int, int | None], object] = lambda done, total: None,
@@ -111,8 +111,8 @@ def matte_video(
 ) -> Report:
     """Cut the person out of every frame of a clip.
 
-    Decoding, the model and encoding run in three threads, a few frames apart, so memory does not grow with the
-    clip. Sound and the frames' times are kept. The target gets its name when it is complete.
+    The network and the encoder run in two threads, a few frames apart, so memory does not grow with the clip. Sound
+    and the frames' times are kept. The target gets its name when it is complete.
 
     Parameters
     ----------
@@ -133,24 +133,21 @@ def matte_video(
         As `Clip`; also if the target cannot hold what is asked for.
     """
     target, chosen, start = Path(target), Settings(**settings), time.perf_counter()
-    suffix, shares, depth = target.suffix.lower(), list[float](), 2 * chosen.batch_size
+    suffix, shares, batch_size = target.suffix.lower(), list[float](), chosen.batch_size
     file = Path(source) if isinstance(source, (str, Path)) else None
-    render = _renderer(_background(file, target, chosen))
+    render = _renderer(_background(file, target, chosen.background))
+
+    def finish(frame: Frame, alpha: np.ndarray, share: float) -> tuple[np.ndarray, Any]:
+        shares.append(share)
+        progress(len(shares), clip.count)
+        return render(frame, alpha), frame.time
+
     with closing(Clip(source, limit=chosen.limit, sound=bool(suffix))) as clip:
-        kept = _kept(matter, file, target, chosen.batch_size) if chosen.resume and file else None
-
-        def rendered() -> Generator[tuple[np.ndarray, Any], None, None]:
-            with closing(_ahead(clip, depth)) as frames:
-                mattes = _delayed(_matted(frames, matter, chosen.batch_size, kept), chosen.threshold)
-                with closing(_ahead(mattes, depth)) as ready:
-                    for frame, alpha, share in ready:
-                        yield render(frame, alpha), frame.time
-                        shares.append(share)
-                        progress(len(shares), clip.count)
-
-        with closing(rendered()) as pictures:  # before the clip, which its threads read
+        kept = _kept(matter, file, target, batch_size) if chosen.resume and file else None
+        mattes = _delayed(_matted(clip, matter, batch_size, kept), chosen.threshold)
+        with closing(_ahead(mattes, 2 * batch_size)) as ready:  # ends its thread, which reads the clip
+            pictures, pace = starmap(finish, ready), (clip.rate, clip.time_base, clip)
             if suffix:
-                pace = clip.rate, clip.time_base, clip
                 write_atomically(target, lambda path: encode(path, suffix, pictures, *pace))
             else:
                 write_folder_atomically(target, lambda path: write_pictures(path, pictures))
@@ -159,24 +156,21 @@ def matte_video(
     return Report(len(shares), time.perf_counter() - start, sum(shares) / len(shares))
 
 
-def _background(file: Path | None, target: Path, chosen: Settings) -> str | Path:
+def _background(file: Path | None, target: Path, background: str | Path | None) -> str | Path:
     """The background that is meant; a ValueError if the target exists or cannot hold it."""
-    suffix = target.suffix.lower()
-    transparent, known = suffix in ("", ".webm"), ", ".join(FORMATS)
-    problems = {
-        f"{target} must end in one of {known}, or in nothing for a folder of PNG files": suffix
-        and suffix not in FORMATS,
-        f"batch_size must be at least 1, got {chosen.batch_size}": chosen.batch_size < 1,
-        f"{target} exists; name a folder that does not": not suffix and target.exists(),
-        f"{target} is the clip itself; write to another file": file and file.resolve() == target.resolve(),
-        f"H.264 has no transparency: write {target.stem}.webm or a folder, or choose a background": (
-            chosen.background == "transparent" and not transparent
-        ),
-    }
-    for problem, found in problems.items():
-        if found:
-            raise ValueError(problem)
-    return chosen.background or ("transparent" if transparent else "green")
+    suffix, formats = target.suffix.lower(), ", ".join(FORMATS)
+    transparent = suffix in ("", ".webm")
+    if suffix not in ("", *FORMATS):
+        raise ValueError(f"{target} must end in one of {formats}, or in nothing for a folder of PNG files")
+    if not suffix and target.exists():
+        raise ValueError(f"{target} exists; name a folder that does not")
+    if file and file.resolve() == target.resolve():
+        raise ValueError(f"{target} is the clip itself; write to another file")
+    if background == "transparent" and not transparent:
+        raise ValueError(
+            f"H.264 has no transparency: write {target.stem}.webm or a folder, or choose a background"
+        )
+    return background or ("transparent" if transparent else "green")
 
 
 def _ahead(items: Iterable[Any], depth: int) -> Generator[Any, None, None]:
@@ -194,8 +188,7 @@ def _matted(
 ) -> Iterator[tuple[Frame, np.ndarray]]:
     iterator, names = iter(frames), (f"{number:06d}.png" for number in count())
     while batch := list(islice(iterator, batch_size)):
-        files = [kept / name for name in islice(names, len(batch))] if kept else []
-        alphas = []
+        files, alphas = [kept / name for name in islice(names, len(batch))] if kept else [], []
         if not files or not all(file.is_file() for file in files):
             alphas = matter.alphas([frame.image for frame in batch], batch_size)
             for file, alpha in zip(files, alphas, strict=False):  # there are no files if nothing is kept
@@ -219,13 +212,8 @@ def _delayed(
 ) -> Iterator[tuple[Frame, np.ndarray, float]]:
     """Each shot through `one_frame_delay`, with the share of pixels that it repaired."""
     waiting = deque[tuple[Frame, np.ndarray]]()  # `itertools.tee` would hold dozens
-
-    def noted(pair: tuple[Frame, np.ndarray]) -> np.ndarray:
-        waiting.append(pair)
-        return pair[1]
-
     for _, shot in groupby(pairs, key=lambda pair: pair[0].shot):
-        for alpha in one_frame_delay(map(noted, shot), threshold):
+        for alpha in one_frame_delay((waiting.append(pair) or pair[1] for pair in shot), threshold):
             frame, before = waiting.popleft()
             yield frame, alpha, float((alpha != before).mean())
 
@@ -236,23 +224,22 @@ def _renderer(background: str | Path) -> Callable[[Frame, np.ndarray], np.ndarra
         return lambda frame, alpha: np.repeat(to_bytes(alpha)[..., None], 3, axis=2)
     if background == "transparent":
         return lambda frame, alpha: cutout(frame.image, alpha)
-    behind = _backdrop(background)
+    behind = _backdrop(str(background))
     return lambda frame, alpha: compose(
         clean_foreground(frame.image, alpha), alpha, behind(frame), frame.image
     )
 
 
-def _backdrop(background: str | Path) -> Callable[[Frame], str | np.ndarray]:
+def _backdrop(name: str) -> Callable[[Frame], str | np.ndarray]:
     """What `compose` is given for a frame: ``"blur"``, a colour, a picture or a frame of a repeated clip."""
-    path = Path(background)
-    if background != "blur" and path.is_file():
+    if name != "blur" and Path(name).is_file():
         try:
-            covering = lru_cache(maxsize=1)(partial(cover, read_image(path)))
+            covering = lru_cache(maxsize=1)(partial(cover, read_image(name)))
             return lambda frame: covering(*frame.image.shape[:2])
         except ValueError:  # no picture, so it should be a clip
-            moving = repeated(path)
+            moving = repeated(Path(name))
             next(moving)
             return lambda frame: moving.send(frame.time)
-    if background != "blur":
-        colour(str(background))  # a ValueError if it is none
-    return lambda frame: str(background)
+    if name != "blur":
+        colour(name)  # a ValueError if it is none
+    return lambda frame: name
