@@ -28,9 +28,9 @@ def say(text: object, style: str | None = None, to: Console = console) -> None:
     to.print(str(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def bar(title: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
-    """A progress bar over an iterable and its length."""
-    return lambda jobs, count: progress.track(jobs, title, count, console=console)
+def bar(title: str, to: Console = console) -> Callable[[Iterable[Any], int | None], Iterable[Any]]:
+    """A progress bar over an iterable and its length, if that is known."""
+    return lambda jobs, count: progress.track(jobs, title, count, console=to)
 
 
 def dtype_of(name: str) -> Any:

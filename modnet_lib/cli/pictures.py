@@ -1,16 +1,16 @@
 """Commands that cut people out: ``matte``, ``video`` and ``export``."""
 
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-from rich import progress
 from typer import Argument, Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import BatchSize, Dtype, Model, ShortSide, console, dtype_of, errors, say
+from modnet_lib.cli.common import BatchSize, Dtype, Model, ShortSide, bar, dtype_of, errors, say
 
 
 def matte(
@@ -58,8 +58,7 @@ def matte(
         matter = Matter.from_pretrained(model, short_side=short_side, **options)
         overwrite = overwrite or [job.target for job in jobs] == [target]
         running = bulk.run(matter, jobs, output, overwrite=overwrite, workers=workers)
-        bar = {"console": errors, "disable": len(jobs) < 2}
-        results = list(progress.track(running, "matting", len(jobs), **bar))
+        results = list(bar("matting", errors)(running, len(jobs)) if len(jobs) > 1 else running)
         failed, skipped = [one.error for one in results if one.error], sum(one.skipped for one in results)
         if to_pipe and not failed:
             sys.stdout.buffer.write(target.read_bytes())
@@ -92,16 +91,13 @@ def video(
     from modnet_lib.inference.video import matte_video
 
     settings = {"background": background, "batch_size": batch_size, "limit": frames, "resume": resume}
-    settings["threshold"] = threshold if ofd else 1.0
+    settings |= {"threshold": threshold if ofd else 1.0, "track": bar(target.name)}
     matter = Matter.from_pretrained(model, short_side=short_side, dtype=dtype_of(dtype))
-    clip = sys.stdin.buffer if source == "-" else source
-    with progress.Progress(console=console) as bar:
-        task = bar.add_task(target.name, total=None)
-        settings["progress"] = lambda done, total: bar.update(task, completed=done, total=total)
-        report = matte_video(matter, clip, target, **settings)
-    say(f"{target}: {report.frames} frames, {report.frames / report.seconds:.1f} a second")
+    start, clip = time.perf_counter(), sys.stdin.buffer if source == "-" else source
+    repaired = matte_video(matter, clip, target, **settings)
+    say(f"{target}: {len(repaired)} frames, {len(repaired) / (time.perf_counter() - start):.1f} a second")
     if ofd:
-        say(f"the one-frame delay repaired {100 * report.repaired:.2f} % of the pixels")
+        say(f"the one-frame delay repaired {100 * sum(repaired) / len(repaired):.2f} % of the pixels")
 
 
 def export(

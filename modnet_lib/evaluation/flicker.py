@@ -36,12 +36,8 @@ def inject_flicker(
         At least three frames.
     seed
         Of the spots' places, sizes and strengths (a change of 0.15 to 1, towards the other side).
-    spots
-        In each frame but the first and the last.
-    radius
-        The largest, as a share of the height.
-    frames
-        How long each lasts.
+    spots, radius, frames
+        How many in each frame but the first and the last, the largest as a share of the height, how long each lasts.
 
     Returns
     -------
@@ -91,10 +87,8 @@ def measure(
 
     Parameters
     ----------
-    filtered, before, truth
-        After the filter, before it, and as it should be.
-    flicker
-        Where there was flicker, (T, H, W) bool.
+    filtered, before, truth, flicker
+        After the filter, before it, as it should be, and where there was flicker, (T, H, W) bool.
 
     Returns
     -------

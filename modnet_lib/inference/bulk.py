@@ -91,17 +91,14 @@ def plan(sources: Sequence[Path], target: Path, suffix: str = ".png") -> list[Jo
     """Which file every picture becomes.
 
     One picture becomes `target`, unless that is a folder. Several, or those of a folder and the folders in it, go into
-    the folder `target` under their own names; two that differ in their ending only keep it: ``a.jpg.png``.
-
-    Under ``accelerate launch`` or ``torchrun``, every process takes each world-size-th of the whole plan, whatever is
-    written already. So no picture is done twice, and a process that starts again finds its own part.
+    the folder `target` under their own names; two that differ in their ending only keep it: ``a.jpg.png``. Under
+    ``torchrun`` or ``accelerate launch``, every process takes each world-size-th of the whole plan, whatever is
+    written already: no picture is done twice, and a process that starts again finds its own part.
 
     Raises
     ------
-    FileNotFoundError
-        If a source does not exist, or a folder holds no pictures.
-    ValueError
-        If the target is one of the sources, or a file where a folder is needed, or of several pictures.
+    FileNotFoundError, ValueError
+        If there are no pictures, or they cannot become `target`.
     """
     output, single = target.resolve(), len(sources) == 1 and sources[0].is_file()
     if target.is_file() and not single:
@@ -135,18 +132,12 @@ def _pictures(folder: Path, output: Path) -> list[Path]:
 def run(
     matter: Matter, jobs: Sequence[Job], output: Output, *, overwrite: bool = False, workers: int = 2
 ) -> Iterator[Result]:
-    """Matte pictures; existing targets are skipped, so an interrupted run continues.
+    """Matte pictures; existing targets are skipped unless `overwrite`, so an interrupted run continues.
 
     Parameters
     ----------
-    matter
-        What predicts.
-    jobs
-        See `plan`.
-    output
-        What to write. Files appear whole or not at all.
-    overwrite
-        Also do what is there.
+    matter, jobs, output
+        What predicts, what of (see `plan`), and what to write. Files appear whole or not at all.
     workers
         Threads that read, estimate colours and write, a picture each; the network has one of its own.
 

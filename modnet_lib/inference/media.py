@@ -128,22 +128,21 @@ def repeated(path: Path) -> Generator[np.ndarray, Fraction, None]:
 Pictures = Iterable[tuple[np.ndarray, Fraction]]  # (H, W, 3) uint8 RGB, or with straight alpha, and seconds
 
 
-def encode(
-    path: Path, suffix: str, pictures: Pictures, rate: Fraction, unit: Fraction, clip: Clip | None = None
-) -> None:
-    """Write a file that plays, in one of `FORMATS`; alpha is for ``.webm``.
+def encode(path: Path, suffix: str, pictures: Pictures, clip: Clip | None = None, rate: int = 24) -> None:
+    """Write a file that plays.
 
     Parameters
     ----------
     path, suffix
-        The file, whose own name does not matter, and the format.
+        The file, whose own name does not matter, and one of `FORMATS`; alpha is for ``.webm``.
     pictures
         All of one size.
-    rate, unit
-        Frames a second on average, and what times are multiples of, in seconds.
     clip
-        Keep the sound and the aspect of this one.
+        Keep the sound, the pace and the aspect of this one.
+    rate
+        Frames a second, without a clip.
     """
+    fps, unit = (clip.rate, clip.time_base) if clip else (Fraction(rate), Fraction(1, 1000 * rate))
     form, codec, quality, sound, copied = FORMATS[suffix]
     options, stream = {"movflags": "+faststart"} if codec == "libx264" and form != "matroska" else {}, None
     with av.open(str(path), "w", format=form, options=options) as container:
@@ -153,7 +152,7 @@ def encode(
                 image = np.pad(image, [*((0, side % 2) for side in image.shape[:2]), (0, 0)], "edge")
             alpha = image.shape[2] == 4
             if stream is None:
-                stream: Any = container.add_stream(codec, rate=rate, options=quality)
+                stream: Any = container.add_stream(codec, rate=fps, options=quality)
                 stream.height, stream.width = image.shape[:2]
                 stream.pix_fmt, context = "yuva420p" if alpha else "yuv420p", stream.codec_context
                 stream.time_base = context.time_base = unit
@@ -204,5 +203,4 @@ def write_pictures(folder: Path, pictures: Pictures) -> None:
 def write_clip(path: str | Path, images: Iterable[np.ndarray], rate: int = 24) -> None:
     """Write pictures of one size as a clip, atomically; the suffix is one of `FORMATS`."""
     pictures = ((image, Fraction(number, rate)) for number, image in enumerate(images))
-    pace = Fraction(rate), Fraction(1, 1000 * rate)
-    write_atomically(path, lambda file: encode(file, Path(path).suffix, pictures, *pace))
+    write_atomically(path, lambda file: encode(file, Path(path).suffix, pictures, rate=rate))

@@ -1,17 +1,15 @@
 """From clip to clip: mattes frame by frame, the paper's one-frame delay (OFD) against flicker, a new background."""
 
-import glob
 import shutil
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import count, groupby, islice, starmap
+from itertools import count, groupby, islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -37,7 +35,7 @@ def one_frame_delay(alphas: Iterable[np.ndarray], threshold: float = THRESHOLD) 
     Parameters
     ----------
     alphas
-        Mattes of one shot in order, (H, W) in [0, 1].
+        Mattes (H, W) of one shot in order, in [0, 1].
     threshold
         Ours, as the paper only says "close" and "very different"; >= 0. At 1 nothing is repaired.
 
@@ -66,14 +64,6 @@ def flickers(
     return close & (abs(now - before) > threshold) & (abs(now - after) > threshold)
 
 
-class Report(NamedTuple):
-    """What `matte_video` did: frames, seconds, and the share of pixels that the delay repaired."""
-
-    frames: int
-    seconds: float
-    repaired: float
-
-
 @dataclass(frozen=True)
 class Settings:
     """How `matte_video` makes a clip.
@@ -85,13 +75,11 @@ class Settings:
         or ``"transparent"`` (``.webm`` and folders). By default transparent where that can be stored, or else green.
     threshold
         Of `one_frame_delay`, which starts anew at every cut.
-    batch_size
-        Frames per forward pass.
-    limit
-        Maximum number of frames.
+    batch_size, limit
+        Frames per forward pass, and of the clip.
     resume
-        Keep mattes, with 256 levels, beside the target until it is complete; an interrupted run of the same clip,
-        network and options continues from them. Only for files.
+        Keep mattes, with 256 levels, beside the target until it is complete; an interrupted run of the same file,
+        network and options continues from them.
     """
 
     background: str | Path | None = None
@@ -106,9 +94,9 @@ def matte_video(
     source: str | Path | IO[bytes],
     target: str | Path,
     *,
-    progress: Callable[[int, int | None], object] = lambda done, total: None,
+    track: Callable[[Iterable[Any], int | None], Iterable[Any]] = lambda frames, count: frames,
     **settings: Any,
-) -> Report:
+) -> list[float]:
     """Cut the person out of every frame of a clip.
 
     The network and the encoder run in two threads, a few frames apart, so memory does not grow with the clip. Sound
@@ -116,44 +104,40 @@ def matte_video(
 
     Parameters
     ----------
-    matter
-        What cuts out.
-    source
-        See `modnet_lib.inference.media.Clip`.
+    matter, source
+        What cuts out, and what `modnet_lib.inference.media.Clip` reads.
     target
         ``.mp4``, ``.mov``, ``.mkv`` (H.264) or ``.webm`` (VP9); without suffix a new folder of PNG files.
-    progress
-        Called with the number of finished frames and, if it is known, of all.
+    track
+        Shows progress: given the frames as they are ready and, if it is known, their number, it yields them.
     settings
         See `Settings`.
+
+    Returns
+    -------
+    For each frame the share of pixels that the delay repaired.
 
     Raises
     ------
     FileNotFoundError, ValueError
         As `Clip`; also if the target cannot hold what is asked for.
     """
-    target, chosen, start = Path(target), Settings(**settings), time.perf_counter()
-    suffix, shares, batch_size = target.suffix.lower(), list[float](), chosen.batch_size
+    target, chosen, repaired = Path(target), Settings(**settings), list[float]()
+    suffix, batch_size = target.suffix.lower(), chosen.batch_size
     file = Path(source) if isinstance(source, (str, Path)) else None
     render = _renderer(_background(file, target, chosen.background))
-
-    def finish(frame: Frame, alpha: np.ndarray, share: float) -> tuple[np.ndarray, Any]:
-        shares.append(share)
-        progress(len(shares), clip.count)
-        return render(frame, alpha), frame.time
-
     with closing(Clip(source, limit=chosen.limit, sound=bool(suffix))) as clip:
         kept = _kept(matter, file, target, batch_size) if chosen.resume and file else None
-        mattes = _delayed(_matted(clip, matter, batch_size, kept), chosen.threshold)
+        mattes = _delayed(_matted(clip, matter, batch_size, kept), chosen.threshold, repaired)
         with closing(_ahead(mattes, 2 * batch_size)) as ready:  # ends its thread, which reads the clip
-            pictures, pace = starmap(finish, ready), (clip.rate, clip.time_base, clip)
+            pictures = ((render(*pair), pair[0].time) for pair in track(ready, clip.count))
             if suffix:
-                write_atomically(target, lambda path: encode(path, suffix, pictures, *pace))
+                write_atomically(target, lambda path: encode(path, suffix, pictures, clip))
             else:
                 write_folder_atomically(target, lambda path: write_pictures(path, pictures))
-    for folder in target.parent.glob(f".{glob.escape(target.name)}.*.mattes") if kept else ():
-        shutil.rmtree(folder)
-    return Report(len(shares), time.perf_counter() - start, sum(shares) / len(shares))
+    if kept:
+        shutil.rmtree(kept.parent)
+    return repaired
 
 
 def _background(file: Path | None, target: Path, background: str | Path | None) -> str | Path:
@@ -199,23 +183,24 @@ def _matted(
 
 
 def _kept(matter: Matter, source: Path, target: Path, batch_size: int) -> Path:
-    """The folder of this run's mattes; its name says what they depend on."""
+    """The folder of this run's mattes, named by what they depend on, beside those of other runs to this target."""
     options = ("short_side", "squash", "backend", "dtype", "refine", "device")
     state, network = source.stat(), matter.network
     identity = [source.name, state.st_size, state.st_mtime_ns, batch_size, weights_fingerprint(network)]
     identity += [network.config, *(str(getattr(matter, name)) for name in options)]
-    return target.with_name(f".{target.name}.{fingerprint(identity)}.mattes")
+    return target.with_name(f".{target.name}.mattes") / fingerprint(identity)
 
 
 def _delayed(
-    pairs: Iterable[tuple[Frame, np.ndarray]], threshold: float
-) -> Iterator[tuple[Frame, np.ndarray, float]]:
-    """Each shot through `one_frame_delay`, with the share of pixels that it repaired."""
+    pairs: Iterable[tuple[Frame, np.ndarray]], threshold: float, repaired: list[float]
+) -> Iterator[tuple[Frame, np.ndarray]]:
+    """Each shot through `one_frame_delay`; notes the share of pixels that it repairs."""
     waiting = deque[tuple[Frame, np.ndarray]]()  # `itertools.tee` would hold dozens
     for _, shot in groupby(pairs, key=lambda pair: pair[0].shot):
         for alpha in one_frame_delay((waiting.append(pair) or pair[1] for pair in shot), threshold):
             frame, before = waiting.popleft()
-            yield frame, alpha, float((alpha != before).mean())
+            repaired.append(float((alpha != before).mean()))
+            yield frame, alpha
 
 
 def _renderer(background: str | Path) -> Callable[[Frame, np.ndarray], np.ndarray]:

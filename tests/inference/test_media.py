@@ -131,7 +131,7 @@ def test_what_is_no_clip_is_refused(tmp_path, make_clip):
 def rewrite(clip: Clip, path: Path, suffix: str) -> None:
     """Write a clip's own frames and sound."""
     frames = ((frame.image, frame.time) for frame in clip)
-    encode(path, suffix, frames, clip.rate, clip.time_base, clip)
+    encode(path, suffix, frames, clip)
 
 
 def sound_of(path: Path) -> list[bytes]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -97,11 +98,11 @@ def test_delay_starts_anew_at_a_cut(make_clip, red_matter, tmp_path):
         255  # a flicker inside a shot; one on the last frame before the cut
     )
     path = make_clip("a.mkv", frames)
-    report = matte_video(red_matter, path, tmp_path / "out")
+    repaired = matte_video(red_matter, path, tmp_path / "out")
     alphas = alphas_of(tmp_path / "out")
     assert alphas[1].max() == 0, "repaired"
     assert alphas[2, 9, 9] == 255, "a neighbour beyond the cut says nothing"
-    assert report.repaired == pytest.approx(1 / alphas.size)
+    assert repaired == pytest.approx([0, 1 / alphas[0].size, 0, 0, 0, 0])
     matte_video(red_matter, path, tmp_path / "plain", threshold=1)
     np.testing.assert_array_equal(alphas_of(tmp_path / "plain"), [frame[..., 0] for frame in frames])
 
@@ -109,13 +110,16 @@ def test_delay_starts_anew_at_a_cut(make_clip, red_matter, tmp_path):
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_folder_has_colours_and_exact_mattes(make_clip, red_matter, tmp_path, batch_size):
     frames = person_clip()
-    seen = []
-    report = matte_video(
-        red_matter, make_clip("a.mp4", frames), tmp_path / "deep" / "out",
-        batch_size=batch_size, progress=lambda *state: seen.append(state),
-    )  # fmt: skip
+    counts = []
+
+    def track(ready: Iterable, count: int | None) -> Iterable:
+        counts.append(count)
+        return ready
+
+    source, target = make_clip("a.mp4", frames), tmp_path / "deep" / "out"
+    repaired = matte_video(red_matter, source, target, batch_size=batch_size, track=track)
     np.testing.assert_array_equal(alphas_of(tmp_path / "deep" / "out"), [frame[..., 0] for frame in frames])
-    assert report.frames == 12 and seen == [(number, 12) for number in range(1, 13)]
+    assert len(repaired) == 12 and counts == [12]
     assert len((tmp_path / "deep" / "out" / "timecodes.txt").read_text().splitlines()) == 13
     assert left_in(tmp_path / "deep") == {"out"}
 
@@ -243,14 +247,8 @@ def test_a_cut_run_goes_on_to_the_same_clip(make_clip, red_matter, tmp_path):
     matte_video(red_matter, source, tmp_path / "whole.mp4", batch_size=3, resume=True)
     assert red_matter.seen == 12
 
-    def tired(done: int, total: int | None) -> None:
-        if done == 7:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        matte_video(red_matter, source, tmp_path / "out.mp4", batch_size=3, resume=True, progress=tired)
+    cut(red_matter, source, tmp_path / "out.mp4", batch_size=3)
     assert not (tmp_path / "out.mp4").exists()
-    red_matter.seen = 0
     matte_video(red_matter, source, tmp_path / "out.mp4", batch_size=3, resume=True)
     assert red_matter.seen < 6
     clips = [Clip(tmp_path / name, sound=True) for name in ("out.mp4", "whole.mp4")]
@@ -266,12 +264,12 @@ def test_a_cut_run_goes_on_to_the_same_clip(make_clip, red_matter, tmp_path):
 def cut(matter, source, target: Path, **options) -> None:
     """Interrupt a run after its seventh frame, and forget what the network has seen."""
 
-    def tired(done: int, total: int | None) -> None:
-        if done == 7:
-            raise KeyboardInterrupt
+    def tired(ready: Iterable, count: int | None) -> Iterable:
+        yield from islice(ready, 7)
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        matte_video(matter, source, target, resume=True, progress=tired, **options)
+        matte_video(matter, source, target, resume=True, track=tired, **options)
     matter.seen = 0
 
 
@@ -297,8 +295,8 @@ def test_another_setting_does_not_resume_from_old_mattes(make_clip, red_matter, 
 def test_another_limit_resumes_and_another_batch_size_does_not(make_clip, red_matter, tmp_path):
     source, target = make_clip("a.mp4", person_clip()), tmp_path / "out"
     cut(red_matter, source, target, batch_size=4, limit=11)  # three mattes of the last four may be there
-    report = matte_video(red_matter, source, target, resume=True, batch_size=4)
-    assert red_matter.seen <= 4 and report.frames == 12
+    assert len(matte_video(red_matter, source, target, resume=True, batch_size=4)) == 12
+    assert red_matter.seen <= 4
     np.testing.assert_array_equal(alphas_of(target), [frame[..., 0] for frame in person_clip()])
     cut(red_matter, source, tmp_path / "again", batch_size=4)
     matte_video(red_matter, source, tmp_path / "again", resume=True, batch_size=3)
@@ -364,10 +362,10 @@ def test_ten_minutes_hold_a_bounded_number_of_frames(red_matter, tmp_path, monke
     write_clip(tmp_path / "in.mp4", pictures(), rate=25)
     monkeypatch.setattr(video, "Clip", CountedClip)
     monkeypatch.setattr(red_matter, "alphas", alphas)
-    report = matte_video(
+    repaired = matte_video(
         red_matter, tmp_path / "in.mp4", tmp_path / "out.mp4", background="matte", batch_size=batch
     )
-    assert report.frames == counts["frames"].seen == counts["mattes"].seen == length
+    assert len(repaired) == counts["frames"].seen == counts["mattes"].seen == length
     # read ahead, in the network, in the delay, ready to be written, and the one being written
     assert counts["frames"].most <= 2 * batch + batch + 3 + 2 * batch + 1
     assert counts["mattes"].most <= batch + 4 + 2 * batch + 1
