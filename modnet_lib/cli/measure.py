@@ -38,10 +38,11 @@ def evaluate(
     from modnet_lib.evaluation.records import mean_errors
 
     chosen = PROTOCOLS[choice("protocol", protocol, PROTOCOLS)]
+    chosen = replace(chosen, side=short_side or chosen.side)
     records = run_benchmark(
         open_model(model),
         read_benchmark(benchmark, count=count),
-        protocol=replace(chosen, side=short_side) if short_side else chosen,
+        protocol=chosen,
         output=output,
         workers=workers,
         batch_size=batch_size,

@@ -10,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import BatchSize, Dtype, Model, ShortSide, bar, dtype_of, errors, say
+from modnet_lib.cli.common import BatchSize, Dtype, Model, ShortSide, bar, choice, dtype_of, errors, say
 
 
 def matte(
@@ -110,7 +110,6 @@ def export(
     from modnet_lib.network import load_checkpoint
 
     writers = {".onnx": export_onnx, ".pt2": export_program}
-    if target.suffix not in writers:
-        raise ValueError(f"the target must end in .onnx or .pt2, got {target}")
-    difference = writers[target.suffix](load_checkpoint(model), target, image or ())
+    writer = writers[choice("the target's ending", target.suffix, writers)]
+    difference = writer(load_checkpoint(model), target, image or ())
     say(f"{target}: the largest difference of alpha is {difference:.1e}")

@@ -31,7 +31,7 @@ class Job(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of a job: ``error`` is empty if the target was written, ``skipped`` if it was there."""
+    """What became of a job: why it failed, if it did, and whether its target was there already."""
 
     job: Job
     error: str = ""

@@ -125,7 +125,15 @@ def matte_video(
     target, chosen, repaired = Path(target), Settings(**settings), list[float]()
     suffix, batch_size = target.suffix.lower(), chosen.batch_size
     file = Path(source) if isinstance(source, (str, Path)) else None
-    render = _renderer(_background(file, target, chosen.background))
+    if suffix not in ("", *FORMATS):
+        raise ValueError(
+            f"{target} must end in {', '.join(FORMATS)}, or in nothing for a folder of PNG files"
+        )
+    if not suffix and target.exists():
+        raise ValueError(f"{target} exists; name a folder that does not")
+    if file and file.resolve() == target.resolve():
+        raise ValueError(f"{target} is the clip itself; write to another file")
+    render = _renderer(chosen.background, transparent=suffix in ("", ".webm"))
     with closing(Clip(source, limit=chosen.limit, sound=bool(suffix))) as clip:
         kept = _kept(matter, file, target, batch_size) if chosen.resume and file else None
         mattes = _delayed(_matted(clip, matter, batch_size, kept), chosen.threshold, repaired)
@@ -138,23 +146,6 @@ def matte_video(
     if kept:
         shutil.rmtree(kept.parent)
     return repaired
-
-
-def _background(file: Path | None, target: Path, background: str | Path | None) -> str | Path:
-    """The background that is meant; a ValueError if the target exists or cannot hold it."""
-    suffix, formats = target.suffix.lower(), ", ".join(FORMATS)
-    transparent = suffix in ("", ".webm")
-    if suffix not in ("", *FORMATS):
-        raise ValueError(f"{target} must end in one of {formats}, or in nothing for a folder of PNG files")
-    if not suffix and target.exists():
-        raise ValueError(f"{target} exists; name a folder that does not")
-    if file and file.resolve() == target.resolve():
-        raise ValueError(f"{target} is the clip itself; write to another file")
-    if background == "transparent" and not transparent:
-        raise ValueError(
-            f"H.264 has no transparency: write {target.stem}.webm or a folder, or choose a background"
-        )
-    return background or ("transparent" if transparent else "green")
 
 
 def _ahead(items: Iterable[Any], depth: int) -> Generator[Any, None, None]:
@@ -203,12 +194,15 @@ def _delayed(
             yield frame, alpha
 
 
-def _renderer(background: str | Path) -> Callable[[Frame, np.ndarray], np.ndarray]:
-    """How a frame and its matte become what is written; a ValueError if that is no background."""
+def _renderer(background: str | Path | None, transparent: bool) -> Callable[[Frame, np.ndarray], np.ndarray]:
+    """How a frame and its matte become what is written, with alpha if that can be stored."""
+    background = background or ("transparent" if transparent else "green")
+    if background == "transparent":
+        if not transparent:
+            raise ValueError("H.264 has no transparency: write .webm or a folder, or choose a background")
+        return lambda frame, alpha: cutout(frame.image, alpha)
     if background == "matte":
         return lambda frame, alpha: np.repeat(to_bytes(alpha)[..., None], 3, axis=2)
-    if background == "transparent":
-        return lambda frame, alpha: cutout(frame.image, alpha)
     behind = _backdrop(str(background))
     return lambda frame, alpha: compose(
         clean_foreground(frame.image, alpha), alpha, behind(frame), frame.image

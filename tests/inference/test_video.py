@@ -201,7 +201,7 @@ def test_what_cannot_be_written_is_refused_before_work(make_clip, red_matter, tm
     (tmp_path / "there").mkdir()
     before = left_in(tmp_path)
     for target, options, reason in (
-        ("out.avi", {}, "must end in"),
+        ("out.avi", {}, "must end in .mp4"),
         ("there", {}, "exists"),
         ("a.mp4", {}, "the clip itself"),
         ("out.mp4", {"background": "transparent"}, "no transparency"),
