@@ -28,6 +28,7 @@ def matte(
     device: Annotated[str | None, Option(help="cpu, cuda or cuda:1; a GPU by default.")] = None,
     backend: Annotated[str, Option(help="eager, fused, compiled, cudagraphs or onnxruntime.")] = "auto",
     dtype: Dtype = "float32",
+    batch_size: BatchSize = 1,
     workers: Annotated[int, Option(min=1, help="Threads that read and write.")] = 2,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
@@ -57,7 +58,8 @@ def matte(
         options = {"device": device, "backend": backend, "dtype": dtype_of(dtype), "refine": refine}
         matter = Matter.from_pretrained(model, short_side=short_side, **options)
         overwrite = overwrite or [job.target for job in jobs] == [target]
-        running = bulk.run(matter, jobs, output, overwrite=overwrite, workers=workers)
+        how = {"overwrite": overwrite, "batch_size": batch_size, "workers": workers}
+        running = bulk.run(matter, jobs, output, **how)
         results = list(bar("matting", errors)(running, len(jobs)) if len(jobs) > 1 else running)
         failed, skipped = [one.error for one in results if one.error], sum(one.skipped for one in results)
         if to_pipe and not failed:

@@ -4,8 +4,10 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,7 +132,13 @@ def _pictures(folder: Path, output: Path) -> list[Path]:
 
 
 def run(
-    matter: Matter, jobs: Sequence[Job], output: Output, *, overwrite: bool = False, workers: int = 2
+    matter: Matter,
+    jobs: Sequence[Job],
+    output: Output,
+    *,
+    overwrite: bool = False,
+    batch_size: int = 1,
+    workers: int = 2,
 ) -> Iterator[Result]:
     """Matte pictures; existing targets are skipped unless `overwrite`, so an interrupted run continues.
 
@@ -138,25 +146,41 @@ def run(
     ----------
     matter, jobs, output
         What predicts, what of (see `plan`), and what to write. Files appear whole or not at all.
+    batch_size
+        Pictures that are read together; those of one size go through the network together.
     workers
-        Threads that read, estimate colours and write, a picture each; the network has one of its own.
+        Threads that read, estimate colours and write, a batch each; the network has one of its own.
 
     Yields
     ------
-    A result for every job, in order.
+    A result for every job.
     """
 
-    def matte(job: Job) -> Result:
-        if job.target.exists() and not overwrite:
-            return Result(job, skipped=True)
-        try:
-            pixels = read_image(job.source)
-            output.write(job, pixels, network.submit(matter.alpha, pixels).result())
-        except (OSError, ValueError, RuntimeError, MemoryError) as error:  # out of memory, for instance
-            named = str(job.source) in str(error)
-            return Result(job, str(error) if named else f"{job.source} to {job.target}: {error}")
-        return Result(job)
+    def matte(batch: list[Job]) -> list[Result]:
+        errors, pictures = dict[Job, str](), dict[Job, np.ndarray]()
+        for job in batch:
+            with _noting(errors, job):
+                pictures[job] = read_image(job.source)
+        with _noting(errors, *pictures):
+            alphas = network.submit(matter.alphas, list(pictures.values()), batch_size).result()
+            for (job, pixels), alpha in zip(pictures.items(), alphas, strict=True):
+                with _noting(errors, job):
+                    output.write(job, pixels, alpha)
+        return [Result(job, errors.get(job, "")) for job in batch]
 
+    todo = [job for job in jobs if overwrite or not job.target.exists()]
+    yield from (Result(job, skipped=True) for job in sorted({*jobs} - {*todo}))
+    batches = (todo[start : start + batch_size] for start in range(0, len(todo), batch_size))
     # CUDA graphs belong to the thread that recorded them
     with ThreadPoolExecutor(1) as network, ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(matte, jobs)
+        yield from chain.from_iterable(pool.map(matte, batches))
+
+
+@contextmanager
+def _noting(errors: dict[Job, str], *jobs: Job) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:  # out of memory, for instance
+        for job in jobs:
+            named = str(job.source) in str(error)
+            errors[job] = str(error) if named else f"{job.source} to {job.target}: {error}"
