@@ -12,7 +12,8 @@ import json
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,9 +30,8 @@ from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
 from modnet_lib.inference.deploy import DTYPES
 from modnet_lib.inference.edges import clean_foreground
-from modnet_lib.inference.media import Clip
+from modnet_lib.inference.media import Clip, write_clip
 from modnet_lib.inference.video import matte_video, one_frame_delay
-from modnet_lib.inference.writers import write_clip
 from modnet_lib.network import MODNet
 
 app = typer.Typer(help=__doc__)
@@ -75,12 +75,13 @@ def whole_run(
     for batch in batches[:WARM_UP]:
         matter.alphas(batch)
     seconds = [timed(lambda batch=batch: mattes.extend(matter.alphas(batch))) for batch in batches]
-    reports = {
-        name: matte_video(matter, source, target, batch_size=batch_size, limit=count, background=behind)
+    whole = partial(matte_video, matter, source, target, batch_size=batch_size, limit=count)
+    rates = {
+        name: count / timed(partial(whole, background=behind))
         for name, behind in (("on green, clean colours", "green"), ("matte", "matte"))
     }
     row: dict[str, Any] = {"network": count / sum(seconds)}
-    row["end_to_end"] = {name: report.frames / report.seconds for name, report in reports.items()}
+    row["end_to_end"] = rates
     row["of_the_papers"] = row["end_to_end"]["matte"] / PAPER
     if batch_size == 1:
         row["latency_ms"] = {f"p{p}": 1000 * float(np.percentile(seconds, p)) for p in (50, 95, 99)}
@@ -157,19 +158,21 @@ def memory(frames: int = 10_000, size: int = 256, output: Path = RESULT) -> None
             picture[size // 4 :, at : at + size // 3, 0] = 255
             yield picture
 
-    def note(done: int, total: int | None) -> None:
-        if done % max(1, frames // SAMPLES) == 0:
-            with open("/proc/self/statm", encoding="ascii") as file:
-                samples.append((done, int(file.read().split()[1]) * resource.getpagesize() / 2**20))
+    def noted(ready: Iterable[Any], total: int | None) -> Iterator[Any]:
+        for done, each in enumerate(ready, 1):
+            if done % max(1, frames // SAMPLES) == 0:
+                with open("/proc/self/statm", encoding="ascii") as file:
+                    samples.append((done, int(file.read().split()[1]) * resource.getpagesize() / 2**20))
+            yield each
 
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "in.mp4"
         write_clip(source, pictures(), rate=25)
-        report = matte_video(Stub(), source, Path(folder) / "out.mp4", batch_size=4, progress=note)
+        repaired = matte_video(Stub(), source, Path(folder) / "out.mp4", batch_size=4, track=noted)
     tenth = len(samples) // 10
     mib = np.array([each for _, each in samples])
     content = {
-        "frames": report.frames,
+        "frames": len(repaired),
         "all_frames_mib": frames * size * size * 3 / 2**20,  # what would be held if nothing were let go
         "first_tenth_mib": float(mib[:tenth].mean()),
         "second_tenth_mib": float(mib[tenth : 2 * tenth].mean()),

@@ -112,7 +112,7 @@ def test_pipes(checkpoint, pictures, tmp_path) -> None:
         assert result.exit_code == 1
         assert message in result.stderr
     result = CliRunner().invoke(app, ["matte", "-", "-", *model], input=b"nothing")
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (3, "")
     assert "no picture" in result.stderr
 
 
@@ -151,7 +151,7 @@ def test_export_names_the_difference(call, checkpoint, tmp_path, monkeypatch) ->
     code, output = call("export", tmp_path / "n.onnx", "--model", checkpoint)
     assert code == 1 and "onnxruntime" in output and "extras train, export" in output
     code, output = call("export", tmp_path / "n.bin", "--model", checkpoint)
-    assert (code, ".onnx or .pt2" in output) == (1, True)
+    assert (code, "one of .onnx, .pt2" in output) == (1, True)
 
 
 def test_adapt_writes_a_network_of_the_domain(call, checkpoint, pictures, without_data) -> None:
@@ -228,8 +228,6 @@ def test_video_end_to_end(call, checkpoint, make_clip, tmp_path) -> None:
         assert np.abs(np.asarray(Image.open(file))[..., 3] - expected).max() <= 1
     code, output = call("video", tmp_path / "none.mp4", tmp_path / "o.mp4", "--model", checkpoint)
     assert code == 1 and "no clip at" in output
-    code, output = call("video", "0", tmp_path / "o.mp4", "--model", checkpoint)
-    assert code == 1 and "how many frames" in output
 
 
 def test_mistakes_end_with_a_message_and_1(call, checkpoint, pictures, tmp_path) -> None:

@@ -11,13 +11,12 @@ from rich.console import Console
 from typer import Argument, Option
 
 console = Console()
-# for `matte`, whose picture may go to standard output, and which notebooks call
-errors = Console(stderr=True, force_jupyter=False)
+errors = Console(stderr=True, force_jupyter=False)  # standard output may be a picture; notebooks call `matte`
 
 Model = Annotated[Path, Option(help="Checkpoint, ours or the authors'.", show_default="the shipped one")]
 ShortSide = Annotated[int | None, Option(help="Short side of the network's input, if not the checkpoint's.")]
 Dtype = Annotated[str, Option(help="float32, bfloat16 or float16.")]
-BatchSize = Annotated[int, Option(help="Pictures or frames per forward pass.")]
+BatchSize = Annotated[int, Option(min=1, help="Pictures or frames per forward pass.")]
 Count = Annotated[int | None, Option(help="Maximum number of pictures.")]
 ProfileName = Annotated[str, Argument(help="Name of a profile, or a YAML file.")]
 Folder = Annotated[Path, Option(help="Folder of the run. An interrupted run resumes.")]
@@ -29,16 +28,16 @@ def say(text: object, style: str | None = None, to: Console = console) -> None:
     to.print(str(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def bar(title: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
-    """A progress bar over an iterable and its length."""
-    return lambda jobs, count: progress.track(jobs, title, count, console=console)
+def bar(title: str, to: Console = console) -> Callable[[Iterable[Any], int | None], Iterable[Any]]:
+    """A progress bar over an iterable and its length, if that is known."""
+    return lambda jobs, count: progress.track(jobs, title, count, console=to)
 
 
 def dtype_of(name: str) -> Any:
     """Return the type of torch with this name."""
-    from modnet_lib.inference.deploy import DTYPES
+    import torch
 
-    return DTYPES[choice("dtype", name, DTYPES)]
+    return getattr(torch, choice("dtype", name, ("float32", "bfloat16", "float16")))
 
 
 def choice(what: str, given: str, known: Iterable[str]) -> str:
@@ -56,9 +55,9 @@ def add_commands(app: typer.Typer, *commands: Callable[..., None]) -> None:
 
 def _explained(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
-    def run(*arguments: Any, **options: Any) -> None:
+    def run(**options: Any) -> None:
         try:
-            command(*arguments, **options)
+            command(**options)
         except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
             hint = "; install the extras train, export or notebooks of modnet-in-notebooks"
             say(f"{error}{hint * isinstance(error, ModuleNotFoundError)}", "red", errors)

@@ -14,10 +14,7 @@ from modnet_lib.cli.common import BatchSize, Count, choice, console
 
 def evaluate(
     model: Annotated[
-        Path,
-        Option(
-            help="Checkpoint, or folder of mattes named like the pictures.", show_default="the shipped one"
-        ),
+        Path, Option(help="Checkpoint, or folder of mattes named like the pictures.", show_default="shipped")
     ] = paths.PRETRAINED,
     benchmark: Annotated[
         str,
@@ -38,13 +35,14 @@ def evaluate(
     from modnet_lib.data.readers import benchmark as read_benchmark
     from modnet_lib.evaluation.methods import open_model
     from modnet_lib.evaluation.protocol import PROTOCOLS, run_benchmark
-    from modnet_lib.evaluation.records import mean_errors, worst_first
+    from modnet_lib.evaluation.records import mean_errors
 
     chosen = PROTOCOLS[choice("protocol", protocol, PROTOCOLS)]
+    chosen = replace(chosen, side=short_side or chosen.side)
     records = run_benchmark(
         open_model(model),
         read_benchmark(benchmark, count=count),
-        protocol=replace(chosen, side=short_side) if short_side else chosen,
+        protocol=chosen,
         output=output,
         workers=workers,
         batch_size=batch_size,
@@ -52,11 +50,8 @@ def evaluate(
     means = Table("metric", "mean", title=f"{benchmark}, {len(records)} pictures, protocol {protocol}")
     for name, value in mean_errors(records).items():
         means.add_row(name.upper(), f"{value:.4f}")
-    worst = Table("worst", "MAD", "MSE")
-    for record in worst_first(records)[:10]:
-        worst.add_row(record.name, f"{record.errors['mad']:.4f}", f"{record.errors['mse']:.4f}")
     seconds = sum(record.seconds for record in records)
-    console.print(means, worst, f"{1000 * seconds / len(records):.0f} ms per picture for the model")
+    console.print(means, f"{1000 * seconds / len(records):.0f} ms per picture for the model")
 
 
 def reproduce(

@@ -4,21 +4,22 @@ Sequences are (T, H, W) float32 in [0, 1].
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
+from scipy.ndimage import median_filter
 
 from modnet_lib.evaluation.metrics import dtssd, mad
 from modnet_lib.inference.video import THRESHOLD, one_frame_delay
 
 TOLERANCE = 0.1  # an error above it is seen as flicker if it lasts for one frame
 CHANGED = 0.02  # a filter that moves a value by more has touched the pixel
-Filter = Callable[[np.ndarray], np.ndarray]
 
 
-def true_flicker(prediction: np.ndarray, truth: np.ndarray, tolerance: float = TOLERANCE) -> np.ndarray:
-    """Pixels that are wrong by more than `tolerance` in one frame and right in the frames around it; bool."""
-    wrong = np.abs(prediction - truth) > tolerance
+def true_flicker(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Pixels that are wrong by more than `TOLERANCE` in one frame and right in the frames around it; bool."""
+    wrong = np.abs(prediction - truth) > TOLERANCE
     found = np.zeros(wrong.shape, bool)
     found[1:-1] = wrong[1:-1] & ~wrong[:-2] & ~wrong[2:]
     return found
@@ -35,12 +36,8 @@ def inject_flicker(
         At least three frames.
     seed
         Of the spots' places, sizes and strengths (a change of 0.15 to 1, towards the other side).
-    spots
-        In each frame but the first and the last.
-    radius
-        The largest, as a share of the height.
-    frames
-        How long each lasts.
+    spots, radius, frames
+        How many in each frame but the first and the last, the largest as a share of the height, how long each lasts.
 
     Returns
     -------
@@ -67,13 +64,6 @@ def delayed(alphas: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
     return np.stack(list(one_frame_delay(alphas, threshold)))
 
 
-def median_of_three(alphas: np.ndarray) -> np.ndarray:
-    """Each pixel the median of itself and its two neighbours in time; one frame late, as the delay is."""
-    result = alphas.copy()
-    result[1:-1] = np.median(np.stack((alphas[:-2], alphas[1:-1], alphas[2:])), axis=0)
-    return result
-
-
 def smoothed(alphas: np.ndarray, weight: float = 0.5) -> np.ndarray:
     """Exponential smoothing: `weight` of the new matte, the rest of the last result; no frame late."""
     result = alphas.copy()
@@ -82,10 +72,10 @@ def smoothed(alphas: np.ndarray, weight: float = 0.5) -> np.ndarray:
     return result
 
 
-FILTERS: dict[str, Filter] = {
+FILTERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "as it is": np.copy,
     "OFD": delayed,
-    "median of 3": median_of_three,
+    "median of 3": partial(median_filter, size=(3, 1, 1), mode="nearest"),  # one frame late, as OFD
     "smoothing": smoothed,
 }
 
@@ -97,10 +87,8 @@ def measure(
 
     Parameters
     ----------
-    filtered, before, truth
-        After the filter, before it, and as it should be.
-    flicker
-        Where there was flicker, (T, H, W) bool.
+    filtered, before, truth, flicker
+        After the filter, before it, as it should be, and where there was flicker, (T, H, W) bool.
 
     Returns
     -------

@@ -1,12 +1,13 @@
-"""Many pictures to many files: find, read ahead, matte, write; a bad file is reported and stops nothing."""
+"""Many pictures to many files: find, read, matte, write; a bad file is reported and stops nothing."""
 
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from glob import glob
-from itertools import islice
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,10 @@ from modnet_lib.images16 import Deep, has_16_bits, read_deep, write_deep
 from modnet_lib.inference.edges import clean_foreground, compose, cutout
 from modnet_lib.inference.matter import Matter
 
+# what can be written, with Pillow's options; WebP keeps the colours under transparency too
+FORMATS: dict[str, dict[str, int]] = {suffix: {"quality": 92} for suffix in (".jpg", ".jpeg")}
+FORMATS |= {".png": {}, ".tif": {}, ".tiff": {}, ".webp": {"quality": 92, "exact": True}}
+
 
 class Job(NamedTuple):
     """A picture and the file it becomes."""
@@ -28,7 +33,7 @@ class Job(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of a job: ``error`` is empty if the target was written, ``skipped`` if it was there."""
+    """What became of a job: why it failed, if it did, and whether its target was there already."""
 
     job: Job
     error: str = ""
@@ -53,99 +58,77 @@ class Output:
     background: str | None = None
     clean: bool = True
 
-    def render(self, source: Path, pixels: np.ndarray, alpha: np.ndarray, suffix: str) -> Image.Image | Deep:
-        """The picture to save in a format, by its suffix."""
-        deep = suffix in (".png", ".tif", ".tiff") and has_16_bits(source)
+    def check(self, suffix: str) -> None:
+        """Raise `ValueError` if a format cannot hold this, and as `compose` does if this is no background."""
+        if suffix not in FORMATS:
+            raise ValueError(f"{suffix or 'no ending'} is no format to write; take .png, .webp, .jpg or .tif")
+        if suffix in (".jpg", ".jpeg") and not self.alpha and self.background is None:
+            raise ValueError(f"{suffix} has no transparency; take .png or .webp, or give a background")
+        if self.background is not None:
+            compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), self.background)
+
+    def write(self, job: Job, pixels: np.ndarray, alpha: np.ndarray) -> None:
+        """Write the target of a job, atomically, in the format of its suffix."""
+        suffix = job.target.suffix.lower()
+        deep = suffix in (".png", ".tif", ".tiff") and has_16_bits(job.source)
+        wide = read_deep(job.source) if deep and not self.alpha else None
+        image, profile = wide or Deep(pixels)
         if self.alpha:
             kind = np.uint16 if deep else np.uint8
-            return Image.fromarray((alpha * np.iinfo(kind).max).round().astype(kind))
-        wide = read_deep(source) if deep else None
-        image, profile = wide or Deep(pixels)
-        if self.background is None:
+            result = (alpha * np.iinfo(kind).max).round().astype(kind)
+        elif self.background is None:
             result = cutout(image, alpha, clean=self.clean)
         else:
             colours = clean_foreground(image, alpha) if self.clean else image
             result = compose(colours, alpha, self.background, image, profile)
-        return Deep(result, profile) if wide else Image.fromarray(result)
-
-    def check(self, suffix: str) -> None:
-        """Raise `ValueError` if a format cannot hold this."""
-        if suffix not in PICTURES or suffix in (".gif", ".jfif"):
-            raise ValueError(f"{suffix or 'no ending'} is no format to write; take .png, .webp, .jpg or .tif")
-        if suffix in (".jpg", ".jpeg", ".bmp", ".ppm") and not self.alpha and self.background is None:
-            raise ValueError(f"{suffix} has no transparency; take .png or .webp, or give a background")
-
-
-def check_background(background: str) -> None:
-    """Raise as `compose` does if a background is no colour, picture or ``"blur"``."""
-    compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), background)
+        if wide:
+            save = partial(write_deep, Deep(result, profile), suffix=suffix)
+        else:
+            options = {"format": Image.registered_extensions()[suffix], **FORMATS[suffix]}
+            save = partial(Image.fromarray(result).save, **options)
+        write_atomically(job.target, save)
 
 
 def plan(sources: Sequence[Path], target: Path, suffix: str = ".png") -> list[Job]:
     """Which file every picture becomes.
 
-    A source that does not exist may be a pattern, such as ``photos/**/*.jpg`` in quotes.
-
     One picture becomes `target`, unless that is a folder. Several, or those of a folder and the folders in it, go into
-    the folder `target` under their own names; two that differ in their ending only keep it: ``a.jpg.png``.
+    the folder `target` under their own names; two that differ in their ending only keep it: ``a.jpg.png``. Under
+    ``torchrun`` or ``accelerate launch``, every process takes each world-size-th of the whole plan, whatever is
+    written already: no picture is done twice, and a process that starts again finds its own part.
 
     Raises
     ------
-    FileNotFoundError
-        If a source does not exist, or a folder holds no pictures.
-    ValueError
-        If the target is one of the sources or a file where a folder is needed.
+    FileNotFoundError, ValueError
+        If there are no pictures, or they cannot become `target`.
     """
-    folder, found = target.resolve(), dict[Path, Path]()
-    sources = [file for source in sources for file in _expand(source)]
-    for source in sources:
-        if not source.exists():
-            raise FileNotFoundError(f"there is no {source}")
-        if source.resolve() == folder:
-            raise ValueError(f"{target} is the source itself; write to another place")
-    if len(sources) == 1 and sources[0].is_file() and not target.is_dir() and target.suffix:
-        return [Job(sources[0], target)]
-    if target.is_file():
+    output, single = target.resolve(), len(sources) == 1 and sources[0].is_file()
+    if target.is_file() and not single:
         raise ValueError(f"{target} is a file; several pictures need a folder")
+    names = dict[Path, Path]()
     for source in sources:
-        inside = [source] if source.is_file() else list(_pictures(source, folder))
+        if source.resolve() == output:
+            raise ValueError(f"{target} is the source itself; write to another place")
+        inside = [source] if source.is_file() else _pictures(source, output)
         if not inside:
-            raise FileNotFoundError(f"{source} holds no pictures ({' '.join(PICTURES)})")
-        found |= {file: Path(file.name) if file == source else file.relative_to(source) for file in inside}
-    stems = Counter(name.with_suffix("") for name in found.values())
-    jobs = []
-    for source, name in found.items():
-        alone = stems[name.with_suffix("")] == 1
-        jobs.append(Job(source, target / name.with_name((name.stem if alone else name.name) + suffix)))
-    twice = [str(path) for path, count in Counter(job.target for job in jobs).items() if count > 1]
-    if twice:
-        raise ValueError(
-            f"several pictures would become {', '.join(twice[:3])}; matte their folders separately"
-        )
-    return jobs
+            raise FileNotFoundError(f"there are no pictures ({' '.join(PICTURES)}) at {source}")
+        names |= {file: file.relative_to(source.parent if file == source else source) for file in inside}
+    alike, jobs = Counter(name.with_suffix("") for name in names.values()), list[Job]()
+    for source, name in names.items():
+        kept = name.name if alike[name.with_suffix("")] > 1 else name.stem
+        jobs.append(Job(source, target / name.with_name(kept + suffix)))
+    if single and target.suffix and not target.is_dir():
+        jobs = [Job(sources[0], target)]
+    ((most, count),) = Counter(job.target for job in jobs).most_common(1)
+    if count > 1:
+        raise ValueError(f"{count} pictures would become {most}; matte their folders separately")
+    return jobs[int(os.environ.get("RANK", "0")) :: int(os.environ.get("WORLD_SIZE", "1"))]
 
 
-def _expand(source: Path) -> list[Path]:
-    if source.exists():
-        return [source]
-    return [Path(file) for file in sorted(glob(str(source), recursive=True))] or [source]
-
-
-def _pictures(folder: Path, output: Path) -> Iterator[Path]:
+def _pictures(folder: Path, output: Path) -> list[Path]:
     """The pictures of a folder and the folders in it, without hidden ones and those of the output folder."""
-    for file in sorted(folder.rglob("*")):
-        is_picture = file.suffix.lower() in PICTURES and not file.name.startswith(".") and file.is_file()
-        if is_picture and output not in file.resolve().parents:
-            yield file
-
-
-def share(jobs: Sequence[Job]) -> list[Job]:
-    """This process's part of the jobs, under ``accelerate launch`` or ``torchrun``; all of them otherwise.
-
-    Every process plans the same list and takes each world-size-th, whatever is written already. So no picture is done
-    twice, and a process that starts again finds its own part.
-    """
-    return list(jobs[int(os.environ.get("RANK", "0")) :: int(os.environ.get("WORLD_SIZE", "1"))])
+    files = (file for file in sorted(folder.rglob("*")) if file.suffix.lower() in PICTURES and file.is_file())
+    return [f for f in files if not f.name.startswith(".") and output not in f.resolve().parents]
 
 
 def run(
@@ -157,85 +140,47 @@ def run(
     batch_size: int = 1,
     workers: int = 2,
 ) -> Iterator[Result]:
-    """Matte pictures; existing targets are skipped, so an interrupted run continues.
+    """Matte pictures; existing targets are skipped unless `overwrite`, so an interrupted run continues.
 
     Parameters
     ----------
-    matter
-        What predicts.
-    jobs
-        See `plan` and `share`.
-    output
-        What to write. Files appear whole or not at all.
-    overwrite
-        Also do what is there.
+    matter, jobs, output
+        What predicts, what of (see `plan`), and what to write. Files appear whole or not at all.
     batch_size
-        Pictures the network is given at once; those of the same size are one batch.
+        Pictures that are read together; those of one size go through the network together.
     workers
-        Threads that read, estimate colours and write beside the network.
+        Threads that read, estimate colours and write, a batch each; the network has one of its own.
 
     Yields
     ------
-    A result for every job, as they are finished.
+    A result for every job.
     """
-    todo = []
-    for job in jobs:
-        if job.target.exists() and not overwrite:
-            yield Result(job, skipped=True)
-        else:
-            todo.append(job)
-    window = 2 * max(workers, batch_size)  # pictures in memory
-    with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(workers) as writers:
-        reading = _ahead(readers, _read, todo, window)
-        writing: deque[Future[Result]] = deque()
-        while batch := list(islice(reading, batch_size)):
-            yield from (Result(job, str(pixels)) for job, pixels in batch if isinstance(pixels, Exception))
-            good = [(job, pixels) for job, pixels in batch if isinstance(pixels, np.ndarray)]
-            try:
-                mattes = matter.alphas([pixels for _, pixels in good], batch_size)
-            except (RuntimeError, MemoryError) as error:  # out of memory, for instance
-                yield from (Result(job, f"{job.source}: {error}") for job, _ in good)
-                continue
-            for (job, pixels), alpha in zip(good, mattes, strict=True):
-                writing.append(writers.submit(_write, job, pixels, alpha, output))
-            while len(writing) > window or (writing and writing[0].done()):
-                yield writing.popleft().result()
-        for future in writing:
-            yield future.result()
+
+    def matte(batch: list[Job]) -> list[Result]:
+        errors, pictures = dict[Job, str](), dict[Job, np.ndarray]()
+        for job in batch:
+            with _noting(errors, job):
+                pictures[job] = read_image(job.source)
+        with _noting(errors, *pictures):
+            alphas = network.submit(matter.alphas, list(pictures.values()), batch_size).result()
+            for (job, pixels), alpha in zip(pictures.items(), alphas, strict=True):
+                with _noting(errors, job):
+                    output.write(job, pixels, alpha)
+        return [Result(job, errors.get(job, "")) for job in batch]
+
+    todo = [job for job in jobs if overwrite or not job.target.exists()]
+    yield from (Result(job, skipped=True) for job in sorted({*jobs} - {*todo}))
+    batches = (todo[start : start + batch_size] for start in range(0, len(todo), batch_size))
+    # CUDA graphs belong to the thread that recorded them
+    with ThreadPoolExecutor(1) as network, ThreadPoolExecutor(workers) as pool:
+        yield from chain.from_iterable(pool.map(matte, batches))
 
 
-def _ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, count: int) -> Iterator:
-    """Map in order, at most `count` ahead."""
-    waiting: deque[Future] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) >= count:
-            yield waiting.popleft().result()
-    yield from (future.result() for future in waiting)
-
-
-def _read(job: Job) -> tuple[Job, np.ndarray | Exception]:
+@contextmanager
+def _noting(errors: dict[Job, str], *jobs: Job) -> Iterator[None]:
     try:
-        return job, read_image(job.source)
-    except (OSError, ValueError) as error:
-        return job, error
-
-
-def _write(job: Job, pixels: np.ndarray, alpha: np.ndarray, output: Output) -> Result:
-    suffix = job.target.suffix.lower()
-    try:
-        picture = output.render(job.source, pixels, alpha, suffix)
-        write_atomically(job.target, lambda file: _save(picture, file, suffix))
-    except (OSError, ValueError, MemoryError) as error:
-        return Result(job, f"{job.target}: {error}")
-    return Result(job)
-
-
-def _save(picture: Image.Image | Deep, file: Path, suffix: str) -> None:
-    """Write a picture in the format of a suffix; WebP keeps the colours under transparency too."""
-    if isinstance(picture, Deep):
-        write_deep(picture, file, suffix)
-        return
-    formats = {".jpg": "JPEG", ".tif": "TIFF"}
-    options = {".webp": {"quality": 92, "exact": True}, ".jpg": {"quality": 92}, ".jpeg": {"quality": 92}}
-    picture.save(file, formats.get(suffix, suffix[1:].upper()), **options.get(suffix, {}))  # type: ignore[arg-type]
+        yield
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:  # out of memory, for instance
+        for job in jobs:
+            named = str(job.source) in str(error)
+            errors[job] = str(error) if named else f"{job.source} to {job.target}: {error}"

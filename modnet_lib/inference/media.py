@@ -1,215 +1,206 @@
-"""Clips in: files, pipes and cameras become frames with their times."""
+"""Clips in and out, through PyAV: frames at their times, with the sound between them."""
 
-import sys
-import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import av
 import cv2
 import numpy as np
+from av.error import FFmpegError
+from PIL import Image
 
-Source = str | Path | int | IO[bytes]
+from modnet_lib.files import write_atomically
 
+# container, picture codec and its options, sound codec, sound that is copied
+H264 = ("libx264", {"crf": "18"})
+VP9 = {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "5", "row-mt": "1"}
+VP9["auto-alt-ref"] = "0"  # libvpx cannot hide frames that have alpha
+FORMATS = {
+    ".mp4": ("mp4", *H264, "aac", {"aac", "mp3", "ac3"}),
+    ".mov": ("mov", *H264, "aac", {"aac", "mp3"}),
+    ".mkv": ("matroska", *H264, "aac", {"aac", "mp3", "ac3", "opus", "vorbis", "flac"}),
+    ".webm": ("webm", "libvpx-vp9", VP9, "libopus", {"opus", "vorbis"}),
+}
 MISSING = 0.25  # a file that ends so many seconds before it says it does was cut
-CUT = 0.12  # mean change of small grey pictures; measured in tests on clips with and without cuts
-THUMBNAIL = (32, 24)
+THUMBNAIL, CUT = (32, 24), 0.12 * 255  # mean change at a cut; measured in tests on clips with and without
 NO_CLIPS = ("tty", "image2", "_pipe")  # demuxers that make a "video" of a text or of a single picture
 
 
 class Frame(NamedTuple):
-    """One picture of a clip.
-
-    Attributes
-    ----------
-    image
-        (H, W, 3) uint8 RGB, upright.
-    time
-        When it is shown, seconds from the start; exact.
-    shot
-        Number of the shot, from 0: it grows at every cut.
-    """
+    """(H, W, 3) uint8 RGB, upright; exact seconds from the start; number of the shot, which grows at every cut."""
 
     image: np.ndarray
     time: Fraction
     shot: int
 
 
-class Pace(NamedTuple):
-    """What a new file takes over from a clip besides its pictures.
-
-    Attributes
-    ----------
-    rate
-        Frames a second, on average; frames have times of their own.
-    time_base
-        Times of frames are multiples of it, seconds.
-    start
-        When the first frame is shown by the file's clock, to which audio packets refer, seconds.
-    aspect
-        Width of a pixel by its height; ``None`` if the file does not say.
-    audio
-        The audio stream (of PyAV), or ``None``.
-    """
-
-    rate: Fraction
-    time_base: Fraction
-    start: Fraction = Fraction(0)
-    aspect: Fraction | None = None
-    audio: Any = None
-
-
 class Clip:
-    """A clip that is read once, from its start.
+    """The frames of a clip, which are read once, from the start.
 
     Parameters
     ----------
     source
-        A file; ``"-"`` (standard input) or a binary file object, which need not seek; a camera's number.
+        A file, or a binary file object, which need not seek.
     limit
-        Stop after so many frames. A camera needs one, as it has no end.
+        Stop after this many frames, at least 1.
     sound
-        Read the audio as well.
-
-    Attributes
-    ----------
-    pace
-        Rate, time base, audio and so on.
-    count
-        How many frames the file says it has; ``None`` if it does not say.
-    packets
-        What was read of it while frames were, first to last; whoever uses it takes it out.
+        Also read the audio: packets that were read up to the last frame are in `packets`; who uses them takes them out.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is empty, damaged or no video, or the camera does not answer; while reading, if the file was cut
-        short.
+        If it is damaged or no video; while reading, if it was cut short.
     """
 
-    def __init__(self, source: Source, *, limit: int | None = None, sound: bool = False):
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit must be at least 1 frame, got {limit}")
-        self.name, self.limit = str(getattr(source, "name", source)), limit
-        self.count = limit
-        self.packets: deque[Any] = deque()  # of av.Packet
-        self._container: Any = None
-        if isinstance(source, int):
-            self._open_camera(source)
-            return
-        import av
-        from av.error import FFmpegError
-
-        if source == "-":
-            source = sys.stdin.buffer
-        if isinstance(source, (str, Path)):
-            if not Path(source).is_file():
-                raise FileNotFoundError(f"no clip at {source}")
-            if Path(source).stat().st_size == 0:
-                raise ValueError(f"{source} is empty (0 bytes)")
+    def __init__(self, source: str | Path | IO[bytes], *, limit: int | None = None, sound: bool = False):
+        if isinstance(source, (str, Path)) and not Path(source).exists():
+            raise FileNotFoundError(f"no clip at {source}")
+        self.source, self.limit, self.packets = source, limit, deque[Any]()
         try:
-            self._container = av.open(str(source) if isinstance(source, Path) else source)
+            self._container: Any = av.open(str(source) if isinstance(source, Path) else source)
         except (FFmpegError, EOFError) as error:
-            raise ValueError(f"{self.name} is damaged, cut short or no video: {error}") from error
-        videos = self._container.streams.video
-        if not videos or any(name in self._container.format.name for name in NO_CLIPS):
-            kind = self._container.format.name
+            raise ValueError(f"{source} is empty, damaged, cut short or no video: {error}") from error
+        streams, kind = self._container.streams, self._container.format.name
+        if not streams.video or any(name in kind for name in NO_CLIPS):
             self.close()
-            raise ValueError(f"{self.name} holds no video ({kind}); of single pictures use `modnet matte`")
-        self._video: Any = videos[0]
+            raise ValueError(f"{source} holds no video ({kind}); for single pictures use `modnet matte`")
+        self._video, self.audio = streams.video[0], streams.audio[0] if sound and streams.audio else None
         self._video.thread_type = "AUTO"
-        base, aspect = self._video.time_base, self._video.sample_aspect_ratio
-        self.pace = Pace(
-            self._video.average_rate or self._video.guessed_rate or Fraction(30),
-            base,
-            (self._video.start_time or 0) * base,
-            aspect,
-            next(iter(self._container.streams.audio), None) if sound else None,
-        )
-        self.count = min(filter(None, (self._video.frames, limit)), default=None)
-
-    def _open_camera(self, number: int) -> None:
-        if self.limit is None:
-            raise ValueError("a camera has no end: say how many frames to take (limit)")
-        self._camera = cv2.VideoCapture(number)
-        if not self._camera.isOpened():
-            raise ValueError(f"camera {number} does not answer; is it plugged in, and used by nothing else?")
-        rate = Fraction(self._camera.get(cv2.CAP_PROP_FPS) or 30).limit_denominator(1001)
-        self.pace = Pace(rate, Fraction(1, 1_000_000))
+        self.rate: Fraction = self._video.average_rate or self._video.guessed_rate or Fraction(30)
+        self.time_base, self.aspect = self._video.time_base, self._video.sample_aspect_ratio
+        self.count: int | None = min(filter(None, (self._video.frames, limit)), default=None)
 
     def close(self) -> None:
-        """Let go of the file or the camera."""
-        self._camera.release() if self._container is None else self._container.close()
+        """Close the file."""
+        self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        taken, shot, before = 0, 0, None
-        for image, moment in self._taken() if self._container is None else self._decoded():
-            small = thumbnail(image)
-            shot += before is not None and float(np.abs(small - before).mean()) > CUT
-            before = small
-            yield Frame(image, moment, shot)
-            taken += 1
-            if taken == self.limit:
-                return
-        if not taken:
-            raise ValueError(f"{self.name} holds no frames")
-
-    def _taken(self) -> Iterator[tuple[np.ndarray, Fraction]]:
-        start = time.monotonic_ns() // 1000
-        while (shot := self._camera.read())[0]:
-            yield (
-                cv2.cvtColor(shot[1], cv2.COLOR_BGR2RGB),
-                Fraction(time.monotonic_ns() // 1000 - start, 1_000_000),
-            )
-
-    def _decoded(self) -> Iterator[tuple[np.ndarray, Fraction]]:
-        import av
-        from av.error import FFmpegError
-
-        last, end = Fraction(-1), Fraction(0)
+        video, start = self._video, (self._video.start_time or 0) * self.time_base
+        taken, shot, before, last, end = 0, 0, None, -1 / self.rate, 0.0
         try:
             for packet in self._container.demux():
                 if packet.pts is not None:
-                    end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-                if packet.stream is self.pace.audio and packet.dts is not None:
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                if packet.stream is self.audio and packet.dts is not None:
+                    shift = round(start / packet.time_base)
+                    packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
                     self.packets.append(packet)
-                for frame in packet.decode() if packet.stream is self._video else ():
-                    moment = last if frame.pts is None else frame.pts * frame.time_base - self.pace.start
-                    if moment <= last:  # no time, or one that runs backwards
-                        moment = last + 1 / self.pace.rate
-                    last = moment
-                    if (frame.height, frame.width) != (self._video.height, self._video.width):
-                        raise ValueError(f"{self.name} changes its size at {float(moment):.2f} s")
-                    yield np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90), moment
+                for frame in packet.decode() if packet.stream is video else ():
+                    moment = last if frame.pts is None else frame.pts * frame.time_base - start
+                    last = moment if moment > last else last + 1 / self.rate  # no time, or it runs backwards
+                    if (frame.height, frame.width) != (video.height, video.width):
+                        raise ValueError(f"{self.source} changes its size at {float(last):.2f} s")
+                    image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+                    small = cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA)
+                    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+                    shot += before is not None and cv2.absdiff(grey, before).mean() > CUT
+                    yield Frame(image, last, shot)
+                    taken, before = taken + 1, grey
+                    if taken == self.limit:
+                        return
         except FFmpegError as error:
-            raise ValueError(f"{self.name} is damaged or cut short at {float(end):.2f} s: {error}") from error
-        begins = Fraction(self._container.start_time or 0, av.time_base)
-        lasts = Fraction(self._container.duration or 0, av.time_base)
-        if lasts - (end - begins) > MISSING:
-            raise ValueError(
-                f"{self.name} is cut short: it says it lasts {float(lasts):.2f} s, "
-                f"but ends after {float(end - begins):.2f} s"
-            )
-
-
-def thumbnail(image: np.ndarray) -> np.ndarray:
-    """A picture as (24, 32) grey values in [0, 1], which only change much at a cut."""
-    grey = cv2.cvtColor(cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    return grey.astype(np.float32) / 255
+            raise ValueError(f"{self.source} is damaged or cut short at {end:.2f} s: {error}") from error
+        if not taken:
+            raise ValueError(f"{self.source} holds no frames")
+        end, lasts = end - (self._container.start_time or 0) / 1e6, (self._container.duration or 0) / 1e6
+        if lasts - end > MISSING:
+            raise ValueError(f"{self.source} is cut short: it ends after {end:.2f} s of {lasts:.2f} s")
 
 
 def repeated(path: Path) -> Generator[np.ndarray, Fraction, None]:
     """Send it ascending times; it yields what a clip, repeated for ever, shows then."""
     image, begins, last, moment = None, Fraction(0), Fraction(0), (yield np.empty(0))
     while True:
-        clip = Clip(path)
-        for frame in clip:
-            while image is not None and moment < begins + frame.time:
-                moment = yield image
-            image, last = frame.image, frame.time
-        begins += last + 1 / clip.pace.rate
-        clip.close()
+        with closing(Clip(path)) as clip:
+            for frame in clip:
+                while image is not None and moment < begins + frame.time:
+                    moment = yield image
+                image, last = frame.image, frame.time
+        begins += last + 1 / clip.rate
+
+
+Pictures = Iterable[tuple[np.ndarray, Fraction]]  # (H, W, 3) uint8 RGB, or with straight alpha, and seconds
+
+
+def encode(path: Path, suffix: str, pictures: Pictures, clip: Clip | None = None, rate: int = 24) -> None:
+    """Write a file that plays.
+
+    Parameters
+    ----------
+    path, suffix
+        The file, whose own name does not matter, and one of `FORMATS`; alpha is for ``.webm``.
+    pictures
+        All of one size.
+    clip
+        Keep the sound, the pace and the aspect of this one.
+    rate
+        Frames a second, without a clip.
+    """
+    fps, unit = (clip.rate, clip.time_base) if clip else (Fraction(rate), Fraction(1, 1000 * rate))
+    form, codec, quality, sound, copied = FORMATS[suffix]
+    options, stream = {"movflags": "+faststart"} if codec == "libx264" and form != "matroska" else {}, None
+    with av.open(str(path), "w", format=form, options=options) as container:
+        write_sound = _sound(container, clip, sound, copied)
+        for image, moment in pictures:
+            if codec == "libx264":  # it wants even sizes: an odd last row or column is shown twice
+                image = np.pad(image, [*((0, side % 2) for side in image.shape[:2]), (0, 0)], "edge")
+            alpha = image.shape[2] == 4
+            if stream is None:
+                stream: Any = container.add_stream(codec, rate=fps, options=quality)
+                stream.height, stream.width = image.shape[:2]
+                stream.pix_fmt, context = "yuva420p" if alpha else "yuv420p", stream.codec_context
+                stream.time_base = context.time_base = unit
+                context.sample_aspect_ratio = (clip and clip.aspect) or Fraction(1)
+                context.colorspace = context.color_primaries = 1  # BT.709
+                context.color_trc = context.color_range = 1
+            frame: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgba" if alpha else "rgb24")
+            frame = frame.reformat(format=stream.pix_fmt, dst_colorspace="ITU709")
+            frame.time_base, frame.pts = unit, round(moment / unit)
+            container.mux(stream.encode(frame))
+            write_sound(False)
+        write_sound(True)  # it may outlast the pictures
+        if stream is not None:
+            container.mux(stream.encode(None))
+
+
+def _sound(container: Any, clip: Clip | None, codec: str, copied: set[str]) -> Callable[[bool], None]:
+    """Add a stream for the sound of a clip. What is returned writes the packets that were read since its last call."""
+    if clip is None or clip.audio is None:
+        return lambda end: None
+    copy = clip.audio.codec.canonical_name in copied
+    new = {"codec_name": codec, "rate": 48000, "layout": "stereo"}
+    track = container.add_stream_from_template(clip.audio) if copy else container.add_stream(**new)
+
+    def write(end: bool) -> None:
+        while clip.packets:
+            packet = clip.packets.popleft()
+            if copy:
+                packet.stream = track
+                container.mux(packet)
+            else:
+                container.mux([made for frame in packet.decode() for made in track.encode(frame)])
+        if end and not copy:
+            container.mux(track.encode(None))
+
+    return write
+
+
+def write_pictures(folder: Path, pictures: Pictures) -> None:
+    """Write a PNG for every picture, and ``timecodes.txt`` with their times in milliseconds."""
+    times = ["# timecode format v2"]
+    for number, (image, moment) in enumerate(pictures):
+        Image.fromarray(image).save(folder / f"{number:06d}.png", compress_level=3)
+        times.append(f"{float(moment * 1000):.3f}")
+    (folder / "timecodes.txt").write_text("\n".join(times) + "\n", encoding="utf-8")
+
+
+def write_clip(path: str | Path, images: Iterable[np.ndarray], rate: int = 24) -> None:
+    """Write pictures of one size as a clip, atomically; the suffix is one of `FORMATS`."""
+    pictures = ((image, Fraction(number, rate)) for number, image in enumerate(images))
+    write_atomically(path, lambda file: encode(file, Path(path).suffix, pictures, rate=rate))

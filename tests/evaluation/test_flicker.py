@@ -47,7 +47,7 @@ def test_delay_repairs_a_still_clip_completely():
 
 def test_filters_by_hand():
     pixel = np.array([0, 0.8, 0.1, 0.2, 0.9], np.float32)[:, None, None]
-    np.testing.assert_allclose(flicker.median_of_three(pixel)[:, 0, 0], [0, 0.1, 0.2, 0.2, 0.9])
+    np.testing.assert_allclose(flicker.FILTERS["median of 3"](pixel)[:, 0, 0], [0, 0.1, 0.2, 0.2, 0.9])
     np.testing.assert_allclose(flicker.smoothed(pixel)[:, 0, 0], [0, 0.4, 0.25, 0.225, 0.5625], rtol=1e-6)
     np.testing.assert_allclose(flicker.delayed(pixel, 0.15)[:, 0, 0], [0, 0.05, 0.1, 0.2, 0.9])
     np.testing.assert_array_equal(flicker.FILTERS["as it is"](pixel), pixel)

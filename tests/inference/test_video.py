@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -14,9 +15,8 @@ import torch
 from PIL import Image
 
 from modnet_lib.inference import Matter, video
-from modnet_lib.inference.media import Clip, Frame
+from modnet_lib.inference.media import Clip, Frame, write_clip
 from modnet_lib.inference.video import matte_video, one_frame_delay
-from modnet_lib.inference.writers import write_clip
 from modnet_lib.network import MODNet
 
 
@@ -37,10 +37,7 @@ def slow_delay(alphas: list[np.ndarray], threshold: float) -> list[np.ndarray]:
 def test_delay_is_the_rule_pixel_by_pixel(length, threshold):
     rng = np.random.default_rng(length)
     alphas = [np.round(rng.random((5, 6)) * 8).astype(np.float32) / 8 for _ in range(length)]
-    expected = slow_delay(alphas, threshold)
-    np.testing.assert_array_equal(list(one_frame_delay(alphas, threshold)), expected)
-    tensors = [torch.from_numpy(alpha)[None] for alpha in alphas]
-    np.testing.assert_array_equal([t[0].numpy() for t in one_frame_delay(tensors, threshold)], expected)
+    np.testing.assert_array_equal(list(one_frame_delay(alphas, threshold)), slow_delay(alphas, threshold))
 
 
 def test_neighbours_are_the_mattes_as_they_came():
@@ -68,11 +65,10 @@ def test_delay_waits_for_one_frame_and_keeps_three():
         assert len(alive) <= 4  # three, and the one that is looked at here
 
 
-def test_delay_refuses_what_it_cannot_do():
+@pytest.mark.parametrize("threshold", [-0.1, float("nan")])
+def test_a_threshold_is_not_negative(threshold):
     with pytest.raises(ValueError, match="at least 0"):
-        list(one_frame_delay([], -0.1))
-    with pytest.raises(ValueError, match=r"\(2, 3\) after one of \(2, 2\)"):
-        list(one_frame_delay([np.zeros((2, 2)), np.zeros((2, 3))]))
+        list(one_frame_delay([], threshold))
 
 
 def person_clip(count: int = 12, height: int = 48, width: int = 64) -> list[np.ndarray]:
@@ -102,25 +98,28 @@ def test_delay_starts_anew_at_a_cut(make_clip, red_matter, tmp_path):
         255  # a flicker inside a shot; one on the last frame before the cut
     )
     path = make_clip("a.mkv", frames)
-    report = matte_video(red_matter, path, tmp_path / "out")
+    repaired = matte_video(red_matter, path, tmp_path / "out")
     alphas = alphas_of(tmp_path / "out")
     assert alphas[1].max() == 0, "repaired"
     assert alphas[2, 9, 9] == 255, "a neighbour beyond the cut says nothing"
-    assert report.repaired == pytest.approx(1 / alphas.size)
-    matte_video(red_matter, path, tmp_path / "plain", threshold=None)
+    assert repaired == pytest.approx([0, 1 / alphas[0].size, 0, 0, 0, 0])
+    matte_video(red_matter, path, tmp_path / "plain", threshold=1)
     np.testing.assert_array_equal(alphas_of(tmp_path / "plain"), [frame[..., 0] for frame in frames])
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_folder_has_colours_and_exact_mattes(make_clip, red_matter, tmp_path, batch_size):
     frames = person_clip()
-    seen = []
-    report = matte_video(
-        red_matter, make_clip("a.mp4", frames), tmp_path / "deep" / "out",
-        batch_size=batch_size, progress=lambda *state: seen.append(state),
-    )  # fmt: skip
+    counts = []
+
+    def track(ready: Iterable, count: int | None) -> Iterable:
+        counts.append(count)
+        return ready
+
+    source, target = make_clip("a.mp4", frames), tmp_path / "deep" / "out"
+    repaired = matte_video(red_matter, source, target, batch_size=batch_size, track=track)
     np.testing.assert_array_equal(alphas_of(tmp_path / "deep" / "out"), [frame[..., 0] for frame in frames])
-    assert report.frames == 12 and seen == [(number, 12) for number in range(1, 13)]
+    assert len(repaired) == 12 and counts == [12]
     assert len((tmp_path / "deep" / "out" / "timecodes.txt").read_text().splitlines()) == 13
     assert left_in(tmp_path / "deep") == {"out"}
 
@@ -144,10 +143,10 @@ def test_times_and_sound_are_the_clips_own(make_clip, red_matter, tmp_path):
         matte_video(red_matter, source, tmp_path / name)
         clip = Clip(tmp_path / name, sound=True)
         assert [frame.time for frame in clip] == [Fraction(time, 1000) for time in times]
-        assert clip.pace.audio is not None and len(clip.packets) > 10
+        assert clip.audio is not None and len(clip.packets) > 10
 
 
-@pytest.mark.parametrize("threshold", [None, 0.1])
+@pytest.mark.parametrize("threshold", [1, 0.1])
 def test_sound_that_outlasts_the_pictures_is_kept(make_clip, red_matter, tmp_path, threshold):
     source = make_clip("a.mkv", person_clip(), times=range(0, 60, 5), audio="aac")
     matte_video(red_matter, source, tmp_path / "out.mkv", threshold=threshold)
@@ -202,12 +201,11 @@ def test_what_cannot_be_written_is_refused_before_work(make_clip, red_matter, tm
     (tmp_path / "there").mkdir()
     before = left_in(tmp_path)
     for target, options, reason in (
-        ("out.avi", {}, "must end in"),
+        ("out.avi", {}, "must end in .mp4"),
         ("there", {}, "exists"),
         ("a.mp4", {}, "the clip itself"),
         ("out.mp4", {"background": "transparent"}, "no transparency"),
         ("out.mp4", {"background": "no such colour"}, "must be a colour .* got 'no such colour'"),
-        ("out.mp4", {"batch_size": 0}, "at least 1"),
     ):
         with pytest.raises(ValueError, match=reason):
             matte_video(red_matter, source, tmp_path / target, **options)
@@ -249,14 +247,8 @@ def test_a_cut_run_goes_on_to_the_same_clip(make_clip, red_matter, tmp_path):
     matte_video(red_matter, source, tmp_path / "whole.mp4", batch_size=3, resume=True)
     assert red_matter.seen == 12
 
-    def tired(done: int, total: int | None) -> None:
-        if done == 7:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        matte_video(red_matter, source, tmp_path / "out.mp4", batch_size=3, resume=True, progress=tired)
+    cut(red_matter, source, tmp_path / "out.mp4", batch_size=3)
     assert not (tmp_path / "out.mp4").exists()
-    red_matter.seen = 0
     matte_video(red_matter, source, tmp_path / "out.mp4", batch_size=3, resume=True)
     assert red_matter.seen < 6
     clips = [Clip(tmp_path / name, sound=True) for name in ("out.mp4", "whole.mp4")]
@@ -272,12 +264,12 @@ def test_a_cut_run_goes_on_to_the_same_clip(make_clip, red_matter, tmp_path):
 def cut(matter, source, target: Path, **options) -> None:
     """Interrupt a run after its seventh frame, and forget what the network has seen."""
 
-    def tired(done: int, total: int | None) -> None:
-        if done == 7:
-            raise KeyboardInterrupt
+    def tired(ready: Iterable, count: int | None) -> Iterable:
+        yield from islice(ready, 7)
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        matte_video(matter, source, target, resume=True, progress=tired, **options)
+        matte_video(matter, source, target, resume=True, track=tired, **options)
     matter.seen = 0
 
 
@@ -294,23 +286,20 @@ def cut(matter, source, target: Path, **options) -> None:
 def test_another_setting_does_not_resume_from_old_mattes(make_clip, red_matter, tmp_path, name, value):
     source, target = make_clip("a.mp4", person_clip()), tmp_path / "out.mp4"
     cut(red_matter, source, target)
-    before = str(getattr(red_matter, name))
     setattr(red_matter, name, value)
-    with pytest.warns(UserWarning, match=f'{name} was "{before}", now it is "{value}"'):
-        matte_video(red_matter, source, target, resume=True)
+    matte_video(red_matter, source, target, resume=True)
     assert red_matter.seen == 12
     assert left_in(tmp_path) == {"a.mp4", "out.mp4"}
 
 
-def test_another_limit_or_batch_size_does_not_resume_from_old_mattes(make_clip, red_matter, tmp_path):
+def test_another_limit_resumes_and_another_batch_size_does_not(make_clip, red_matter, tmp_path):
     source, target = make_clip("a.mp4", person_clip()), tmp_path / "out"
-    cut(red_matter, source, target, batch_size=4, limit=11)  # the third picture holds three mattes, not four
-    with pytest.warns(UserWarning, match="limit was 11, now it is null"):
-        report = matte_video(red_matter, source, target, resume=True, batch_size=4)
-    assert red_matter.seen == report.frames == 12
+    cut(red_matter, source, target, batch_size=4, limit=11)  # three mattes of the last four may be there
+    assert len(matte_video(red_matter, source, target, resume=True, batch_size=4)) == 12
+    assert red_matter.seen <= 4
+    np.testing.assert_array_equal(alphas_of(target), [frame[..., 0] for frame in person_clip()])
     cut(red_matter, source, tmp_path / "again", batch_size=4)
-    with pytest.warns(UserWarning, match="batch_size was 4, now it is 3"):
-        matte_video(red_matter, source, tmp_path / "again", resume=True, batch_size=3)
+    matte_video(red_matter, source, tmp_path / "again", resume=True, batch_size=3)
     assert red_matter.seen == 12
     np.testing.assert_array_equal(alphas_of(tmp_path / "again"), alphas_of(target))
 
@@ -320,15 +309,12 @@ def test_other_weights_or_another_clip_do_not_resume_from_old_mattes(make_clip, 
     cut(red_matter, source, target)
     with torch.no_grad():
         next(red_matter.network.parameters()).add_(1)
-    with pytest.warns(UserWarning, match="weights was"):
-        cut(red_matter, source, target)
+    cut(red_matter, source, target)
     source = source.rename(tmp_path / "b.mp4")
-    with pytest.warns(UserWarning, match=r"clip\.a\.mp4 was"):
-        cut(red_matter, source, target)
+    cut(red_matter, source, target)
     with source.open("ab") as file:
         file.write(b"longer")
-    with pytest.warns(UserWarning, match=r"clip\.b\.mp4 was"):
-        matte_video(red_matter, source, target, resume=True)
+    matte_video(red_matter, source, target, resume=True)
     assert red_matter.seen == 12
     assert left_in(tmp_path) == {"b.mp4", "out.mp4"}
 
@@ -336,7 +322,7 @@ def test_other_weights_or_another_clip_do_not_resume_from_old_mattes(make_clip, 
 def test_kept_mattes_serve_another_background_and_threshold(make_clip, red_matter, tmp_path):
     source, target = make_clip("a.mp4", person_clip()), tmp_path / "out"
     cut(red_matter, source, target)
-    matte_video(red_matter, source, target, resume=True, background="matte", threshold=None)
+    matte_video(red_matter, source, target, resume=True, background="matte", threshold=1)
     assert red_matter.seen < 6
     shown = [np.asarray(Image.open(file))[..., 0] for file in sorted(target.glob("*.png"))]
     np.testing.assert_array_equal(shown, [frame[..., 0] for frame in person_clip()])
@@ -376,10 +362,10 @@ def test_ten_minutes_hold_a_bounded_number_of_frames(red_matter, tmp_path, monke
     write_clip(tmp_path / "in.mp4", pictures(), rate=25)
     monkeypatch.setattr(video, "Clip", CountedClip)
     monkeypatch.setattr(red_matter, "alphas", alphas)
-    report = matte_video(
+    repaired = matte_video(
         red_matter, tmp_path / "in.mp4", tmp_path / "out.mp4", background="matte", batch_size=batch
     )
-    assert report.frames == counts["frames"].seen == counts["mattes"].seen == length
+    assert len(repaired) == counts["frames"].seen == counts["mattes"].seen == length
     # read ahead, in the network, in the delay, ready to be written, and the one being written
     assert counts["frames"].most <= 2 * batch + batch + 3 + 2 * batch + 1
     assert counts["mattes"].most <= batch + 4 + 2 * batch + 1
