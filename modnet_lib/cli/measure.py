@@ -38,7 +38,7 @@ def evaluate(
     from modnet_lib.data.readers import benchmark as read_benchmark
     from modnet_lib.evaluation.methods import open_model
     from modnet_lib.evaluation.protocol import PROTOCOLS, run_benchmark
-    from modnet_lib.evaluation.records import mean_errors, worst_first
+    from modnet_lib.evaluation.records import mean_errors
 
     chosen = PROTOCOLS[choice("protocol", protocol, PROTOCOLS)]
     records = run_benchmark(
@@ -53,7 +53,7 @@ def evaluate(
     for name, value in mean_errors(records).items():
         means.add_row(name.upper(), f"{value:.4f}")
     worst = Table("worst", "MAD", "MSE")
-    for record in worst_first(records)[:10]:
+    for record in sorted(records, key=lambda record: -record.errors["mad"])[:10]:
         worst.add_row(record.name, f"{record.errors['mad']:.4f}", f"{record.errors['mse']:.4f}")
     seconds = sum(record.seconds for record in records)
     console.print(means, worst, f"{1000 * seconds / len(records):.0f} ms per picture for the model")

@@ -70,32 +70,26 @@ class Method(NamedTuple):
         ValueError
             If something that the network needs is missing, or of no use to it, or no trimap of the picture's size.
         """
-        height, width = image.shape[:2]
-        size, given = network_size(height, width, self.short_side, self.squash), dict[str, Tensor]()
+        shape = image.shape[:2]
+        size = network_size(*shape, self.short_side, self.squash)
+        given = {"image": shrink(image, *size)}
         if trimap is not None or "trimap" in needs(self.network):
-            given["trimap"] = _checked(trimap, image, size)
+            if trimap is None or trimap.shape != shape or not np.isin(trimap, (0, 0.5, 1)).all():
+                found = None if trimap is None else (trimap.shape, np.unique(trimap)[:4])
+                raise ValueError(
+                    f"this network needs a trimap of {{0, 0.5, 1}} and shape {shape}, got {found}"
+                )
+            given["trimap"] = _nearest(trimap, size)
         if background is not None:
             given["background"] = shrink(background, *size)
         if clip:
             frames = [torch.cat((shrink(frame, *size), _nearest(one, size)), 1) for frame, one in clip]
             given["clip"] = torch.stack(frames, dim=1)
         device = next(self.network.parameters()).device
-        output = self.network(
-            **{k: v.to(device) for k, v in (given | {"image": shrink(image, *size)}).items()}
-        )
+        output = self.network(**{name: tensor.to(device) for name, tensor in given.items()})
         names = self.network.estimates if isinstance(self.network, Baseline) else ()
-        found = {name: output.parts[name] for name in names} | {"alpha": output.alpha}
-        return {name: enlarge(matte, image.shape[:2]) for name, matte in found.items()}
-
-
-def _checked(trimap: np.ndarray | None, image: np.ndarray, size: tuple[int, int]) -> Tensor:
-    shape = image.shape[:2]
-    if trimap is None or trimap.shape != shape or not np.isin(trimap, (0, 0.5, 1)).all():
-        raise ValueError(
-            f"this network needs a trimap of {{0, 0.5, 1}} and shape {shape}, "
-            f"got {None if trimap is None else (trimap.shape, np.unique(trimap)[:4])}"
-        )
-    return _nearest(trimap, size)
+        mattes = {name: output.parts[name] for name in names} | {"alpha": output.alpha}
+        return {name: enlarge(matte, shape) for name, matte in mattes.items()}
 
 
 def _nearest(trimap: np.ndarray, size: tuple[int, int]) -> Tensor:

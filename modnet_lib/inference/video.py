@@ -25,7 +25,7 @@ from modnet_lib.inference.matter import Matter
 from modnet_lib.inference.media import Clip, Frame, Source, repeated
 from modnet_lib.inference.writers import CODECS, FileWriter, FolderWriter
 from modnet_lib.network.checkpoints import weights_fingerprint
-from modnet_lib.provenance import file_sizes, first_difference
+from modnet_lib.provenance import first_difference
 
 THRESHOLD = 0.1  # ours: the paper gives none; chosen in notebook 08
 
@@ -234,7 +234,7 @@ def _kept(matter: Matter, source: Path, target: Path, chosen: Settings) -> Path:
     # not threshold and background, which are applied to the kept mattes
     options = ("short_side", "squash", "backend", "dtype", "refine")
     identity = {
-        "clip": file_sizes([source], source.parent),
+        "clip": {source.name: source.stat().st_size},
         "modified": source.stat().st_mtime_ns,
         "limit": chosen.limit,
         "batch_size": chosen.batch_size,
