@@ -138,11 +138,8 @@ def recorded(what: str, *, device: Any, precision: str, seed: int | None = None)
         "threads": torch.get_num_threads(),
         "precision": precision,
         "seed": seed,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-        },
+        "versions": {"python": platform.python_version()}
+        | {package.__name__: package.__version__ for package in (torch, torchvision)},
     }
     told = f"{origin['device']}, {precision}, torch {torch.__version__}, commit {origin['commit']}, {origin['date']}"
     return {"provenance": f"{what}; {told}", "origin": origin}

@@ -58,25 +58,15 @@ def peak_memory(module: nn.Module, **inputs: Tensor) -> int:
 def efficiency(
     names: Sequence[str] = METHODS, *, size: int = 512, batch: int = 1, repeats: int = 10, device: str = "cpu"
 ) -> dict[str, dict[str, Any]]:
-    """Measure methods side by side.
+    """Measure some of `METHODS` side by side on a float32 input of `size` x `size`.
 
-    Parameters
-    ----------
-    names
-        Of `METHODS`.
-    size, batch
-        Of the input, float32.
-    repeats
-        Rounds over all methods, so that a disturbance hits all of them; each has a pass to warm up and one that is
-        timed. The device is waited for before each reading of the clock.
-    device
-        Where.
+    The methods take turns in `repeats` rounds, at least two, so that a disturbance hits all of them.
 
     Returns
     -------
     By method: ``parameters``, ``gflops`` (convolutions and matrix products), ``megabytes`` (the most that
-    intermediate results take), ``milliseconds`` (median), ``spread`` (between the first and the third quartile of the
-    rounds), and ``parts``: for methods of several networks the parameters, GFLOPs and milliseconds of each.
+    intermediate results take), ``milliseconds`` (median), ``spread`` (between the quartiles of the rounds), and
+    ``parts``: for methods of several networks the parameters, GFLOPs and milliseconds of each.
 
     Raises
     ------
@@ -121,18 +111,15 @@ def _timed(network: MODNet | Baseline, inputs: dict[str, Tensor]) -> dict[nn.Mod
 
 
 def _parts(network: MODNet | Baseline) -> dict[str, list[nn.Module]]:
-    parts = network.modules_of if isinstance(network, Baseline) else {}
-    return {
-        part: [module for name in names for module in _called(network.get_submodule(name))]
-        for part, names in parts.items()
-    }
+    """The modules of each part; of a list, which is never called itself, what it holds."""
 
+    def called(module: nn.Module) -> list[nn.Module]:
+        if not isinstance(module, nn.ModuleList | nn.ModuleDict):
+            return [module]
+        return [inner for child in module.children() for inner in called(child)]
 
-def _called(module: nn.Module) -> list[nn.Module]:
-    """The module, or what a list of modules holds: a list is never called itself."""
-    if isinstance(module, nn.ModuleList | nn.ModuleDict):
-        return [inner for child in module.children() for inner in _called(child)]
-    return [module]
+    parts = network.modules_of.items() if isinstance(network, Baseline) else ()
+    return {part: [m for name in names for m in called(network.get_submodule(name))] for part, names in parts}
 
 
 def _cost(

@@ -16,24 +16,13 @@ from modnet_lib.network import MODNet, Segmenter
 
 
 def trimap_of(truth: np.ndarray) -> np.ndarray:
-    """The trimap that trimap-based methods are given: (H, W) of {0, 0.5, 1} from a matte in [0, 1].
-
-    Dilated and eroded by 30 pixels for a person of 512.
-    """
+    """The (H, W) trimap of a matte that trimap-based methods are given: 30 pixels wide for a person of 512."""
     alpha = torch.from_numpy(truth).float()[None, None]
     return trimap_from_alpha(alpha, band_size(alpha))[0, 0].numpy()
 
 
 class Method(NamedTuple):
-    """A network of any method in evaluation mode behind one call, on the network's device.
-
-    Attributes
-    ----------
-    network
-        MODNet or another method of `modnet_lib.baselines`.
-    short_side, squash
-        See `modnet_lib.inference.matter.network_size`.
-    """
+    """A network of any method in evaluation mode behind one call; see `network_size` for `short_side` and `squash`."""
 
     network: MODNet | Segmenter | Baseline
     short_side: int = SHORT_SIDE
@@ -52,23 +41,21 @@ class Method(NamedTuple):
         background: np.ndarray | None = None,
         clip: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     ) -> dict[str, np.ndarray]:
-        """The mattes of all stages by name, the last one as ``alpha``.
+        """The mattes of all stages by name, each (H, W), the last one as ``alpha``.
 
         Parameters
         ----------
-        image
-            (H, W, 3) uint8.
+        image, background
+            (H, W, 3) uint8; the background is the scene without the person.
         trimap
             (H, W) of {0, 0.5, 1}.
-        background
-            The clean plate: (H, W, 3) uint8, the scene without the person.
         clip
             The frames before and after, each with its trimap.
 
         Raises
         ------
         ValueError
-            If something that the network needs is missing, or of no use to it, or no trimap of the picture's size.
+            If something that the network needs is missing or does not fit, or is of no use to it.
         """
         shape = image.shape[:2]
         size = network_size(*shape, self.short_side, self.squash)

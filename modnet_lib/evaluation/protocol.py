@@ -32,17 +32,9 @@ Predict = Callable[[Sequence[str], Sequence[Labelled]], list[np.ndarray]]
 class Protocol:
     """How pictures are measured.
 
-    Attributes
-    ----------
-    resize
-        ``"short_side"``: the shorter side becomes `side`, proportions stay (the paper). ``"squash"``: `side` x `side`,
-        as many repositories do.
-    side
-        Pixels, of the network's input.
-    region
-        ``"whole"``: every pixel of the original size (the paper). ``"unknown"``: the band of the truth's trimap.
-    metrics
-        Keys of `modnet_lib.evaluation.metrics.METRICS`.
+    ``"short_side"``: the network sees the shorter side at `side` pixels, proportions stay (the paper). ``"squash"``:
+    `side` x `side`, as many repositories do. ``"whole"``: every pixel of the original size counts (the paper).
+    ``"unknown"``: the band of the truth's trimap. `metrics` are keys of `modnet_lib.evaluation.metrics.METRICS`.
     """
 
     resize: Literal["short_side", "squash"] = "short_side"
@@ -61,22 +53,16 @@ def evaluate(
     metrics: Sequence[str] = QUICK,
     regions: bool = False,
 ) -> list[Record]:
-    """Measure a matting function on labelled pictures in memory.
+    """Measure a matting function, for instance ``matter.alpha``, on labelled pictures in memory.
 
     Parameters
     ----------
     alpha
-        A picture to its matte at the picture's size, for instance ``matter.alpha``.
+        A picture to its matte at the picture's size.
     pictures
         Name, image (H, W, 3) uint8, and true alpha (H, W), uint8 or float in [0, 1].
-    metrics
-        Keys of `modnet_lib.evaluation.metrics.METRICS`.
-    regions
-        Also give the mean absolute error inside the person, in the trimap's band, and outside.
-
-    Returns
-    -------
-    A record for each picture, in order.
+    metrics, regions
+        Keys of `modnet_lib.evaluation.metrics.METRICS`; also `errors_by_region`.
 
     Raises
     ------
@@ -123,19 +109,12 @@ def run_benchmark(
         pictures.
     readers
         Of each picture by its name; see `modnet_lib.data.readers.benchmark`.
-    protocol
-        How pictures are measured.
     output
         A CSV file: a line for each picture, written as soon as it is measured, with a column for each metric.
         Pictures that it has already are not measured again. The ``.json`` beside it holds the identity of the run
-        (model, protocol, pictures and the checksums of their files) and its provenance. A function is identified by its
-        qualified name only.
-    workers
-        Threads that compute metrics beside the model; with 0, metrics are computed between pictures.
-    batch_size
-        Pictures that a `Matter` sees at once, if they have the same size; the numbers stay the same.
-    show_progress
-        Whether to show a bar.
+        (model, protocol, checksums of the pictures' files) and its provenance.
+    workers, batch_size
+        Threads that compute metrics beside the model; pictures of one size that a `Matter` sees at once.
 
     Returns
     -------

@@ -36,15 +36,8 @@ def unit(matte: np.ndarray) -> np.ndarray:
 
 
 def describe(image: np.ndarray, truth: np.ndarray) -> dict[str, str]:
-    """What makes a picture hard, from the picture and its true matte.
+    """What makes a picture hard, from the picture (H, W, 3) uint8 and its true matte (H, W) uint8 or in [0, 1].
 
-    Parameters
-    ----------
-    image, truth
-        (H, W, 3) uint8, and (H, W) uint8 or float in [0, 1].
-
-    Returns
-    -------
     ``person`` and ``soft``: shares of the picture that the person fills, and that are neither 0 nor 1 (hair);
     ``contrast``: distance of the mean colours on both sides of the border, 0 to 1.
     """

@@ -30,54 +30,38 @@ def _resolution(image: np.ndarray, share: float) -> np.ndarray:
     return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    return cv2.GaussianBlur(image, (0, 0), sigma * max(image.shape[:2]) / 1000)
-
-
-def _noise(image: np.ndarray, deviation: float) -> np.ndarray:
-    rng = np.random.default_rng(image.shape)  # the same for the same picture
-    return np.clip(image + rng.normal(0, deviation, image.shape), 0, 255).round().astype(np.uint8)
-
-
 def _rotation(image: np.ndarray, degrees: float) -> np.ndarray:
-    if degrees % 180 == 0 or (degrees % 90 == 0 and image.shape[0] == image.shape[1]):
-        return np.ascontiguousarray(np.rot90(image, round(degrees / 90)))
     height, width = image.shape[:2]
+    if degrees % 180 == 0 or (degrees % 90 == 0 and height == width):
+        return np.ascontiguousarray(np.rot90(image, round(degrees / 90)))
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
     return cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
 
 
-def _brightness(image: np.ndarray, factor: float) -> np.ndarray:
-    return np.clip(image * factor, 0, 255).round().astype(np.uint8)
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return np.clip(values, 0, 255).round().astype(np.uint8)
 
 
 KINDS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "resolution": _resolution,
-    "blur": _blur,
+    "blur": lambda image, sigma: cv2.GaussianBlur(image, (0, 0), sigma * max(image.shape[:2]) / 1000),
     "jpeg": lambda image, quality: jpeg(image, int(quality)),
-    "noise": _noise,
+    # the same noise for the same picture
+    "noise": lambda image, deviation: _bytes(
+        image + np.random.default_rng(image.shape).normal(0, deviation, image.shape)
+    ),
     "rotation": _rotation,
-    "brightness": _brightness,
+    "brightness": lambda image, factor: _bytes(image * factor),
 }
 
 
 def degrade(picture: Labelled, kind: str, level: float) -> Labelled:
-    """A picture as a worse camera gives it; only rotation changes the matte.
+    """A picture (uint8) as a worse camera gives it; only rotation changes the matte.
 
-    Parameters
-    ----------
-    picture
-        Image and matte, uint8.
-    kind, level
-        ``resolution``: shrunk to this share of each side and enlarged again. ``blur``: by a Gaussian of this many
-        thousandths of the longer side. ``jpeg``: of this quality. ``noise``: Gaussian, of this standard deviation, of
-        255. ``rotation``: degrees counter-clockwise about the middle, borders mirrored. ``brightness``: every value
-        times this, cut at 255.
-
-    Raises
-    ------
-    ValueError
-        For an unknown kind.
+    `kind` and `level`: ``resolution``, shrunk to this share of each side and enlarged again; ``blur``, by a Gaussian of
+    this many thousandths of the longer side; ``jpeg`` of this quality; ``noise`` of this standard deviation, of 255;
+    ``rotation`` by degrees counter-clockwise about the middle, borders mirrored; ``brightness`` times this factor.
+    Raises `ValueError` for any other kind.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -91,19 +75,13 @@ def degraded(readers: dict[str, Reader], kind: str, level: float) -> dict[str, R
 
 
 def calibration(mattes: Iterable[tuple[np.ndarray, np.ndarray]], bins: int = 10) -> dict[str, Any]:
-    """Whether a predicted alpha of 0.3 is 0.3 on average.
-
-    Parameters
-    ----------
-    mattes
-        Predicted and true (H, W) mattes in [0, 1], picture after picture.
-    bins
-        Equal parts of [0, 1]; the last includes 1.
+    """Whether a predicted alpha of 0.3 is 0.3 on average, over predicted and true (H, W) mattes in [0, 1].
 
     Returns
     -------
-    Lists by bin: ``predicted`` and ``true``, mean alpha of its pixels (0 if there are none), and ``share`` of all
-    pixels. ``error`` is the expected calibration error: mean distance of both, weighted by the pixels.
+    Lists by equal parts of [0, 1]: ``predicted`` and ``true``, mean alpha of the pixels with a predicted alpha in this
+    part (0 if there are none), and ``share`` of all pixels. ``error`` is the expected calibration error: mean distance
+    of both, weighted by the pixels.
     """
     sums = np.zeros((3, bins))
     for found, truth in mattes:
@@ -117,24 +95,14 @@ def calibration(mattes: Iterable[tuple[np.ndarray, np.ndarray]], bins: int = 10)
 def report(
     matter: Matter, readers: dict[str, Reader], *, few: int = 40, workers: int = 0, show_progress: bool = True
 ) -> dict[str, Any]:
-    """Measure a model under every protocol, and its sensitivity and calibration under the paper's.
+    """Measure a model under every protocol; its sensitivity and calibration on the first `few` pictures.
 
-    Parameters
-    ----------
-    matter
-        The model.
-    readers
-        Of a benchmark; see `modnet_lib.data.readers.benchmark`.
-    few
-        How many pictures, from the first, sensitivity and calibration are measured on.
-    workers, show_progress
-        See `modnet_lib.evaluation.protocol.run_benchmark`.
+    Other arguments are those of `modnet_lib.evaluation.protocol.run_benchmark`.
 
     Returns
     -------
-    ``protocols``: name to mean errors; ``records``: a dictionary of each picture (``name``, ``errors``,
-    ``strata``); ``degraded``: kind to level to mean errors, the untouched pictures as ``none``; ``calibration``:
-    of `calibration`; ``milliseconds`` of the model for a picture.
+    ``protocols``: name to mean errors; ``records``: ``name``, ``errors`` and ``strata`` of each picture; ``degraded``:
+    kind to level to mean errors, the untouched pictures as ``none``; ``calibration``; ``milliseconds`` a picture.
     """
     run = partial(run_benchmark, matter, workers=workers, show_progress=show_progress)
     found = {name: run(readers, protocol=protocol) for name, protocol in PROTOCOLS.items()}

@@ -30,14 +30,10 @@ def paired_difference(
     Parameters
     ----------
     first, second
-        (runs, pictures) errors; run i of both shares its seed, picture j is the same picture.
+        (runs, pictures) errors; run i of both shares its seed, picture j is the same picture. Raises `ValueError` if
+        the shapes differ.
     resamples, seed
         Of the bootstrap.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or are not two-dimensional.
     """
     first, second = np.asarray(first, float), np.asarray(second, float)
     if first.shape != second.shape or first.ndim != 2 or not first.size:
