@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -94,6 +95,7 @@ def draw(what: str, name: str, *options: object) -> Path:
     return folder
 
 
+@cache
 def people(count: int, size: int, split: str = "validation") -> list[MattingSample]:
     """Drawn people with their exact colours, mattes and backgrounds."""
     folder = draw(f"portraits {count}", f"{size}", "--size", size, "--split", split)

@@ -53,10 +53,10 @@ def released() -> MODNet:
     if file.is_file():
         return load_checkpoint(file)
     torch.manual_seed(0)
-    network = MODNet("released").train()
+    network, batch = MODNet("released").train(), torch.cat([to_tensor(drawn(n, 128)[0]) for n in range(4)])
     with torch.no_grad():
         for _ in range(20):
-            network(torch.cat([to_tensor(drawn(n, 128)[0]) for n in range(4)]))
+            network(batch)
     return network.eval()
 
 
