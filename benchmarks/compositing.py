@@ -5,6 +5,8 @@
 Both crop, flip, jitter colours, compose by Eq. 1 and make a trimap from the same decoded pictures, on one thread.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
@@ -50,7 +52,7 @@ def plain_batch(
     return [torch.from_numpy(np.stack(part)).to(DEVICE) for part in zip(*made, strict=True)]
 
 
-def our_data(samples: list[MattingSample], **options: int) -> CompositionDataset:
+def our_data(samples: list[MattingSample], **options: Any) -> CompositionDataset:
     """The same people before the same backgrounds, through the library."""
     scenes = [sample.background for sample in samples]
     readers = ([lambda p=p: p for p in samples], [lambda s=s: s for s in scenes])

@@ -195,7 +195,7 @@ def edges(count: int = 16, size: int = 512) -> None:
         errors = [np.abs(one.astype(float) - colours).mean(axis=2) for one in ways]
         rows.append([float((error * truth)[mixed].sum() / truth[mixed].sum()) for error in errors])
     names = ("with_old_background", "clean_true_matte", "clean_predicted_matte")
-    found = dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True))
+    found: dict[str, Any] = dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True))
     write("edges", f"{count} drawn people at {size}", found, {f"edge_error_{k}": v for k, v in found.items()})
 
 

@@ -23,7 +23,7 @@ def main(count: int = 100, workers: int = 2) -> None:
         [cv2.resize(part, (WIDTH, WIDTH))[:HEIGHT] for part in read()[:2]]
         for read in benchmark("samples", count=10).values()
     ]
-    readers = {f"{k:03d}": (lambda k=k: Labelled(*wide[k % len(wide)], {})) for k in range(count)}
+    readers = {f"{k:03d}": (lambda k=k: Labelled(wide[k % 10][0], wide[k % 10][1], {})) for k in range(count)}
     matter, records = Matter.from_pretrained(short_side=512), []
     total = seconds(
         lambda: records.extend(run_benchmark(matter, readers, workers=workers, show_progress=False))

@@ -161,7 +161,7 @@ def masks(
     network.load_state_dict({key.removeprefix("module."): value for key, value in averaged.items()})
     found: dict[str, list[float]] = {}
     for picture, (image, truth, _) in labelled(PEOPLE, count):
-        small = resize(to_tensor(image), *network_size(*truth.shape, side))
+        small = resize(to_tensor(image), *network_size(truth.shape[0], truth.shape[1], side))
         for group in ("all", *kinds(picture)):
             found.setdefault(group, []).append(iou(enlarge(network(small).alpha, truth.shape), unit(truth)))
     with safe_open(run / "backbone.safetensors", "pt") as file:
