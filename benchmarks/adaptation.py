@@ -4,370 +4,262 @@
 .venv/bin/python benchmarks/adaptation.py measure         # data/results/07_soc_domain_adaptation.json
 .venv/bin/python benchmarks/adaptation.py real            # CCP without labels and two clips; needs MODNET_DATA
 
-`measure` and `real` go on where they were cut; `--folder` keeps what they have. A CPU core needs about an hour.
+`measure` and `real` resume in ``runs/adaptation``. A CPU core needs about an hour.
 """
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cache, partial
-from pathlib import Path
 from typing import Annotated, Any
 
-import drawn_data
 import numpy as np
 import torch
 import typer
+from _timing import draw, people, save
 from safetensors.torch import save_file
 
 from modnet_lib import paths
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.data.readers import Labelled, benchmark
-from modnet_lib.evaluation.metrics import dtssd
+from modnet_lib.evaluation.metrics import METRICS, dtssd
 from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.evaluation.statistics import paired_difference
-from modnet_lib.files import write_atomically
+from modnet_lib.files import write_atomically, write_json
 from modnet_lib.images import read_image, to_array, to_tensor
 from modnet_lib.inference.matter import resize
-from modnet_lib.network import MODNet, load_checkpoint, save_checkpoint
-from modnet_lib.provenance import recorded
-from modnet_lib.training.adaptation import (
-    PRESETS,
-    SOURCE,
-    SOURCE_SIDE,
-    AdaptationConfig,
-    adapt,
-    find_frames,
-    fit_semantic_head,
-    with_semantic_head,
-)
+from modnet_lib.network import MODNet, load_checkpoint
+from modnet_lib.provenance import read_json
+from modnet_lib.training import adaptation
+from modnet_lib.training.adaptation import PRESETS, SOURCE, SOURCE_SIDE, AdaptationConfig, adapt, find_frames
 
 app = typer.Typer(help=__doc__)
-DRAWN, SIZE, SOURCES, TRAIN, TEST, SEEDS = 256, 192, 128, 8, 20, 3
-REAL_SIZE, REAL_FRAMES = 256, 12
-STEM = "07_soc_domain_adaptation"
-CLIPS, CLIP_FRAMES = 4, 8
-METRICS = ("mad", "mse", "iou", "hair", "detail", "dtssd")
-Folder = Annotated[Path, typer.Option(help="Where pictures and partial results are kept.")]
-FOLDER = paths.RUNS / "adaptation"
-PAPER = dataclasses.replace(PRESETS["paper"], epochs=2, until=0, short_side=SIZE)
+Pair = tuple[np.ndarray, np.ndarray]  # image (H, W, 3) uint8, matte (H, W) in [0, 1]
+STEM, FOLDER = "07_soc_domain_adaptation", paths.RUNS / "adaptation"
+DRAWN, SIZE, PICTURES, TEST, MAIN = 256, 192, 40, 20, "out of focus"
+KEPT = ("mad", "loss", "semantic", "preserve", "disagreement", "flip", "drift", "person")
 
-# one camera each, mild to strong: kind of shift, level
+# one camera each: kind of shift, level
 SHIFTS: dict[str, tuple[str, float]] = {
     "none": ("none", 0),
     "SPM-shift camera": ("camera", 0),
     "noise 50": ("noise", 50),
     "dark": ("dark", 0.03),
     "slightly out of focus": ("blur", 8),
-    "out of focus": ("blur", 16),
+    MAIN: ("blur", 16),
     "noise 80": ("noise", 80),
+}
+# what differs from the paper's preset on eight frames out of focus
+EXPERIMENTS: dict[str, dict[str, Any]] = {
+    **{name: {"shift": name} for name in (MAIN, "none", "dark", "noise 80")},
+    "without L_dd": {"weights": (1.0, 1.0, 0.0)},
+    "shipped head": {"fitted": False},
+    "rate 1e-5": {"learning_rate": 1e-5},
+    "video, dark": {"shift": "dark", "video": True},
+    **{name: {"shift": name} for name in ("noise 50", "SPM-shift camera")},
+    "none, rate 1e-5": {"shift": "none", "learning_rate": 1e-5},
+    "video": {"shift": "none", "video": True},
+    "batch 4": {"batch_size": 4},
+    "2 frames": {"frames": 2, "epochs": 8},
+    "20 frames": {"frames": 20, "epochs": 1},
+    "slightly out of focus": {"shift": "slightly out of focus"},
+    "released": {"preset": "released"},
+    "without the semantic term": {"weights": (0.0, 1.0, 1.0)},
+    "without the detail term": {"weights": (1.0, 0.0, 1.0)},
 }
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """A shift, a start and a way to adapt."""
-
-    name: str
-    shift: str
-    config: AdaptationConfig = PAPER
-    fitted: bool = True
-    frames: int = TRAIN
-    video: bool = False
-    change: dict[str, Any] = field(default_factory=dict)
-
-    def settings(self, seed: int) -> AdaptationConfig:
-        return dataclasses.replace(self.config, seed=seed, **self.change)
+def preset(name: str, **changes: Any) -> AdaptationConfig:
+    return dataclasses.replace(PRESETS[name], **({"epochs": 2, "until": 0, "short_side": SIZE} | changes))
 
 
-MAIN = "out of focus"
-EXPERIMENTS = [
-    Experiment("out of focus", MAIN),
-    Experiment("none", "none"),
-    Experiment("dark", "dark"),
-    Experiment("noise 80", "noise 80"),
-    Experiment("without L_dd", MAIN, change={"weights": (1.0, 1.0, 0.0)}),
-    Experiment("shipped head", MAIN, fitted=False),
-    Experiment("rate 1e-5", MAIN, change={"learning_rate": 1e-5}),
-    Experiment("video, dark", "dark", video=True),
-    Experiment("noise 50", "noise 50"),
-    Experiment("SPM-shift camera", "SPM-shift camera"),
-    Experiment("none, rate 1e-5", "none", change={"learning_rate": 1e-5}),
-    Experiment("video", "none", video=True),
-    Experiment("batch 4", MAIN, change={"batch_size": 4}),
-    Experiment("2 frames", MAIN, frames=2, change={"epochs": 8}),
-    Experiment("20 frames", MAIN, frames=20, change={"epochs": 1}),
-    Experiment("slightly out of focus", "slightly out of focus"),
-    Experiment(
-        "released", MAIN, dataclasses.replace(PRESETS["released"], epochs=2, until=0, short_side=SIZE)
-    ),
-    Experiment("without the semantic term", MAIN, change={"weights": (0.0, 1.0, 1.0)}),
-    Experiment("without the detail term", MAIN, change={"weights": (1.0, 0.0, 1.0)}),
-]
-FIRST, ONCE = EXPERIMENTS[:2], EXPERIMENTS[2:8]  # with every seed, and with one, before all others
-
-
-def shifted(image: np.ndarray, alpha: np.ndarray, shift: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture (H, W, 3) uint8 and its matte (H, W) in [0, 1] through the camera of that name.
-
-    Those of SPM-shift went through theirs when they were drawn.
-    """
+def shifted(image: np.ndarray, alpha: np.ndarray, shift: str, seed: int) -> Pair:
+    """Image and matte, uint8, through the camera of that name; SPM-shift went through its own when it was drawn."""
     kind, level = SHIFTS[shift]
-    rng = np.random.default_rng([seed, 6])
-    if kind in ("none", "camera"):
-        return image, alpha
     if kind == "dark":  # a share of the light, then the sensor's own noise
         light = (image / 255) ** 2.2 * level
+        rng = np.random.default_rng([seed, 6])
         light += rng.normal(0, 1, light.shape) * np.sqrt(light * 1e-3 + 1e-5)
-        return (np.clip(light, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8), alpha
-    return degrade(Labelled(image, (alpha * 255).astype(np.uint8), {}), kind, level).image, alpha
+        image = (np.clip(light, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8)
+    elif kind not in ("none", "camera"):
+        image = degrade(Labelled(image, alpha, {}), kind, level).image
+    return image, alpha / 255
 
 
-def drawn(what: str, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pictures and mattes (uint8) at `SIZE`, drawn at `DRAWN`: ``portraits``, as in training, or a benchmark."""
-    if what == "portraits":
-        made = [(sample.image, sample.alpha) for sample in drawn_data.people(count, DRAWN, "train")]
-    else:
-        folder = drawn_data.draw(what, f"{what}_{DRAWN}_{count}", "--size", DRAWN, "--count", count)
-        made = [read()[:2] for read in benchmark(what, folder).values()]
-    return [(shrunk(image), shrunk(alpha)) for image, alpha in made]
-
-
-def shrunk(picture: np.ndarray) -> np.ndarray:
+def shrunk(*pictures: np.ndarray) -> list[np.ndarray]:
     """(H, W[, 3]) uint8 at `SIZE`."""
-    return to_array(resize(to_tensor(picture), SIZE, SIZE))
+    return [to_array(resize(to_tensor(picture), SIZE, SIZE)) for picture in pictures]
 
 
-def clips() -> list[list[tuple[np.ndarray, np.ndarray]]]:
-    """Neighbouring frames of the first clips of SPM-video, at `SIZE`."""
-    root = drawn_data.draw("spm_video", "spm_video", "--clips", CLIPS)
-    names = sorted(file.name for file in (root / "image").iterdir())[:CLIPS]
-    result = []
-    for name in names:
-        images = sorted((root / "image" / name).iterdir())[8:32]
-        pairs = [(read_image(f), read_image(root / "matte" / name / f"{f.stem}.png")[..., 0]) for f in images]
-        result.append([(shrunk(image), shrunk(alpha)) for image, alpha in pairs])
-    return result
+@cache
+def drawn(what: str) -> list[list[np.ndarray]]:
+    """The first pictures and mattes of a drawn benchmark."""
+    folder = draw(what, f"{what}_{DRAWN}_{PICTURES}", "--size", DRAWN, "--count", PICTURES)
+    return [shrunk(*read()[:2]) for read in benchmark(what, folder).values()]
+
+
+@cache
+def clips() -> list[list[list[np.ndarray]]]:
+    """Neighbouring frames of the first four clips of SPM-video."""
+    root, found = draw("spm_video", "spm_video", "--clips", 4), []
+    for clip in sorted((root / "image").iterdir())[:4]:
+        mattes = [root / "matte" / clip.name / f"{file.stem}.png" for file in sorted(clip.iterdir())[8:32]]
+        pairs = zip(sorted(clip.iterdir())[8:32], mattes, strict=True)
+        found.append([shrunk(read_image(image), read_image(matte)[..., 0]) for image, matte in pairs])
+    return found
+
+
+def pictures(shift: str, frames: int, video: bool, seed: int) -> tuple[list[np.ndarray], list[list[Pair]]]:
+    """Frames to adapt to, and labelled sequences to measure on (single pictures are sequences of one)."""
+    if video:
+        moving = [
+            [shifted(*p, shift, 100 * c + k) for k, p in enumerate(clip)] for c, clip in enumerate(clips())
+        ]
+        return [clip[k + seed][0] for clip in moving for k in (9, 15)], [clip[:8] for clip in moving]
+    found = drawn("spm_shift" if SHIFTS[shift][0] == "camera" else "spm100")
+    still = [shifted(*pair, shift, k) for k, pair in enumerate(found)]
+    chosen = np.random.default_rng(seed).permutation(PICTURES - TEST)[:frames]
+    return [still[k][0] for k in chosen], [[pair] for pair in still[PICTURES - TEST :]]
+
+
+@torch.no_grad()
+def errors(network: MODNet, sequences: list[list[Pair]]) -> dict[str, list[float]]:
+    """MAD, MSE, IoU of every sequence, and where the truth is soft (hair) the MAD of alpha~ and of d~."""
+    rows: dict[str, list[float]] = {}
+    for sequence in sequences:
+        truth = np.concatenate([alpha for _, alpha in sequence])
+        found = [network(to_tensor(image), auxiliary=True) for image, _ in sequence]
+        alpha, detail = (
+            np.concatenate([getattr(one, part)[0, 0].clamp(0, 1).numpy() for one in found])
+            for part in ("alpha", "detail")
+        )
+        soft = (truth > 0.02) & (truth < 0.98)
+        row = {name: METRICS[name](alpha, truth) for name in ("mad", "mse", "iou")}
+        row |= {"hair": METRICS["mad"](alpha, truth, soft), "detail": METRICS["mad"](detail, truth, soft)}
+        if len(sequence) > 1:
+            row["dtssd"] = dtssd(*(np.stack(np.split(part, len(sequence))) for part in (alpha, truth)))
+        for name, value in row.items():
+            rows.setdefault(name, []).append(value)
+    return rows
 
 
 @cache
 def start(fitted: bool) -> MODNet:
     network = load_checkpoint(paths.PRETRAINED)
-    return with_semantic_head(network) if fitted else network
-
-
-def pictures(
-    one: Experiment, seed: int
-) -> tuple[list[np.ndarray], list[list[tuple[np.ndarray, np.ndarray]]]]:
-    """Frames to adapt to, and labelled sequences to measure on (single pictures are sequences of one)."""
-    if one.video:
-        moving = [
-            [shifted(i, a / 255, one.shift, 100 * c + k) for k, (i, a) in enumerate(clip)]
-            for c, clip in enumerate(clips())
-        ]
-        spread = [clip[k + seed][0] for clip in moving for k in (9, 15)]
-        return spread, [clip[:CLIP_FRAMES] for clip in moving]
-    what = "spm_shift" if SHIFTS[one.shift][0] == "camera" else "spm100"
-    still = [shifted(i, a / 255, one.shift, k) for k, (i, a) in enumerate(drawn(what, 40))]
-    chosen = np.random.default_rng(seed).permutation(40 - TEST)[: one.frames]
-    return [still[k][0] for k in chosen], [[pair] for pair in still[40 - TEST :]]
-
-
-@torch.no_grad()
-def errors(network: MODNet, sequences: list[list[tuple[np.ndarray, np.ndarray]]]) -> dict[str, list[float]]:
-    """Errors of every sequence: MAD, MSE, IoU, and where the truth is soft (hair) those of alpha~ and of d~."""
-    rows: dict[str, list[float]] = {}
-    for sequence in sequences:
-        truth = np.stack([alpha for _, alpha in sequence])
-        found = [network(to_tensor(image), auxiliary=True) for image, _ in sequence]
-        alpha, detail = (
-            np.stack([getattr(o, part)[0, 0].numpy() for o in found]) for part in ("alpha", "detail")
-        )
-        soft, error = (truth > 0.02) & (truth < 0.98), np.abs(alpha - truth)
-        cut = alpha > 0.5, truth > 0.5
-        row = {
-            "mad": error.mean(),
-            "mse": np.square(error).mean(),
-            "iou": np.logical_and(*cut).sum() / max(1, np.logical_or(*cut).sum()),
-            "hair": error[soft].mean(),
-            "detail": np.abs(detail - truth)[soft].mean(),
-        }
-        if len(sequence) > 1:
-            row["dtssd"] = dtssd(alpha.clip(0, 1), truth.clip(0, 1))
-        for name, value in row.items():
-            rows.setdefault(name, []).append(round(float(value), 6))
-    return rows
+    return adaptation.with_semantic_head(network) if fitted else network
 
 
 @app.command()
-def head() -> None:
+def head(count: int = 128) -> None:
     """Fit the semantic head of the shipped checkpoint to drawn people (see `fit_semantic_head`)."""
-    samples = [MattingSample(i, a, i, i) for i, a in drawn("portraits", SOURCES)]
-    network = fit_semantic_head(load_checkpoint(paths.PRETRAINED), samples, SIZE)
+    made = [shrunk(sample.image, sample.alpha) for sample in people(count, DRAWN, "train")]
+    samples = [MattingSample(image, alpha, image, image) for image, alpha in made]
+    network = adaptation.fit_semantic_head(load_checkpoint(paths.PRETRAINED), samples, SIZE)
     state = {name: value.contiguous() for name, value in network.semantic_branch.head.state_dict().items()}
-    told = {key: network.metadata[key] for key in (SOURCE, SOURCE_SIDE)} | {"samples": str(SOURCES)}
+    told = {key: network.metadata[key] for key in (SOURCE, SOURCE_SIDE)} | {"samples": str(count)}
     write_atomically(paths.SEMANTIC_HEAD, lambda temporary: save_file(state, temporary, told))
     print(told)
 
 
 @app.command()
 def measure(
-    folder: Folder = FOLDER, seeds: int = SEEDS, only: Annotated[list[str] | None, typer.Option()] = None
+    seeds: int = 3,
+    only: Annotated[list[str] | None, typer.Option(help="Experiments.")] = None,
+    output: str = STEM,
 ) -> None:
     """Run every experiment with every seed and write what they found."""
     torch.set_num_threads(1)
-    kept = folder / "runs.jsonl"
-    folder.mkdir(parents=True, exist_ok=True)
+    kept = FOLDER / "runs.jsonl"
+    kept.parent.mkdir(parents=True, exist_ok=True)
     done = [json.loads(line) for line in kept.read_text().splitlines()] if kept.is_file() else []
-    for one, seed in _todo(seeds, only):
-        if any((run["experiment"], run["seed"]) == (one.name, seed) for run in done):
+    known = {(run["experiment"], run["seed"]) for run in done}
+    for seed, name in itertools.product(range(1, seeds + 1), only or EXPERIMENTS):
+        if (name, seed) in known:
             continue
-        frames, sequences = pictures(one, seed)
-        place = folder / "states" / f"{one.name} {seed}".replace(" ", "_")
-        # before adaptation alpha~ and d~ are the same with every seed and either head
-        same = (r["history"][0] for r in done if _measured(r["experiment"]) == _measured(one.name))
-        known = iter([] if place.exists() else [next(same, None)])
-        validate = partial(_first_or, known, sequences=sequences)
-        result = adapt(
-            start(one.fitted), frames, one.settings(seed), place, validate=validate, show_progress=False
-        )
-        done.append(
-            {"experiment": one.name, "seed": seed, "stopped": result.stopped, "history": result.history}
-        )
+        change = {"shift": MAIN, "frames": 8, "video": False, "fitted": True, "preset": "paper"}
+        change |= EXPERIMENTS[name]
+        frames, sequences = pictures(change.pop("shift"), change.pop("frames"), change.pop("video"), seed)
+        network, place = start(change.pop("fitted")), FOLDER / "states" / f"{name} {seed}".replace(" ", "_")
+        config = preset(change.pop("preset"), seed=seed, **change)
+        validate = partial(errors, sequences=sequences)
+        result = adapt(network, frames, config, place, validate=validate, show_progress=False)
+        run = {"experiment": name, "seed": seed, "stopped": result.stopped, "history": result.history}
+        done.append(run)
         with kept.open("a") as lines:
-            lines.write(json.dumps(done[-1]) + "\n")
-        mads = [f"{np.mean(record['mad']):.4f}" for record in result.history]
-        print(one.name, seed, *mads, result.stopped, flush=True)
-        (place / "adaptation.pt").unlink()
-        _write(done)
-    _write(done)
-
-
-def _measured(name: str) -> tuple[str, bool]:
-    return next((one.shift, one.video) for one in EXPERIMENTS if one.name == name)
-
-
-def _first_or(known: Iterator[dict[str, Any] | None], network: MODNet, sequences: Any) -> dict[str, Any]:
-    first = next(known, None)
-    return {key: first[key] for key in METRICS if key in first} if first else errors(network, sequences)
-
-
-def _todo(seeds: int, only: list[str] | None) -> Iterator[tuple[Experiment, int]]:
-    """What matters most first: a run that is cut has something of all."""
-    plan = [(FIRST, range(1, seeds + 1)), (ONCE, [1]), (EXPERIMENTS, range(1, seeds + 1))]
-    for part, numbers in plan:
-        yield from ((one, seed) for seed in numbers for one in part if not only or one.name in only)
-
-
-def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of one experiment: means before and after, paired differences over seeds and pictures, and the curves."""
-    last = [run["history"][-1] for run in runs]
-    first = [run["history"][0] for run in runs]
-    told: dict[str, Any] = {"seeds": len(runs), "stopped": [run["stopped"] for run in runs]}
-    for metric in METRICS:
-        if metric in first[0]:
-            before, after = (np.array([record[metric] for record in records]) for records in (first, last))
-            change = paired_difference(before, after)._asdict()
-            told[metric] = {"before": float(before.mean()), "after": float(after.mean())} | change
-    told["after_by_seed"] = {
-        str(run["seed"]): {m: float(np.mean(run["history"][-1][m])) for m in ("mad", "hair", "detail")}
-        for run in runs
+            lines.write(json.dumps(run) + "\n")
+        (place / adaptation.STATE).unlink()
+        print(name, seed, *(f"{np.mean(record['mad']):.4f}" for record in result.history), flush=True)
+    runs = {name: {r["seed"]: r for r in done if r["experiment"] == name} for name in EXPERIMENTS}
+    found = {name: summary(some) for name, some in runs.items() if some}
+    for name in found:
+        if EXPERIMENTS[name].get("shift", MAIN) == MAIN != name:
+            both = runs[name].keys() & runs[MAIN].keys()
+            pairs = [{seed: runs[which][seed] for seed in both} for which in (MAIN, name)]
+            found[name]["against_ordinary"] = {
+                metric: change(*(table(some, metric, -1) for some in pairs))
+                for metric in ("mad", "hair", "detail")
+            }
+    values = {
+        f"{metric}_{when}_out_of_focus": found.get(MAIN, {}).get(metric, {}).get(when)
+        for metric, when in itertools.product(("mad", "mse"), ("before", "after"))
     }
-    epochs = min(len(run["history"]) for run in runs)
-    for key in ("mad", "loss", "semantic", "preserve", "disagreement", "flip", "drift", "person"):
-        curve = [[np.mean(run["history"][k].get(key, np.nan)) for run in runs] for k in range(epochs)]
-        told.setdefault("curves", {})[key] = [
-            None if np.isnan(c).any() else round(float(np.mean(c)), 6) for c in curve
+    what = f"the shipped checkpoint with its fitted semantic head, 8 unlabelled drawn people to adapt to, {TEST} "
+    what += (
+        f"others of SPM-100, drawn at {DRAWN} pixels, seen and measured at {SIZE}; benchmarks/adaptation.py"
+    )
+    content = {"source_disagreement": float(start(True).metadata[SOURCE]), "experiments": found}
+    file = paths.RESULTS / f"{output}.json"
+    content["real"] = read_json(file).get("real", {}) if file.is_file() else {}
+    save(output, what, content, values=values)
+
+
+def table(runs: dict[int, dict], metric: str, epoch: int) -> np.ndarray:
+    """(seeds, pictures) errors."""
+    return np.array([runs[seed]["history"][epoch][metric] for seed in sorted(runs)])
+
+
+def change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    return paired_difference(before, after)._asdict() if before.size else {}
+
+
+def summary(runs: dict[int, dict]) -> dict[str, Any]:
+    """Of one experiment: means before and after, paired differences over seeds and pictures, and the curves."""
+    told: dict[str, Any] = {"seeds": len(runs), "stopped": [run["stopped"] for run in runs.values()]}
+    histories = [run["history"] for run in runs.values()]
+    for metric in ("mad", "mse", "iou", "hair", "detail", "dtssd"):
+        if metric in histories[0][0]:
+            before, after = (table(runs, metric, epoch) for epoch in (0, -1))
+            told[metric] = {"before": before.mean(), "after": after.mean()} | change(before, after)
+    told["after_by_seed"] = {
+        str(seed): {metric: np.mean(run["history"][-1][metric]) for metric in ("mad", "hair", "detail")}
+        for seed, run in runs.items()
+    }
+    told["curves"] = {
+        key: [
+            np.mean([np.mean(r[key]) for r in epoch]) if key in epoch[0] else None
+            for epoch in zip(*histories, strict=False)
         ]
+        for key in KEPT
+    }
     return told
 
 
-def _write(done: list[dict[str, Any]]) -> None:
-    found = {
-        one.name: summary(runs)
-        for one in EXPERIMENTS
-        if (runs := [run for run in done if run["experiment"] == one.name])
-    }
-    for one in EXPERIMENTS:
-        if one.shift == MAIN != one.name and one.name in found:
-            found[one.name]["against_ordinary"] = _against(done, one.name)
-    file = paths.RESULTS / f"{STEM}.json"
-    old = json.loads(file.read_text()) if file.is_file() else {}
-    what = (
-        f"the shipped checkpoint with its fitted semantic head, {TRAIN} unlabelled drawn people to adapt to, {TEST} "
-        f"others of SPM-100 to measure on, drawn at {DRAWN} pixels, seen and measured at {SIZE}, "
-        f"2 epochs, batch 1, up to {SEEDS} seeds; benchmarks/adaptation.py"
-    )
-    source = float(start(True).metadata[SOURCE])
-    values = {
-        f"{metric}_{when}_out_of_focus": found[MAIN][metric][when]
-        for metric in ("mad", "mse")
-        for when in ("before", "after")
-        if MAIN in found
-    }
-    result = {
-        "profile": "laptop",
-        **recorded(what, device="cpu", precision="float32"),
-        "values": values,
-        "source_disagreement": source,
-    }
-    _save(old | result | {"experiments": found})
-
-
-def _against(done: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    """Paired differences to the ordinary run, over the seeds that both have and the pictures."""
-    last = {(run["experiment"], run["seed"]): run["history"][-1] for run in done}
-    seeds = [seed for known, seed in last if known == name and (MAIN, seed) in last]
-    return {
-        metric: paired_difference(
-            *(np.array([last[which, seed][metric] for seed in seeds]) for which in (MAIN, name))
-        )._asdict()
-        for metric in ("mad", "hair", "detail")
-    }
-
-
-def _save(result: dict[str, Any]) -> None:
-    def rounded(value: Any) -> Any:
-        if isinstance(value, float):
-            return float(f"{value:.5g}")
-        if isinstance(value, dict):
-            return {key: rounded(one) for key, one in value.items()}
-        return [rounded(one) for one in value] if isinstance(value, list) else value
-
-    text = json.dumps(rounded(result), indent=1) + "\n"
-    write_atomically(paths.RESULTS / f"{STEM}.json", lambda temporary: temporary.write_text(text))
-
-
 @app.command()
-def real(
-    folder: Folder = FOLDER,
-    weights: Annotated[Path | None, typer.Option(help="Where the adapted networks go.")] = None,
-    rate: Annotated[float, typer.Option(help="Learning rate.")] = 1e-5,
-    only: Annotated[list[str] | None, typer.Option(help="Of the clips and ccp.")] = None,
-) -> None:
+def real(output: str = STEM) -> None:
     """Photographs of CCP without labels, and the clips of MODNET_DATA: what can be said without mattes."""
     torch.set_num_threads(1)
     root = paths.external_data()
     if root is None:
         raise typer.BadParameter("set MODNET_DATA")
-    domains: dict[str, Any] = {p.stem: p for p in sorted((root / "videos").glob("*.mp4"))}
-    domains["ccp"] = "ccp:unlabelled"
-    config = dataclasses.replace(PAPER, learning_rate=rate, short_side=REAL_SIZE)
-    file = paths.RESULTS / f"{STEM}.json"
-    old = json.loads(file.read_text()) if file.is_file() else {}
-    rows = old.get("real", {})
-    for name, source in domains.items():
-        if only and name not in only:
-            continue
-        frames = find_frames(source, folder / "frames" / name, REAL_SIZE, REAL_FRAMES)
-        result = adapt(start(True), frames, config, folder / "real" / name, show_progress=False)
+    domains: dict[str, Any] = {file.stem: file for file in sorted((root / "videos").glob("*.mp4"))}
+    rows, config = {}, preset("paper", learning_rate=1e-5, short_side=256)
+    for name, source in (domains | {"ccp": "ccp:unlabelled"}).items():
+        frames = find_frames(source, FOLDER / "frames" / name, 256, 12)
+        result = adapt(start(True), frames, config, FOLDER / "real" / name, show_progress=False)
         keys = ("disagreement", "flip", "drift", "person", "loss")
         rows[name] = [{key: record.get(key) for key in keys} for record in result.history]
-        print(name, rows[name], result.stopped, flush=True)
-        if weights:
-            save_checkpoint(result.network, weights / f"{name}.safetensors")
-    _save(old | {"real": rows})
+    file = paths.RESULTS / f"{output}.json"
+    write_json(file, (read_json(file) if file.is_file() else {}) | {"real": rows})
 
 
 if __name__ == "__main__":

@@ -1,19 +1,17 @@
-"""The recorded run of notebook 05: the shipped checkpoint on every benchmark at hand. Set ``MODNET_DATA`` first.
+"""The recorded run of notebook 05: the shipped checkpoint on SPM-100, PPM-100 and CCP, those that exist.
 
-.venv/bin/python benchmarks/evaluation.py [--workers 2] [--count 100] [--degrade 40]
+.venv/bin/python benchmarks/evaluation.py [--workers 2] [--count 100] [--degrade 40]    # set MODNET_DATA first
 
-SPM-100, PPM-100 and Clothing-Co-Parsing's validation photographs, whichever are there. Writes
-``data/results/05_ppm100_evaluation.json`` with its data, device, commit and date, and a picture of SPM-100's ten worst.
+Also draws SPM-100's ten worst.
 """
 
-import json
 from typing import Annotated, Any
 
 import cv2
 import numpy as np
 import typer
+from _timing import save
 from PIL import Image
-from shipped import made_by
 
 from modnet_lib import paths
 from modnet_lib.data.readers import Reader, benchmark
@@ -22,11 +20,13 @@ from modnet_lib.images import to_bytes
 from modnet_lib.inference import Matter
 from modnet_lib.notebook.figures import error_map
 
+STEM = "05_ppm100_evaluation"
+
 
 def main(
-    workers: Annotated[int, typer.Option(help="Threads that compute metrics beside the model.")] = 2,
-    count: Annotated[int, typer.Option(help="Pictures of each benchmark.")] = 100,
-    degrade: Annotated[int, typer.Option(help="Of these, through worse cameras.")] = 40,
+    workers: int = 2,
+    count: int = 100,
+    degrade: Annotated[int, typer.Option(help="Pictures through worse cameras.")] = 40,
 ) -> None:
     """Write the file."""
     matter, reports = Matter.from_pretrained(), dict[str, Any]()
@@ -46,9 +46,7 @@ def main(
     values |= {"calibration_error": first["calibration"]["error"]}
     what = f"the shipped checkpoint on {count} pictures of {', '.join(reports)} ({next(iter(reports))} in the table), "
     what += f"{degrade} of them through worse cameras, short side 512; benchmarks/evaluation.py"
-    result = {"profile": "laptop", **made_by(what), "values": values, "reports": reports}
-    text = json.dumps(_rounded(result))
-    (paths.RESULTS / "05_ppm100_evaluation.json").write_text(text + "\n", encoding="utf-8")
+    save(STEM, what, {"profile": "laptop", "values": values, "reports": reports})
 
 
 def draw_worst(matter: Matter, worst: list[Reader], side: int = 256) -> None:
@@ -56,21 +54,12 @@ def draw_worst(matter: Matter, worst: list[Reader], side: int = 256) -> None:
     tiles = []
     for read in worst:
         image, alpha, _ = read()
-        wrong = to_bytes(error_map(matter.alpha(image), alpha / 255))
-        tiles.append(
-            [cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA) for part in (image, wrong)]
-        )
-    rows = [np.hstack([tile[part] for tile in half]) for half in (tiles[:5], tiles[5:]) for part in (0, 1)]
-    Image.fromarray(np.vstack(rows)).save(paths.RESULTS / "05_ppm100_evaluation.jpg", quality=85)
-
-
-def _rounded(value: Any) -> Any:
-    """Five digits of every number."""
-    if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_rounded(one) for one in value]
-    return float(f"{value:.5g}") if isinstance(value, float) else value
+        parts = (image, to_bytes(error_map(matter.alpha(image), alpha / 255)))
+        tiles.append([cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA) for part in parts])
+    rows = [
+        np.hstack([tile[part] for tile in half]) for half in (tiles[:5], tiles[5:]) if half for part in (0, 1)
+    ]
+    Image.fromarray(np.vstack(rows)).save(paths.RESULTS / f"{STEM}.jpg", quality=85)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Everything that the model card shows: a checkpoint beside the one before, on the same pictures. Set ``MODNET_DATA``.
+"""What the model card shows: a checkpoint beside the one before, on the same pictures. Set ``MODNET_DATA``.
 
 .venv/bin/python benchmarks/model_card.py measure NEW.safetensors [--old OLD.safetensors] [--name NAME] [--quick]
 .venv/bin/python benchmarks/model_card.py masks RUN                     # of a finished pre-training
 .venv/bin/python benchmarks/model_card.py worst NEW.safetensors OUT.jpg [--count 20]    # to look at; never committed
+.venv/bin/python benchmarks/model_card.py backgrounds                   # notebook 01, section 7
 
 `measure` writes ``data/results/NAME.json``: IoU at one half, MAD, and MAD in a band around the outline, with paired
 95 % intervals over pictures.
@@ -19,41 +20,42 @@ import cv2
 import numpy as np
 import torch
 import typer
+from _timing import save
 from PIL import Image
 from safetensors import safe_open
 
 from modnet_lib import paths
+from modnet_lib.data.compositing import background_versions
 from modnet_lib.data.manifest import find_source, held_out_backgrounds
-from modnet_lib.data.readers import benchmark
-from modnet_lib.evaluation.robustness import KINDS
+from modnet_lib.data.readers import Labelled, benchmark
+from modnet_lib.evaluation.metrics import iou, mad
+from modnet_lib.evaluation.protocol import evaluate
+from modnet_lib.evaluation.records import mean_errors, unit
+from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.evaluation.statistics import paired_difference
-from modnet_lib.files import write_json
 from modnet_lib.images import read_image, to_tensor
 from modnet_lib.inference import Matter
 from modnet_lib.inference.matter import enlarge, network_size, resize
 from modnet_lib.network import MODNet, Segmenter, create_backbone
 from modnet_lib.objectives.supervised import semantic_target
-from modnet_lib.provenance import recorded
+from modnet_lib.profiles import DataConfig
+from modnet_lib.training.validation import validation_data
 
 app = typer.Typer(help=__doc__)
 SIDE, PEOPLE, WORSE_CAMERAS = 384, "people:validation", (("noise", 25), ("blur", 8), ("jpeg", 10))
-Labelled = tuple[str, np.ndarray, np.ndarray]  # name, (H, W, 3) uint8, alpha (H, W) in [0, 1]
+Pictures = Iterable[tuple[str, Labelled]]
 File = Annotated[Path, typer.Argument(help="A checkpoint.")]
 
 
 def errors(matte: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """IoU at one half, MAD, and MAD in the band around the outline: 25 pixels wide at the picture's own size."""
-    kernel = np.ones((25, 25), np.uint8)
-    outer, inner = (
-        op((truth > level).astype(np.uint8), kernel) for op, level in ((cv2.dilate, 0.05), (cv2.erode, 0.95))
-    )
-    band, apart = (outer > 0) & (inner == 0), np.abs(matte - truth)
-    found, person = matte > 0.5, truth > 0.5
-    union = (found | person).sum()
+    kernel, truth = np.ones((25, 25), np.uint8), unit(truth)
+    outer = cv2.dilate((truth > 0.05).astype(np.uint8), kernel)
+    band = (outer - cv2.erode((truth > 0.95).astype(np.uint8), kernel)) == 1
     return {
-        "iou": float((found & person).sum() / union) if union else 1.0,
-        "mad": float(apart.mean()),
-        "band": float(apart[band].mean()) if band.any() else 0.0,
+        "iou": iou(matte, truth),
+        "mad": mad(matte, truth),
+        "band": mad(matte, truth, band) if band.any() else 0.0,
     }
 
 
@@ -70,49 +72,44 @@ def kinds(name: str) -> list[str]:
     return [f"mask: {row['mask'] or 'none'}", row["kind"], *["grey"] * (row["grey"] == "1")]
 
 
-def labelled(name: str, count: int | None = None) -> list[Labelled]:
+def labelled(name: str, count: int | None = None) -> list[tuple[str, Labelled]]:
     """Pictures of a benchmark, the first `count`."""
-    found = ((key, read()) for key, read in benchmark(name, count=count).items())
-    return [
-        (key, one.image, one.alpha / 255 if one.alpha.dtype == np.uint8 else one.alpha) for key, one in found
-    ]
+    return [(key, read()) for key, read in benchmark(name, count=count).items()]
 
 
 def beside(
-    matters: list[Matter], pictures: Iterable[Labelled], groups: Callable[[str], list[str]] = lambda _: []
+    matters: list[Matter], pictures: Pictures, groups: Callable[[str], list[str]] = lambda _: []
 ) -> dict[str, Any]:
     """Errors of both checkpoints on the same pictures, all and by group."""
-    rows = [
-        (name, [errors(matter.alpha(image), truth) for matter in matters]) for name, image, truth in pictures
-    ]
-    members: dict[str, list[int]] = {"all": list(range(len(rows)))}
-    for number, (name, _) in enumerate(rows):
+    rows = {
+        name: [errors(matter.alpha(one.image), one.alpha) for matter in matters] for name, one in pictures
+    }
+    members: dict[str, list[str]] = {"all": list(rows)}
+    for name in rows:
         for group in groups(name):
-            members.setdefault(group, []).append(number)
+            members.setdefault(group, []).append(name)
     result: dict[str, Any] = {}
-    for group, numbers in members.items():
-        result[group] = {"pictures": len(numbers)}
+    for group, names in members.items():
+        result[group] = {"pictures": len(names)}
         for metric in ("iou", "mad", "band"):
-            old, new = np.array([[rows[k][1][m][metric] for k in numbers] for m in (0, -1)])
-            change = paired_difference(old[None], new[None])
+            old, new = np.array([[rows[name][m][metric] for name in names] for m in (0, -1)])
             result[group][metric] = {
                 "old": [old.mean(), np.median(old)],
                 "new": [new.mean(), np.median(new)],
-                "change": [change.mean, change.low, change.high],
+                "change": list(paired_difference(old[None], new[None])),
             }
-    worst = sorted(rows, key=lambda row: -row[1][-1]["mad"])[:20]
-    return result | {"worst": {name: ones[-1]["mad"] for name, ones in worst}}
+    worst = sorted(rows, key=lambda name: -rows[name][-1]["mad"])[:20]
+    return result | {"worst": {name: rows[name][-1]["mad"] for name in worst}}
 
 
 @torch.no_grad()
-def semantic_error(network: MODNet, pictures: Iterable[Labelled], side: int = 256) -> float:
+def semantic_error(network: MODNet, pictures: Pictures, side: int = 256) -> float:
     """Mean squared error of s_p against G(alpha_g) of Eq. 2, without a refitted head."""
     found = []
-    for _, image, truth in pictures:
-        small = resize(to_tensor(image), side, side)
-        target = semantic_target(resize(to_tensor((truth * 255).astype(np.uint8)), side, side))
+    for _, one in pictures:
+        small, truth = (resize(to_tensor(part), side, side) for part in (one.image, one.alpha))
         semantic = network.eval()(small, auxiliary=True).semantic
-        found.append(float((semantic - target).square().mean()))
+        found.append(float((semantic - semantic_target(truth)).square().mean()))
     return float(np.mean(found))
 
 
@@ -122,103 +119,115 @@ def measure(
     old: Annotated[Path, typer.Option(help="The checkpoint to compare with.")] = paths.PRETRAINED,
     name: Annotated[str, typer.Option(help="Of the file in data/results.")] = "model_card",
     quick: Annotated[bool, typer.Option(help="Without 512 pixels and worse cameras.")] = False,
+    count: Annotated[int, typer.Option(help="Pictures of each set.")] = 100,
 ) -> None:
     """Measure two checkpoints on every held-out set."""
     matters = [Matter.from_pretrained(path, short_side=SIDE) for path in (old, new)]
-    result: dict[str, Any] = {"people": beside(matters, labelled(PEOPLE), kinds)}
-    print(json.dumps(result["people"]["all"], indent=1), flush=True)
-    for source, count in (("ccp", 100), ("spm100", 100)):
+    larger = [matter.resized(512) for matter in matters]
+    people = labelled(PEOPLE, count)
+    result: dict[str, Any] = {"people": beside(matters, people, kinds)}
+    for source in ("ccp", "spm100"):
         pictures = labelled(source, count)
         result[source] = beside(matters, pictures)
-        print(source, json.dumps(result[source]["all"]["mad"]), flush=True)
         for kind, level in () if quick else WORSE_CAMERAS:
-            worse = ((key, KINDS[kind](image, level), truth) for key, image, truth in pictures[:40])
+            worse = ((key, degrade(one, kind, level)) for key, one in pictures[:40])
             result[f"{source}, {kind} {level}"] = beside(matters, worse)
-        if source == "spm100":
-            result["semantic"] = [
-                semantic_error(cast(MODNet, matter.network), pictures) for matter in matters
-            ]
-            if not quick:
-                larger = [matter.resized(512) for matter in matters]
-                result["spm100 at 512"] = beside(larger, pictures)
-                result["people at 512"] = beside(larger, labelled(PEOPLE))
-    nobody = [[float(m.alpha(read_image(file)).mean()) for m in matters] for file in held_out_backgrounds()]
+    result["semantic"] = [semantic_error(cast(MODNet, matter.network), pictures) for matter in matters]
+    if not quick:
+        result["spm100 at 512"], result["people at 512"] = (
+            beside(larger, some) for some in (pictures, people)
+        )
+    nobody = [
+        [float(m.alpha(read_image(file)).mean()) for m in matters] for file in held_out_backgrounds()[:count]
+    ]
     result["nobody"] = {"mean": np.mean(nobody, axis=0).tolist(), "most": np.max(nobody, axis=0).tolist()}
-    what = (
-        f"{new.name} against {old.name}, short side {SIDE}: 99 people, 100 photographs of CCP, SPM-100, "
-        f"{len(nobody)} backgrounds; benchmarks/model_card.py measure"
-    )
-    write_json(
-        paths.RESULTS / f"{name}.json",
-        recorded(what, device=str(next(matters[1].network.parameters()).device), precision="float32", seed=0)
-        | json.loads(json.dumps(result), parse_float=lambda text: round(float(text), 5)),
-        indent=1,
-    )
-    print(json.dumps({key: result[key] for key in ("semantic", "nobody")}))
+    what = f"{new.name} against {old.name}, short side {SIDE}: {len(people)} people, {count} photographs of CCP, "
+    what += f"SPM-100, {len(nobody)} backgrounds; benchmarks/model_card.py measure"
+    save(name, what, result)
 
 
 @app.command()
 @torch.no_grad()
 def masks(
-    run: Annotated[Path, typer.Argument(help="The folder of a pre-training.")], side: int = 256
+    run: Annotated[Path, typer.Argument(help="The folder of a pre-training.")],
+    side: int = 256,
+    name: str = "overnight_pretraining",
+    count: int | None = None,
 ) -> None:
-    """IoU of the masks of a pre-training's averaged network, and its curve: data/results/overnight_pretraining.json."""
+    """IoU of the masks of a pre-training's averaged network, and its curve: data/results/NAME.json."""
     network = Segmenter(create_backbone("mobilenet_v2")).eval()
     averaged = torch.load(run / "state.pt", weights_only=True)["averaged"]
-    averaged = {key.removeprefix("module."): value for key, value in averaged.items()}
     averaged.pop("n_averaged", None)
-    network.load_state_dict(averaged)
+    network.load_state_dict({key.removeprefix("module."): value for key, value in averaged.items()})
     found: dict[str, list[float]] = {}
-    for name, image, truth in labelled(PEOPLE):
+    for picture, (image, truth, _) in labelled(PEOPLE, count):
         small = resize(to_tensor(image), *network_size(truth.shape[0], truth.shape[1], side))
-        iou = errors(enlarge(network(small).alpha, truth.shape), truth)["iou"]
-        for group in ("all", *kinds(name)):
-            found.setdefault(group, []).append(iou)
+        for group in ("all", *kinds(picture)):
+            found.setdefault(group, []).append(iou(enlarge(network(small).alpha, truth.shape), unit(truth)))
     with safe_open(run / "backbone.safetensors", "pt") as file:
         trained = file.metadata()
     steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    result = recorded(
-        f"masks of the averaged network at a short side of {side}, cut at one half, on {len(found['all'])} held-out "
-        "people; benchmarks/model_card.py masks",
-        device="cpu",
-        precision="float32",
-        seed=0,
-    ) | {
+    what = f"masks of the averaged network at a short side of {side}, cut at one half, on {len(found['all'])} held-out "
+    content = {
         "training": json.loads(trained["provenance"]) | {"identity": trained["identity"]},
         "iou": {
-            group: {
-                "pictures": len(ones),
-                "mean": round(np.mean(ones), 4),
-                "median": round(np.median(ones), 4),
-            }
+            group: {"pictures": len(ones), "mean": np.mean(ones), "median": np.median(ones)}
             for group, ones in found.items()
         },
         "curve": {
-            str(steps[end - 1]["step"]): round(np.mean([step["loss"] for step in steps[end - 100 : end]]), 5)
+            str(steps[end - 1]["step"]): np.mean([step["loss"] for step in steps[end - 100 : end]])
             for end in range(100, len(steps) + 1, 100)
         },
     }
-    write_json(paths.RESULTS / "overnight_pretraining.json", result, indent=1)
+    save(name, what + "people; benchmarks/model_card.py masks", content)
 
 
 @app.command()
 def worst(new: File, output: Path, count: int = 20, source: str = PEOPLE) -> None:
     """Draw the worst mattes beside picture and truth."""
-    matter, height, tiles = Matter.from_pretrained(new, short_side=SIDE), 260, []
-    for _, image, truth in labelled(source, 100):
+    matter, width, height, tiles = Matter.from_pretrained(new, short_side=SIDE), 3 * 360, 260, []
+    for _, (image, truth, _) in labelled(source, 100):
         matte = matter.alpha(image)
-        parts = (image, *(np.repeat((one * 255).astype(np.uint8)[..., None], 3, 2) for one in (matte, truth)))
-        tile = Image.fromarray(np.hstack(parts))
-        tiles.append((errors(matte, truth)["mad"], tile.resize((tile.width * height // tile.height, height))))
-    tiles.sort(key=lambda pair: -pair[0])
-    chosen = [tile for _, tile in tiles[:count]]
-    width = 3 * 360
+        greys = (np.repeat((one * 255).astype(np.uint8)[..., None], 3, 2) for one in (matte, unit(truth)))
+        tile = Image.fromarray(np.hstack([image, *greys]))
+        tile = tile.resize((tile.width * height // tile.height, height))
+        tiles.append((errors(matte, truth)["mad"], tile.crop((0, 0, min(tile.width, width), height))))
+    chosen = sorted(tiles, key=lambda pair: -pair[0])[:count]
     sheet = Image.new("RGB", (2 * width, height * -(-len(chosen) // 2)))
-    for number, tile in enumerate(chosen):
-        sheet.paste(
-            tile.crop((0, 0, min(tile.width, width), height)), (number % 2 * width, number // 2 * height)
-        )
+    for number, (_, tile) in enumerate(chosen):
+        sheet.paste(tile, (number % 2 * width, number // 2 * height))
     sheet.save(output, quality=88)
+
+
+@app.command()
+def backgrounds(count: int = 100, output: str = "01_dataset_compositing") -> None:
+    """Errors of the same people before five kinds of background, and the changes with 95 % intervals."""
+    samples = validation_data(DataConfig(real=True), count)
+    scenes = [read_image(file) for file in held_out_backgrounds()]
+    matter, found = Matter.from_pretrained(), dict[str, list[dict[str, float]]]()
+    for number, (name, sample) in enumerate(samples):
+        others = [scenes[(2 * number + k) % len(scenes)] for k in (0, 1)]
+        for way, images in background_versions(sample, others).items():
+            records = evaluate(matter.alpha, [(name, image, sample.alpha) for image in images])
+            found.setdefault(way, []).append(mean_errors(records))
+    values = {
+        f"{way.replace(' ', '_')}_{metric}": np.mean([one[metric] for one in each])
+        for way, each in found.items()
+        for metric in each[0]
+    }
+    squared = {way: np.array([[one["mse"] for one in each]]) for way, each in found.items()}
+    steps = {"natural": ["own scene"], "own scene": ["other scenes", "own scene blurred"]}
+    steps |= {"other scenes": ["other scenes blurred"]}
+    changes = [
+        {"from": before, "to": after, **paired_difference(squared[before], squared[after])._asdict()}
+        | {"photographs_with_more_error": int((squared[after] > squared[before]).sum())}
+        for before, afters in steps.items()
+        for after in afters
+    ]
+    what = f"section 7: {len(samples)} validation photographs of Clothing-Co-Parsing (pseudo-mattes), {len(scenes)} "
+    what += "people-free photographs as other scenes, the shipped checkpoint at its short side of "
+    what += f"{matter.short_side}, resampling seed 0; benchmarks/model_card.py backgrounds"
+    save(output, what, {"squared_error_changes": changes}, values=values)
 
 
 if __name__ == "__main__":

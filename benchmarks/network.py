@@ -1,36 +1,31 @@
-"""Both variants side by side in one run: parameters, GFLOPs, forward time. Training is timed by training.py.
+"""Both variants side by side: parameters, GFLOPs, forward time.
 
 .venv/bin/python benchmarks/network.py [--size 512]
 """
 
-from typing import Annotated
-
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
+from _timing import DEVICE, NAME, medians, show
 
 from modnet_lib.network import MODNet
-from modnet_lib.network.cost import count_flops, count_parameters, measure_latency
+from modnet_lib.network.cost import count_flops, count_parameters
 
 
-def main(
-    size: Annotated[int, typer.Option(help="Side of the picture for the forward pass.")] = 512,
-) -> None:
+@torch.inference_mode()
+def main(size: int = 512, repeats: int = 10) -> None:
     """Print the table."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    table = Table("", "released", "paper", "ratio", title=f"{name}, torch {torch.__version__}")
-    networks = {variant: MODNet(variant).to(device).eval() for variant in ("released", "paper")}
-    image = torch.rand(1, 3, size, size, device=device)
-
-    def row(label: str, values: list[float], digits: int = 2) -> None:
-        table.add_row(label, *(f"{value:,.{digits}f}" for value in values), f"{values[1] / values[0]:.2f}")
-
-    row("parameters", [count_parameters(n) for n in networks.values()], 0)
-    row(f"GFLOPs at {size}", [count_flops(n, image) / 1e9 for n in networks.values()])
-    row(f"forward at {size}, ms", [measure_latency(n, image).median for n in networks.values()], 1)
-    Console().print(table)
+    networks = {"released": MODNet("released").to(DEVICE).eval(), "paper": MODNet().to(DEVICE).eval()}
+    image = torch.rand(1, 3, size, size, device=DEVICE)
+    times = medians({name: lambda n=network: n(image) for name, network in networks.items()}, repeats)
+    rows = {
+        name: {
+            "parameters": count_parameters(network),
+            "GFLOPs": count_flops(network, image) / 1e9,
+            "forward, ms": times[name],
+        }
+        for name, network in networks.items()
+    }
+    show(f"{size} x {size}, {NAME}, torch {torch.__version__}", rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""One SOC step: ours beside the released function's way, in one run.
+"""One SOC step: ours beside the released function's way.
 
-.venv/bin/python benchmarks/soc.py [--size 512] [--batch 1] [--repeats 3] [--output data/results/soc_benchmark.json]
+.venv/bin/python benchmarks/soc.py [--size 512] [--batch 1] [--repeats 3] [--output soc_benchmark]
 
 The released way, written anew from its description: the released network, both passes in full, the band by scipy's
 grey morphology on the CPU, picture by picture, and the masks copied to the device. Rows in between change one thing at
@@ -8,27 +8,20 @@ a time, so that it can be seen what the ratio is made of.
 """
 
 import copy
-import json
-import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 import typer
-from rich.console import Console
-from rich.table import Table
+from _timing import DEVICE, NAME, medians, save, show
 from scipy.ndimage import grey_dilation, grey_erosion
 from torch import Tensor
 
-from modnet_lib.files import write_atomically
 from modnet_lib.network import MODNet
+from modnet_lib.network.modnet import Variant
 from modnet_lib.objectives.consistency import released_transition_region
 from modnet_lib.objectives.supervised import released_semantic_target
-from modnet_lib.provenance import recorded
 from modnet_lib.regions import transition_region
 from modnet_lib.training.adaptation import PRESETS, adaptation_step, trainable
 
@@ -61,74 +54,46 @@ def released_step(network: MODNet, backup: MODNet, optimizer: torch.optim.Optimi
     optimizer.step()
 
 
-def main(
-    size: int = 512,
-    batch: int = 1,
-    repeats: int = 3,
-    threads: int = 1,
-    output: Annotated[Path | None, typer.Option(help="JSON with the numbers.")] = None,
-) -> None:
-    """Print and record the medians; the ways take turns."""
+def ours(variant: Variant, image: Tensor) -> Callable[[], object]:
+    """A step with the network and the preset of that name."""
+    network, config = MODNet(variant).to(DEVICE).eval(), PRESETS[variant]
+    frozen = copy.deepcopy(network).requires_grad_(False)
+    learning = trainable(network.requires_grad_(False), config.freeze_affine)
+    for parameter in learning:
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.Adam(learning, config.learning_rate, config.betas)
+    return lambda: adaptation_step(network, frozen, optimizer, [image], config)
+
+
+def main(size: int = 512, batch: int = 1, repeats: int = 3, threads: int = 1, output: str = "") -> None:
+    """Print the medians, and write ``data/results/OUTPUT.json``."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    image = F.interpolate(torch.rand(batch, 3, 12, 12), (size, size), mode="bicubic").clamp(0, 1).to(device)
-
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    def timed(work: Callable[[], object]) -> float:
-        wait()
-        begin = time.perf_counter()
-        work()
-        wait()
-        return 1000 * (time.perf_counter() - begin)
-
-    def pair(variant: str) -> tuple[MODNet, MODNet]:
-        network = MODNet(variant).to(device).eval()  # type: ignore[arg-type]
-        return network, copy.deepcopy(network).requires_grad_(False)
-
-    def ours(variant: str, preset: str) -> Callable[[], object]:
-        (network, frozen), config = pair(variant), PRESETS[preset]
-        learning = trainable(network.requires_grad_(False), config.freeze_affine)
-        for parameter in learning:
-            parameter.requires_grad_(True)
-        optimizer = torch.optim.Adam(learning, config.learning_rate, config.betas)
-        return lambda: adaptation_step(network, frozen, optimizer, [image], config)
-
-    network, backup = pair("released")
+    image = F.interpolate(torch.rand(batch, 3, 12, 12), (size, size), mode="bicubic").clamp(0, 1).to(DEVICE)
+    network = MODNet("released").to(DEVICE).eval()
+    backup = copy.deepcopy(network).requires_grad_(False)
     adam = torch.optim.Adam(network.parameters(), 1e-5, (0.9, 0.99))
     with torch.no_grad():
         semantic, _, alpha = network(image, auxiliary=True)
-    ways = {
+    steps: dict[str, Callable[[], object]] = {
         "step, the released way, released network": lambda: released_step(network, backup, adam, image),
-        "step, ours, released network and preset": ours("released", "released"),
-        "step, ours, paper network and preset": ours("paper", "paper"),
+        "step, ours, released network and preset": ours("released", image),
+        "step, ours, paper network and preset": ours("paper", image),
+    }
+    bands: dict[str, Callable[[], object]] = {
         "band alone, scipy picture by picture": lambda: scipy_band(semantic, alpha),
         "band alone, ours, released form": lambda: released_transition_region(semantic, alpha),
         "band alone, ours, paper form": lambda: transition_region(alpha, maybe=0.1),
     }
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(repeats + 1):
-        for name, work in ways.items():
-            taken = timed(work)
-            if turn:  # the first is not counted
-                times[name].append(taken)
-    table = Table("", "ms", "times the released way")
+    what = f"{size} x {size}, batch {batch}, median of {repeats}, random weights; {NAME}; benchmarks/soc.py"
     rows = {}
-    for name, values in times.items():
-        first = next(n for n in ways if n[:4] == name[:4])
-        middle = statistics.median(values)
-        rows[name] = {"milliseconds": middle, "ratio": statistics.median(times[first]) / middle}
-        table.add_row(name, f"{middle:.1f}", f"{rows[name]['ratio']:.2f}")
-    card = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {threads} thread(s)"
-    told = f"{size} x {size}, batch {batch}, median of {repeats}, random weights; {card}; benchmarks/soc.py"
-    result = recorded(told, device=device, precision="float32")
-    Console().print(table, result["provenance"])
+    for ways in (steps, bands):
+        times = medians(ways, repeats)
+        first = next(iter(times.values()))
+        rows |= {name: {"milliseconds": each, "ratio": first / each} for name, each in times.items()}
+        show(what, {name: {"milliseconds": each} for name, each in times.items()})
     if output:
-        text = json.dumps(result | {"rows": rows}, indent=1) + "\n"
-        write_atomically(output, lambda temporary: temporary.write_text(text))
+        save(output, what, {"rows": rows})
 
 
 if __name__ == "__main__":

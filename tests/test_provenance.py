@@ -2,18 +2,17 @@
 
 import subprocess
 
+import numpy as np
 import pytest
 
 from modnet_lib import paths
 from modnet_lib.provenance import (
     code_version,
-    current_commit,
     file_contents,
-    file_sizes,
     fingerprint,
     first_difference,
-    provenance,
     read_json,
+    recorded,
     require_same,
 )
 
@@ -21,6 +20,9 @@ from modnet_lib.provenance import (
 def test_fingerprint_depends_on_values_and_not_on_the_order_of_keys():
     assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": [1, 2], "a": 1})
     assert fingerprint({"a": 1, "b": [1, 2]}) != fingerprint({"a": 1, "b": [2, 1]})
+    flat = np.arange(6, dtype=np.uint8)
+    assert fingerprint(flat) == fingerprint(flat.copy(), None)
+    assert len({fingerprint(flat), fingerprint(flat[::-1]), fingerprint(flat.reshape(2, 3))}) == 3
 
 
 def test_first_difference_names_the_place():
@@ -30,7 +32,7 @@ def test_first_difference_names_the_place():
     assert first_difference(before, changed) == "data.files.b.jpg was 20, now it is 21"
     fewer = {"seed": 1, "data": {"files": {"a.jpg": 10}, "camera": 0.5}}
     assert "data.files.b.jpg was 20, now it is missing" in first_difference(before, fewer)
-    assert "data.files.b.jpg is new: 20" in first_difference(fewer, before)
+    assert "data.files.b.jpg was missing, now it is 20" in first_difference(fewer, before)
 
 
 def test_require_same_ignores_what_json_cannot_tell_apart_and_names_the_file(tmp_path):
@@ -39,20 +41,13 @@ def test_require_same_ignores_what_json_cannot_tell_apart_and_names_the_file(tmp
         require_same({"seed": 1}, {"seed": 2}, tmp_path / "state.pt")
 
 
-def test_file_sizes_are_relative_and_leave_out_what_is_absent(tmp_path):
-    (tmp_path / "set").mkdir()
-    (tmp_path / "set" / "a.jpg").write_bytes(b"123")
-    files = [tmp_path / "set" / "a.jpg", tmp_path / "set" / "missing.jpg"]
-    assert file_sizes(files, tmp_path) == {"set/a.jpg": 3}
-
-
 def test_contents_tell_files_of_one_size_apart(tmp_path):
     (tmp_path / "a").write_bytes(b"123")
-    before = file_contents([tmp_path / "a"], tmp_path)
-    assert before == {"a": "3 bytes, CRC-32 884863d2"}
+    before = file_contents([tmp_path / "a"], tmp_path.parent)
+    assert before == {f"{tmp_path.name}/a": "3 bytes, CRC-32 884863d2"}
     (tmp_path / "a").write_bytes(b"124")
     assert file_contents([tmp_path / "a", tmp_path / "gone"], tmp_path).keys() == {"a"}
-    assert file_contents([tmp_path / "a"], tmp_path) != before
+    assert file_contents([tmp_path / "a"], tmp_path.parent) != before
 
 
 def test_a_damaged_file_is_named(tmp_path):
@@ -72,21 +67,25 @@ def test_commit_says_when_tracked_files_have_changed(tmp_path, monkeypatch):
         identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
         subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True)
 
+    def commit():
+        return recorded("a test", device="cpu", precision="float32")["origin"]["commit"]
+
     git("init")
     (tmp_path / "file").write_text("one")
     git("add", "file")
     git("commit", "-m", "first")
     monkeypatch.setattr(paths, "REPOSITORY", tmp_path)
-    clean = current_commit()
+    clean = commit()
     assert len(clean) >= 7
     assert "dirty" not in clean
     (tmp_path / "file").write_text("two")
-    assert current_commit() == f"{clean}-dirty"
+    assert commit() == f"{clean}-dirty"
 
 
 def test_provenance_names_no_folder_of_this_machine(monkeypatch, tmp_path):
     monkeypatch.setattr("sys.argv", ["/somewhere/bin/modnet", "train", "smoke", "--folder", str(tmp_path)])
-    found = provenance(device="cpu", precision="float32", seed=3)
+    result = recorded("a test", device="cpu", precision="float32", seed=3)
+    found = result["origin"]
     assert found["command"] == f"modnet train smoke --folder {tmp_path.name}"
     assert (found["precision"], found["seed"]) == ("float32", 3)
     assert found["device"].startswith("cpu")

@@ -1,15 +1,13 @@
 """Fig. 6: what a method costs, as a whole and part by part."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from statistics import median, quantiles
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm.auto import tqdm
 
 from modnet_lib.baselines import BASELINES, Baseline, create_baseline, needs
 from modnet_lib.network import MODNet
@@ -27,12 +25,11 @@ def create_method(name: str) -> MODNet | Baseline:
 
 def random_inputs(network: MODNet | Baseline, size: int, batch: int = 1) -> dict[str, Tensor]:
     """The inputs of a method by name: random values of the right shapes, on its device."""
-    side = (size, size)
     inputs = {
-        "image": torch.rand(batch, 3, *side),
-        "trimap": (torch.rand(batch, 1, *side) * 3).floor() / 2,
-        "background": torch.rand(batch, 3, *side),
-        "clip": torch.rand(batch, 2, 4, *side),
+        "image": torch.rand(batch, 3, size, size),
+        "trimap": (torch.rand(batch, 1, size, size) * 3).floor() / 2,
+        "background": torch.rand(batch, 3, size, size),
+        "clip": torch.rand(batch, 2, 4, size, size),
     }
     device = next(network.parameters()).device
     return {name: inputs[name].to(device) for name in ("image", *needs(network))}
@@ -59,35 +56,17 @@ def peak_memory(module: nn.Module, **inputs: Tensor) -> int:
 
 
 def efficiency(
-    names: Sequence[str] = METHODS,
-    *,
-    size: int = 512,
-    batch: int = 1,
-    repeats: int = 10,
-    device: str = "cpu",
-    show_progress: bool = True,
+    names: Sequence[str] = METHODS, *, size: int = 512, batch: int = 1, repeats: int = 10, device: str = "cpu"
 ) -> dict[str, dict[str, Any]]:
-    """Measure methods side by side.
+    """Measure some of `METHODS` side by side on a float32 input of `size` x `size`.
 
-    Parameters
-    ----------
-    names
-        Of `METHODS`.
-    size, batch
-        Of the input, float32.
-    repeats
-        Rounds over all methods, so that a disturbance hits all of them; each has a pass to warm up and two that are
-        timed. The device is waited for before each reading of the clock.
-    device
-        Where.
-    show_progress
-        Show a bar.
+    The methods take turns in `repeats` rounds, at least two, so that a disturbance hits all of them.
 
     Returns
     -------
     By method: ``parameters``, ``gflops`` (convolutions and matrix products), ``megabytes`` (the most that
-    intermediate results take), ``milliseconds`` (median), ``spread`` (between the first and the third quartile of the
-    rounds), and ``parts``: for methods of several networks the parameters, GFLOPs and milliseconds of each.
+    intermediate results take), ``milliseconds`` (median), ``spread`` (between the quartiles of the rounds), and
+    ``parts``: for methods of several networks the parameters, GFLOPs and milliseconds of each.
 
     Raises
     ------
@@ -99,79 +78,68 @@ def efficiency(
     torch.manual_seed(0)
     networks = {name: create_method(name).to(device) for name in names}
     given = {name: random_inputs(network, size, batch) for name, network in networks.items()}
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for _ in tqdm(range(repeats), "rounds", disable=not show_progress):
+    times: dict[str, list[dict[nn.Module, float]]] = {name: [] for name in names}
+    for _ in range(repeats):
         for name, network in networks.items():
-            with _clocked([network]) as passes, torch.inference_mode():
-                for _ in range(3):
-                    network(**given[name])
-            times[name].append(median(passes[1:]))
+            times[name].append([_timed(network, given[name]) for _ in range(2)][1])
     return {name: _cost(networks[name], given[name], times[name]) for name in names}
 
 
-def _cost(network: MODNet | Baseline, inputs: dict[str, Tensor], times: Sequence[float]) -> dict[str, Any]:
-    low, middle, high = quantiles(times, n=4)
-    flops = _flops(network, inputs)
-    parts = network.modules_of if isinstance(network, Baseline) else {}
-    return {
-        "parameters": count_parameters(network),
-        "gflops": flops["Global"] / 1e9,
-        "megabytes": peak_memory(network, **inputs) / 2**20,
-        "milliseconds": middle,
-        "spread": high - low,
-        "parts": {part: _part(network, names, inputs, flops, len(times)) for part, names in parts.items()},
-    }
-
-
-def _flops(network: nn.Module, inputs: dict[str, Tensor]) -> dict[str, int]:
-    """FLOPs of a forward pass within each module, by its name after that of the network's class."""
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        network(**inputs)
-    counts = counter.get_flop_counts()
-    return {name: sum(found.values()) for name, found in counts.items()}
-
-
-def _part(
-    network: nn.Module, names: Sequence[str], inputs: dict[str, Tensor], flops: dict[str, int], repeats: int
-) -> dict[str, float]:
-    """Parameters, GFLOPs and milliseconds of submodules within a forward pass."""
-    modules = [inner for name in names for inner in _called(network.get_submodule(name))]
-    titles = {module: title for title, module in network.named_modules(prefix=type(network).__name__)}
-    times = []
-    with torch.inference_mode():
-        for _ in range(1 + repeats):
-            with _clocked(modules) as passes:
-                network(**inputs)
-            times.append(sum(passes))
-    return {
-        "parameters": sum(count_parameters(network.get_submodule(name)) for name in names),
-        "gflops": sum(flops[titles[module]] for module in modules) / 1e9,
-        "milliseconds": median(times[1:]),
-    }
-
-
-def _called(module: nn.Module) -> list[nn.Module]:
-    """The module, or what a list of modules holds: a list is never called itself."""
-    if isinstance(module, nn.ModuleList | nn.ModuleDict):
-        return [inner for child in module.children() for inner in _called(child)]
-    return [module]
-
-
-@contextmanager
-def _clocked(modules: Sequence[nn.Module]) -> Iterator[list[float]]:
-    """The milliseconds of each call of these modules, none of which is inside another."""
-    passes: list[float] = []
+@torch.inference_mode()
+def _timed(network: MODNet | Baseline, inputs: dict[str, Tensor]) -> dict[nn.Module, float]:
+    """Milliseconds of one forward pass, in the network and in each module of its parts."""
+    spent: dict[nn.Module, float] = {}
 
     def now() -> float:
         if torch.cuda.is_initialized():
             torch.cuda.synchronize()
         return 1000 * time.perf_counter()
 
-    handles = [m.register_forward_pre_hook(lambda *_: passes.append(-now())) for m in modules]
-    handles += [m.register_forward_hook(lambda *_: passes.append(passes.pop() + now())) for m in modules]
-    try:
-        yield passes
-    finally:
-        for handle in handles:
-            handle.remove()
+    def start(module: nn.Module, *_: Any) -> None:
+        spent[module] = spent.get(module, 0) - now()
+
+    def stop(module: nn.Module, *_: Any) -> None:
+        spent[module] += now()
+
+    clocked = [network, *(module for modules in _parts(network).values() for module in modules)]
+    handles = [m.register_forward_pre_hook(start) for m in clocked]
+    handles += [m.register_forward_hook(stop) for m in clocked]
+    network(**inputs)
+    for handle in handles:
+        handle.remove()
+    return spent
+
+
+def _parts(network: MODNet | Baseline) -> dict[str, list[nn.Module]]:
+    """The modules of each part; of a list, which is never called itself, what it holds."""
+
+    def called(module: nn.Module) -> list[nn.Module]:
+        if not isinstance(module, nn.ModuleList | nn.ModuleDict):
+            return [module]
+        return [inner for child in module.children() for inner in called(child)]
+
+    parts = network.modules_of.items() if isinstance(network, Baseline) else ()
+    return {part: [m for name in names for m in called(network.get_submodule(name))] for part, names in parts}
+
+
+def _cost(
+    network: MODNet | Baseline, inputs: dict[str, Tensor], times: Sequence[dict[nn.Module, float]]
+) -> dict[str, Any]:
+    titles = {module: title for title, module in network.named_modules(prefix=type(network).__name__)}
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(**inputs)
+    flops = counter.get_flop_counts()
+
+    def row(modules: Sequence[nn.Module]) -> dict[str, Any]:
+        return {
+            "parameters": sum(map(count_parameters, modules)),
+            "gflops": sum(sum(flops[titles[module]].values()) for module in modules) / 1e9,
+            "milliseconds": median(sum(one[module] for module in modules) for one in times),
+        }
+
+    low, _, high = quantiles((one[network] for one in times), n=4)
+    return row([network]) | {
+        "megabytes": peak_memory(network, **inputs) / 2**20,
+        "spread": high - low,
+        "parts": {part: row(modules) for part, modules in _parts(network).items()},
+    }

@@ -16,24 +16,13 @@ from modnet_lib.network import MODNet, Segmenter
 
 
 def trimap_of(truth: np.ndarray) -> np.ndarray:
-    """The trimap that trimap-based methods are given: (H, W) of {0, 0.5, 1} from a matte in [0, 1].
-
-    Dilated and eroded by 30 pixels for a person of 512.
-    """
+    """The (H, W) trimap of a matte that trimap-based methods are given: 30 pixels wide for a person of 512."""
     alpha = torch.from_numpy(truth).float()[None, None]
     return trimap_from_alpha(alpha, band_size(alpha))[0, 0].numpy()
 
 
 class Method(NamedTuple):
-    """A network of any method in evaluation mode behind one call, on the network's device.
-
-    Attributes
-    ----------
-    network
-        MODNet or another method of `modnet_lib.baselines`.
-    short_side, squash
-        See `modnet_lib.inference.matter.network_size`.
-    """
+    """A network of any method in evaluation mode behind one call; see `network_size` for `short_side` and `squash`."""
 
     network: MODNet | Segmenter | Baseline
     short_side: int = SHORT_SIDE
@@ -52,50 +41,42 @@ class Method(NamedTuple):
         background: np.ndarray | None = None,
         clip: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     ) -> dict[str, np.ndarray]:
-        """The mattes of all stages by name, the last one as ``alpha``.
+        """The mattes of all stages by name, each (H, W), the last one as ``alpha``.
 
         Parameters
         ----------
-        image
-            (H, W, 3) uint8.
+        image, background
+            (H, W, 3) uint8; the background is the scene without the person.
         trimap
             (H, W) of {0, 0.5, 1}.
-        background
-            The clean plate: (H, W, 3) uint8, the scene without the person.
         clip
             The frames before and after, each with its trimap.
 
         Raises
         ------
         ValueError
-            If something that the network needs is missing, or of no use to it, or no trimap of the picture's size.
+            If something that the network needs is missing or does not fit, or is of no use to it.
         """
-        height, width = image.shape[:2]
-        size, given = network_size(height, width, self.short_side, self.squash), dict[str, Tensor]()
+        height, width = shape = image.shape[:2]
+        size = network_size(height, width, self.short_side, self.squash)
+        given = {"image": shrink(image, *size)}
         if trimap is not None or "trimap" in needs(self.network):
-            given["trimap"] = _checked(trimap, image, size)
+            if trimap is None or trimap.shape != shape or not np.isin(trimap, (0, 0.5, 1)).all():
+                found = None if trimap is None else (trimap.shape, np.unique(trimap)[:4])
+                raise ValueError(
+                    f"this network needs a trimap of {{0, 0.5, 1}} and shape {shape}, got {found}"
+                )
+            given["trimap"] = _nearest(trimap, size)
         if background is not None:
             given["background"] = shrink(background, *size)
         if clip:
             frames = [torch.cat((shrink(frame, *size), _nearest(one, size)), 1) for frame, one in clip]
             given["clip"] = torch.stack(frames, dim=1)
         device = next(self.network.parameters()).device
-        output = self.network(
-            **{k: v.to(device) for k, v in (given | {"image": shrink(image, *size)}).items()}
-        )
+        output = self.network(**{name: tensor.to(device) for name, tensor in given.items()})
         names = self.network.estimates if isinstance(self.network, Baseline) else ()
-        found = {name: output.parts[name] for name in names} | {"alpha": output.alpha}
-        return {name: enlarge(matte, image.shape[:2]) for name, matte in found.items()}
-
-
-def _checked(trimap: np.ndarray | None, image: np.ndarray, size: tuple[int, int]) -> Tensor:
-    shape = image.shape[:2]
-    if trimap is None or trimap.shape != shape or not np.isin(trimap, (0, 0.5, 1)).all():
-        raise ValueError(
-            f"this network needs a trimap of {{0, 0.5, 1}} and shape {shape}, "
-            f"got {None if trimap is None else (trimap.shape, np.unique(trimap)[:4])}"
-        )
-    return _nearest(trimap, size)
+        mattes = {name: output.parts[name] for name in names} | {"alpha": output.alpha}
+        return {name: enlarge(matte, shape) for name, matte in mattes.items()}
 
 
 def _nearest(trimap: np.ndarray, size: tuple[int, int]) -> Tensor:

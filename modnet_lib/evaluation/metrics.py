@@ -55,23 +55,16 @@ def grad(prediction: np.ndarray, truth: np.ndarray, region: np.ndarray | None = 
     return float(np.square(difference)[region].sum() / 1000)
 
 
-def gaussian_derivative() -> np.ndarray:
-    """The filter of `grad` for the horizontal direction, (9, 9); its transpose is the vertical one."""
+def _gradient(matte: np.ndarray) -> np.ndarray:
+    low, high = matte.min(), matte.max()
+    stretched = (matte - low) / (high - low) if high > low else np.zeros_like(matte)
     half = math.ceil(SIGMA * math.sqrt(-2 * math.log(math.sqrt(2 * math.pi) * SIGMA * EPSILON)))
     x = np.arange(-half, half + 1)
     gauss = np.exp(-(x**2) / (2 * SIGMA**2)) / (SIGMA * math.sqrt(2 * math.pi))
     kernel = np.outer(gauss, -x * gauss / SIGMA**2)
-    return kernel / np.linalg.norm(kernel)
-
-
-def _gradient(matte: np.ndarray) -> np.ndarray:
-    low, high = matte.min(), matte.max()
-    stretched = (matte - low) / (high - low) if high > low else np.zeros_like(matte)
-    kernel = gaussian_derivative()
-    along = (
-        cv2.filter2D(stretched, cv2.CV_64F, k, borderType=cv2.BORDER_REPLICATE) for k in (kernel, kernel.T)
-    )
-    return np.hypot(*along)
+    kernel /= np.linalg.norm(kernel)
+    border = cv2.BORDER_REPLICATE
+    return np.hypot(*(cv2.filter2D(stretched, cv2.CV_64F, k, borderType=border) for k in (kernel, kernel.T)))
 
 
 def conn(prediction: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None) -> float:
@@ -96,21 +89,15 @@ def conn(prediction: np.ndarray, truth: np.ndarray, region: np.ndarray | None = 
 
 def _largest_component(mask: np.ndarray) -> np.ndarray:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    if len(stats) == 1:
-        return np.zeros_like(mask)
-    return labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    sizes = stats[1:, cv2.CC_STAT_AREA]
+    return labels == 1 + int(sizes.argmax()) if len(sizes) else np.zeros_like(mask)
 
 
 def dtssd(prediction: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None) -> float:
     """How differently two (T, H, W) sequences change from frame to frame, times 100 (Erofeev et al., BMVC 2015).
 
     The root of the mean squared difference of the changes, averaged over the T - 1 pairs of frames. A region is
-    (T, H, W) or (H, W); a pair counts where its second frame's region is.
-
-    Raises
-    ------
-    ValueError
-        Also if there are fewer than two frames.
+    (T, H, W) or (H, W); a pair counts where its second frame's region is. Fewer than two frames are an error as well.
     """
     prediction, truth, region = _checked(prediction, truth, region, dimensions=3)
     if len(truth) < 2:
@@ -123,16 +110,8 @@ def dtssd(prediction: np.ndarray, truth: np.ndarray, region: np.ndarray | None =
 def errors_by_region(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray) -> dict[str, float]:
     """Mean absolute error inside the person, in the unknown band, and outside; parts that add up to `mad`.
 
-    Parameters
-    ----------
-    prediction, truth
-        (H, W) mattes in [0, 1].
-    trimap
-        (H, W) of {0, 0.5, 1}.
-
-    Returns
-    -------
-    ``inside``, ``band``, ``outside``: the sum of errors over each region, divided by all pixels.
+    `trimap` is (H, W) of {0, 0.5, 1}. Returns ``inside``, ``band``, ``outside``: the sum of errors over each region,
+    divided by all pixels.
     """
     prediction, truth, _ = _checked(prediction, truth, None)
     error = np.abs(prediction - truth)
@@ -166,5 +145,11 @@ def _checked(
     return prediction, truth, region
 
 
-Metric = Callable[..., float]
-METRICS: dict[str, Metric] = {"mse": mse, "mad": mad, "sad": sad, "grad": grad, "conn": conn, "iou": iou}
+METRICS: dict[str, Callable[..., float]] = {
+    "mse": mse,
+    "mad": mad,
+    "sad": sad,
+    "grad": grad,
+    "conn": conn,
+    "iou": iou,
+}

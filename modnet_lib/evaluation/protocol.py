@@ -20,7 +20,7 @@ from modnet_lib.files import write_json
 from modnet_lib.images import PICTURES
 from modnet_lib.inference import Matter
 from modnet_lib.network.checkpoints import weights_fingerprint
-from modnet_lib.provenance import checksum, file_contents, fingerprint, provenance, read_json, require_same
+from modnet_lib.provenance import checksum, file_contents, fingerprint, read_json, recorded, require_same
 
 STILL = ("mse", "mad", "sad", "grad", "conn")
 QUICK = ("mse", "mad", "iou")
@@ -32,17 +32,9 @@ Predict = Callable[[Sequence[str], Sequence[Labelled]], list[np.ndarray]]
 class Protocol:
     """How pictures are measured.
 
-    Attributes
-    ----------
-    resize
-        ``"short_side"``: the shorter side becomes `side`, proportions stay (the paper). ``"squash"``: `side` x `side`,
-        as many repositories do.
-    side
-        Pixels, of the network's input.
-    region
-        ``"whole"``: every pixel of the original size (the paper). ``"unknown"``: the band of the truth's trimap.
-    metrics
-        Keys of `modnet_lib.evaluation.metrics.METRICS`.
+    ``"short_side"``: the network sees the shorter side at `side` pixels, proportions stay (the paper). ``"squash"``:
+    `side` x `side`, as many repositories do. ``"whole"``: every pixel of the original size counts (the paper).
+    ``"unknown"``: the band of the truth's trimap. `metrics` are keys of `modnet_lib.evaluation.metrics.METRICS`.
     """
 
     resize: Literal["short_side", "squash"] = "short_side"
@@ -51,43 +43,32 @@ class Protocol:
     metrics: tuple[str, ...] = STILL
 
 
-PROTOCOLS = {
-    "paper": Protocol(),
-    "squash": Protocol(resize="squash"),
-    "unknown": Protocol(region="unknown"),
-}
+PROTOCOLS = {"paper": Protocol(), "squash": Protocol(resize="squash"), "unknown": Protocol(region="unknown")}
 
 
 def evaluate(
     alpha: Callable[[np.ndarray], np.ndarray],
     pictures: Iterable[tuple[str, np.ndarray, np.ndarray]],
     *,
-    metrics: Sequence[str] = QUICK,
     regions: bool = False,
 ) -> list[Record]:
-    """Measure a matting function on labelled pictures in memory.
+    """Measure MSE, MAD and IoU of a matting function, for instance ``matter.alpha``, on pictures in memory.
 
     Parameters
     ----------
     alpha
-        A picture to its matte at the picture's size, for instance ``matter.alpha``.
+        A picture to its matte at the picture's size.
     pictures
         Name, image (H, W, 3) uint8, and true alpha (H, W), uint8 or float in [0, 1].
-    metrics
-        Keys of `modnet_lib.evaluation.metrics.METRICS`.
     regions
-        Also give the mean absolute error inside the person, in the trimap's band, and outside.
-
-    Returns
-    -------
-    A record for each picture, in order.
+        Also give `errors_by_region`.
 
     Raises
     ------
     ValueError
         Naming the picture, if a matte has another size, or values that are not finite or outside of [0, 1].
     """
-    protocol = Protocol(metrics=tuple(metrics))
+    protocol = Protocol(metrics=QUICK)
     return [
         Record(name, _errors(name, alpha(image), truth, protocol, regions)) for name, image, truth in pictures
     ]
@@ -98,9 +79,10 @@ def _errors(
 ) -> dict[str, float]:
     truth, unknown = unit(truth), protocol.region == "unknown"
     trimap = trimap_of(truth) if regions or unknown else np.empty(0)
-    region = trimap == 0.5 if unknown else None
     try:
-        errors = {key: METRICS[key](matte, truth, region) for key in protocol.metrics}
+        errors = {
+            key: METRICS[key](matte, truth, trimap == 0.5 if unknown else None) for key in protocol.metrics
+        }
         return errors | (errors_by_region(matte, truth, trimap) if regions else {})
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
@@ -126,19 +108,12 @@ def run_benchmark(
         pictures.
     readers
         Of each picture by its name; see `modnet_lib.data.readers.benchmark`.
-    protocol
-        How pictures are measured.
     output
         A CSV file: a line for each picture, written as soon as it is measured, with a column for each metric.
         Pictures that it has already are not measured again. The ``.json`` beside it holds the identity of the run
-        (model, protocol, pictures and the checksums of their files) and its provenance. A function is identified by its
-        qualified name only.
-    workers
-        Threads that compute metrics beside the model; with 0, metrics are computed between pictures.
-    batch_size
-        Pictures that a `Matter` sees at once, if they have the same size; the numbers stay the same.
-    show_progress
-        Whether to show a bar.
+        (model, protocol, checksums of the pictures' files) and its provenance.
+    workers, batch_size
+        Threads that compute metrics beside the model; pictures of one size that a `Matter` sees at once.
 
     Returns
     -------
@@ -153,13 +128,13 @@ def run_benchmark(
     done = _begin(Path(output), model, protocol, readers) if output else {}
     predict = _predictor(model, protocol, readers)
     todo = {name: read for name, read in readers.items() if name not in done}
-    begun = len(readers) - len(todo)
-    with tqdm(desc="pictures", total=len(readers), initial=begun, disable=not show_progress) as bar:
-        for record in _measure(predict, todo, protocol, workers, batch_size):
-            done[record.name] = record
-            if output:
-                append_record(Path(output), record)
-            bar.update()
+    records = _measure(predict, todo, protocol, workers, batch_size)
+    for record in tqdm(
+        records, "pictures", len(readers), initial=len(readers) - len(todo), disable=not show_progress
+    ):
+        done[record.name] = record
+        if output:
+            append_record(Path(output), record)
     return [done[name] for name in readers]
 
 
@@ -180,20 +155,16 @@ def _from_folder(folder: Path, readers: dict[str, Reader]) -> Predict:
     """Mattes of another tool, all checked before the first is measured."""
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
-    found = {
-        file.relative_to(folder).with_suffix("").as_posix(): file
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in PICTURES
-    }
+    files = [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in PICTURES]
+    found = {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
     problems = [f"missing: {key}" for key in readers if key not in found]
     problems += [f"not in the benchmark: {file.name}" for key, file in found.items() if key not in readers]
     for key in readers.keys() & found.keys():
         try:
             matte, picture = read_matte(found[key]), readers[key]()
             if matte.shape != picture.alpha.shape:
-                problems.append(f"{found[key].name} is {matte.shape}, the picture {picture.alpha.shape}")
-            else:
-                refuse_cutout(matte, picture.image, found[key])
+                raise ValueError(f"{found[key].name} is {matte.shape}, the picture {picture.alpha.shape}")
+            refuse_cutout(matte, picture.image, found[key])
         except ValueError as error:
             problems.append(str(error))
     if problems:
@@ -240,34 +211,21 @@ def _model_identity(model: Model) -> Any:
 
 
 def _begin(output: Path, model: Model, protocol: Protocol, readers: dict[str, Reader]) -> dict[str, Record]:
-    """Write the identity of a run beside its table; the records that the table holds already.
-
-    Raises
-    ------
-    ValueError
-        If the table belongs to another run.
-    """
+    """Write the identity of a run beside its table, unless it is that of another run; the table's records."""
     beside, done = output.with_suffix(".json"), dict[str, Record]()
     files = {key: [checksum(file) for file in reader_files(read)] for key, read in readers.items()}
-    identity: dict[str, Any] = {
-        "model": _model_identity(model),
-        "protocol": asdict(protocol),
-        "pictures": files,
-    }
-    origin = provenance(
-        device=model.device if isinstance(model, Matter) else "cpu",
-        precision=str(model.dtype).removeprefix("torch.") if isinstance(model, Matter) else "float32",
-        seed=None,
-    )
+    identity: dict[str, Any] = {"model": _model_identity(model), "protocol": asdict(protocol)}
+    device, dtype = (model.device, model.dtype) if isinstance(model, Matter) else ("cpu", "float32")
+    origin = recorded("errors", device=device, precision=str(dtype).removeprefix("torch."))["origin"]
+    known: dict[str, Any] = {}
     if output.is_file():
         begun = read_json(beside) if beside.is_file() else {}
-        origin, known = begun.pop("provenance", origin), begun.get("pictures", {})
-        compared = dict(identity)
-        if known.keys() <= files.keys() or files.keys() <= known.keys():  # the same set, of another count
-            begun["pictures"] = {key: known[key] for key in known if key in files}
-            compared["pictures"] = {key: files[key] for key in files if key in known}
-        require_same(begun, compared, output)
-        identity["pictures"] = known | files
+        origin, known = begun.pop("provenance", origin), begun.pop("pictures", {})
+        same = known.keys() & files.keys()
+        if same not in (known.keys(), files.keys()):  # not the same set, of another count
+            same = known.keys() | files.keys()
+        before, now = ({key: each[key] for key in each if key in same} for each in (known, files))
+        require_same(begun | {"pictures": before}, identity | {"pictures": now}, output)
         done = {record.name: record for record in read_records(output)}
-    write_json(beside, identity | {"provenance": origin})
+    write_json(beside, identity | {"pictures": known | files, "provenance": origin})
     return done

@@ -1,8 +1,7 @@
 """What was measured of each picture, what makes a picture hard, and the table that holds both."""
 
 import csv
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,52 +30,14 @@ def mean_errors(records: Sequence[Record]) -> dict[str, float]:
     return {key: float(np.mean([record.errors[key] for record in records])) for key in records[0].errors}
 
 
-def worst_first(records: Iterable[Record], metric: str = "mad") -> list[Record]:
-    """The records, the largest error first."""
-    return sorted(records, key=lambda record: -record.errors[metric])
-
-
-def by_stratum(records: Sequence[Record], parts: int = 3) -> dict[str, dict[str, list[Record]]]:
-    """Records by what is known of their pictures: stratum, value, records.
-
-    Numbers with many values, such as the share of the picture that the person fills, are cut into `parts` of equal
-    size; a part is named by its ends.
-    """
-    values: dict[str, list[tuple[str, Record]]] = defaultdict(list)
-    for record in records:
-        for key, value in record.strata.items():
-            values[key].append((value, record))
-    result = {}
-    for key, pairs in values.items():
-        if len({value for value, _ in pairs}) > 8:
-            try:
-                pairs.sort(key=lambda pair: float(pair[0]))
-            except ValueError:
-                continue  # a name for each picture is no stratum
-            cut = [pairs[len(pairs) * k // parts : len(pairs) * (k + 1) // parts] for k in range(parts)]
-            groups = {f"{part[0][0]} to {part[-1][0]}": [r for _, r in part] for part in cut if part}
-        else:
-            names = sorted({value for value, _ in pairs})
-            groups = {name: [r for value, r in pairs if value == name] for name in names}
-        result[key] = groups
-    return result
-
-
 def unit(matte: np.ndarray) -> np.ndarray:
     """Scale a uint8 matte to [0, 1]; return any other unchanged."""
     return matte / 255.0 if matte.dtype == np.uint8 else matte
 
 
 def describe(image: np.ndarray, truth: np.ndarray) -> dict[str, str]:
-    """What makes a picture hard, from the picture and its true matte.
+    """What makes a picture hard, from the picture (H, W, 3) uint8 and its true matte (H, W) uint8 or in [0, 1].
 
-    Parameters
-    ----------
-    image, truth
-        (H, W, 3) uint8, and (H, W) uint8 or float in [0, 1].
-
-    Returns
-    -------
     ``person`` and ``soft``: shares of the picture that the person fills, and that are neither 0 nor 1 (hair);
     ``contrast``: distance of the mean colours on both sides of the border, 0 to 1.
     """
@@ -86,7 +47,7 @@ def describe(image: np.ndarray, truth: np.ndarray) -> dict[str, str]:
     near = cv2.dilate(band, np.ones((width, width), np.uint8)) > 0
     sides = [image[near & side] / 255 for side in (alpha > 0.95, alpha < 0.05)]
     found = all(len(side) for side in sides)
-    contrast = float(np.linalg.norm(np.subtract(*(side.mean(axis=0) for side in sides)))) if found else 0.0
+    contrast = np.linalg.norm(np.subtract(*(side.mean(axis=0) for side in sides))) if found else 0.0
     return {
         "person": f"{(alpha > 0.5).mean():.3f}",
         "soft": f"{((alpha > 0.02) & (alpha < 0.98)).mean():.4f}",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from modnet_lib.evaluation.records import mean_errors, unit
 from modnet_lib.images import jpeg
 from modnet_lib.inference import Matter
 
-# Levels of each kind, mild to strong; the unit is in the function of the same name; of JPEG it is the quality
+# Levels that `report` measures, mild to strong
 LEVELS: dict[str, tuple[float, ...]] = {
     "resolution": (0.5, 0.25, 0.125),
     "blur": (2, 4, 8),
@@ -23,69 +23,49 @@ LEVELS: dict[str, tuple[float, ...]] = {
 }
 
 
-def resolution(image: np.ndarray, share: float) -> np.ndarray:
-    """Shrunk to `share` of each side and enlarged again."""
+def _resolution(image: np.ndarray, share: float) -> np.ndarray:
     height, width = image.shape[:2]
     small = (max(1, round(width * share)), max(1, round(height * share)))
     shrunk = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
     return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Blurred by a Gaussian of `sigma` thousandths of the longer side."""
-    return cv2.GaussianBlur(image, (0, 0), sigma * max(image.shape[:2]) / 1000)
-
-
-def noise(image: np.ndarray, deviation: float) -> np.ndarray:
-    """With Gaussian noise of that standard deviation, of 255; the same for the same picture."""
-    rng = np.random.default_rng(image.shape)
-    return np.clip(image + rng.normal(0, deviation, image.shape), 0, 255).round().astype(np.uint8)
-
-
-def rotation(image: np.ndarray, degrees: float) -> np.ndarray:
-    """Turned counter-clockwise about its middle, borders mirrored; (H, W) or (H, W, 3), the same size."""
-    if degrees % 180 == 0 or (degrees % 90 == 0 and image.shape[0] == image.shape[1]):
-        return np.ascontiguousarray(np.rot90(image, round(degrees / 90)))
+def _rotation(image: np.ndarray, degrees: float) -> np.ndarray:
     height, width = image.shape[:2]
+    if degrees % 180 == 0 or (degrees % 90 == 0 and height == width):
+        return np.ascontiguousarray(np.rot90(image, round(degrees / 90)))
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
-    return cv2.warpAffine(
-        image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-    )
+    return cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
 
 
-def brightness(image: np.ndarray, factor: float) -> np.ndarray:
-    """Every value times `factor`, cut at 255: a wrong exposure."""
-    return np.clip(image * factor, 0, 255).round().astype(np.uint8)
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return np.clip(values, 0, 255).round().astype(np.uint8)
 
 
 KINDS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
-    "resolution": resolution,
-    "blur": blur,
+    "resolution": _resolution,
+    "blur": lambda image, sigma: cv2.GaussianBlur(image, (0, 0), sigma * max(image.shape[:2]) / 1000),
     "jpeg": lambda image, quality: jpeg(image, int(quality)),
-    "noise": noise,
-    "rotation": rotation,
-    "brightness": brightness,
+    # the same noise for the same picture
+    "noise": lambda image, deviation: _bytes(
+        image + np.random.default_rng(image.shape).normal(0, deviation, image.shape)
+    ),
+    "rotation": _rotation,
+    "brightness": lambda image, factor: _bytes(image * factor),
 }
 
 
 def degrade(picture: Labelled, kind: str, level: float) -> Labelled:
-    """A picture as a worse camera gives it; only rotation changes the matte.
+    """A picture (uint8) as a worse camera gives it; only rotation changes the matte.
 
-    Parameters
-    ----------
-    picture
-        Image and matte, uint8.
-    kind, level
-        Key of `KINDS`; the function of that name says what the level means. Of JPEG it is the quality.
-
-    Raises
-    ------
-    ValueError
-        For an unknown kind.
+    `kind` and `level`: ``resolution``, shrunk to this share of each side and enlarged again; ``blur``, by a Gaussian of
+    this many thousandths of the longer side; ``jpeg`` of this quality; ``noise`` of this standard deviation, of 255;
+    ``rotation`` by degrees counter-clockwise about the middle, borders mirrored; ``brightness`` times this factor.
+    Raises `ValueError` for any other kind.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    alpha = rotation(picture.alpha, level) if kind == "rotation" else picture.alpha
+    alpha = _rotation(picture.alpha, level) if kind == "rotation" else picture.alpha
     return Labelled(KINDS[kind](picture.image, level), alpha, picture.strata)
 
 
@@ -94,85 +74,50 @@ def degraded(readers: dict[str, Reader], kind: str, level: float) -> dict[str, R
     return {name: partial(lambda read: degrade(read(), kind, level), read) for name, read in readers.items()}
 
 
-class Calibration(NamedTuple):
-    """What alpha means: pixels by predicted alpha.
+def calibration(mattes: Iterable[tuple[np.ndarray, np.ndarray]], bins: int = 10) -> dict[str, Any]:
+    """Whether a predicted alpha of 0.3 is 0.3 on average, over predicted and true (H, W) mattes in [0, 1].
 
-    Attributes
-    ----------
-    predicted, true
-        (bins,) mean predicted and mean true alpha of the pixels of each bin; NaN where there are none.
-    share
-        (bins,) share of all pixels.
-    """
-
-    predicted: np.ndarray
-    true: np.ndarray
-    share: np.ndarray
-
-    @property
-    def error(self) -> float:
-        """Expected calibration error: mean distance of both, weighted by the pixels."""
-        return float(np.nansum(self.share * np.abs(self.predicted - self.true)))
-
-
-def calibration(mattes: Iterable[tuple[np.ndarray, np.ndarray]], bins: int = 10) -> Calibration:
-    """Whether a predicted alpha of 0.3 is 0.3 on average.
-
-    Parameters
-    ----------
-    mattes
-        Predicted and true (H, W) mattes in [0, 1], picture after picture.
-    bins
-        Equal parts of [0, 1]; the last includes 1.
+    Returns
+    -------
+    Lists by equal parts of [0, 1]: ``predicted`` and ``true``, mean alpha of the pixels with a predicted alpha in this
+    part (0 if there are none), and ``share`` of all pixels. ``error`` is the expected calibration error: mean distance
+    of both, weighted by the pixels.
     """
     sums = np.zeros((3, bins))
-    for predicted, true in mattes:
-        places = np.minimum((predicted * bins).astype(int), bins - 1).ravel()
-        for row, weights in enumerate((None, predicted.ravel(), true.ravel())):
-            sums[row] += np.bincount(places, weights, bins)
-    with np.errstate(invalid="ignore"):
-        return Calibration(sums[1] / sums[0], sums[2] / sums[0], sums[0] / sums[0].sum())
+    for found, truth in mattes:
+        places = np.minimum((found * bins).astype(int), bins - 1).ravel()
+        sums += [np.bincount(places, weights, bins) for weights in (None, found.ravel(), truth.ravel())]
+    (predicted, true), share = sums[1:] / np.maximum(sums[0], 1), sums[0] / sums[0].sum()
+    lists = {"predicted": predicted.tolist(), "true": true.tolist(), "share": share.tolist()}
+    return lists | {"error": float((share * np.abs(predicted - true)).sum())}
 
 
 def report(
     matter: Matter, readers: dict[str, Reader], *, few: int = 40, workers: int = 0, show_progress: bool = True
 ) -> dict[str, Any]:
-    """Measure a model under every protocol, and its sensitivity and calibration under the paper's.
+    """Measure a model under every protocol; its sensitivity and calibration on the first `few` pictures.
 
-    Parameters
-    ----------
-    matter
-        The model.
-    readers
-        Of a benchmark; see `modnet_lib.data.readers.benchmark`.
-    few
-        How many pictures, from the first, sensitivity and calibration are measured on.
-    workers, show_progress
-        See `modnet_lib.evaluation.protocol.run_benchmark`.
+    Other arguments are those of `modnet_lib.evaluation.protocol.run_benchmark`.
 
     Returns
     -------
-    ``protocols``: name to mean errors; ``records``: a dictionary of each picture (``name``, ``errors``,
-    ``strata``); ``degraded``: kind to level to mean errors, the untouched pictures as ``none``; ``calibration``:
-    ``predicted``, ``true``, ``share`` of ten bins and ``error``; ``milliseconds`` of the model for a picture.
+    ``protocols``: name to mean errors; ``records``: ``name``, ``errors`` and ``strata`` of each picture; ``degraded``:
+    kind to level to mean errors, the untouched pictures as ``none``; ``calibration``; ``milliseconds`` a picture.
     """
     run = partial(run_benchmark, matter, workers=workers, show_progress=show_progress)
     found = {name: run(readers, protocol=protocol) for name, protocol in PROTOCOLS.items()}
     records, first = found["paper"], dict(list(readers.items())[:few])
     quick = Protocol(metrics=("mse", "mad"))
-    worse: dict[str, Any] = {"none": {"0": mean_errors(records[:few])}}
-    for kind, levels in LEVELS.items():
-        worse[kind] = {
-            str(level): mean_errors(run(degraded(first, kind, level), protocol=quick)) for level in levels
-        }
+    worse = {
+        kind: {str(v): mean_errors(run(degraded(first, kind, v), protocol=quick)) for v in levels}
+        for kind, levels in LEVELS.items()
+    }
     sized = matter.resized(quick.side)
     pictures = (read() for read in first.values())
-    honest = calibration((sized.alpha(picture.image), unit(picture.alpha)) for picture in pictures)
-    shown = {key: np.nan_to_num(values).tolist() for key, values in honest._asdict().items()}
     return {
         "protocols": {name: mean_errors(some) for name, some in found.items()},
         "records": [{"name": r.name, "errors": r.errors, "strata": r.strata} for r in records],
-        "degraded": worse,
-        "calibration": shown | {"error": honest.error},
+        "degraded": {"none": {"0": mean_errors(records[:few])}} | worse,
+        "calibration": calibration((sized.alpha(one.image), unit(one.alpha)) for one in pictures),
         "milliseconds": 1000 * float(np.median([record.seconds for record in records])),
     }

@@ -32,7 +32,7 @@ from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.network.layers import upsample
 from modnet_lib.objectives.consistency import CONSISTENCY, ConsistencyLosses, ConsistencyPreset, disagreement
 from modnet_lib.objectives.supervised import semantic_target
-from modnet_lib.provenance import file_contents, pixels_fingerprint
+from modnet_lib.provenance import file_contents, fingerprint
 from modnet_lib.training.state import load_state
 
 STATE = "adaptation.pt"
@@ -484,7 +484,7 @@ def _identify(frame: ImageLike) -> str | dict[str, str]:
     """Name and checksum of a file, a hash of other pictures."""
     if isinstance(frame, (str, Path)):
         return file_contents([Path(frame)], Path(frame).parent)
-    return pixels_fingerprint(read_image(frame))
+    return fingerprint(read_image(frame))
 
 
 class _Run:

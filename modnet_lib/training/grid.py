@@ -27,7 +27,7 @@ from modnet_lib.evaluation.statistics import Difference, paired_difference
 from modnet_lib.files import write_atomically, write_json, write_text
 from modnet_lib.inference import Matter
 from modnet_lib.profiles import Profile
-from modnet_lib.provenance import fingerprint, pixels_fingerprint, read_json, recorded, require_same
+from modnet_lib.provenance import fingerprint, read_json, recorded, require_same
 from modnet_lib.training.loop import STATE
 from modnet_lib.training.run import BACKBONE, CHECKPOINT, RECIPE, pretraining, run, supervised
 from modnet_lib.training.validation import (
@@ -167,8 +167,7 @@ def run_row(grid: Grid, profile: Profile, folder: Path, row: str, seed: int) -> 
     matter = Method(network.eval(), side, squash=grid.squash)
     sets = measured_sets(profile, list(grid.sets))
     seen = {
-        name: {key: pixels_fingerprint(*one) for key, one in pictures.items()}
-        for name, pictures in sets.items()
+        name: {key: fingerprint(*one) for key, one in pictures.items()} for name, pictures in sets.items()
     }
     what = {"run": network.metadata["identity"], "pictures": seen}
     if (target / ERRORS).is_file():

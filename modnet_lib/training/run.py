@@ -33,7 +33,7 @@ from modnet_lib.network import (
 )
 from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.profiles import Profile
-from modnet_lib.provenance import fingerprint, provenance, read_json, require_same
+from modnet_lib.provenance import fingerprint, read_json, recorded, require_same
 from modnet_lib.training.loop import IDENTITY, Network, Trainer, Validate, identify
 from modnet_lib.training.validation import held_out_sets, validation_data, validator
 
@@ -177,10 +177,9 @@ def run(
     final = {name: value for name, value in history[-1].items() if name.startswith("validation_")}
     metadata = {"short_side": str(side), "recipe": recipe.name, "steps": str(config.steps)}
     metadata |= {"identity": fingerprint(identity), "final": json.dumps(final)}
-    where = provenance(
-        device=next(network.parameters()).device, precision=config.mixed_precision, seed=recipe.seed
-    )
-    metadata["provenance"] = json.dumps(where)
+    device = next(network.parameters()).device
+    where = recorded("training", device=device, precision=config.mixed_precision, seed=recipe.seed)
+    metadata["provenance"] = json.dumps(where["origin"])
     if isinstance(network, Segmenter):
         state = {name: value.contiguous() for name, value in network.backbone.state_dict().items()}
         write_atomically(result, lambda temporary: save_file(state, temporary, metadata))

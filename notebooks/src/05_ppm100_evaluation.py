@@ -38,7 +38,7 @@ from modnet_lib.data.manifest import find_source
 from modnet_lib.data.readers import BENCHMARKS, benchmark
 from modnet_lib.evaluation import metrics
 from modnet_lib.evaluation.protocol import run_benchmark
-from modnet_lib.evaluation.records import Record, by_stratum, worst_first
+from modnet_lib.evaluation.records import Record
 from modnet_lib.evaluation.robustness import degrade, report
 from modnet_lib.inference import Matter
 from modnet_lib.notebook.build import show_source
@@ -291,7 +291,7 @@ for axis, (key, part) in zip(axes, recorded["reports"].items(), strict=False):
 
 # %%
 spm = [Record(**r) for r in recorded["reports"]["spm100"]["records"]]
-worst = worst_first(spm)[:10]
+worst = sorted(spm, key=lambda one: -one.errors["mad"])[:10]
 for one in worst:
     strata = ", ".join(k for k in ("whole_body", "blurred_background", "held_object") if one.strata[k] == "1")
     print(
@@ -324,9 +324,8 @@ Picture(
 # The factors are balanced, so each can be read alone. **Predict** which of them costs most.
 
 # %%
-groups = by_stratum(spm)
 for factor in ("whole_body", "blurred_background", "held_object"):
-    means = {v: np.mean([r.errors["mad"] for r in part]) for v, part in groups[factor].items()}
+    means = {v: np.mean([r.errors["mad"] for r in spm if r.strata[factor] == v]) for v in "01"}
     print(f"{factor:20s} no {means['0']:.4f}   yes {means['1']:.4f}   yes / no {means['1'] / means['0']:.2f}")
 
 # %%

@@ -281,7 +281,7 @@ for name in comparison.sets:
 #   divides the steps among three networks. DIM, the last of Table 1 after pre-training, is among the first.
 # - **MODNet with a trimap beats IndexNet, but not DIM.** IndexNet has the most new weights of all, and needs longer.
 # - **Pre-training on masks earns nothing that can be seen.** Of fourteen comparisons (seven methods, two metrics) on photographs
-#   ten are unclear, two speak for it and two against, all of them small; HAtt's squared error is larger with it on all three sets. In the
+#   eleven are unclear, one speaks for it and two against, all of them small; HAtt's squared error is larger with it on all three sets. In the
 #   paper it halves DIM's error. But ours is sixty steps, and every backbone here has seen ImageNet before: what masks could add
 #   is *what a person is*, and sixty steps do not teach that.
 #

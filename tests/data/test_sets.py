@@ -181,7 +181,7 @@ def test_mattes_of_a_teacher_are_used_if_asked_for(own_data, make_sample) -> Non
     plain, taught = (training_data(replace(config, teacher=on), 0) for on in (False, True))
     np.testing.assert_array_equal(taught.foreground(0).cutout[..., 3], fuse(sample.alpha, mask))
     assert not torch.equal(plain.foreground(0).cutout, taught.foreground(0).cutout)
-    assert "foregrounds.0 ccp.files.0002.png is new" in first_difference(
+    assert "foregrounds.0 ccp.files.0002.png was missing" in first_difference(
         plain.identity() | {"settings": 0}, taught.identity() | {"settings": 0}
     )
 

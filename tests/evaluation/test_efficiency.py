@@ -13,7 +13,7 @@ from modnet_lib.network.cost import count_parameters
 
 @pytest.fixture(scope="module")
 def measured() -> dict:
-    return efficiency(["modnet", "shm", "fdmpa"], size=64, repeats=2, show_progress=False)
+    return efficiency(["modnet", "shm", "fdmpa"], size=64, repeats=2)
 
 
 def test_a_method_is_the_sum_of_its_parts(measured) -> None:

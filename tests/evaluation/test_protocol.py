@@ -17,7 +17,7 @@ from modnet_lib.data.readers import Labelled, benchmark
 from modnet_lib.evaluation.methods import Method, trimap_of
 from modnet_lib.evaluation.metrics import METRICS
 from modnet_lib.evaluation.protocol import STILL, Protocol, evaluate, run_benchmark
-from modnet_lib.evaluation.records import Record, by_stratum, describe, mean_errors, read_records, worst_first
+from modnet_lib.evaluation.records import Record, describe, mean_errors, read_records
 from modnet_lib.inference import Matter
 from modnet_lib.network import MODNet
 from modnet_lib.provenance import checksum
@@ -360,24 +360,6 @@ def test_a_network_with_a_trimap_gets_the_truths(small_benchmark) -> None:
     truth = truth_of(small_benchmark, "p0") / 255
     expected = Method(network, 64).alpha(image, trimap_of(truth))
     assert records[0].errors["mad"] == pytest.approx(np.abs(expected - truth).mean())
-
-
-def test_worst_first_and_strata() -> None:
-    records = [
-        Record(
-            str(n), {"mad": float(n)}, {"held": str(n % 2), "person": f"{n / 20:.3f}", "background": f"b{n}"}
-        )
-        for n in range(12)
-    ]
-    assert [r.name for r in worst_first(records)[:2]] == ["11", "10"]
-    groups = by_stratum(records)
-    assert set(groups) == {"held", "person"}, "a name for each picture is no stratum"
-    assert {key: [r.name for r in part] for key, part in groups["held"].items()} == {
-        "0": ["0", "2", "4", "6", "8", "10"],
-        "1": ["1", "3", "5", "7", "9", "11"],
-    }
-    assert [len(part) for part in groups["person"].values()] == [4, 4, 4]
-    assert [r.name for r in groups["person"]["0.000 to 0.150"]] == ["0", "1", "2", "3"]
 
 
 def test_describe_by_hand() -> None:
