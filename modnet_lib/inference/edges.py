@@ -1,6 +1,8 @@
 """Edges at the picture's own size: a sharper matte, colours without the old background, and Eq. 1."""
 
 from collections.abc import Iterator
+from itertools import product
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,18 +25,9 @@ def clean_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     image
-        (H, W, 3) uint8 or uint16.
+        (H, W, 3) uint8 or uint16; the result has its shape and type.
     alpha
         (H, W) in [0, 1].
-
-    Returns
-    -------
-    (H, W, 3) of the same type.
-
-    Raises
-    ------
-    ValueError
-        If the sizes differ.
     """
     if image.shape[:2] != alpha.shape:
         raise ValueError(f"image and alpha must have one size, got {image.shape[:2]} and {alpha.shape}")
@@ -46,7 +39,7 @@ def clean_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         known = alpha[inner]
         if not ((known > 0) & (known < 1)).any():
             continue
-        colours: np.ndarray = estimate_foreground_ml(image[outer] / top, alpha[outer].astype(np.float64))  # type: ignore[assignment]
+        colours: Any = estimate_foreground_ml(image[outer] / top, alpha[outer].astype(np.float64))
         estimate = (colours[place] * top).round().clip(0, top).astype(image.dtype)
         result[inner] = np.where((known < 1)[..., None], estimate, image[inner])
     return result
@@ -62,15 +55,11 @@ def sharpen(alpha: np.ndarray, image: np.ndarray, scale: float) -> np.ndarray:
     Parameters
     ----------
     alpha
-        (H, W) float32 in [0, 1], bilinearly enlarged.
+        (H, W) float32 in [0, 1], bilinearly enlarged, as is the result.
     image
         (H, W, 3) uint8.
     scale
         By how much `alpha` was enlarged; up to 1.5 nothing is done.
-
-    Returns
-    -------
-    (H, W) float32 in [0, 1].
     """
     step = round(scale)
     if step < 2:
@@ -82,10 +71,9 @@ def sharpen(alpha: np.ndarray, image: np.ndarray, scale: float) -> np.ndarray:
         mixed = (alpha[inner] > 0.05) & (alpha[inner] < 0.95)
         if not mixed.any():
             continue
-        coarse = torch.from_numpy(alpha[outer])[None, None]
-        filtered = guided_blur(
-            to_tensor(image[outer]), coarse, 4 * step + 1, 1e-5, border_type="replicate", subsample=step
-        )[0, 0].clamp_(0, 1)
+        coarse, guide = torch.from_numpy(alpha[outer])[None, None], to_tensor(image[outer])
+        window = {"kernel_size": 4 * step + 1, "eps": 1e-5, "border_type": "replicate", "subsample": step}
+        filtered = guided_blur(guide, coarse, **window)[0, 0].clamp_(0, 1)
         result[inner][mixed] = filtered.numpy()[place][mixed]
     return result
 
@@ -94,15 +82,15 @@ def blocks(
     height: int, width: int, side: int = BLOCK, margin: int = MARGIN
 ) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], tuple[slice, slice]]]:
     """Cut a picture into blocks: where each lies, what it sees around it, and where it lies in what it sees."""
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            inner, outer, place = [], [], []
-            for start, length in ((top, height), (left, width)):
-                end, before = min(start + side, length), max(start - margin, 0)
-                inner.append(slice(start, end))
-                outer.append(slice(before, min(end + margin, length)))
-                place.append(slice(start - before, end - before))
-            yield tuple(inner), tuple(outer), tuple(place)  # type: ignore[misc]
+
+    def cuts(length: int) -> Iterator[tuple[slice, slice, slice]]:
+        for start in range(0, length, side):
+            end, before = min(start + side, length), max(start - margin, 0)
+            outer = slice(before, min(end + margin, length))
+            yield slice(start, end), outer, slice(start - before, end - before)
+
+    for rows, columns in product(cuts(height), cuts(width)):
+        yield tuple(zip(rows, columns, strict=True))  # type: ignore[misc]
 
 
 def cutout(image: np.ndarray, alpha: np.ndarray, *, clean: bool = True) -> np.ndarray:
@@ -141,10 +129,8 @@ def compose(
 
     Raises
     ------
-    ValueError
+    ValueError, FileNotFoundError
         If the background is neither a colour nor a picture.
-    FileNotFoundError
-        If it looks like the name of a file that does not exist.
     """
     weight = alpha[..., None].astype(np.float32)
     if isinstance(background, str) and background == "blur":
@@ -164,10 +150,8 @@ def colour(name: str) -> np.ndarray:
     try:
         return np.array(ImageColor.getrgb(GREEN if name == "green" else name)[:3], np.uint8)
     except ValueError as error:
-        raise ValueError(
-            "background must be a colour such as white or #00b140, blur, or a file's name with its ending; "
-            f"got {name!r}"
-        ) from error
+        expected = "a colour such as white or #00b140, blur, or a file's name with its ending"
+        raise ValueError(f"background must be {expected}; got {name!r}") from error
 
 
 def out_of_focus(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
