@@ -69,12 +69,7 @@ def read_image(image: ImageLike) -> np.ndarray:
 def open_picture(file: str | Path) -> Image.Image | np.ndarray:
     """Decode a picture, upright, in its own mode; an array (H, W, C) if it is a TIFF that Pillow has no mode for.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is damaged or no picture, or has more than twice ``PIL.Image.MAX_IMAGE_PIXELS`` pixels.
+    Raises as `read_image`, also if there are more than twice ``PIL.Image.MAX_IMAGE_PIXELS`` pixels.
     """
     if not Path(file).is_file():
         raise FileNotFoundError(f"no picture at {file}")
@@ -230,8 +225,5 @@ def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 
 
 def keep_threads() -> None:
-    """Call before the first import of pymatting: its numba would give torch, too, a thread for every core.
-
-    With several processes on one machine, threads would then wait for each other.
-    """
+    """Call before the first import of pymatting: its numba would give torch, too, a thread for every core."""
     os.environ.setdefault("NUMBA_NUM_THREADS", str(torch.get_num_threads()))

@@ -22,9 +22,8 @@ class FusedBlock(nn.Module):
     """A block of convolution, norm and ReLU with the batch norm inside the convolution.
 
     What is left of an IBNorm is an affine map whose two numbers a channel come from the picture for the instance norm's
-    half, and are 1 and 0 for the other: one pass, without taking the map apart and putting it together again. Of
-    several maps, those with an odd number of channels, such as the image, get a convolution of their own: vector units
-    want multiples of eight.
+    half, and are 1 and 0 for the other: one pass. Of several maps, those with an odd number of channels, such as the
+    image, get a convolution of their own: vector units want multiples of eight.
     """
 
     def __init__(self, block: Block):
@@ -41,7 +40,7 @@ class FusedBlock(nn.Module):
         convolution.bias[:] = F.pad(mine, (0, norm.split[1]))  # the instance norm would remove its half's
 
     def forward(self, *parts: Tensor) -> Tensor:
-        """Map (N, C_i, H, W), whose channels add up to those of the convolution."""
+        """Like `Block.forward`."""
         x = self._convolve(parts)
         return F.relu(x, inplace=True) if self.first is None else self._normalise(x, self.first)
 
@@ -75,22 +74,17 @@ class EnlargingConvolution(nn.Module):
 
     Both are linear and one works on pixels only, the other, tap by tap, on channels only. So each tap is a 1 x 1
     convolution of the small map; its few results are then enlarged, shifted and added. With c_in much larger than
-    c_out this saves almost three quarters of the FLOPs.
-
-    Parameters
-    ----------
-    convolution
-        Stride 1, zero padding that keeps the size, a bias, an odd square kernel.
+    c_out this saves almost three quarters of the FLOPs. The convolution has stride 1, zero padding that keeps the size,
+    a bias, and an odd square kernel.
     """
 
-    def __init__(self, convolution: nn.Conv2d):
+    def __init__(self, convolution: Any):
         super().__init__()
         c_out, c_in, self.k, _ = convolution.weight.shape
         self.taps = nn.Conv2d(c_in, self.k**2 * c_out, 1, bias=False)
         taps = convolution.weight.detach().permute(2, 3, 0, 1)  # row, column, out, in
         self.taps.weight = nn.Parameter(taps.reshape(-1, c_in, 1, 1).contiguous())
-        assert convolution.bias is not None
-        self.bias = nn.Parameter(convolution.bias.detach().reshape(-1, 1, 1).clone())
+        self.bias = nn.Parameter(convolution.bias.detach().reshape(-1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, c_in, H, W) to (N, c_out, 2 H, 2 W)."""
@@ -159,14 +153,13 @@ def make_backend(
         ``"eager"``: the network as it is. ``"fused"``: the result of `deploy`, in the memory layout that its
         convolutions want; ``"auto"`` means this. ``"compiled"``: that through torch.compile, which needs a C++
         compiler and half a minute for each new size of picture. ``"cudagraphs"``: that as CUDA graphs, one a size.
-        ``"onnxruntime"`` is checked here and runs through `modnet_lib.inference.export.onnx_session`; CPU and
-        float32 only. Methods other than MODNet run on ``"eager"`` (and ``"auto"``) in float32.
+        ``"onnxruntime"`` is checked here and runs through `modnet_lib.inference.export.onnx_session`.
     device, dtype
         Where and in which type to compute; pictures come in and mattes go out as float32.
 
     Returns
     -------
-    The module, `network` itself if eager; and a function (N, 3, H, W) to (N, 1, H, W), both float32.
+    The module, `network` itself if eager; and a function (N, 3, H, W) to (N, 1, H, W).
 
     Raises
     ------

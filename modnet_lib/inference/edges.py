@@ -35,13 +35,10 @@ def clean_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     from pymatting import estimate_foreground_ml  # slow to import: it compiles
 
     result, top = image.copy(), np.iinfo(image.dtype).max
-    for inner, outer, place in blocks(*alpha.shape):
-        known = alpha[inner]
-        if not ((known > 0) & (known < 1)).any():
-            continue
+    for inner, outer, place, _ in blocks(alpha, 0, 1, MARGIN):
         colours: Any = estimate_foreground_ml(image[outer] / top, alpha[outer].astype(np.float64))
         estimate = (colours[place] * top).round().clip(0, top).astype(image.dtype)
-        result[inner] = np.where((known < 1)[..., None], estimate, image[inner])
+        result[inner] = np.where((alpha[inner] < 1)[..., None], estimate, image[inner])
     return result
 
 
@@ -67,30 +64,32 @@ def sharpen(alpha: np.ndarray, image: np.ndarray, scale: float) -> np.ndarray:
     from kornia.filters import guided_blur  # optional, and slow to import
 
     result = alpha.copy()
-    for inner, outer, place in blocks(*alpha.shape, margin=8 * step):
-        mixed = (alpha[inner] > 0.05) & (alpha[inner] < 0.95)
-        if not mixed.any():
-            continue
+    for inner, outer, place, mixed in blocks(alpha, 0.05, 0.95, 8 * step):
         coarse, guide = torch.from_numpy(alpha[outer])[None, None], to_tensor(image[outer])
-        window = {"kernel_size": 4 * step + 1, "eps": 1e-5, "border_type": "replicate", "subsample": step}
-        filtered = guided_blur(guide, coarse, **window)[0, 0].clamp_(0, 1)
-        result[inner][mixed] = filtered.numpy()[place][mixed]
+        filtered = guided_blur(guide, coarse, 4 * step + 1, 1e-5, "replicate", subsample=step)
+        result[inner][mixed] = filtered[0, 0].clamp_(0, 1).numpy()[place][mixed]
     return result
 
 
 def blocks(
-    height: int, width: int, side: int = BLOCK, margin: int = MARGIN
-) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], tuple[slice, slice]]]:
-    """Cut a picture into blocks: where each lies, what it sees around it, and where it lies in what it sees."""
+    alpha: np.ndarray, low: float, high: float, margin: int
+) -> Iterator[tuple[Any, Any, Any, np.ndarray]]:
+    """The blocks of a matte (H, W) that are mixed somewhere: above `low` and below `high`.
+
+    Of each: where it lies, what it sees around it, where it lies in what it sees, and which of its pixels are mixed.
+    """
 
     def cuts(length: int) -> Iterator[tuple[slice, slice, slice]]:
-        for start in range(0, length, side):
-            end, before = min(start + side, length), max(start - margin, 0)
+        for start in range(0, length, BLOCK):
+            end, before = min(start + BLOCK, length), max(start - margin, 0)
             outer = slice(before, min(end + margin, length))
             yield slice(start, end), outer, slice(start - before, end - before)
 
-    for rows, columns in product(cuts(height), cuts(width)):
-        yield tuple(zip(rows, columns, strict=True))  # type: ignore[misc]
+    for inner, outer, place in (zip(*cut, strict=True) for cut in product(*map(cuts, alpha.shape))):
+        part = alpha[area := tuple(inner)]
+        mixed = (part > low) & (part < high)
+        if mixed.any():
+            yield area, tuple(outer), tuple(place), mixed
 
 
 def cutout(image: np.ndarray, alpha: np.ndarray, *, clean: bool = True) -> np.ndarray:

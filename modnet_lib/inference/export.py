@@ -6,9 +6,10 @@ import io
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from modnet_lib import paths
@@ -31,7 +32,7 @@ def export_onnx(network: MODNet, path: str | Path, images: Sequence[ImageLike] =
     Parameters
     ----------
     network
-        Left as it is; one that takes a trimap is refused.
+        Left as it is.
     path
         Must end in ``.onnx``.
     images
@@ -44,8 +45,7 @@ def export_onnx(network: MODNet, path: str | Path, images: Sequence[ImageLike] =
     Raises
     ------
     ValueError
-        If the suffix is another one, the network takes a trimap, or the answers differ by more than 1e-4; then
-        nothing is written.
+        If the suffix is another one, the network takes a trimap, or the answers differ by more than `TOLERANCE`.
     """
     if Path(path).suffix != ".onnx":
         raise ValueError(f"path must end in .onnx, got {path}")
@@ -53,7 +53,11 @@ def export_onnx(network: MODNet, path: str | Path, images: Sequence[ImageLike] =
         raise ValueError("a network that takes a trimap is not exported; give one without trimap_input")
     network = copy.deepcopy(network).cpu().eval()
     side, difference = int(network.metadata.get("short_side", 512)), float("nan")
-    inputs = _inputs(max(64, side // 32 * 32), images)
+    square, generator = (max(64, side // 32 * 32),) * 2, torch.Generator().manual_seed(0)
+    inputs = [torch.rand(size, generator=generator) for size in ((1, 3, 64, 96), (3, 3, 160, 128))]
+    for one in images:
+        picture = to_tensor(read_image(one))
+        inputs.append(F.interpolate(picture, square, mode="bilinear", antialias=True))
 
     def write_and_compare(file: Path) -> None:
         nonlocal difference
@@ -101,17 +105,5 @@ def _session(file: Path) -> Callable[[Tensor], Tensor]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-
-    def run(image: Tensor) -> Tensor:
-        return torch.from_numpy(np.asarray(session.run(None, {"image": image.contiguous().numpy()})[0]))
-
-    return run
-
-
-def _inputs(side: int, images: Sequence[ImageLike]) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    drawn = [torch.rand(size, generator=generator) for size in ((1, 3, 64, 96), (3, 3, 160, 128))]
-    real = [to_tensor(read_image(image)) for image in images]
-    return drawn + [
-        torch.nn.functional.interpolate(one, (side, side), mode="bilinear", antialias=True) for one in real
-    ]
+    answer: Any = session.run
+    return lambda image: torch.from_numpy(answer(None, {"image": image.contiguous().numpy()})[0])

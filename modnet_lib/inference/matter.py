@@ -176,8 +176,6 @@ def network_size(
 
 def resize(x: Tensor, height: int, width: int) -> Tensor:
     """Bilinear, with antialiasing when it shrinks; (N, C, H, W) in and out."""
-    if x.shape[-2:] == (height, width):
-        return x
     return F.interpolate(x, (height, width), mode="bilinear", align_corners=False, antialias=True)
 
 
