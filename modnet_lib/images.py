@@ -35,8 +35,8 @@ def read_image(image: ImageLike) -> np.ndarray:
     """Bring a picture of any kind to (H, W, 3) uint8 RGB.
 
     EXIF orientation is applied. Transparent pictures are laid over white, as a viewer shows them. 16-bit values are
-    scaled, not clipped. So are floating-point TIFFs, from [0, 1], [0, 255] or [0, 65535], whichever is the first that
-    holds the largest value. Colours of another space, such as Adobe RGB or CMYK with a profile, become sRGB.
+    scaled, not clipped. So are floating-point TIFFs, by the first of 1, 255 and 65535 that holds the largest value.
+    Colours of another space, such as Adobe RGB or CMYK with a profile, become sRGB.
 
     Parameters
     ----------

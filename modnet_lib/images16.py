@@ -12,18 +12,10 @@ from modnet_lib.images import decode, orientation_of, profile_of, read_tiff, tur
 
 
 class Deep(NamedTuple):
-    """A picture with 16 bits a channel.
+    """A picture with 16 bits a channel, and the ICC profile that says what its values mean."""
 
-    Attributes
-    ----------
-    pixels
-        (H, W, 3) or (H, W, 4) uint16, RGB or RGBA with straight alpha.
-    profile
-        The ICC profile that says what the values mean; empty for sRGB.
-    """
-
-    pixels: np.ndarray
-    profile: bytes = b""
+    pixels: np.ndarray  # (H, W, 3) or (H, W, 4) uint16, RGB or RGBA with straight alpha
+    profile: bytes = b""  # empty for sRGB
 
 
 def has_16_bits(file: str | Path) -> bool:

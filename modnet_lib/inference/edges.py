@@ -19,15 +19,8 @@ GREEN = "#00B140"  # of a studio
 def clean_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """F of Eq. 1: the picture's colours where only the person is seen, estimated ones at mixed pixels and outside.
 
-    The multi-level method of Germer et al. (2020), block by block, so that large pictures fit in memory; blocks without
-    mixed pixels are left alone.
-
-    Parameters
-    ----------
-    image
-        (H, W, 3) uint8 or uint16; the result has its shape and type.
-    alpha
-        (H, W) in [0, 1].
+    The multi-level method of Germer et al. (2020), block by block, so that large pictures fit in memory. The image is
+    (H, W, 3) uint8 or uint16, and so is the result; alpha is (H, W) in [0, 1].
     """
     if image.shape[:2] != alpha.shape:
         raise ValueError(f"image and alpha must have one size, got {image.shape[:2]} and {alpha.shape}")
@@ -43,20 +36,12 @@ def clean_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def sharpen(alpha: np.ndarray, image: np.ndarray, scale: float) -> np.ndarray:
-    """Bring an enlarged matte's soft edges to where the picture has its edges.
+    """Bring the soft edges of a matte (H, W) to where the picture (H, W, 3) uint8 has its edges.
 
-    A guided filter (He et al. 2010, in its fast form of 2015) explains alpha as a linear function of colour in windows
-    of four pixels of the network's. Only where alpha is between 0.05 and 0.95: elsewhere the network is sure, and
-    textures would only disturb it. Block by block, in bounded memory.
-
-    Parameters
-    ----------
-    alpha
-        (H, W) float32 in [0, 1], bilinearly enlarged, as is the result.
-    image
-        (H, W, 3) uint8.
-    scale
-        By how much `alpha` was enlarged; up to 1.5 nothing is done.
+    The matte was enlarged bilinearly by `scale`; up to 1.5 nothing is done. A guided filter (He et al. 2010, in its
+    fast form of 2015) explains alpha as a linear function of colour in windows of four pixels of the network's. Only
+    where alpha is between 0.05 and 0.95: elsewhere the network is sure, and textures would only disturb it. Block by
+    block, in bounded memory.
     """
     step = round(scale)
     if step < 2:
@@ -106,7 +91,7 @@ def compose(
     image: np.ndarray | None = None,
     profile: bytes = b"",
 ) -> np.ndarray:
-    """Eq. 1 before a new background.
+    """Eq. 1 before a new background: (H, W, 3) of the foreground's type.
 
     Parameters
     ----------
@@ -121,10 +106,6 @@ def compose(
         The picture, for ``"blur"``; the foreground if ``None``.
     profile
         The ICC profile of the foreground's values, into which a new background is converted; empty for sRGB.
-
-    Returns
-    -------
-    (H, W, 3) of the foreground's type.
 
     Raises
     ------

@@ -162,8 +162,7 @@ def network_size(
 ) -> tuple[int, int]:
     """The network's input for a picture: short side to `short_side`, floor to multiples of 32, at most 2 MP.
 
-    Very long pictures lose proportion rather than being refused: each side is at least 32. With `squash`, all do: both
-    sides become `short_side`.
+    Very long pictures lose proportion: each side is at least 32. With `squash`, both sides become `short_side`.
     """
     if squash:
         return (max(32, short_side // 32 * 32),) * 2
@@ -180,10 +179,8 @@ def resize(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def shrink(pixels: np.ndarray, height: int, width: int) -> Tensor:
-    """A picture (H, W, 3) uint8 as (1, 3, height, width) in [0, 1]; like `resize`, but in bounded memory.
-
-    Bilinear filtering with antialiasing works along one axis after the other, so rows can be narrowed block by block.
-    """
+    """A picture (H, W, 3) uint8 as (1, 3, height, width) in [0, 1]; like `resize`, but in bounded memory."""
+    # one axis is filtered after the other, so rows can be narrowed block by block
     rows = max(1, BLOCK // pixels.shape[1])
     blocks = [pixels[top : top + rows] for top in range(0, pixels.shape[0], rows)]
     if len(blocks) == 1:
