@@ -28,16 +28,18 @@ class FusedBlock(nn.Module):
 
     def __init__(self, block: Block):
         super().__init__()
-        convolution, norm, _ = (copy.deepcopy(part).requires_grad_(False) for part in block)
-        self.first, self.convolution = None, convolution
+        parts: list[Any] = [copy.deepcopy(part).requires_grad_(False) for part in block]
+        self.convolution, norm, _ = parts
+        self.first: int | None = None
         if isinstance(norm, nn.BatchNorm2d):
-            self.convolution = fuse_conv_bn_eval(convolution, norm)
+            self.convolution = fuse_conv_bn_eval(self.convolution, norm)
             return
         self.first, self.eps, known = norm.split[0], norm.instance_norm.eps, norm.batch_norm
         scale = known.weight * torch.rsqrt(known.running_var + known.eps)
-        convolution.weight[: self.first] *= scale.reshape(-1, 1, 1, 1)
-        mine = (convolution.bias[: self.first] - known.running_mean) * scale + known.bias
-        convolution.bias[:] = F.pad(mine, (0, norm.split[1]))  # the instance norm would remove its half's
+        weight, bias = self.convolution.weight, self.convolution.bias
+        weight[: self.first] *= scale.reshape(-1, 1, 1, 1)
+        mine = (bias[: self.first] - known.running_mean) * scale + known.bias
+        bias[:] = F.pad(mine, (0, norm.split[1]))  # the instance norm would remove its half's
 
     def forward(self, *parts: Tensor) -> Tensor:
         """Like `Block.forward`."""
@@ -123,7 +125,7 @@ def deploy(network: MODNet | Segmenter) -> MODNet | Segmenter:
     """
     result = copy.deepcopy(network).eval()
     for parent in list(result.modules()):
-        children = list(parent.named_children())
+        children: list[tuple[str, Any]] = list(parent.named_children())
         for name, child in children:
             if isinstance(child, Block):
                 setattr(parent, name, FusedBlock(child))
@@ -181,7 +183,9 @@ def make_backend(
     is_eager = backend == "eager" or not is_ours
     # channels last: half of the time on a CPU, and what tensor cores read
     layout: Any = torch.contiguous_format if is_eager else torch.channels_last
-    module = network if is_eager and is_plain else deploy(network).to(dtype, memory_format=layout)
+    module = network
+    if not (is_eager and is_plain):
+        module = deploy(network).to(dtype, memory_format=layout)  # type: ignore[call-overload]
     answer: Callable[[Tensor], Tensor] = AlphaOnly(module)
     compilers: dict[str, Any] = {
         "compiled": {"options": {"freezing": True}},

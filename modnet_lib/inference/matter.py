@@ -81,7 +81,7 @@ class Matter:
             network = copy.deepcopy(network).to(self.device)
         self.network = network.eval()
         self._module, self._answer = make_backend(self.network, backend, self.device, dtype)
-        if backend == "onnxruntime":
+        if backend == "onnxruntime" and isinstance(self.network, MODNet):
             from modnet_lib.inference.export import onnx_session
 
             self._answer = onnx_session(self.network)
@@ -165,7 +165,8 @@ def network_size(
     Very long pictures lose proportion: each side is at least 32. With `squash`, both sides become `short_side`.
     """
     if squash:
-        return (max(32, short_side // 32 * 32),) * 2
+        side = max(32, short_side // 32 * 32)
+        return side, side
     scale = min(short_side / min(height, width), math.sqrt(MAX_PIXELS / (height * width)))
     height, width = (max(32, int(side * scale + 1e-6) // 32 * 32) for side in (height, width))
     # a side that was raised to 32 can break the cap again
