@@ -64,20 +64,7 @@ def export_onnx(network: MODNet, path: str | Path, images: Sequence[ImageLike] =
         # torch's own deprecations are not the caller's business; the exporter prints whatever one asks for
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
             warnings.simplefilter("ignore")
-            height, width = (32 * torch.export.Dim(name, min=2, max=512) for name in ("height32", "width32"))
-            program = torch.onnx.export(
-                AlphaOnly(deploy(network)).eval(),
-                (torch.rand(2, 3, 64, 96),),
-                dynamo=True,
-                dynamic_shapes={
-                    "image": {0: torch.export.Dim("batch", min=1, max=4096), 2: height, 3: width}
-                },
-                output_names=["alpha"],
-                verbose=False,
-            )
-            assert program is not None
-            program.model.metadata_props["short_side"] = str(side)
-            program.save(file)
+            _save(network, side, file)
             exported = _session(file)
             found = [(exported(image) - network(image).alpha).abs().max() for image in inputs]
         difference = float(torch.stack(found).max())
@@ -88,6 +75,21 @@ def export_onnx(network: MODNet, path: str | Path, images: Sequence[ImageLike] =
 
     write_atomically(path, write_and_compare)
     return difference
+
+
+def _save(network: MODNet, side: int, file: Path) -> None:
+    height, width = (32 * torch.export.Dim(name, min=2, max=512) for name in ("height32", "width32"))
+    program = torch.onnx.export(
+        AlphaOnly(deploy(network)).eval(),
+        (torch.rand(2, 3, 64, 96),),
+        dynamo=True,
+        dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1, max=4096), 2: height, 3: width}},
+        output_names=["alpha"],
+        verbose=False,
+    )
+    assert program is not None
+    program.model.metadata_props["short_side"] = str(side)
+    program.save(file)
 
 
 def onnx_session(network: MODNet) -> Callable[[Tensor], Tensor]:
