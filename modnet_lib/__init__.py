@@ -3,7 +3,7 @@
 The names below are imported when they are first used, so that importing the package alone costs nothing.
 """
 
-import importlib
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,20 +14,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["MODNet", "Matter", "load_checkpoint", "metrics", "save_checkpoint"]
 
-_HOMES = {
-    "MODNet": "modnet_lib.network",
-    "Matter": "modnet_lib.inference",
-    "load_checkpoint": "modnet_lib.network",
-    "metrics": "modnet_lib.evaluation.metrics",
-    "save_checkpoint": "modnet_lib.network",
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = importlib.import_module(_HOMES[name])
-    return getattr(home, name, home)  # `metrics` is a module itself
+    home = {"Matter": "inference", "metrics": "evaluation.metrics"}.get(name, "network")
+    module = import_module(f"{__name__}.{home}")
+    return module if name == "metrics" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -1,28 +1,37 @@
 """Files that are whole or as they were, however a write ends."""
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A new place on the same disk; a short name, as `path.name` may have the longest length allowed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp.") as folder:
+        yield Path(folder, ".tmp.new")  # `torch.save` stores the part before the last dot
+
+
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it to `path`."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # short, as `path.name` may have the longest length allowed; `torch.save` stores the part before the last dot
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp.")
-    os.close(handle)
-    try:
-        write(Path(name))
-        with open(name, "r+b") as file:  # Windows flushes only what can be written
+    with _beside(Path(path)) as new:
+        write(new)
+        with open(new, "r+b") as file:  # Windows flushes only what can be written
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+        os.replace(new, path)
+
+
+def write_folder_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary folder beside `path`, then rename it to `path`, which must not exist."""
+    with _beside(Path(path)) as new:
+        new.mkdir()
+        write(new)
+        new.rename(path)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -42,13 +51,3 @@ def read_whole_lines(path: Path) -> list[str]:
         lines.pop()
         write_text(path, "".join(lines))
     return lines
-
-
-def write_folder_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary folder beside `path`, then rename it to `path`, which must not exist."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp.") as folder:
-        (partial := Path(folder) / path.name).mkdir()
-        write(partial)
-        partial.rename(path)

@@ -1,9 +1,9 @@
 """Pictures of any kind, file, PIL image or array, to an RGB array, upright; arrays to tensors and back."""
 
+import contextlib
 import io
 import os
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 
 ImageLike = str | Path | Image.Image | np.ndarray
 ORIENTATION = 0x0112  # the EXIF tag
+TURNS = (0, 3, 1, 5, 4, 6, 2)  # the values of PIL.Image.Transpose that undo orientations 2 to 8
 PICTURES = (
     ".jpg",
     ".jpeg",
@@ -25,40 +26,30 @@ PICTURES = (
     ".jfif",
     ".ppm",
 )  # what is read
-# what undoes EXIF orientations 2 to 8
-TURNS = [
-    "FLIP_LEFT_RIGHT",
-    "ROTATE_180",
-    "FLIP_TOP_BOTTOM",
-    "TRANSPOSE",
-    "ROTATE_270",
-    "TRANSVERSE",
-    "ROTATE_90",
-]
 # Phones take 200 megapixels. Pillow warns above its limit and refuses twice as much; a warnings filter would affect
 # all threads.
-if Image.MAX_IMAGE_PIXELS:
-    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, 250_000_000)
+Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS and max(Image.MAX_IMAGE_PIXELS, 250_000_000)
 
 
 def read_image(image: ImageLike) -> np.ndarray:
     """Bring a picture of any kind to (H, W, 3) uint8 RGB.
 
+    EXIF orientation is applied. Transparent pictures are laid over white, as a viewer shows them. 16-bit values are
+    scaled, not clipped. So are floating-point TIFFs, by the first of 1, 255 and 65535 that holds the largest value.
+    Colours of another space, such as Adobe RGB or CMYK with a profile, become sRGB.
+
     Parameters
     ----------
     image
         A file name, a PIL image of any mode, or an array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), RGB
-        order; uint8, uint16, bool, or float in [0, 1]. EXIF orientation is applied. Transparent pictures are
-        laid over white, as a viewer shows them. 16-bit values are scaled, not clipped. So are floating-point TIFFs,
-        from [0, 1], [0, 255] or [0, 65535], whichever is the first that holds the largest value. Colours of another
-        space, such as Adobe RGB or CMYK with a profile, are converted to sRGB.
+        order; uint8, uint16, bool, or float in [0, 1].
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is empty, damaged or no picture, or the array has another shape, type or range.
+        If the file is damaged or no picture, or the array has another shape, type or range.
     TypeError
         For anything else than the three kinds.
     """
@@ -70,9 +61,7 @@ def read_image(image: ImageLike) -> np.ndarray:
         raise TypeError(f"image must be a path, a PIL image or an array, got {type(image).__name__}")
     opened = open_picture(image)
     try:
-        if isinstance(opened, Image.Image):
-            return _from_pil(opened)
-        return _from_array(unit(opened) if opened.dtype.kind == "f" else opened)
+        return _from_pil(opened) if isinstance(opened, Image.Image) else _from_array(unit(opened))
     except (OSError, ValueError) as error:
         raise ValueError(f"{image}: {error}") from error
 
@@ -80,39 +69,27 @@ def read_image(image: ImageLike) -> np.ndarray:
 def open_picture(file: str | Path) -> Image.Image | np.ndarray:
     """Decode a picture, upright, in its own mode; an array (H, W, C) if it is a TIFF that Pillow has no mode for.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is empty, damaged or no picture, or has more than twice ``PIL.Image.MAX_IMAGE_PIXELS`` pixels.
+    Raises as `read_image`, also if there are more than twice ``PIL.Image.MAX_IMAGE_PIXELS`` pixels.
     """
-    file = Path(file)
-    if not file.is_file():
+    if not Path(file).is_file():
         raise FileNotFoundError(f"no picture at {file}")
-    if file.stat().st_size == 0:
-        raise ValueError(f"{file} is empty (0 bytes)")
     try:
         with Image.open(file) as opened:
             opened.load()
             return _upright(opened)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(
-            f"{file} is too large: {error}. Raise PIL.Image.MAX_IMAGE_PIXELS to read it"
-        ) from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{file} is too large: {error} Raise PIL.Image.MAX_IMAGE_PIXELS") from error
     except (OSError, SyntaxError, ValueError) as error:
-        pixels = _read_tiff(file) if isinstance(error, UnidentifiedImageError) else None
+        pixels = read_tiff(Path(file)) if isinstance(error, UnidentifiedImageError) else None
         if pixels is None:
             raise ValueError(f"{file} is damaged or no picture: {error}") from error
         return pixels
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation without rewriting EXIF as Pillow does, which fails on malformed tags."""
+    """`ImageOps.exif_transpose` would also rewrite EXIF, which fails on malformed tags."""
     orientation = orientation_of(image)
-    if not 2 <= orientation <= 8:
-        return image
-    return image.transpose(Image.Transpose[TURNS[orientation - 2]])
+    return image.transpose(Image.Transpose(TURNS[orientation - 2])) if 2 <= orientation <= 8 else image
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -123,111 +100,88 @@ def orientation_of(image: Image.Image) -> int:
         return 1
 
 
-def _read_tiff(file: Path) -> np.ndarray | None:
-    """(H, W, C), upright, of the first page of a TIFF, for instance of several floating-point channels."""
+def read_tiff(file: Path) -> np.ndarray | None:
+    """(H, W, C), upright, of the first page of a TIFF; ``None`` if it cannot be read."""
     import tifffile
 
     try:
-        with tifffile.TiffFile(file) as tiff:
+        with io.BytesIO(file.read_bytes()) as content, tifffile.TiffFile(content, mode="r+") as tiff:
             page = tiff.pages.first
             tag = page.tags.get(ORIENTATION)
+            orientation = int(tag.value) if tag else 1
             try:
                 pixels = page.asarray()
-                if page.axes.startswith("S"):  # one plane after the other
-                    pixels = np.moveaxis(pixels, 0, -1)
-            except ValueError:  # a compression that OpenCV may know
-                pixels = rgb_first(cv2.imread(str(file), cv2.IMREAD_UNCHANGED))
+                pixels = np.moveaxis(pixels, 0, -1) if page.axes.startswith("S") else pixels
+            except ValueError:  # a compression that OpenCV may know; it turns some depths and not others
+                if tag:
+                    tag.overwrite(1)
+                pixels = decode(content.getvalue())
+            return turn(np.atleast_3d(pixels), orientation)
     except Exception:  # damaged files raise half a dozen unrelated types
         return None
-    return turn(np.atleast_3d(pixels), int(tag.value) if tag else 1)
 
 
-def rgb_first(pixels: Any) -> np.ndarray:
-    """OpenCV's BGR or BGRA as RGB or RGBA; grey stays."""
-    return pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+def decode(content: bytes) -> np.ndarray:
+    """(H, W), (H, W, 3) or (H, W, 4) of a file that OpenCV knows, RGB order, of any depth."""
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("OpenCV cannot decode it")
+    return pixels[..., [2, 1, 0, 3][: pixels.shape[2]]] if pixels.ndim == 3 else pixels
 
 
 def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Apply an EXIF orientation to an array."""
     if 5 <= orientation <= 8:
         pixels = pixels.swapaxes(0, 1)
-    if 1 <= orientation <= 8:
-        down, right = ((1, 1), (1, -1), (-1, -1), (-1, 1))[(orientation - 1) % 4]
-        pixels = pixels[::down, ::right]
-    return pixels
+    down, right = ((1, 1), (1, -1), (-1, -1), (-1, 1))[(orientation - 1) % 4]
+    return pixels[::down, ::right]
 
 
 def unit(values: np.ndarray) -> np.ndarray:
     """Scale values of any type to [0, 1]; floating-point and 32-bit values by their range."""
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
+    if not np.isfinite(values).all():
         raise ValueError("it has values that are not finite")
-    if values.dtype.kind == "u":
-        top = np.iinfo(values.dtype).max
-    else:
-        high = values.max()
-        top = 1 if high <= 1 and values.dtype.kind == "f" else 255 if high <= 255 else 65535
-    return np.clip(values / np.float64(top), 0, 1)
+    kind, high = values.dtype.kind, values.max(initial=0)
+    by_range = 1 if high <= 1 and kind == "f" else 255 if high <= 255 else 65535
+    return np.clip(values / np.float64(np.iinfo(values.dtype).max if kind == "u" else by_range), 0, 1)
 
 
 def _from_array(array: np.ndarray) -> np.ndarray:
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
-        raise ValueError(
-            f"an image array must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {array.shape}"
-        )
-    if 0 in array.shape:
-        raise ValueError(f"the image has no pixels: {array.shape}")
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8) * 255
-    elif array.dtype == np.uint16:
-        array = (array / 257.0).round().astype(np.uint8)
-    elif np.issubdtype(array.dtype, np.floating):
-        low, high = float(array.min()), float(array.max())
-        if not (low >= 0 and high <= 1):
-            raise ValueError(f"a floating-point image must lie in [0, 1], got [{low:g}, {high:g}]")
-        array = (array * 255).round().astype(np.uint8)
-    elif array.dtype != np.uint8:
+    array = array[..., None] if array.ndim == 2 else array
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
+        expected = "(H, W), (H, W, 1), (H, W, 3) or (H, W, 4)"
+        raise ValueError(f"an image must be {expected} and not empty, got {array.shape}")
+    is_float = array.dtype.kind == "f"
+    if not (is_float or array.dtype in (np.bool_, np.uint8, np.uint16)):
         raise ValueError(f"an image array must be uint8, uint16, bool or float, got {array.dtype}")
-    if array.shape[2] == 1:
-        return np.repeat(array, 3, axis=2)
-    if array.shape[2] == 4:
-        alpha = array[..., 3:] / 255.0
-        return (array[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
-    return np.ascontiguousarray(array)
+    if is_float and not (array.min() >= 0 and array.max() <= 1):
+        raise ValueError(f"a float image must lie in [0, 1], got [{array.min():g}, {array.max():g}]")
+    if array.dtype != np.uint8:
+        array = to_bytes(unit(array) if array.dtype == np.uint16 else array)
+    if array.shape[2] == 3:
+        return np.ascontiguousarray(array)
+    return _from_pil(Image.fromarray(array.squeeze(2) if array.shape[2] == 1 else array))
 
 
 def _from_pil(image: Image.Image) -> np.ndarray:
-    if 0 in image.size:
-        raise ValueError(f"the image has no pixels: {image.size}")
     image = _to_srgb(image)
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+    if image.mode[0] in "IF":  # 16 and 32 bits
         return _from_array(unit(np.asarray(image)))
-    if image.mode == "La":  # Pillow has no direct way from premultiplied grey to colour
-        image = image.convert("LA")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
-    return np.asarray(image.convert("RGB"))
+    if image.has_transparency_data:
+        # Pillow has no direct way from premultiplied grey to colour
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return _from_array(np.asarray(image.convert("RGB")))
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
     """Follow an embedded profile, unless it is sRGB's or damaged."""
-    source = profile_of(image)
-    if source is None or image.mode not in ("RGB", "RGBA", "CMYK"):
-        return image
-    try:
-        alpha = image.getchannel("A") if image.mode == "RGBA" else None
-        image, target = image.convert("RGB") if alpha else image, ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image
-    if converted is None:
-        return image
-    if alpha:
-        converted.putalpha(alpha)
-    return converted
+    modes = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB"}
+    if image.mode in modes and (source := profile_of(image)):
+        target = ImageCms.createProfile("sRGB")
+        with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError):
+            return ImageCms.profileToProfile(image, source, target, outputMode=modes[image.mode]) or image
+    return image
 
 
 def profile_of(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
@@ -271,8 +225,5 @@ def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 
 
 def keep_threads() -> None:
-    """Call before the first import of pymatting: its numba would give torch, too, a thread for every core.
-
-    With several processes on one machine, threads would then wait for each other.
-    """
+    """Call before the first import of pymatting: its numba would give torch, too, a thread for every core."""
     os.environ.setdefault("NUMBA_NUM_THREADS", str(torch.get_num_threads()))

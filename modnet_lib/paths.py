@@ -23,19 +23,11 @@ SEMANTIC_HEAD = CHECKPOINTS / "semantic_head.safetensors"  # of PRETRAINED, for 
 
 
 def external_data() -> Path | None:
-    """The folder named by the environment variable ``MODNET_DATA``, or ``None`` if it is not set.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the variable is set to something that is no folder.
-    """
+    """The folder named by ``MODNET_DATA``, or ``None`` if it is not set; a FileNotFoundError if it is no folder."""
     value = os.environ.get("MODNET_DATA")
     if not value:
         return None
     folder = Path(value).expanduser().resolve()
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"MODNET_DATA is {value!r}, which is no folder; unset it or point it to your data"
-        )
+        raise FileNotFoundError(f"MODNET_DATA is {value!r}, no folder; unset it or point it to your data")
     return folder

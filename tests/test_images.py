@@ -43,7 +43,7 @@ def test_files_that_cannot_be_read_are_named(pixels, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"text\.jpg is damaged or no picture"):
         read_image(tmp_path / "text.jpg")
     (tmp_path / "empty.png").touch()
-    with pytest.raises(ValueError, match=r"empty\.png is empty"):
+    with pytest.raises(ValueError, match=r"empty\.png is damaged or no picture"):
         read_image(tmp_path / "empty.png")
     with pytest.raises(FileNotFoundError, match=r"missing\.png"):
         read_image(tmp_path / "missing.png")
@@ -144,7 +144,7 @@ def test_smallest_and_widest(tmp_path) -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "I;16"])
 def test_pictures_without_pixels_are_refused(mode) -> None:
-    with pytest.raises(ValueError, match="no pixels"):
+    with pytest.raises(ValueError, match="not empty"):
         read_image(Image.new(mode, (0, 5)))
 
 
@@ -211,6 +211,11 @@ def test_16_bits_are_grey_transparent_or_not_there(tmp_path) -> None:
         np.testing.assert_array_equal(read.pixels, np.dstack([deep[..., 0]] * 3))
         Image.fromarray((deep[..., :3] >> 8).astype(np.uint8)).save(file)
         assert read_deep(file) is None
+    planes = np.moveaxis(deep[..., :3], 2, 0)
+    tifffile.imwrite(file, planes, photometric="rgb", planarconfig="separate")
+    read = read_deep(file)
+    assert read is not None
+    np.testing.assert_array_equal(read.pixels, deep[..., :3])
 
 
 def test_arrays(pixels) -> None:
@@ -239,8 +244,8 @@ def test_arrays(pixels) -> None:
         (np.zeros((2, 2, 5), np.uint8), r"\(2, 2, 5\)"),
         (np.zeros((1, 3, 8, 8), np.uint8), r"\(1, 3, 8, 8\)"),
         (np.zeros(7, np.uint8), r"\(7,\)"),
-        (np.zeros((0, 4, 3), np.uint8), "no pixels"),
-        (np.zeros((4, 0), np.float32), "no pixels"),
+        (np.zeros((0, 4, 3), np.uint8), "not empty"),
+        (np.zeros((4, 0), np.float32), "not empty"),
     ],
 )
 def test_arrays_that_are_no_pictures_are_refused(array, message) -> None:
@@ -291,7 +296,6 @@ def test_colours_with_a_profile_become_srgb(tmp_path, linear_profile) -> None:
 def test_bits_are_told(tmp_path, values, expected, suffix) -> None:
     Image.fromarray(np.ones((3, 3), values)).save(tmp_path / f"x{suffix}")
     assert has_16_bits(tmp_path / f"x{suffix}") == expected
-    assert has_16_bits(Image.open(tmp_path / f"x{suffix}")) == expected
 
 
 # --- floating-point TIFFs ---------------------------------------------------------------------------

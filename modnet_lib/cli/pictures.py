@@ -10,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import BatchSize, Dtype, Model, ShortSide, bar, choice, dtype_of, errors, say
+from modnet_lib.cli.common import BatchSize, Dtype, Model, ShortSide, bar, dtype_of, errors, say
 
 
 def matte(
@@ -103,15 +103,13 @@ def video(
 
 
 def export(
-    target: Annotated[Path, Argument(help="FILE.onnx, or FILE.pt2 for torch.export.")],
+    target: Annotated[Path, Argument(help="FILE.onnx")],
     model: Model = paths.PRETRAINED,
     image: Annotated[list[Path] | None, Option(help="Also compare on this picture; may be repeated.")] = None,
 ) -> None:
-    """Export the network to ONNX or torch.export, and compare the copy with it before it is written."""
-    from modnet_lib.inference.export import export_onnx, export_program
+    """Export the network to ONNX, and compare the copy with it before it is written."""
+    from modnet_lib.inference.export import export_onnx
     from modnet_lib.network import load_checkpoint
 
-    writers = {".onnx": export_onnx, ".pt2": export_program}
-    writer = writers[choice("the target's ending", target.suffix, writers)]
-    difference = writer(load_checkpoint(model), target, image or ())
+    difference = export_onnx(load_checkpoint(model), target, image or ())
     say(f"{target}: the largest difference of alpha is {difference:.1e}")

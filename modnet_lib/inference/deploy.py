@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from modnet_lib.network import MODNet, Segmenter
-from modnet_lib.network.layers import Block, IBNorm, concat
+from modnet_lib.network.layers import Block, concat
 from modnet_lib.network.released import ReleasedSemantic
 
 Backend = Literal["auto", "eager", "fused", "compiled", "cudagraphs", "onnxruntime"]
@@ -21,54 +22,49 @@ class FusedBlock(nn.Module):
     """A block of convolution, norm and ReLU with the batch norm inside the convolution.
 
     What is left of an IBNorm is an affine map whose two numbers a channel come from the picture for the instance norm's
-    half, and are 1 and 0 for the other: one pass, without taking the map apart and putting it together again. Of
-    several maps, those with an odd number of channels, such as the image, get a convolution of their own: vector units
-    want multiples of eight.
-
-    Parameters
-    ----------
-    block
-        What to replace; it is left as it is.
+    half, and are 1 and 0 for the other: one pass. Of several maps, those with an odd number of channels, such as the
+    image, get a convolution of their own: vector units want multiples of eight.
     """
 
     def __init__(self, block: Block):
         super().__init__()
-        convolution, norm = block[0], block[1]
-        assert isinstance(convolution, nn.Conv2d)
-        if isinstance(norm, IBNorm):
-            self.first, self.eps = norm.split[0], norm.instance_norm.eps
-            self.convolution = _fold_first_half(convolution, norm.batch_norm)
-        else:
-            assert isinstance(norm, nn.BatchNorm2d)
-            self.first = None
-            self.convolution = fuse_conv_bn_eval(convolution, norm)
+        parts: list[Any] = [copy.deepcopy(part).requires_grad_(False) for part in block]
+        self.convolution, norm, _ = parts
+        self.first: int | None = None
+        if isinstance(norm, nn.BatchNorm2d):
+            self.convolution = fuse_conv_bn_eval(self.convolution, norm)
+            return
+        self.first, self.eps, known = norm.split[0], norm.instance_norm.eps, norm.batch_norm
+        scale = known.weight * torch.rsqrt(known.running_var + known.eps)
+        weight, bias = self.convolution.weight, self.convolution.bias
+        weight[: self.first] *= scale.reshape(-1, 1, 1, 1)
+        mine = (bias[: self.first] - known.running_mean) * scale + known.bias
+        bias[:] = F.pad(mine, (0, norm.split[1]))  # the instance norm would remove its half's
 
     def forward(self, *parts: Tensor) -> Tensor:
-        """Map (N, C_i, H, W), whose channels add up to those of the convolution."""
+        """Like `Block.forward`."""
         x = self._convolve(parts)
-        return F.relu(x, inplace=True) if self.first is None else self._normalise(x)
+        return F.relu(x, inplace=True) if self.first is None else self._normalise(x, self.first)
 
     def _convolve(self, parts: tuple[Tensor, ...]) -> Tensor:
+        layer: Any = self.convolution
         if len(parts) == 1:
-            return self.convolution(parts[0])
-        layer = self.convolution
+            return layer(parts[0])
         weights = layer.weight.split([part.shape[1] for part in parts], dim=1)
         pairs = list(zip(parts, weights, strict=True))
-        wide = [pair for pair in pairs if pair[0].shape[1] % 8 == 0]
-        maps, kernels = zip(*wide, strict=True)
+        maps, kernels = zip(*(pair for pair in pairs if pair[0].shape[1] % 8 == 0), strict=True)
         x = F.conv2d(concat(*maps), torch.cat(kernels, dim=1), layer.bias, layer.stride, layer.padding)
         for part, kernel in pairs:
             if part.shape[1] % 8:
                 x = x + F.conv2d(part.to(x.dtype), kernel, None, layer.stride, layer.padding)
         return x
 
-    def _normalise(self, x: Tensor) -> Tensor:
-        assert self.first is not None
-        half = x[:, self.first :].float()  # statistics want more digits than half precision has
+    def _normalise(self, x: Tensor, first: int) -> Tensor:
+        half = x[:, first:].float()  # statistics want more digits than half precision has
         mean = half.mean(dim=(2, 3), keepdim=True)
         variance = half.square().mean(dim=(2, 3), keepdim=True) - mean.square()
-        scale = F.pad(torch.rsqrt(variance.clamp(min=0) + self.eps), (0, 0, 0, 0, self.first, 0), value=1.0)
-        shift = F.pad(-mean, (0, 0, 0, 0, self.first, 0)) * scale
+        scale = F.pad(torch.rsqrt(variance.clamp(min=0) + self.eps), (0, 0, 0, 0, first, 0), value=1.0)
+        shift = F.pad(-mean, (0, 0, 0, 0, first, 0)) * scale
         if x.dtype != torch.float32 and len(x) == 1:  # PyTorch broadcasts slowly in half precision
             none, one = torch.zeros_like(scale).flatten(), torch.ones_like(scale).flatten()
             return F.batch_norm(x, none, one, scale.flatten(), shift.flatten(), eps=0).relu_()
@@ -80,22 +76,17 @@ class EnlargingConvolution(nn.Module):
 
     Both are linear and one works on pixels only, the other, tap by tap, on channels only. So each tap is a 1 x 1
     convolution of the small map; its few results are then enlarged, shifted and added. With c_in much larger than
-    c_out this saves almost three quarters of the FLOPs.
-
-    Parameters
-    ----------
-    convolution
-        Stride 1, zero padding that keeps the size, an odd square kernel.
+    c_out this saves almost three quarters of the FLOPs. The convolution has stride 1, zero padding that keeps the size,
+    a bias, and an odd square kernel.
     """
 
-    def __init__(self, convolution: nn.Conv2d):
+    def __init__(self, convolution: Any):
         super().__init__()
         c_out, c_in, self.k, _ = convolution.weight.shape
-        taps = convolution.weight.detach().permute(2, 3, 0, 1)  # row, column, out, in
         self.taps = nn.Conv2d(c_in, self.k**2 * c_out, 1, bias=False)
+        taps = convolution.weight.detach().permute(2, 3, 0, 1)  # row, column, out, in
         self.taps.weight = nn.Parameter(taps.reshape(-1, c_in, 1, 1).contiguous())
-        bias = torch.zeros(c_out) if convolution.bias is None else convolution.bias.detach()
-        self.bias = nn.Parameter(bias.reshape(-1, 1, 1).clone())
+        self.bias = nn.Parameter(convolution.bias.detach().reshape(-1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, c_in, H, W) to (N, c_out, 2 H, 2 W)."""
@@ -128,50 +119,27 @@ def deploy(network: MODNet | Segmenter) -> MODNet | Segmenter:
 
     Every batch norm that follows a convolution is folded into it, IBNorm becomes one affine pass, and the released
     network's widest convolution, which reads an enlarged map, runs before the enlargement. Exact but for rounding.
-    The normalisation of the input stays. A zero of the padding means mid-grey, so each of the four convolutions
-    that read the image would need a copy of it with a grey border; this saves 0.1 ms of the first one, of 209 ms
-    in all (benchmarks/inference.py, ``input_normalisation_ms``).
-
-    Parameters
-    ----------
-    network
-        Any variant and backbone; it is left as it is. Norms of timm backbones that are not part of a
-        `torch.nn.Sequential` stay.
+    Norms of timm backbones outside a `torch.nn.Sequential` stay. So does the normalisation of the input: a zero of the
+    padding means mid-grey, so each of the four convolutions that read the image would need a copy of it with a grey
+    border; this saves 0.1 ms of the first one, of 209 ms in all (benchmarks/inference.py, ``input_normalisation_ms``).
     """
     result = copy.deepcopy(network).eval()
     for parent in list(result.modules()):
-        for name, child in parent.named_children():
+        children: list[tuple[str, Any]] = list(parent.named_children())
+        for name, child in children:
             if isinstance(child, Block):
                 setattr(parent, name, FusedBlock(child))
-            elif isinstance(child, nn.Sequential):
-                _fold_batch_norms(child)
+        for (place, convolution), (after, norm) in pairwise(children):
+            is_pair = type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d
+            if is_pair and isinstance(parent, nn.Sequential) and not isinstance(parent, Block):
+                setattr(parent, place, fuse_conv_bn_eval(convolution, norm))
+                setattr(parent, after, nn.Identity())
     semantic = getattr(result, "semantic_branch", None)
     if isinstance(semantic, ReleasedSemantic):
         block: Any = semantic.decode16
         block.convolution = EnlargingConvolution(block.convolution)
         semantic.add_module("enlarge", nn.Identity())
     return result.requires_grad_(False)
-
-
-def _fold_batch_norms(block: nn.Sequential) -> None:
-    for index in range(len(block) - 1):
-        convolution, norm = block[index], block[index + 1]
-        if type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
-            block[index], block[index + 1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
-
-
-def _fold_first_half(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """The batch norm of the first half of the channels; the others need no bias, the instance norm removes it."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    result, first = copy.deepcopy(convolution), norm.num_features
-    assert result.bias is not None
-    with torch.no_grad():
-        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        result.weight[:first] *= scale.reshape(-1, 1, 1, 1)
-        result.bias[:first] = (result.bias[:first] - norm.running_mean) * scale + norm.bias
-        result.bias[first:] = 0
-    return result
 
 
 def make_backend(
@@ -187,14 +155,13 @@ def make_backend(
         ``"eager"``: the network as it is. ``"fused"``: the result of `deploy`, in the memory layout that its
         convolutions want; ``"auto"`` means this. ``"compiled"``: that through torch.compile, which needs a C++
         compiler and half a minute for each new size of picture. ``"cudagraphs"``: that as CUDA graphs, one a size.
-        ``"onnxruntime"`` is checked here and runs through `modnet_lib.inference.export.onnx_session`; CPU and
-        float32 only. Methods other than MODNet run on ``"eager"`` (and ``"auto"``) in float32.
+        ``"onnxruntime"`` is checked here and runs through `modnet_lib.inference.export.onnx_session`.
     device, dtype
         Where and in which type to compute; pictures come in and mattes go out as float32.
 
     Returns
     -------
-    The module, `network` itself if eager; and a function (N, 3, H, W) to (N, 1, H, W), both float32.
+    The module, `network` itself if eager; and a function (N, 3, H, W) to (N, 1, H, W).
 
     Raises
     ------
@@ -205,27 +172,25 @@ def make_backend(
         raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
     if dtype not in DTYPES.values():
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype}")
-    if backend == "cudagraphs" and device.type != "cuda":
-        raise ValueError(f"cudagraphs needs an NVIDIA GPU, the device is {device}; take another backend")
-    if backend == "onnxruntime" and (device.type, dtype) != ("cpu", torch.float32):
-        raise ValueError(f"onnxruntime runs on the CPU in float32 here, got {device} and {dtype}")
-    if not isinstance(network, MODNet | Segmenter):
-        if backend not in ("eager", "auto") or dtype != torch.float32:
-            raise ValueError(f"only MODNet runs on {backend} in {dtype}; other methods take eager, float32")
-        backend = "eager"
-    if backend == "eager":
-        module = network if dtype == torch.float32 else deploy(network).to(dtype)
-    else:
-        # channels last: half of the time on a CPU, and what tensor cores read
-        module = deploy(network).to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    is_ours, is_plain = isinstance(network, MODNet | Segmenter), dtype == torch.float32
+    on_cpu = isinstance(network, MODNet) and device.type == "cpu" and is_plain
+    fits = {"cudagraphs": device.type == "cuda", "onnxruntime": on_cpu}.get(backend, True)
+    if not (fits and (is_ours or (backend in ("eager", "auto") and is_plain))):
+        raise ValueError(
+            f"{backend} does not fit {type(network).__name__} on {device} in {dtype}: cudagraphs needs an NVIDIA GPU, "
+            "onnxruntime a MODNet on the CPU in float32, and methods other than MODNet need eager and float32"
+        )
+    is_eager = backend == "eager" or not is_ours
+    # channels last: half of the time on a CPU, and what tensor cores read
+    layout: Any = torch.contiguous_format if is_eager else torch.channels_last
+    module = network
+    if not (is_eager and is_plain):
+        module = deploy(network).to(dtype, memory_format=layout)  # type: ignore[call-overload]
     answer: Callable[[Tensor], Tensor] = AlphaOnly(module)
-    if backend in ("compiled", "cudagraphs"):
-        mode = "inductor" if backend == "compiled" else "cudagraphs"
-        options = {"options": {"freezing": True}} if backend == "compiled" else {}
-        answer = torch.compile(answer, backend=mode, dynamic=False, **options)  # type: ignore[call-overload]
-    layout = torch.contiguous_format if backend == "eager" else torch.channels_last
-
-    def run(image: Tensor) -> Tensor:
-        return answer(image.to(dtype, memory_format=layout)).float()
-
-    return module, run
+    compilers: dict[str, Any] = {
+        "compiled": {"options": {"freezing": True}},
+        "cudagraphs": {"backend": "cudagraphs"},
+    }
+    if backend in compilers:
+        answer = torch.compile(answer, dynamic=False, **compilers[backend])
+    return module, lambda image: answer(image.to(dtype, memory_format=layout)).float()

@@ -1,6 +1,8 @@
 """Edges at the picture's own size: a sharper matte, colours without the old background, and Eq. 1."""
 
 from collections.abc import Iterator
+from itertools import product
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,24 +19,8 @@ GREEN = "#00B140"  # of a studio
 def clean_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """F of Eq. 1: the picture's colours where only the person is seen, estimated ones at mixed pixels and outside.
 
-    The multi-level method of Germer et al. (2020), block by block, so that large pictures fit in memory; blocks without
-    mixed pixels are left alone.
-
-    Parameters
-    ----------
-    image
-        (H, W, 3) uint8 or uint16.
-    alpha
-        (H, W) in [0, 1].
-
-    Returns
-    -------
-    (H, W, 3) of the same type.
-
-    Raises
-    ------
-    ValueError
-        If the sizes differ.
+    The multi-level method of Germer et al. (2020), block by block, so that large pictures fit in memory. The image is
+    (H, W, 3) uint8 or uint16, and so is the result; alpha is (H, W) in [0, 1].
     """
     if image.shape[:2] != alpha.shape:
         raise ValueError(f"image and alpha must have one size, got {image.shape[:2]} and {alpha.shape}")
@@ -42,35 +28,20 @@ def clean_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     from pymatting import estimate_foreground_ml  # slow to import: it compiles
 
     result, top = image.copy(), np.iinfo(image.dtype).max
-    for inner, outer, place in blocks(*alpha.shape):
-        known = alpha[inner]
-        if not ((known > 0) & (known < 1)).any():
-            continue
-        colours: np.ndarray = estimate_foreground_ml(image[outer] / top, alpha[outer].astype(np.float64))  # type: ignore[assignment]
+    for inner, outer, place, _ in blocks(alpha, 0, 1, MARGIN):
+        colours: Any = estimate_foreground_ml(image[outer] / top, alpha[outer].astype(np.float64))
         estimate = (colours[place] * top).round().clip(0, top).astype(image.dtype)
-        result[inner] = np.where((known < 1)[..., None], estimate, image[inner])
+        result[inner] = np.where((alpha[inner] < 1)[..., None], estimate, image[inner])
     return result
 
 
 def sharpen(alpha: np.ndarray, image: np.ndarray, scale: float) -> np.ndarray:
-    """Bring an enlarged matte's soft edges to where the picture has its edges.
+    """Bring the soft edges of a matte (H, W) to where the picture (H, W, 3) uint8 has its edges.
 
-    A guided filter (He et al. 2010, in its fast form of 2015) explains alpha as a linear function of colour in windows
-    of four pixels of the network's. Only where alpha is between 0.05 and 0.95: elsewhere the network is sure, and
-    textures would only disturb it. Block by block, in bounded memory.
-
-    Parameters
-    ----------
-    alpha
-        (H, W) float32 in [0, 1], bilinearly enlarged.
-    image
-        (H, W, 3) uint8.
-    scale
-        By how much `alpha` was enlarged; up to 1.5 nothing is done.
-
-    Returns
-    -------
-    (H, W) float32 in [0, 1].
+    The matte was enlarged bilinearly by `scale`; up to 1.5 nothing is done. A guided filter (He et al. 2010, in its
+    fast form of 2015) explains alpha as a linear function of colour in windows of four pixels of the network's. Only
+    where alpha is between 0.05 and 0.95: elsewhere the network is sure, and textures would only disturb it. Block by
+    block, in bounded memory.
     """
     step = round(scale)
     if step < 2:
@@ -78,31 +49,32 @@ def sharpen(alpha: np.ndarray, image: np.ndarray, scale: float) -> np.ndarray:
     from kornia.filters import guided_blur  # optional, and slow to import
 
     result = alpha.copy()
-    for inner, outer, place in blocks(*alpha.shape, margin=8 * step):
-        mixed = (alpha[inner] > 0.05) & (alpha[inner] < 0.95)
-        if not mixed.any():
-            continue
-        coarse = torch.from_numpy(alpha[outer])[None, None]
-        filtered = guided_blur(
-            to_tensor(image[outer]), coarse, 4 * step + 1, 1e-5, border_type="replicate", subsample=step
-        )[0, 0].clamp_(0, 1)
-        result[inner][mixed] = filtered.numpy()[place][mixed]
+    for inner, outer, place, mixed in blocks(alpha, 0.05, 0.95, 8 * step):
+        coarse, guide = torch.from_numpy(alpha[outer])[None, None], to_tensor(image[outer])
+        filtered = guided_blur(guide, coarse, 4 * step + 1, 1e-5, "replicate", subsample=step)
+        result[inner][mixed] = filtered[0, 0].clamp_(0, 1).numpy()[place][mixed]
     return result
 
 
 def blocks(
-    height: int, width: int, side: int = BLOCK, margin: int = MARGIN
-) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], tuple[slice, slice]]]:
-    """Cut a picture into blocks: where each lies, what it sees around it, and where it lies in what it sees."""
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            inner, outer, place = [], [], []
-            for start, length in ((top, height), (left, width)):
-                end, before = min(start + side, length), max(start - margin, 0)
-                inner.append(slice(start, end))
-                outer.append(slice(before, min(end + margin, length)))
-                place.append(slice(start - before, end - before))
-            yield tuple(inner), tuple(outer), tuple(place)  # type: ignore[misc]
+    alpha: np.ndarray, low: float, high: float, margin: int
+) -> Iterator[tuple[Any, Any, Any, np.ndarray]]:
+    """The blocks of a matte (H, W) that are mixed somewhere: above `low` and below `high`.
+
+    Of each: where it lies, what it sees around it, where it lies in what it sees, and which of its pixels are mixed.
+    """
+
+    def cuts(length: int) -> Iterator[tuple[slice, slice, slice]]:
+        for start in range(0, length, BLOCK):
+            end, before = min(start + BLOCK, length), max(start - margin, 0)
+            outer = slice(before, min(end + margin, length))
+            yield slice(start, end), outer, slice(start - before, end - before)
+
+    for inner, outer, place in (zip(*cut, strict=True) for cut in product(*map(cuts, alpha.shape))):
+        part = alpha[area := tuple(inner)]
+        mixed = (part > low) & (part < high)
+        if mixed.any():
+            yield area, tuple(outer), tuple(place), mixed
 
 
 def cutout(image: np.ndarray, alpha: np.ndarray, *, clean: bool = True) -> np.ndarray:
@@ -119,7 +91,7 @@ def compose(
     image: np.ndarray | None = None,
     profile: bytes = b"",
 ) -> np.ndarray:
-    """Eq. 1 before a new background.
+    """Eq. 1 before a new background: (H, W, 3) of the foreground's type.
 
     Parameters
     ----------
@@ -135,16 +107,10 @@ def compose(
     profile
         The ICC profile of the foreground's values, into which a new background is converted; empty for sRGB.
 
-    Returns
-    -------
-    (H, W, 3) of the foreground's type.
-
     Raises
     ------
-    ValueError
+    ValueError, FileNotFoundError
         If the background is neither a colour nor a picture.
-    FileNotFoundError
-        If it looks like the name of a file that does not exist.
     """
     weight = alpha[..., None].astype(np.float32)
     if isinstance(background, str) and background == "blur":
@@ -164,10 +130,8 @@ def colour(name: str) -> np.ndarray:
     try:
         return np.array(ImageColor.getrgb(GREEN if name == "green" else name)[:3], np.uint8)
     except ValueError as error:
-        raise ValueError(
-            "background must be a colour such as white or #00b140, blur, or a file's name with its ending; "
-            f"got {name!r}"
-        ) from error
+        expected = "a colour such as white or #00b140, blur, or a file's name with its ending"
+        raise ValueError(f"background must be {expected}; got {name!r}") from error
 
 
 def out_of_focus(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:

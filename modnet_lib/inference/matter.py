@@ -26,24 +26,12 @@ BLOCK = 4_000_000  # pixels of a picture that are floating-point numbers at the 
 
 
 class Prediction(NamedTuple):
-    """The three answers of MODNet for one picture, as arrays.
+    """A picture and MODNet's three answers, float32 in [0, 1]."""
 
-    Attributes
-    ----------
-    image
-        The picture as it was read, (H, W, 3) uint8, upright.
-    semantic
-        s_p, float32 in [0, 1], 1/16 of the network's input.
-    detail
-        d_p, (H, W) float32 in [0, 1].
-    alpha
-        alpha_p, (H, W) float32 in [0, 1].
-    """
-
-    image: np.ndarray
-    semantic: np.ndarray
-    detail: np.ndarray
-    alpha: np.ndarray
+    image: np.ndarray  # as it was read, (H, W, 3) uint8, upright
+    semantic: np.ndarray  # s_p, 1/16 of the network's input
+    detail: np.ndarray  # d_p, (H, W)
+    alpha: np.ndarray  # alpha_p, (H, W)
 
 
 class Matter:
@@ -52,23 +40,18 @@ class Matter:
     Parameters
     ----------
     network
-        A trained MODNet, or any other network that needs nothing but the picture: a method of
-        `modnet_lib.baselines`, or a `Segmenter` for masks. It is set to evaluation mode and shared if it is on
-        `device` already, else copied.
+        A trained network that needs nothing but the picture: MODNet, a method of `modnet_lib.baselines`, or a
+        `Segmenter` for masks. It is set to evaluation mode and shared if it is on `device` already, else copied.
     short_side
-        Length of the short side that the network sees, pixels; ``None`` takes the one that the checkpoint names
-        (the size it was trained up to), or else the authors' 512.
+        What the network sees, pixels; by default what the checkpoint names (the size it was trained up to), or 512.
     device
-        Where to compute; a GPU if there is one and ``None`` is given. Under ``torchrun`` and ``accelerate launch``,
-        each process takes its own GPU, also for plain ``"cuda"``.
-    backend
-        How to run the network, see `modnet_lib.inference.deploy.make_backend`. ``"eager"`` follows a shared network
-        that is trained further; all others work on a copy.
-    dtype
-        ``torch.float32``, ``torch.bfloat16`` or ``torch.float16``.
+        By default a GPU if there is one. Under ``torchrun`` and ``accelerate launch``, each process takes its own.
+    backend, dtype
+        See `modnet_lib.inference.deploy.make_backend`. ``"eager"`` follows a shared network that is trained further;
+        all others work on a copy.
     refine
-        Let the picture guide the enlargement of the matte, see `modnet_lib.inference.edges.sharpen`: for pictures
-        much larger than `short_side`. Off, the matte is enlarged bilinearly, as in the paper's protocol.
+        Enlarge the matte with `modnet_lib.inference.edges.sharpen`, for pictures much larger than `short_side`;
+        otherwise bilinearly, as in the paper's protocol.
 
     Raises
     ------
@@ -87,21 +70,18 @@ class Matter:
         refine: bool = False,
     ):
         if needed := needs(network):
-            raise ValueError(
-                f"this network needs {' and '.join(needed)} beside the picture: "
-                "use modnet_lib.evaluation.methods.Method"
-            )
+            beside = " and ".join(needed)
+            raise ValueError(f"this network needs {beside} beside the picture: use evaluation.methods.Method")
         self.short_side = short_side or int(network.metadata.get("short_side", SHORT_SIDE))
         if self.short_side < 32:
             raise ValueError(f"short_side must be at least 32 pixels, got {short_side}")
         self.device, self.squash = choose_device(device), False
+        self.dtype, self.refine = dtype, refine
         if next(network.parameters()).device != self.device:
             network = copy.deepcopy(network).to(self.device)
         self.network = network.eval()
-        self.backend: Backend = backend
-        self.dtype, self.refine = dtype, refine
         self._module, self._answer = make_backend(self.network, backend, self.device, dtype)
-        if backend == "onnxruntime":
+        if backend == "onnxruntime" and isinstance(self.network, MODNet):
             from modnet_lib.inference.export import onnx_session
 
             self._answer = onnx_session(self.network)
@@ -110,17 +90,10 @@ class Matter:
     def from_pretrained(cls, path: str | Path | None = None, **options: Any) -> "Matter":
         """Read a checkpoint: ours, of any method (by default the one that ships), or the authors' ``.ckpt``.
 
-        `options` are the other arguments of the class; the default backend is ``"auto"``.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If the file is damaged or no MODNet, or an argument does not fit.
+        `options` are the other arguments of the class; the default backend is ``"auto"``. Errors are those of
+        `load_checkpoint`.
         """
-        options.setdefault("backend", "auto")
-        return cls(load_network(path or paths.PRETRAINED), **options)
+        return cls(load_network(path or paths.PRETRAINED), **{"backend": "auto", **options})
 
     def resized(self, short_side: int, *, squash: bool = False) -> "Matter":
         """The same network at another input size; `squash` brings every picture to a square of that side."""
@@ -129,31 +102,16 @@ class Matter:
         return result
 
     def alpha(self, image: ImageLike) -> np.ndarray:
-        """The matte of a picture.
-
-        Parameters
-        ----------
-        image
-            Path, PIL image or array; see `modnet_lib.images.read_image`.
-
-        Returns
-        -------
-        (H, W) float32 in [0, 1], the size of the upright picture.
-        """
+        """The matte of a picture (see `read_image`), (H, W) float32 in [0, 1], the size of the upright picture."""
         return self.alphas([image])[0]
 
     @torch.inference_mode()
     def alphas(self, images: Sequence[ImageLike], batch_size: int = 8) -> list[np.ndarray]:
-        """The mattes of several pictures; those that the network sees at the same size go through it together.
-
-        Arguments and results as for `alpha`; at most `batch_size` at once.
-        """
+        """`alpha` of several pictures; those that the network sees at one size go through it `batch_size` at once."""
         pixels = [read_image(image) for image in images]
-        groups: dict[tuple[int, int], list[int]] = {}
-        for number, picture in enumerate(pixels):
-            groups.setdefault(self._size(picture), []).append(number)
-        mattes: dict[int, np.ndarray] = {}
-        for size, group in groups.items():
+        sizes, mattes = [self._size(picture) for picture in pixels], dict[int, np.ndarray]()
+        for size in dict.fromkeys(sizes):
+            group = [number for number, other in enumerate(sizes) if other == size]
             for start in range(0, len(group), batch_size):
                 numbers = group[start : start + batch_size]
                 batch = torch.cat([shrink(pixels[number], *size) for number in numbers]).to(self.device)
@@ -163,36 +121,17 @@ class Matter:
 
     @torch.inference_mode()
     def predict(self, image: ImageLike) -> Prediction:
-        """Semantic, detail and matte of a picture; argument as for `alpha`.
-
-        Raises
-        ------
-        ValueError
-            If the network is not a MODNet.
-        """
+        """Semantic, detail and matte of a picture; a ValueError if the network is not a MODNet."""
         if not isinstance(self.network, MODNet):
             raise ValueError("only MODNet answers semantic and detail; use `alpha`")
         pixels = read_image(image)
         small = shrink(pixels, *self._size(pixels)).to(self.device, self.dtype)
-        semantic, detail, alpha = self._module(small, auxiliary=True)
-        return Prediction(
-            pixels,
-            semantic[0, 0].float().cpu().numpy(),
-            self._enlarge(detail, pixels),
-            self._enlarge(alpha, pixels),
-        )
+        semantic, *large = self._module(small, auxiliary=True)
+        coarse = semantic[0, 0].float().cpu().numpy()
+        return Prediction(pixels, coarse, *(self._enlarge(answer, pixels) for answer in large))
 
     def cutout(self, image: ImageLike, *, clean: bool = True) -> Image.Image:
-        """The person as a PIL RGBA picture of the same size, straight alpha.
-
-        Parameters
-        ----------
-        image
-            See `alpha`.
-        clean
-            Estimate the person's own colours where the background shows through. Otherwise the picture's colours stay,
-            and a fringe of the old background with them.
-        """
+        """The person as a PIL RGBA picture of the same size, straight alpha; `clean` as in `edges.cutout`."""
         pixels = read_image(image)
         return Image.fromarray(cutout(pixels, self.alpha(pixels), clean=clean))
 
@@ -223,14 +162,12 @@ def network_size(
 ) -> tuple[int, int]:
     """The network's input for a picture: short side to `short_side`, floor to multiples of 32, at most 2 MP.
 
-    Very long pictures lose proportion rather than being refused: each side is at least 32. With `squash`, all do: both
-    sides become `short_side`.
+    Very long pictures lose proportion: each side is at least 32. With `squash`, both sides become `short_side`.
     """
     if squash:
         side = max(32, short_side // 32 * 32)
         return side, side
-    scale = short_side / min(height, width)
-    scale = min(scale, math.sqrt(MAX_PIXELS / (height * width)))
+    scale = min(short_side / min(height, width), math.sqrt(MAX_PIXELS / (height * width)))
     height, width = (max(32, int(side * scale + 1e-6) // 32 * 32) for side in (height, width))
     # a side that was raised to 32 can break the cap again
     longest = MAX_PIXELS // 32 // 32 * 32
@@ -239,16 +176,12 @@ def network_size(
 
 def resize(x: Tensor, height: int, width: int) -> Tensor:
     """Bilinear, with antialiasing when it shrinks; (N, C, H, W) in and out."""
-    if x.shape[-2:] == (height, width):
-        return x
     return F.interpolate(x, (height, width), mode="bilinear", align_corners=False, antialias=True)
 
 
 def shrink(pixels: np.ndarray, height: int, width: int) -> Tensor:
-    """A picture (H, W, 3) uint8 as (1, 3, height, width) in [0, 1]; like `resize`, but in bounded memory.
-
-    Bilinear filtering with antialiasing works along one axis after the other, so rows can be narrowed block by block.
-    """
+    """A picture (H, W, 3) uint8 as (1, 3, height, width) in [0, 1]; like `resize`, but in bounded memory."""
+    # one axis is filtered after the other, so rows can be narrowed block by block
     rows = max(1, BLOCK // pixels.shape[1])
     blocks = [pixels[top : top + rows] for top in range(0, pixels.shape[0], rows)]
     if len(blocks) == 1:

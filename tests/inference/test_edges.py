@@ -40,7 +40,8 @@ def test_estimated_colours_are_nearer_to_the_exact_ones(person) -> None:
 def test_blocks_give_what_the_whole_gives_within_a_hundredth(person, monkeypatch) -> None:
     image, alpha, _, _ = person
     whole = estimate_foreground_ml(image / 255.0, alpha.astype(np.float64))
-    monkeypatch.setattr(edges, "blocks", lambda h, w: blocks(h, w, 96, 48))
+    monkeypatch.setattr(edges, "BLOCK", 96)
+    monkeypatch.setattr(edges, "MARGIN", 48)
     mixed = (alpha > 0.05) & (alpha < 1)
     difference = np.abs(clean_foreground(image, alpha) / 255 - whole).mean(axis=2) * alpha
     assert difference[mixed].mean() < 1e-2
@@ -61,18 +62,21 @@ def test_guided_enlargement_block_by_block_is_that_of_the_whole(person, monkeypa
     image, alpha, _, _ = person
     coarse = resize(resize(torch.from_numpy(alpha)[None, None], 48, 48), 192, 192)[0, 0].numpy()
     whole = sharpen(coarse, image, 4)
-    monkeypatch.setattr(edges, "blocks", lambda h, w, margin: blocks(h, w, 96, margin))
+    monkeypatch.setattr(edges, "BLOCK", 96)
     np.testing.assert_allclose(sharpen(coarse, image, 4), whole, atol=1e-4)
 
 
-def test_blocks_cover_every_pixel_once() -> None:
-    picture = np.arange(50 * 35).reshape(50, 35)
-    counts = np.zeros_like(picture)
-    for inner, outer, place in blocks(50, 35, 16, 5):
-        counts[inner] += 1
-        np.testing.assert_array_equal(picture[outer][place], picture[inner])
-        assert max(picture[outer].shape) <= 16 + 2 * 5
-    assert (counts == 1).all()
+def test_blocks_cover_every_mixed_pixel_once(monkeypatch) -> None:
+    monkeypatch.setattr(edges, "BLOCK", 16)
+    alpha = np.random.default_rng(0).uniform(0.1, 0.9, (50, 35))
+    alpha[:20, :20] = np.where(alpha[:20, :20] > 0.5, 1, 0)
+    counts = np.zeros_like(alpha)
+    for inner, outer, place, mixed in blocks(alpha, 0, 1, 5):
+        counts[inner] += mixed
+        assert mixed.any()
+        np.testing.assert_array_equal(alpha[outer][place], alpha[inner])
+        assert max(alpha[outer].shape) <= 16 + 2 * 5
+    np.testing.assert_array_equal(counts, (alpha > 0) & (alpha < 1))
 
 
 def test_certain_pictures_are_left_alone() -> None:
