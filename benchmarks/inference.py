@@ -130,7 +130,7 @@ def share_of_convolutions(run: Callable, image: torch.Tensor) -> float:
 
 def input_normalisation(network: MODNet, image: torch.Tensor, rounds: int) -> dict[str, float]:
     """The first convolution after `2 x - 1`, and with this folded in and borders of mid-grey, which 0 means then."""
-    _, layer = first_convolution(network)
+    layer = first_convolution(network)
     folded = copy.deepcopy(layer)
     with torch.no_grad():
         folded.weight *= 2

@@ -1,11 +1,6 @@
 """M = (S, D, F): the network, its checkpoints and its cost."""
 
-from modnet_lib.network.backbones import (
-    Backbone,
-    create_backbone,
-    load_backbone,
-    load_imagenet_backbone,
-)
+from modnet_lib.network.backbones import Backbone, create_backbone, load_backbone, load_imagenet_backbone
 from modnet_lib.network.checkpoints import load_checkpoint, save_checkpoint
 from modnet_lib.network.layers import ASPP, EfficientASPP
 from modnet_lib.network.modnet import MattingOutput, MODNet

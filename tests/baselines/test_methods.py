@@ -127,7 +127,7 @@ def test_bm_is_trained_with_backgrounds_that_are_nearly_right() -> None:
 def test_alignment_begins_as_an_ordinary_convolution_and_can_undo_a_shift() -> None:
     align, neighbour = Align(4), torch.rand(1, 4, 10, 10)
     with torch.no_grad():
-        plain = align.weight(neighbour)
+        plain = F.conv2d(neighbour, align.weight.weight, align.weight.bias, padding=1)
         torch.testing.assert_close(align(neighbour, neighbour), plain)
         align.offset.bias.copy_(torch.tensor([0.0, 1.0] * 9))  # look one pixel to the right, (y, x) each
         moved = align(neighbour.roll(1, 3), neighbour)
