@@ -25,37 +25,24 @@ def decode(blocks: Iterable[nn.Module], x: Tensor, skips: Iterable[Tensor]) -> T
     return x
 
 
-def stack(*channels: int, kernel_size: int = 3) -> nn.Sequential:
-    """`ConvBlock` after `ConvBlock`; the last layer is a plain convolution of `kernel_size`."""
+def stack(*channels: int, kernel: int = 3) -> nn.Sequential:
+    """`ConvBlock` after `ConvBlock`; the last layer is a plain convolution of size `kernel`."""
     *body, last = pairwise(channels)
-    blocks = [ConvBlock(*pair) for pair in body]
-    return nn.Sequential(*blocks, nn.Conv2d(*last, kernel_size, padding=kernel_size // 2))
+    return nn.Sequential(*(ConvBlock(*pair) for pair in body), nn.Conv2d(*last, kernel, padding=kernel // 2))
 
 
 class PyramidDecoder(nn.Module):
-    """A U-Net's decoder over a feature pyramid, up to the size of the image.
+    """A U-Net's decoder over the five maps of a pyramid and the image; a 1 x 1 convolution, then `kernel`.
 
-    Parameters
-    ----------
-    channels
-        Of the five maps of the pyramid, from 1/2 to 1/32.
-    widths
-        Channels at 1/32, 1/16, 1/8, 1/4, 1/2 and 1/1.
-    in_channels
-        Of the image, which is concatenated at 1/1.
-    kernel_size
-        Of all convolutions but the first, which is 1 x 1.
+    `widths` are the channels at 1/32, 1/16, 1/8, 1/4, 1/2 and 1/1; the image has `inputs` channels.
     """
 
-    def __init__(
-        self, channels: Sequence[int], widths: Sequence[int], in_channels: int = 3, kernel_size: int = 3
-    ):
+    def __init__(self, channels: Sequence[int], widths: Sequence[int], inputs: int = 3, kernel: int = 3):
         super().__init__()
-        skips = [*channels[-2::-1], in_channels]
+        pairs, skips = pairwise(widths), [*channels[-2::-1], inputs]
         self.reduce = ConvBlock(channels[-1], widths[0], 1)
         self.blocks = nn.ModuleList(
-            ConvBlock(before + skip, after, kernel_size)
-            for (before, after), skip in zip(pairwise(widths), skips, strict=True)
+            ConvBlock(low + skip, high, kernel) for (low, high), skip in zip(pairs, skips, strict=True)
         )
 
     def forward(self, maps: Sequence[Tensor], image: Tensor) -> Tensor:
@@ -64,28 +51,18 @@ class PyramidDecoder(nn.Module):
 
 
 class UNet(nn.Module):
-    """A small U-Net without a backbone: (N, in_channels, H, W) to (N, 1, H, W), without an activation.
+    """A small U-Net without a backbone, (N, inputs, H, W) to (N, 1, H, W), no activation; `widths` from 1/1 down."""
 
-    Parameters
-    ----------
-    in_channels
-        Of the input.
-    widths
-        Channels at 1/1, 1/2, 1/4, ...
-    """
-
-    def __init__(self, in_channels: int, widths: Sequence[int] = (16, 32, 64, 128)):
+    def __init__(self, inputs: int, widths: Sequence[int] = (16, 32, 64, 128)):
         super().__init__()
         pairs = list(pairwise(widths))
-        self.encode = nn.ModuleList([ConvBlock(in_channels, widths[0])])
+        self.encode = nn.ModuleList([ConvBlock(inputs, widths[0])])
         self.encode.extend(ConvBlock(fine, coarse, stride=2) for fine, coarse in pairs)
         self.decode = nn.ModuleList(ConvBlock(coarse + fine, fine) for fine, coarse in reversed(pairs))
         self.head = nn.Conv2d(widths[0], 1, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = []
-        for block in self.encode:
-            maps.append(x := block(x))
+        maps = [x := block(x) for block in self.encode]
         return self.head(decode(self.decode, x, maps[-2::-1]))
 
 

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from modnet_lib.baselines.base import Baseline, BaselineOutput, Batch, Stage
 from modnet_lib.baselines.blocks import decode, resize_like
-from modnet_lib.network.backbones import Backbone
-from modnet_lib.network.layers import ConvBlock, concat
+from modnet_lib.network import Backbone, ConvBlock, concat
 
 
 class Residual(nn.Module):
@@ -35,31 +34,28 @@ class BM(Baseline):
     on real video.
     """
 
-    title = "BM"
-    paper = "Sengupta et al. 2020"
+    title, paper = "BM", "Sengupta et al. 2020"
     required = ("background",)
     stages = (Stage("segmentation", 0.3, ("backbone", "segment")), Stage("matting", 0.7))
     estimates = ("segmentation",)
 
-    def __init__(self, backbone: Backbone, width: int = 64):
+    def __init__(self, backbone: Backbone):
         super().__init__(backbone)
-        inputs = {"image": 3, "background": 3, "segmentation": 1}
         self.segment = nn.ModuleList(nn.Conv2d(channels, 1, 1) for channels in backbone.channels[1:])
         self.encode = nn.ModuleDict()
-        for name, channels in inputs.items():
-            self.encode[name] = nn.Sequential(
-                ConvBlock(channels, 32, 7, stride=2), ConvBlock(32, width, stride=2)
-            )
-        self.lift = ConvBlock(backbone.channels[1], width, 1)
-        self.switch = nn.ModuleDict({name: ConvBlock(2 * width, width, 1) for name in list(inputs)[1:]})
-        self.merge = ConvBlock(3 * width, width, 1)
-        self.shared = nn.Sequential(*(Residual(width) for _ in range(4)))
-        self.matte, self.colour = (
-            nn.ModuleList(
-                [ConvBlock(width + 16, 32), ConvBlock(32 + 6, 16), nn.Conv2d(16, channels, 3, padding=1)]
-            )
-            for channels in (1, 3)
-        )
+        for name, channels in {"image": 3, "background": 3, "segmentation": 1}.items():
+            first = ConvBlock(channels, 32, 7, stride=2)
+            self.encode[name] = nn.Sequential(first, ConvBlock(32, 64, stride=2))
+        self.lift = ConvBlock(backbone.channels[1], 64, 1)
+        self.switch = nn.ModuleDict({name: ConvBlock(128, 64, 1) for name in ("background", "segmentation")})
+        self.merge = ConvBlock(192, 64, 1)
+        self.shared = nn.Sequential(*(Residual(64) for _ in range(4)))
+        half, full = (
+            64 + backbone.channels[0],
+            32 + 6,
+        )  # with the backbone's first map, and with both pictures
+        heads = [[ConvBlock(half, 32), ConvBlock(full, 16), nn.Conv2d(16, n, 3, padding=1)] for n in (1, 3)]
+        self.matte, self.colour = (nn.ModuleList(head) for head in heads)
 
     def predict(self, image: Tensor, background: Tensor) -> BaselineOutput:
         x, behind = image * 2 - 1, background * 2 - 1

@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 from modnet_lib.baselines.base import Baseline, BaselineOutput, Batch, Stage
 from modnet_lib.baselines.blocks import PyramidDecoder, UNet, matte_losses, resize_like
-from modnet_lib.network.backbones import Backbone
-from modnet_lib.network.layers import concat
+from modnet_lib.network import Backbone, concat
 
 
 def coarsen(alpha: Tensor, size: int = 5) -> Tensor:
@@ -25,8 +24,7 @@ class BSHM(Baseline):
     made from the fine ones (`coarsen`), as all methods get the same data; MRN predicts no F.
     """
 
-    title = "BSHM"
-    paper = "Liu et al. 2020"
+    title, paper = "BSHM", "Liu et al. 2020"
     optional = ("trimap",)
     stages = (
         Stage("MPN", 0.5, ("backbone", "mpn", "mpn_head")),

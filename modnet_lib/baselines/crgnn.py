@@ -6,8 +6,7 @@ from torch import Tensor, nn
 from modnet_lib.baselines.base import BaselineOutput, Batch
 from modnet_lib.baselines.blocks import keep_known
 from modnet_lib.baselines.indexnet import IndexNet
-from modnet_lib.network.backbones import Backbone
-from modnet_lib.network.layers import concat
+from modnet_lib.network import Backbone, concat
 
 ROUNDS = 3  # of messages
 
@@ -61,8 +60,7 @@ class CRGNN(IndexNet):
     without the consistency term on unlabelled video and without choosing the largest component.
     """
 
-    title = "CRGNN"
-    paper = "Wang et al. 2021"
+    title, paper = "CRGNN", "Wang et al. 2021"
     required = ("trimap", "clip")
 
     def __init__(self, backbone: Backbone):
@@ -80,14 +78,9 @@ class CRGNN(IndexNet):
 
 
 def neighbours(image: Tensor, trimap: Tensor, reach: int = 6) -> Tensor:
-    """Stand-ins for the frames before and after a still, (N, 2, 4, H, W): moved there and back.
+    """Stand-ins for the frames before and after a still, (N, 2, 4, H, W).
 
-    Parameters
-    ----------
-    image, trimap
-        (N, 3, H, W) and (N, 1, H, W).
-    reach
-        The largest shift, pixels; it is the same for all pictures of a batch.
+    Image and trimap are moved there and back by up to `reach` pixels, alike in the whole batch.
     """
     dy, dx = torch.randint(-reach, reach + 1, (2,)).tolist()
     frame = torch.cat((image, trimap), dim=1)

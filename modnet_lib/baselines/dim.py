@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from modnet_lib.baselines.base import Baseline, BaselineOutput, Batch, Stage
 from modnet_lib.baselines.blocks import PyramidDecoder, charbonnier, keep_known, matte_losses, stack, unknown
-from modnet_lib.network.backbones import Backbone, widen_first_convolution
-from modnet_lib.network.layers import concat
+from modnet_lib.network import Backbone, concat
+from modnet_lib.network.backbones import widen_first_convolution
 
 
 class DIM(Baseline):
@@ -19,8 +19,7 @@ class DIM(Baseline):
     crops as for every other method, not around an unknown pixel.
     """
 
-    title = "DIM"
-    paper = "Xu et al. 2017"
+    title, paper = "DIM", "Xu et al. 2017"
     stages = (
         Stage("encoder-decoder", 0.6, ("backbone", "decoder", "head")),
         Stage("refinement", 0.2, ("refine",)),

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from modnet_lib.baselines.base import Baseline, BaselineOutput, Batch, Stage
 from modnet_lib.baselines.blocks import charbonnier, matte_losses, resize_like, stack
-from modnet_lib.network.backbones import Backbone
-from modnet_lib.network.layers import ConvBlock, concat
+from modnet_lib.network import Backbone, ConvBlock, concat
 
 
 class FDMPA(Baseline):
@@ -23,8 +22,7 @@ class FDMPA(Baseline):
     identity (ours).
     """
 
-    title = "FDMPA"
-    paper = "Zhu et al. 2017"
+    title, paper = "FDMPA", "Zhu et al. 2017"
     optional = ("trimap",)
     stages = (
         Stage("segmentation", 0.6, ("backbone", "lateral", "dense", "segment")),
@@ -54,9 +52,8 @@ class FDMPA(Baseline):
         parts = {"logits": logits, "segmentation": person}
         if self.training and self.stage.name == "segmentation":
             return BaselineOutput(person, parts)
-        a, b, c = self.feather(torch.cat((image, both, image.square(), image * person), dim=1)).chunk(
-            3, dim=1
-        )
+        guide = torch.cat((image, both, image.square(), image * person), dim=1)
+        a, b, c = self.feather(guide).chunk(3, dim=1)
         return BaselineOutput(torch.sigmoid(a * person + b * rest + c), parts)
 
     def losses(self, output: BaselineOutput, batch: Batch) -> dict[str, Tensor]:

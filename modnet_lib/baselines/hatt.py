@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 from modnet_lib.baselines.base import Baseline, BaselineOutput, Batch
 from modnet_lib.baselines.blocks import resize_like, stack
-from modnet_lib.network.backbones import Backbone
-from modnet_lib.network.layers import ASPP, ConvBlock, concat
+from modnet_lib.network import ASPP, Backbone, ConvBlock, concat
 
 
 class ChannelAttention(nn.Module):
@@ -47,8 +46,7 @@ class HAtt(Baseline):
     Simplified: 128 channels instead of 256; without the adversarial term (weight 0.05).
     """
 
-    title = "HAtt"
-    paper = "Qiao et al. 2020"
+    title, paper = "HAtt", "Qiao et al. 2020"
 
     def __init__(self, backbone: Backbone, width: int = 128):
         super().__init__(backbone)

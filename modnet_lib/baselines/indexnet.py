@@ -77,8 +77,7 @@ class IndexNet(Baseline):
         For another backbone than MobileNetV2.
     """
 
-    title = "IndexNet"
-    paper = "Lu et al. 2019"
+    title, paper = "IndexNet", "Lu et al. 2019"
     required = ("trimap",)
 
     def __init__(self, backbone: Backbone):

@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 from modnet_lib.baselines.base import Baseline, BaselineOutput, Batch, Stage
 from modnet_lib.baselines.blocks import PyramidDecoder, stack, unknown
-from modnet_lib.network.backbones import Backbone
-from modnet_lib.network.layers import ConvBlock, concat
+from modnet_lib.network import Backbone, ConvBlock, concat
 
 
 def fuse(foreground: Tensor, background: Tensor, weight: Tensor | float) -> Tensor:
@@ -24,8 +23,7 @@ class LFM(Baseline):
     segmentation loss is left out; no rotation in training.
     """
 
-    title = "LFM"
-    paper = "Zhang et al. 2019"
+    title, paper = "LFM", "Zhang et al. 2019"
     stages = (
         Stage("segmentations", 0.5, ("backbone", "foreground", "background", "heads")),
         Stage("fusion", 0.2, ("image", "fusion")),
@@ -39,7 +37,7 @@ class LFM(Baseline):
         self.background = PyramidDecoder(backbone.channels, (64, 64, 48, 32, 24, 16))
         self.heads = nn.ModuleList(nn.Conv2d(16, 1, 1) for _ in range(2))
         self.image = ConvBlock(3, 16)
-        self.fusion = stack(48, 32, 16, 16, 1, kernel_size=1)
+        self.fusion = stack(48, 32, 16, 16, 1, kernel=1)
 
     def predict(self, image: Tensor) -> BaselineOutput:
         x = image * 2 - 1

@@ -6,25 +6,12 @@ from torch import Tensor, nn
 
 from modnet_lib.baselines.base import Baseline, BaselineOutput, Batch, Stage
 from modnet_lib.baselines.blocks import PyramidDecoder, UNet, matte_losses
-from modnet_lib.network.backbones import Backbone
+from modnet_lib.network import Backbone
 
 
 def fuse(trimap: Tensor, raw: Tensor | float) -> Tensor:
-    """Combine both networks: alpha = F_s + U_s alpha_r.
-
-    Parameters
-    ----------
-    trimap
-        (N, 3, H, W), the probabilities B_s, U_s, F_s, which sum to 1.
-    raw
-        alpha_r, (N, 1, H, W) in [0, 1].
-    """
+    """Combine probabilities B_s, U_s, F_s (N, 3, H, W) and alpha_r (N, 1, H, W): alpha = F_s + U_s alpha_r."""
     return trimap[:, 2:] + trimap[:, 1:2] * raw
-
-
-def one_hot(trimap: Tensor) -> Tensor:
-    """A trimap (N, 1, H, W) of {0, 0.5, 1} as the three maps of background, unknown, foreground."""
-    return torch.cat([(trimap == value).to(trimap.dtype) for value in (0, 0.5, 1)], dim=1)
 
 
 class SHM(Baseline):
@@ -36,8 +23,7 @@ class SHM(Baseline):
     VGG16's layers.
     """
 
-    title = "SHM"
-    paper = "Chen et al. 2018"
+    title, paper = "SHM", "Chen et al. 2018"
     optional = ("trimap",)
     stages = (
         Stage("T-Net", 0.4, ("backbone", "t_net", "t_head")),
@@ -59,7 +45,7 @@ class SHM(Baseline):
             parts["logits"] = self.t_head(self.t_net(self.backbone(x), x)).float()
             classes = torch.softmax(parts["logits"], dim=1)
         else:
-            classes = one_hot(trimap)
+            classes = torch.cat([(trimap == value).to(x.dtype) for value in (0, 0.5, 1)], dim=1)
         parts["guess"] = fuse(classes, 0.5)
         if self.training and self.stage.name == "T-Net":
             return BaselineOutput(parts["guess"], parts)

@@ -119,33 +119,6 @@ def widen_first_convolution(module: nn.Module, in_channels: int) -> None:
     conv.weight, conv.in_channels = nn.Parameter(weight), in_channels
 
 
-def rescale_first_convolution(backbone: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-    """Make weights trained on (x - mean) / std work on our input (x - 0.5) / 0.5.
-
-    With z our input, (x - mean) / std = z * 0.5 / std + (0.5 - mean) / std: the first factor goes into the
-    weights, the constant into the convolution's bias or the running mean of the batch norm behind it. Exact
-    except within the first kernel's radius of the border, where the zeros of the padding mean mid-grey now.
-
-    Raises
-    ------
-    ValueError
-        If the constant has nowhere to go (no bias, no batch norm of that width).
-    """
-    conv = first_convolution(backbone)
-    norm = next((m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)), None)
-    with torch.no_grad():
-        colour = conv.weight[:, : len(mean)]
-        scale = torch.tensor(std).reshape(1, -1, 1, 1)
-        shift = ((0.5 - torch.tensor(mean).reshape(1, -1, 1, 1)) / scale * colour).sum(dim=(1, 2, 3))
-        colour.mul_(0.5 / scale)
-        if conv.bias is not None:
-            conv.bias.add_(shift)
-        elif norm is not None and norm.num_features == conv.out_channels and norm.running_mean is not None:
-            norm.running_mean.sub_(shift)
-        else:
-            raise ValueError("the first convolution has neither a bias nor a batch norm to take the shift")
-
-
 def torchvision_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename MobileNetV2 weights with flat blocks (``conv.3``) to torchvision's nested names (``conv.1.0``)."""
     if not any(".conv.4." in key for key in state):
@@ -198,8 +171,6 @@ def fill(network: nn.Module, state: dict[str, Tensor], source: object, what: obj
 def load_backbone(path: str | Path, name: str = "mobilenet_v2") -> Backbone:
     """Read a backbone-only file, strictly; pass the result to ``MODNet(backbone=...)``.
 
-    Weights trained with another normalisation than ours are adapted by `rescale_first_convolution`.
-
     Parameters
     ----------
     path
@@ -224,16 +195,25 @@ def load_backbone(path: str | Path, name: str = "mobilenet_v2") -> Backbone:
 
 
 def load_imagenet_backbone() -> Backbone:
-    """MobileNetV2 with torchvision's ImageNet weights; the one call here that may download (14 MB, cached)."""
+    """MobileNetV2 with torchvision's ImageNet weights; the one call here that may download (14 MB, cached).
+
+    They were trained on (x - mean) / std = z * 0.5 / std + (0.5 - mean) / std, with z our input. The factor goes into
+    the first weights, the constant into the running mean of the batch norm behind them. Exact except in the first row
+    and column, where the zeros of the padding mean mid-grey now.
+    """
     from torchvision.models import MobileNet_V2_Weights
 
+    backbone = MobileNetV2Backbone()
     state = MobileNet_V2_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
-    backbone = create_backbone("mobilenet_v2")
     fill(
         backbone,
         {k: v for k, v in state.items() if k.startswith("features.")},
         "torchvision's file",
         backbone.name,
     )
-    rescale_first_convolution(backbone, *IMAGENET)
+    conv, norm, _ = backbone.features[0]  # type: ignore[misc]
+    mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in IMAGENET)
+    with torch.no_grad():
+        norm.running_mean.sub_(((0.5 - mean) / std * conv.weight).sum(dim=(1, 2, 3)))
+        conv.weight.mul_(0.5 / std)
     return backbone

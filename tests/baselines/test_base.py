@@ -18,7 +18,6 @@ from modnet_lib.training.loop import Trainer
 
 TINY = "mobilenetv3_small_050"
 STRIDED = ("indexnet", "crgnn")  # need MobileNetV2 itself
-FREE = [name for name in BASELINES if name not in (*STRIDED, "dim_trimap", "bm")]
 
 
 def build(name: str):
@@ -51,6 +50,13 @@ def test_alpha_has_the_images_size_and_a_matte_s_range(name, randomise) -> None:
     assert output.alpha.std() > 0
     for estimate in network.estimates:
         assert output.parts[estimate].shape == output.alpha.shape
+
+
+@pytest.mark.parametrize("name", [name for name in BASELINES if name not in STRIDED])
+def test_a_backbone_with_other_widths_serves(name) -> None:
+    network, batch = create_baseline(name, "resnet18").eval(), random_batch()
+    with torch.no_grad():
+        assert network(batch.image, **needed(network, batch)).alpha.shape == (2, 1, 64, 64)
 
 
 @pytest.mark.parametrize("name", BASELINES)

@@ -72,8 +72,8 @@ def test_lfm_needs_its_weight_only_where_the_segmentations_disagree() -> None:
 
 
 def test_shm_takes_from_m_net_only_what_t_net_is_unsure_of() -> None:
-    trimap, raw = torch.tensor([0.0, 0.5, 1.0]).reshape(1, 1, 1, 3), torch.full((1, 1, 1, 3), 0.3)
-    assert shm.fuse(shm.one_hot(trimap), raw).flatten().tolist() == pytest.approx([0, 0.3, 1])
+    classes, raw = torch.eye(3).reshape(1, 3, 1, 3), torch.full((1, 1, 1, 3), 0.3)
+    assert shm.fuse(classes, raw).flatten().tolist() == pytest.approx([0, 0.3, 1])
     network = create_baseline("shm", TINY).eval()
     trimap = torch.randint(0, 3, (1, 1, 64, 64)) / 2
     with torch.no_grad():
