@@ -36,7 +36,8 @@ class FDMPA(Baseline):
         self.dense = nn.ModuleList(ConvBlock(8 * rate, 16, dilation=rate) for rate in (2, 4, 6, 8))
         self.segment = nn.Conv2d(64, 2, 3, padding=1)
         self.feather = stack(11, 8, 3)
-        nn.init.normal_(self.feather[1].weight, std=0.01)  # begin with the segmentation, slightly softer
+        # begin with the segmentation, slightly softer
+        nn.init.normal_(self.feather[1].weight, std=0.01)  # type: ignore[arg-type]
         self.feather[1].bias = nn.Parameter(torch.tensor([6.0, 0.0, -3.0]))
 
     def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:

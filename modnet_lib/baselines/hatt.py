@@ -31,9 +31,9 @@ class SpatialAttention(nn.Module):
                 nn.Conv2d(channels, inner, kernel, padding="same"),
                 nn.BatchNorm2d(inner),
                 nn.ReLU(inplace=True),
-                nn.Conv2d(inner, 1, kernel[::-1], padding="same"),
+                nn.Conv2d(inner, 1, other, padding="same"),
             )
-            for kernel in ((1, 7), (7, 1))
+            for kernel, other in (((1, 7), (7, 1)), ((7, 1), (1, 7)))
         )
 
     def forward(self, x: Tensor) -> Tensor:
