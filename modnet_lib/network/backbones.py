@@ -205,12 +205,7 @@ def load_imagenet_backbone() -> Backbone:
 
     backbone = MobileNetV2Backbone()
     state = MobileNet_V2_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
-    fill(
-        backbone,
-        {k: v for k, v in state.items() if k.startswith("features.")},
-        "torchvision's file",
-        backbone.name,
-    )
+    backbone.load_state_dict({k: v for k, v in state.items() if k.startswith("features.")})
     conv, norm, _ = backbone.features[0]  # type: ignore[misc]
     mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in IMAGENET)
     with torch.no_grad():
