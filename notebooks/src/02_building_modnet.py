@@ -24,13 +24,14 @@ PROFILE = "smoke"  # smoke, laptop, full or paper; see notebooks/profiles
 
 # %%
 import copy
+import timeit
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from ipywidgets import interact
 from torch import nn
-from torch.utils.benchmark import Timer
 
 from modnet_lib import paths
 from modnet_lib.data.loaders import drawn_people
@@ -333,8 +334,8 @@ _ = panels[1].legend(loc="lower right")
 # %%
 for name, x in modules.items():
     with torch.inference_mode():
-        timer = Timer("x(top)", globals={"x": x, "top": top}, num_threads=torch.get_num_threads())
-        print(f"{name:13}{1000 * timer.timeit(profile.timing_repeats).mean:8.1f} ms")
+        seconds = timeit.repeat(partial(x, top), number=1, repeat=profile.timing_repeats)
+    print(f"{name:13}{1000 * np.median(seconds):8.1f} ms")
 
 # %% [markdown]
 # ## 4. D: what does the border look like?
