@@ -25,7 +25,9 @@ class Align(nn.Module):
 
     def forward(self, neighbour: Tensor, middle: Tensor) -> Tensor:
         """Both (N, C, H, W), and the result."""
-        return self.weight(neighbour, self.offset(concat(neighbour, middle)))
+        offset = self.offset(concat(neighbour, middle)).float()
+        with torch.autocast(neighbour.device.type, enabled=False):  # the operation has no bfloat16 on a CPU
+            return self.weight(neighbour.float(), offset).to(neighbour.dtype)
 
 
 class FrameGraph(nn.Module):

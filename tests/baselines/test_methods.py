@@ -134,6 +134,18 @@ def test_alignment_begins_as_an_ordinary_convolution_and_can_undo_a_shift() -> N
     torch.testing.assert_close(moved[..., 1:-1, 2:-2], plain[..., 1:-1, 2:-2])
 
 
+def test_alignment_runs_in_mixed_precision() -> None:
+    align, neighbour, middle = (
+        Align(4),
+        torch.rand(1, 4, 10, 10).bfloat16(),
+        torch.rand(1, 4, 10, 10).bfloat16(),
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        moved = align(neighbour, middle)
+    assert moved.dtype == torch.bfloat16
+    torch.testing.assert_close(moved.float(), align(neighbour.float(), middle.float()), rtol=0, atol=0.02)
+
+
 def test_messages_do_not_depend_on_the_order_of_the_other_frames() -> None:
     graph, nodes = FrameGraph(4), [torch.rand(1, 4, 6, 6) for _ in range(3)]
     first, second = graph(nodes)[0], graph([nodes[0], nodes[2], nodes[1]])[0]
