@@ -74,7 +74,7 @@ def share_of_convolutions(run: Callable, image: torch.Tensor) -> float:
 
 def input_normalisation(network: MODNet, image: torch.Tensor, rounds: int) -> dict[str, float]:
     """The first convolution after `2 x - 1`, and with this folded in and borders of mid-grey, which 0 means then."""
-    _, layer = first_convolution(network)
+    layer = first_convolution(network)
     folded = copy.deepcopy(layer)
     folded.weight = torch.nn.Parameter(2 * layer.weight)
     folded.bias = torch.nn.Parameter(-layer.weight.sum(dim=(1, 2, 3)))

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modnet_lib.baselines.blocks import Baseline, BaselineOutput, Stage
+from modnet_lib.baselines.base import Baseline, BaselineOutput
 from modnet_lib.baselines.bm import BM
 from modnet_lib.baselines.bshm import BSHM
 from modnet_lib.baselines.crgnn import CRGNN
@@ -15,9 +15,8 @@ from modnet_lib.baselines.hatt import HAtt
 from modnet_lib.baselines.indexnet import IndexNet
 from modnet_lib.baselines.lfm import LFM
 from modnet_lib.baselines.shm import SHM
-from modnet_lib.network import Backbone, MODNet, create_backbone, load_checkpoint
-from modnet_lib.network.backbones import read_state
-from modnet_lib.network.checkpoints import read_header
+from modnet_lib.network import Backbone, MODNet, create_backbone
+from modnet_lib.network.checkpoints import read_network
 
 BASELINES: dict[str, Callable[[Backbone], Baseline]] = {
     "dim": DIM,
@@ -46,45 +45,29 @@ def create_baseline(name: str, backbone: str | Backbone = "mobilenet_v2") -> Bas
     Raises
     ------
     ValueError
-        If either name is unknown.
+        If either name is unknown, or the method does not work on the backbone.
     """
     if name not in BASELINES:
         raise ValueError(f"baseline must be one of {', '.join(BASELINES)}, got {name!r}")
     network = BASELINES[name](create_backbone(backbone) if isinstance(backbone, str) else backbone)
-    network.config |= {"baseline": name, "trimap_input": "trimap" in needs(network)}
+    network.config |= {"baseline": name, "trimap_input": "trimap" in network.required}
     return network
 
 
 def load_network(path: str | Path) -> MODNet | Baseline:
     """Read a MODNet or a baseline from a checkpoint, in evaluation mode; see `load_checkpoint`."""
-    if Path(path).suffix != ".safetensors" or not Path(path).is_file():
-        return load_checkpoint(path)
-    state = read_state(path)
-    config, metadata = read_header(Path(path))
-    if "baseline" not in config:
-        return load_checkpoint(path)
-    network = create_baseline(str(config["baseline"]), str(config["backbone"]))
-    try:
-        network.load_state_dict({key: value.float() for key, value in state.items()})
-    except RuntimeError as error:
-        raise ValueError(f"{path} does not fit {network.title}: {error}") from error
-    network.metadata = metadata
-    return network.eval()
+
+    def build(baseline: str | None = None, **config: Any) -> MODNet | Baseline:
+        return create_baseline(baseline, config["backbone"]) if baseline else MODNet(**config)
+
+    return read_network(path, build)
 
 
 def needs(network: Any) -> tuple[str, ...]:
-    """What a network needs beside the picture: keys of `modnet_lib.baselines.blocks.INPUTS`."""
+    """What a network needs beside the picture: keys of `modnet_lib.baselines.base.INPUTS`."""
     if isinstance(network, Baseline):
         return network.required
     return ("trimap",) if network.config["trimap_input"] else ()
 
 
-__all__ = [
-    "BASELINES",
-    "Baseline",
-    "BaselineOutput",
-    "Stage",
-    "create_baseline",
-    "load_network",
-    "needs",
-]
+__all__ = ["BASELINES", "Baseline", "BaselineOutput", "create_baseline", "load_network", "needs"]

@@ -1,14 +1,12 @@
 """CRGNN, Video Matting via Consistency-Regularized Graph Neural Networks (Wang et al.; ICCV 2021)."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
-from modnet_lib.baselines.blocks import BaselineOutput, Batch, answer, keep_known
+from modnet_lib.baselines.base import BaselineOutput, Batch
+from modnet_lib.baselines.blocks import keep_known
 from modnet_lib.baselines.indexnet import IndexNet
-from modnet_lib.network.backbones import Backbone
-from modnet_lib.network.layers import concat
+from modnet_lib.network import Backbone, concat
 
 ROUNDS = 3  # of messages
 
@@ -18,24 +16,22 @@ class Align(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
+        from torchvision.ops import DeformConv2d
+
         self.offset = nn.Conv2d(2 * channels, 18, 3, padding=1)
-        self.weight = nn.Conv2d(channels, channels, 3, padding=1)
+        self.weight = DeformConv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.offset.weight)  # at first an ordinary convolution
         nn.init.zeros_(self.offset.bias)  # type: ignore[arg-type]
 
     def forward(self, neighbour: Tensor, middle: Tensor) -> Tensor:
         """Both (N, C, H, W), and the result."""
-        from torchvision.ops import deform_conv2d
-
         offset = self.offset(concat(neighbour, middle)).float()
-        with torch.autocast(neighbour.device.type, enabled=False):  # the operation knows no mixed precision
-            weight, bias = self.weight.weight.float(), self.weight.bias
-            moved = deform_conv2d(neighbour.float(), offset, weight, bias, padding=(1, 1))
-        return moved.to(neighbour.dtype)
+        with torch.autocast(neighbour.device.type, enabled=False):  # the operation has no bfloat16 on a CPU
+            return self.weight(neighbour.float(), offset).to(neighbour.dtype)
 
 
 class FrameGraph(nn.Module):
-    """Frames are nodes, all connected; messages are convolutions of pairs, nodes are updated by a gated unit."""
+    """Frames are nodes, all connected; messages are convolutions of pairs, a gated unit updates the nodes."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -46,14 +42,12 @@ class FrameGraph(nn.Module):
     def forward(self, nodes: list[Tensor]) -> list[Tensor]:
         """Map the frames' features (N, C, H, W) to as many."""
         for _ in range(ROUNDS):
-            messages = [
-                torch.stack([self.message(concat(node, other)) for other in nodes if other is not node]).mean(
-                    0
-                )
-                for node in nodes
-            ]
+            messages = [self._message(node, nodes) for node in nodes]
             nodes = [self._update(node, message) for node, message in zip(nodes, messages, strict=True)]
         return nodes
+
+    def _message(self, node: Tensor, nodes: list[Tensor]) -> Tensor:
+        return torch.stack([self.message(concat(node, n)) for n in nodes if n is not node]).mean(0)
 
     def _update(self, node: Tensor, message: Tensor) -> Tensor:
         update, reset = torch.sigmoid(self.gates(concat(node, message))).chunk(2, dim=1)
@@ -64,43 +58,31 @@ class FrameGraph(nn.Module):
 class CRGNN(IndexNet):
     """IndexNet whose deepest features are exchanged with those of the frames before and after.
 
-    Simplified: only the middle frame is decoded, without F; trained on stills that are moved (`neighbours`) in the
-    place of clips; without the consistency term on unlabelled video and without choosing the largest component.
+    Simplified: only the middle frame is decoded, without F; trained on moved stills (`neighbours`) instead of clips;
+    without the consistency term on unlabelled video and without choosing the largest component.
     """
 
-    title: ClassVar[str] = "CRGNN"
-    paper: ClassVar[str] = "Wang et al. 2021"
-    required: tuple[str, ...] = ("trimap", "clip")
+    title, paper = "CRGNN", "Wang et al. 2021"
+    required = ("trimap", "clip")
 
     def __init__(self, backbone: Backbone):
         super().__init__(backbone)
-        channels = self.index[-1].branches[0][3].out_channels  # type: ignore[union-attr,index]
-        self.align = Align(channels)
-        self.graph = FrameGraph(channels)
+        self.align, self.graph = Align(160), FrameGraph(160)
 
-    def predict(  # type: ignore[override]
-        self, image: Tensor, trimap: Tensor, clip: Tensor
-    ) -> BaselineOutput:
-        """See `Baseline.forward`."""
+    def predict(self, image: Tensor, trimap: Tensor, clip: Tensor) -> BaselineOutput:  # type: ignore[override]
         middle, skips = self.encode(torch.cat((image, trimap), dim=1) * 2 - 1)
         others = [self.encode(frame * 2 - 1)[0] for frame in clip.unbind(dim=1)]
         nodes = self.graph([middle, *(self.align(other, middle) for other in others)])
-        return answer(keep_known(self.decode(nodes[0], skips), trimap))
+        return BaselineOutput(keep_known(self.decode(nodes[0], skips), trimap), {})
 
     def training_inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """The true trimap, and the picture moved by a few pixels as the frames before and after."""
         return {"trimap": batch.trimap, "clip": neighbours(batch.image, batch.trimap)}
 
 
 def neighbours(image: Tensor, trimap: Tensor, reach: int = 6) -> Tensor:
-    """Stand-ins for the frames before and after a still, (N, 2, 4, H, W): moved there and back, up to `reach` pixels.
+    """Stand-ins for the frames before and after a still, (N, 2, 4, H, W).
 
-    Parameters
-    ----------
-    image, trimap
-        (N, 3, H, W) and (N, 1, H, W).
-    reach
-        Pixels; the motion is the same for all pictures of a batch.
+    Image and trimap are moved there and back by up to `reach` pixels, alike in the whole batch.
     """
     dy, dx = torch.randint(-reach, reach + 1, (2,)).tolist()
     frame = torch.cat((image, trimap), dim=1)

@@ -1,86 +1,56 @@
 """SHM, Semantic Human Matting (Chen et al.; ACM MM 2018): a trimap first, then a matte."""
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modnet_lib.baselines.blocks import (
-    Baseline,
-    BaselineOutput,
-    Batch,
-    PyramidDecoder,
-    Stage,
-    UNet,
-    answer,
-    composition_error,
-)
-from modnet_lib.network.backbones import Backbone
+from modnet_lib.baselines.base import Baseline, BaselineOutput, Batch, Stage
+from modnet_lib.baselines.blocks import PyramidDecoder, UNet, matte_losses
+from modnet_lib.network import Backbone
 
 
-def fuse(trimap: Tensor, raw: Tensor) -> Tensor:
-    """Combine both networks: alpha = F_s + U_s alpha_r.
-
-    Parameters
-    ----------
-    trimap
-        (N, 3, H, W), the probabilities B_s, U_s, F_s, which sum to 1.
-    raw
-        alpha_r, (N, 1, H, W) in [0, 1].
-    """
+def fuse(trimap: Tensor, raw: Tensor | float) -> Tensor:
+    """Combine probabilities B_s, U_s, F_s (N, 3, H, W) and alpha_r (N, 1, H, W): alpha = F_s + U_s alpha_r."""
     return trimap[:, 2:] + trimap[:, 1:2] * raw
 
 
-def one_hot(trimap: Tensor) -> Tensor:
-    """A trimap (N, 1, H, W) of {0, 0.5, 1} as the three maps of background, unknown, foreground."""
-    return torch.cat([(trimap == value).to(trimap.dtype) for value in (0, 0.5, 1)], dim=1)
-
-
 class SHM(Baseline):
-    """T-Net predicts a trimap of three classes, M-Net a matte from image and trimap; fused they answer alpha.
+    """T-Net predicts a trimap of three classes, M-Net a matte from image and trimap; both are fused to alpha.
 
     Trained in three steps: T-Net, M-Net with the true trimap, both together with 0.01 of the trimap's loss.
 
-    Simplified: T-Net is a U-Net on MobileNetV2 in the place of PSPNet-50; M-Net is a U-Net of 16 to 128 channels in
-    the place of VGG16's layers.
+    Simplified: T-Net is a U-Net on MobileNetV2 instead of PSPNet-50; M-Net is a U-Net of 16 to 128 channels instead of
+    VGG16's layers.
     """
 
-    title: ClassVar[str] = "SHM"
-    paper: ClassVar[str] = "Chen et al. 2018"
-    optional: ClassVar[tuple[str, ...]] = ("trimap",)
-    stages: ClassVar[tuple[Stage, ...]] = (
+    title, paper = "SHM", "Chen et al. 2018"
+    optional = ("trimap",)
+    stages = (
         Stage("T-Net", 0.4, ("backbone", "t_net", "t_head")),
         Stage("M-Net", 0.3, ("m_net",)),
         Stage("both", 0.3),
     )
-    modules_of: ClassVar[dict[str, tuple[str, ...]]] = {
-        "T-Net": ("backbone", "t_net", "t_head"),
-        "M-Net": ("m_net",),
-    }
-    estimates: ClassVar[tuple[str, ...]] = ("guess",)
+    estimates = ("guess",)
 
     def __init__(self, backbone: Backbone):
         super().__init__(backbone)
         self.t_net = PyramidDecoder(backbone.channels, (128, 96, 32, 24, 16, 16))
         self.t_head = nn.Conv2d(16, 3, 1)
-        self.m_net = UNet(6, 1)
+        self.m_net = UNet(6)
 
     def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:
-        """See `Baseline.forward`; a trimap takes the place of T-Net's, to see what M-Net would do with a right one."""
-        x = image * 2 - 1
-        parts = {}
+        """See `Baseline.forward`; a trimap replaces T-Net's, to see what M-Net would do with a right one."""
+        x, parts = image * 2 - 1, dict[str, Tensor]()
         if trimap is None:
             parts["logits"] = self.t_head(self.t_net(self.backbone(x), x)).float()
             classes = torch.softmax(parts["logits"], dim=1)
         else:
-            classes = one_hot(trimap)
-        parts["trimap"] = classes
-        guess = fuse(classes, torch.full_like(classes[:, :1], 0.5))
+            classes = torch.cat([(trimap == value).to(x.dtype) for value in (0, 0.5, 1)], dim=1)
+        parts["guess"] = fuse(classes, 0.5)
         if self.training and self.stage.name == "T-Net":
-            return answer(guess, **parts)
+            return BaselineOutput(parts["guess"], parts)
         raw = torch.sigmoid(self.m_net(torch.cat((x, classes), dim=1)).float())
-        return answer(fuse(classes, raw), guess=guess, **parts)
+        return BaselineOutput(fuse(classes, raw), parts)
 
     def training_inputs(self, batch: Batch) -> dict[str, Tensor]:
         """The true trimap while M-Net is trained alone."""
@@ -93,7 +63,4 @@ class SHM(Baseline):
             weight = 1.0 if self.stage.name == "T-Net" else 0.01
             target = (batch.trimap[:, 0] * 2).long()
             terms["trimap"] = weight * F.cross_entropy(output.parts["logits"], target)
-        if self.stage.name != "T-Net":
-            terms["alpha"] = 0.5 * F.l1_loss(output.alpha, batch.true_alpha)
-            terms["composition"] = 0.5 * composition_error(output.alpha, batch).abs().mean()
-        return terms
+        return terms if self.stage.name == "T-Net" else terms | matte_losses(output.alpha, batch)

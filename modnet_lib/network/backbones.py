@@ -1,5 +1,6 @@
 """Any CNN as a five-level feature pyramid at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 REDUCTIONS = (2, 4, 8, 16, 32)
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and standard deviation
 
 
 class Backbone(nn.Module):
@@ -34,21 +34,20 @@ class Backbone(nn.Module):
 class MobileNetV2Backbone(Backbone):
     """torchvision's MobileNetV2 without its classifier (Sandler et al. 2018), the paper's S."""
 
-    ends = (2, 4, 7, 14, 19)  # one past the last block of each resolution
+    ends = (1, 3, 6, 13, 18)  # the last block of each resolution
 
     def __init__(self, in_channels: int = 3):
         super().__init__()
         from torchvision.models import mobilenet_v2
 
-        self.name = "mobilenet_v2"
-        self.channels = [16, 24, 32, 96, 1280]
+        self.name, self.channels = "mobilenet_v2", [16, 24, 32, 96, 1280]
         self.features = mobilenet_v2(weights=None).features
         if in_channels != 3:
             widen_first_convolution(self, in_channels)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = []
-        for index, block in enumerate(self.features, start=1):
+        for index, block in enumerate(self.features):
             x = block(x)
             if index in self.ends:
                 maps.append(x)
@@ -56,13 +55,7 @@ class MobileNetV2Backbone(Backbone):
 
 
 class TimmBackbone(Backbone):
-    """A timm model with ``features_only`` whose reductions include 2, 4, 8, 16 and 32.
-
-    Raises
-    ------
-    ValueError
-        If timm does not know the name, or the model has no map at one of the five scales.
-    """
+    """A timm model with ``features_only`` whose reductions include 2, 4, 8, 16 and 32; see `create_backbone`."""
 
     def __init__(self, name: str, in_channels: int = 3):
         super().__init__()
@@ -81,11 +74,10 @@ class TimmBackbone(Backbone):
             raise ValueError(
                 f"backbone {name!r} has feature maps at 1/{reductions}; MODNet needs all of 1/{list(REDUCTIONS)}"
             )
-        self.name = name
         # where two maps share a scale, the last one has seen more layers
-        self.indices = [len(reductions) - 1 - reductions[::-1].index(scale) for scale in REDUCTIONS]
+        last = {scale: index for index, scale in enumerate(reductions)}
+        self.name, self.features, self.indices = name, probe, [last[scale] for scale in REDUCTIONS]
         self.channels = [probe.feature_info.channels()[i] for i in self.indices]
-        self.features = probe
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = self.features(x)
@@ -107,14 +99,12 @@ def create_backbone(name: str = "mobilenet_v2", in_channels: int = 3) -> Backbon
     ValueError
         If the name is unknown or the model lacks one of the five scales.
     """
-    if name == "mobilenet_v2":
-        return MobileNetV2Backbone(in_channels)
-    return TimmBackbone(name, in_channels)
+    return MobileNetV2Backbone(in_channels) if name == "mobilenet_v2" else TimmBackbone(name, in_channels)
 
 
-def first_convolution(module: nn.Module) -> tuple[str, nn.Conv2d]:
-    """Name and module of the convolution that sees the image."""
-    return next((n, m) for n, m in module.named_modules() if isinstance(m, nn.Conv2d))
+def first_convolution(module: nn.Module) -> nn.Conv2d:
+    """The convolution that sees the image."""
+    return next(m for m in module.modules() if isinstance(m, nn.Conv2d))
 
 
 def widen_first_convolution(module: nn.Module, in_channels: int) -> None:
@@ -122,58 +112,26 @@ def widen_first_convolution(module: nn.Module, in_channels: int) -> None:
 
     With zero weights a pre-trained backbone still computes what it did before it learns to use them.
     """
-    _, conv = first_convolution(module)
+    conv = first_convolution(module)
     # the module stays: timm's own kinds of convolution pad or standardise in their own ways
     weight = torch.zeros(conv.out_channels, in_channels, *conv.kernel_size)
     weight[:, : conv.in_channels] = conv.weight.detach()
     conv.weight, conv.in_channels = nn.Parameter(weight), in_channels
 
 
-def rescale_first_convolution(backbone: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-    """Make weights trained on (x - mean) / std work on our input (x - 0.5) / 0.5.
-
-    With z our input, (x - mean) / std = z * 0.5 / std + (0.5 - mean) / std: the first factor goes into the
-    weights, the constant into the convolution's bias or the running mean of the batch norm behind it. Exact
-    except within the first kernel's radius of the border, where the zeros of the padding mean mid-grey now.
-
-    Raises
-    ------
-    ValueError
-        If the constant has nowhere to go (no bias, no batch norm of that width).
-    """
-    _, conv = first_convolution(backbone)
-    with torch.no_grad():
-        colour = conv.weight[:, : len(mean)]
-        scale = torch.tensor(std).reshape(1, -1, 1, 1)
-        shift = ((0.5 - torch.tensor(mean).reshape(1, -1, 1, 1)) / scale * colour).sum(dim=(1, 2, 3))
-        colour.mul_(0.5 / scale)
-        if conv.bias is not None:
-            conv.bias.add_(shift)
-            return
-        norms = (m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d))
-        norm = next(norms, None)
-        if norm is None or norm.num_features != conv.out_channels or norm.running_mean is None:
-            raise ValueError("the first convolution has neither a bias nor a batch norm to take the shift")
-        norm.running_mean.sub_(shift)
-
-
 def torchvision_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename MobileNetV2 weights with flat blocks (``conv.3``) to torchvision's nested names (``conv.1.0``)."""
-    flat = any(".conv.4." in key for key in state)
-    if not flat:
-        return dict(state)
-    # an inverted residual without expansion (the first) is two convolutions long, the others three
-    short = {"0": "0.0", "1": "0.1", "3": "1", "4": "2"}
-    long = {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"}
-    renamed = {}
-    for key, value in state.items():
-        head, conv, tail = key.partition(".conv.")
-        if conv:
-            index, _, leaf = tail.partition(".")
-            table = short if head.endswith("features.1") else long
-            key = f"{head}.conv.{table[index]}.{leaf}"
-        renamed[key] = value
-    return renamed
+    if not any(".conv.4." in key for key in state):
+        return state
+
+    def nested(match: re.Match[str]) -> str:
+        index = int(match[2])
+        # convolutions with norm and activation, of three layers each; the last has no activation and is not nested
+        last = 3 if match[1] == "1" else 6  # the first block does not expand
+        place = f"{index // 3}.{index % 3}" if index < last else str(index - last + last // 3)
+        return f"features.{match[1]}.conv.{place}."
+
+    return {re.sub(r"features\.(\d+)\.conv\.(\d+)\.", nested, key): value for key, value in state.items()}
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -202,26 +160,24 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
-def load_backbone(
-    path: str | Path,
-    backbone: str | Backbone = "mobilenet_v2",
-    *,
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5),
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5),
-) -> Backbone:
-    """Read a backbone-only file into a backbone, strictly; pass the result to ``MODNet(backbone=...)``.
+def fill(network: nn.Module, state: dict[str, Tensor], source: object, what: object) -> None:
+    """Load `state` strictly, in float32; a ValueError names `source` and `what` it does not fit."""
+    try:
+        network.load_state_dict({key: value.float() for key, value in state.items()})
+    except RuntimeError as error:
+        raise ValueError(f"{source} does not fit {what}: {error}") from error
+
+
+def load_backbone(path: str | Path, name: str = "mobilenet_v2") -> Backbone:
+    """Read a backbone-only file, strictly; pass the result to ``MODNet(backbone=...)``.
 
     Parameters
     ----------
     path
         A ``.safetensors`` file or a ``torch.save`` state dict: torchvision's names, with or without the
         classifier, or the flat names of ``mobilenetv2_human_seg.ckpt``.
-    backbone
-        A name for `create_backbone`, or a backbone to fill (one with more than three input channels keeps
-        zero weights on the others).
-    mean, std
-        The normalisation that the weights expect, on values in [0, 1]. torchvision's ImageNet weights want
-        `IMAGENET_MEAN` and `IMAGENET_STD`; the first convolution is rescaled to ours.
+    name
+        See `create_backbone`.
 
     Raises
     ------
@@ -230,39 +186,29 @@ def load_backbone(
     ValueError
         If names or shapes do not fit.
     """
-    if isinstance(backbone, str):
-        backbone = create_backbone(backbone)
-    state = torchvision_names(read_state(path))
-    if isinstance(backbone, TimmBackbone) and not any(k.startswith("features.") for k in state):
+    backbone, state = create_backbone(name), torchvision_names(read_state(path))
+    if isinstance(backbone, TimmBackbone) and not any(key.startswith("features.") for key in state):
         state = {f"features.{key}": value for key, value in state.items()}
-    dropped = ("classifier.", "fc.", "head.", "features.classifier.", "features.fc.", "features.head.")
-    state = {key: value.float() for key, value in state.items() if not key.startswith(dropped)}
-    _fill(backbone, state, str(path))
-    if (tuple(mean), tuple(std)) != ((0.5,) * 3, (0.5,) * 3):
-        rescale_first_convolution(backbone, mean, std)
+    head = re.compile(r"(features\.)?(classifier|fc|head)\.")
+    fill(backbone, {k: v for k, v in state.items() if not head.match(k)}, path, f"backbone {name!r}")
     return backbone
 
 
-def load_imagenet_backbone(in_channels: int = 3) -> Backbone:
-    """MobileNetV2 with torchvision's ImageNet weights; the one call here that may download (14 MB, cached)."""
+def load_imagenet_backbone() -> Backbone:
+    """MobileNetV2 with torchvision's ImageNet weights; the one call here that may download (14 MB, cached).
+
+    They were trained on (x - mean) / std = z * 0.5 / std + (0.5 - mean) / std, with z our input. The factor goes into
+    the first weights, the constant into the running mean of the batch norm behind them. Exact except in the first row
+    and column, where the zeros of the padding mean mid-grey now.
+    """
     from torchvision.models import MobileNet_V2_Weights
 
+    backbone = MobileNetV2Backbone()
     state = MobileNet_V2_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
-    backbone = create_backbone("mobilenet_v2", in_channels)
-    _fill(backbone, {k: v for k, v in state.items() if k.startswith("features.")}, "torchvision's weights")
-    rescale_first_convolution(backbone, IMAGENET_MEAN, IMAGENET_STD)
+    backbone.load_state_dict({k: v for k, v in state.items() if k.startswith("features.")})
+    conv, norm, _ = backbone.features[0]  # type: ignore[misc]
+    mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in IMAGENET)
+    with torch.no_grad():
+        norm.running_mean.sub_(((0.5 - mean) / std * conv.weight).sum(dim=(1, 2, 3)))
+        conv.weight.mul_(0.5 / std)
     return backbone
-
-
-def _fill(backbone: Backbone, state: dict[str, Tensor], source: str) -> None:
-    """Load `state` strictly; three-channel weights fill the image channels of a wider first convolution."""
-    name, conv = first_convolution(backbone)
-    weight = state.get(f"{name}.weight")
-    if weight is not None and weight.ndim == 4 and weight.shape[1] < conv.in_channels:
-        widened = torch.zeros_like(conv.weight)
-        widened[:, : weight.shape[1]] = weight
-        state = {**state, f"{name}.weight": widened}
-    try:
-        backbone.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{source} does not fit backbone {backbone.name!r}: {error}") from error

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +13,27 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from modnet_lib.files import write_atomically
-from modnet_lib.network.backbones import read_state, torchvision_names
+from modnet_lib.network.backbones import fill, read_state, torchvision_names
 from modnet_lib.network.modnet import MODNet
 
-# the authors' module names -> ours; the longest match wins
-RELEASED_NAMES = {
-    "lr_branch.backbone.model.features": "semantic_branch.backbone.features",
-    "backbone.model.features": "semantic_branch.backbone.features",
-    "lr_branch.se_block.fc.0": "semantic_branch.context.squeeze",
-    "lr_branch.se_block.fc.2": "semantic_branch.context.excite",
-    "lr_branch.conv_lr16x": "semantic_branch.decode16",
-    "lr_branch.conv_lr8x": "semantic_branch.decode8",
-    "lr_branch.conv_lr.layers.0": "semantic_branch.head",
-    "hr_branch.tohr_enc2x": "detail_branch.lateral2",
-    "hr_branch.conv_enc2x": "detail_branch.merge2",
-    "hr_branch.tohr_enc4x": "detail_branch.lateral4",
-    "hr_branch.conv_enc4x": "detail_branch.merge4",
-    "hr_branch.conv_hr4x": "detail_branch.process4",
-    "hr_branch.conv_hr2x": "detail_branch.process2",
-    "hr_branch.conv_hr.0": "detail_branch.head.0",
-    "hr_branch.conv_hr.1.layers.0": "detail_branch.head.1",
-    "f_branch.conv_lr4x": "fusion_branch.project",
-    "f_branch.conv_f2x": "fusion_branch.fuse",
-    "f_branch.conv_f.0": "fusion_branch.head.0",
-    "f_branch.conv_f.1.layers.0": "fusion_branch.head.1",
+RELEASED = {  # what is replaced in the authors' names, one after another
+    r"^(lr_branch\.)?backbone\.model": "semantic_branch.backbone",
+    r"^lr_branch": "semantic_branch",
+    r"^hr_branch": "detail_branch",
+    r"^f_branch": "fusion_branch",
+    r"se_block\.fc\.0": "context.squeeze",
+    r"se_block\.fc\.2": "context.excite",
+    r"conv_lr(16|8)x": r"decode\1",
+    r"tohr_enc(\d)x": r"lateral\1",
+    r"conv_enc(\d)x": r"merge\1",
+    r"conv_hr(\d)x": r"process\1",
+    r"conv_lr4x": "project",
+    r"conv_f2x": "fuse",
+    r"conv_lr\.layers\.0": "head",
+    r"conv_(hr|f)\.0": "head.0",
+    r"conv_(hr|f)\.1\.layers\.0": "head.1",
+    r"\.layers\.": ".",
+    r"\.bnorm\.": ".batch_norm.",
 }
 
 
@@ -60,13 +59,13 @@ def save_checkpoint(
     Parameters
     ----------
     network
-        What to write: a MODNet, or another module with its attributes ``config`` and ``metadata``.
+        A MODNet, or another module with attributes ``config`` and ``metadata``.
     path
-        Where to; must end in ``.safetensors``.
+        Must end in ``.safetensors``.
     dtype
         Store floating-point tensors in this type, e.g. ``torch.float16``; ``None`` keeps theirs.
     metadata
-        Names and values for the header, beside the network's own ``metadata``.
+        Added to the network's own in the header.
 
     Raises
     ------
@@ -99,51 +98,38 @@ def load_checkpoint(path: str | Path) -> MODNet:
     ValueError
         If the file is damaged, is no MODNet, or a name or shape does not fit.
     """
-    path = Path(path)
+    return read_network(path, MODNet)
+
+
+def read_network(path: str | Path, build: Callable[..., Any]) -> Any:
+    """`load_checkpoint` for networks of any kind: `build` makes one from the ``config`` in the file."""
+    path, header = Path(path), dict[str, str]()
     state = read_state(path)
-    config: dict[str, Any]
-    metadata: dict[str, str] = {}
     if any(key.startswith("lr_branch.") for key in state):
-        state, config = _from_released(state, path), {"variant": "released"}
+        state, header = _from_released(state, path), {"modnet": '{"variant": "released"}'}
     elif path.suffix == ".safetensors":
-        config, metadata = read_header(path)
-    else:
-        raise ValueError(f"{path} is neither a MODNet of this library nor one of the authors' checkpoints")
-    try:
-        network = MODNet(**config)
-    except (TypeError, ValueError) as error:  # a header of another version, or of something else
-        raise ValueError(f"{path} describes a network that cannot be built, {config}: {error}") from error
-    try:
-        network.load_state_dict({key: value.float() for key, value in state.items()})
-    except RuntimeError as error:
-        raise ValueError(f"{path} does not fit MODNet({config}): {error}") from error
-    network.metadata = metadata
-    return network.eval()
-
-
-def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """How to build the network, and what else the file says of it."""
-    with safe_open(path, "pt") as file:
-        header = dict(file.metadata() or {})
+        with safe_open(path, "pt") as file:
+            header = dict(file.metadata() or {})
     if "modnet" not in header:
         raise ValueError(
-            f"{path} has no MODNet header; a backbone-only file is read with modnet_lib.network.load_backbone"
+            f"{path} is no MODNet; a backbone-only file is read with modnet_lib.network.load_backbone"
         )
+    config = header.pop("modnet")
     try:
-        return json.loads(header.pop("modnet")), header
-    except ValueError as error:
-        raise ValueError(f"{path} has a damaged MODNet header: {error}") from error
+        network = build(**json.loads(config))
+    except (TypeError, ValueError) as error:  # a header of another version, or of something else
+        raise ValueError(f"{path} describes a network that cannot be built, {config}: {error}") from error
+    fill(network, state, path, config)
+    network.metadata = header
+    return network.eval()
 
 
 def _from_released(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Translate the authors' names; the backbone, which they store twice, must agree with itself."""
     translated: dict[str, Tensor] = {}
-    for key, value in state.items():
-        prefix = max((p for p in RELEASED_NAMES if key.startswith(f"{p}.")), key=len, default=None)
-        if prefix is None:
-            raise ValueError(f"{path}: unexpected entry {key!r} in a released MODNet checkpoint")
-        name = RELEASED_NAMES[prefix] + key[len(prefix) :]
-        name = name.replace(".layers.", ".").replace(".bnorm.", ".batch_norm.")
+    for name, value in state.items():
+        for pattern, ours in RELEASED.items():
+            name = re.sub(pattern, ours, name)
         if name in translated and not torch.equal(translated[name], value):
             raise ValueError(f"{path}: the two copies of {name!r} differ")
         translated[name] = value

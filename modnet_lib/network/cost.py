@@ -1,9 +1,6 @@
 """What layers and networks cost: Eq. 9 to 16 in closed form, and the same as measured."""
 
-import statistics
-import time
 from fractions import Fraction
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -61,46 +58,6 @@ def count_parameters(module: nn.Module, kind: type[nn.Module] | tuple[type[nn.Mo
 
 def count_flops(module: nn.Module, *inputs: Tensor) -> int:
     """FLOPs of one forward pass as torch counts them (convolutions and matrix products; norms are not)."""
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(*inputs)
     return counter.get_total_flops()
-
-
-class Latency(NamedTuple):
-    """Milliseconds of a forward pass: median, and the spread from the first to the third quartile."""
-
-    median: float
-    spread: float
-
-
-def measure_latency(module: nn.Module, *inputs: Tensor, repeats: int = 10, warm_up: int = 2) -> Latency:
-    """Time a forward pass in evaluation mode, waiting for the device before each reading of the clock.
-
-    Parameters
-    ----------
-    module, inputs
-        What to run; on the device they are on.
-    repeats
-        Timed passes, at least two.
-    warm_up
-        Passes before them.
-    """
-    if repeats < 2:
-        raise ValueError(f"repeats must be at least 2, got {repeats}")
-    on_gpu = inputs[0].is_cuda
-    training, times = module.training, []
-    module.eval()
-    with torch.inference_mode():
-        for number in range(warm_up + repeats):
-            if on_gpu:
-                torch.cuda.synchronize()
-            start = time.perf_counter()
-            module(*inputs)
-            if on_gpu:
-                torch.cuda.synchronize()
-            if number >= warm_up:
-                times.append(1000 * (time.perf_counter() - start))
-    module.train(training)
-    low, median, high = statistics.quantiles(times, n=4)
-    return Latency(median, high - low)

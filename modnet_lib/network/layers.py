@@ -12,7 +12,7 @@ EASPP_DILATIONS = (1, 2, 3, 5, 7)
 
 
 class Block(nn.Sequential):
-    """Convolution, norm and ReLU of one map, or of several beside each other."""
+    """Convolution, norm and ReLU of one map, or of several concatenated."""
 
     def forward(self, input: Tensor, *others: Tensor) -> Tensor:
         """Map (N, C_i, H, W), whose channels add up to those of the convolution."""
@@ -23,7 +23,6 @@ class Chain(nn.Sequential):
     """Modules in a row, the first of which takes several maps."""
 
     def forward(self, input: Tensor, *others: Tensor) -> Tensor:
-        """Map what the first module takes to what the last one gives."""
         first, *rest = self
         x = first(input, *others)
         for module in rest:
@@ -34,51 +33,22 @@ class Chain(nn.Sequential):
 class ConvBlock(Block):
     """Convolution, batch normalisation, ReLU: the block of the paper variant.
 
-    Parameters
-    ----------
-    in_channels, out_channels
-        Channels of the input and the output.
-    kernel_size
-        Side of the square kernel; the padding keeps the size at stride 1.
-    stride, dilation, groups
-        As in `torch.nn.Conv2d`.
+    Parameters are those of `torch.nn.Conv2d`; the padding keeps the size at stride 1.
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int = 3,
-        stride: int = 1,
-        dilation: int = 1,
-        groups: int = 1,
+        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1, groups: int = 1
     ):
-        padding = dilation * (kernel_size - 1) // 2
-        super().__init__(
-            nn.Conv2d(
-                in_channels,
-                out_channels,
-                kernel_size,
-                stride,
-                padding,
-                dilation,
-                groups,
-                bias=False,  # the normalisation that follows has its own shift
-            ),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(inplace=True),
-        )
+        padding = dilation * (kernel - 1) // 2
+        # the normalisation that follows has its own shift, so the convolution needs no bias
+        convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups, bias=False)
+        super().__init__(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 class IBNorm(nn.Module):
-    """Batch norm on the first half of the channels, instance norm on the second half.
+    """Batch norm on the first half of the channels, instance norm on the second half; (N, channels, H, W).
 
     Part of the released network, not of the paper. The instance norm has no affine parameters.
-
-    Parameters
-    ----------
-    channels
-        Channels of the input, (N, channels, H, W).
     """
 
     def __init__(self, channels: int):
@@ -88,34 +58,22 @@ class IBNorm(nn.Module):
         self.instance_norm = nn.InstanceNorm2d(self.split[1], affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise `x` of shape (N, C, H, W)."""
         first, second = x.split(self.split, dim=1)
         return torch.cat((self.batch_norm(first), self.instance_norm(second)), dim=1)
 
 
 class IBConvBlock(Block):
-    """Convolution with bias, IBNorm, ReLU: the block of the released network.
+    """Convolution with bias, IBNorm, ReLU: the block of the released network."""
 
-    Parameters are those of `ConvBlock`.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1):
-        super().__init__(
-            nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2),
-            IBNorm(out_channels),
-            nn.ReLU(inplace=True),
-        )
+    def __init__(self, inputs: int, outputs: int, kernel_size: int = 3, stride: int = 1):
+        convolution = nn.Conv2d(inputs, outputs, kernel_size, stride, kernel_size // 2)
+        super().__init__(convolution, IBNorm(outputs), nn.ReLU(inplace=True))
 
 
 class SqueezeExcite(nn.Module):
-    """Channel attention of the released network (in the place where the paper has e-ASPP).
+    """Channel attention of the released network, which has it instead of the paper's e-ASPP.
 
-    Parameters
-    ----------
-    channels
-        Channels of the input and the output.
-    reduction
-        The hidden layer has ``channels // reduction`` units.
+    The hidden layer has ``channels // reduction`` units.
     """
 
     def __init__(self, channels: int, reduction: int = 4):
@@ -154,7 +112,7 @@ class ASPP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C, H, W)."""
-        return self.fuse(torch.cat([scale(x) for scale in self.scales], dim=1))
+        return self.fuse(*(scale(x) for scale in self.scales))
 
 
 class EfficientASPP(nn.Module):

@@ -11,6 +11,8 @@ from modnet_lib.network.released import ReleasedDetail, ReleasedFusion, Released
 
 Variant = Literal["paper", "released"]
 Context = Literal["easpp", "aspp", "none"]
+CONTEXTS = {"easpp": EfficientASPP, "aspp": ASPP, "none": nn.Identity}
+DETAIL = 16  # channels of D(I, S(I))
 STRIDE = 32  # the deepest map is at 1/32, so height and width must be multiples of it
 
 
@@ -32,6 +34,16 @@ class MattingOutput(NamedTuple):
     alpha: Tensor
 
 
+def check_image(image: Tensor) -> None:
+    """Raise a ValueError unless an image is (N, 3, H, W) with sides that are multiples of `STRIDE`."""
+    fits = image.ndim == 4 and image.shape[1] == 3 and image.numel()
+    if not fits or image.shape[2] % STRIDE or image.shape[3] % STRIDE:
+        raise ValueError(
+            f"image must have shape (N, 3, H, W) with H and W multiples of {STRIDE}, got {tuple(image.shape)}; "
+            "modnet_lib.inference.Matter takes any size"
+        )
+
+
 class SemanticBranch(nn.Module):
     """S: the backbone, e-ASPP on its top map, and the head for s_p (section "Semantic Estimation").
 
@@ -48,12 +60,10 @@ class SemanticBranch(nn.Module):
 
     def __init__(self, backbone: Backbone, context: Context = "easpp"):
         super().__init__()
-        contexts = {"easpp": EfficientASPP, "aspp": ASPP, "none": nn.Identity}
-        if context not in contexts:
-            raise ValueError(f"context must be one of {sorted(contexts)}, got {context!r}")
-        self.backbone = backbone
-        top = backbone.channels[-1]
-        self.context = contexts[context](top)
+        if context not in CONTEXTS:
+            raise ValueError(f"context must be one of {', '.join(CONTEXTS)}, got {context!r}")
+        self.backbone, top = backbone, backbone.channels[-1]
+        self.context = CONTEXTS[context](top)
         self.head = nn.Conv2d(top, 1, 1)
 
     def forward(self, image: Tensor, auxiliary: bool) -> tuple[Tensor, list[Tensor], Tensor | None]:
@@ -77,24 +87,17 @@ class DetailBranch(nn.Module):
         Channels of the network's input.
     channels
         Channels of the five maps of the pyramid.
-    width
-        The largest number of channels.
     """
 
-    out_channels = 16
-
-    def __init__(self, in_channels: int, channels: list[int], width: int = 64):
+    def __init__(self, in_channels: int, channels: list[int]):
         super().__init__()
-        half = width // 2
-        self.reduce = ConvBlock(in_channels, width, 7, stride=4)  # 1
-        self.lateral = nn.ModuleList(ConvBlock(c, width, 1) for c in channels[1:])  # 2-5: 1/4 1/8 1/16, S(I)
-        self.process = nn.Sequential(  # 6-10
-            *(ConvBlock(width, width) for _ in range(4)),
-            ConvBlock(width, half),
-        )
-        self.restore2 = ConvBlock(half + channels[0] + in_channels, self.out_channels)  # 11
-        self.restore1 = ConvBlock(self.out_channels + in_channels, self.out_channels)  # 12
-        self.head = nn.Conv2d(self.out_channels, 1, 1)
+        self.reduce = ConvBlock(in_channels, 64, 7, stride=4)  # 1
+        self.lateral = nn.ModuleList(ConvBlock(c, 64, 1) for c in channels[1:])  # 2-5: 1/4, 1/8, 1/16, S(I)
+        body = [ConvBlock(64, 64) for _ in range(4)]
+        self.process = nn.Sequential(*body, ConvBlock(64, 32))  # 6-10
+        self.restore2 = ConvBlock(32 + channels[0] + in_channels, DETAIL)  # 11
+        self.restore1 = ConvBlock(DETAIL + in_channels, DETAIL)  # 12
+        self.head = nn.Conv2d(DETAIL, 1, 1)
 
     def forward(
         self, image: Tensor, low: list[Tensor], top: Tensor, auxiliary: bool
@@ -116,21 +119,17 @@ class FusionBranch(nn.Module):
 
     A 1 x 1 convolution and bilinear enlargement commute, so the channels are cut before the enlargement:
     the same function as the paper's order, without a map of 1280 channels at full resolution.
-
-    Parameters
-    ----------
-    semantic_channels, detail_channels
-        Channels of S(I) and D(I, S(I)).
+    The paper's F does not look at the image, the released one does.
     """
 
-    def __init__(self, semantic_channels: int, detail_channels: int):
+    def __init__(self, in_channels: int, channels: list[int]):
         super().__init__()
-        self.project = nn.Conv2d(semantic_channels, detail_channels, 1)
-        self.fuse = ConvBlock(2 * detail_channels, detail_channels)
-        self.head = nn.Conv2d(detail_channels, 1, 1)
+        self.project = nn.Conv2d(channels[-1], DETAIL, 1)
+        self.fuse = ConvBlock(2 * DETAIL, DETAIL)
+        self.head = nn.Conv2d(DETAIL, 1, 1)
 
     def forward(self, top: Tensor, detail: Tensor, image: Tensor) -> Tensor:
-        """Return alpha_p, (N, 1, H, W). The paper's F does not look at `image`, the released one does."""
+        """Return alpha_p, (N, 1, H, W)."""
         top = upsample(self.project(top), STRIDE)
         return torch.sigmoid(self.head(self.fuse(detail, top)))
 
@@ -182,34 +181,22 @@ class MODNet(nn.Module):
             raise ValueError(
                 f"context applies to the paper variant only, got {context!r} with variant 'released'"
             )
-        in_channels = 4 if trimap_input else 3
-        given = isinstance(backbone, Backbone)
-        base = backbone if isinstance(backbone, Backbone) else create_backbone(backbone, in_channels)
-        if given and trimap_input:
-            widen_first_convolution(base, in_channels)
-        self.metadata: dict[str, str] = {}
-        self.config = {
-            "variant": variant,
-            "backbone": base.name,
-            "trimap_input": trimap_input,
-            "context": context,
-        }
-        channels = base.channels
-        if variant == "paper":
-            self.semantic_branch = SemanticBranch(base, context)
-            self.detail_branch = DetailBranch(in_channels, channels)
-            self.fusion_branch = FusionBranch(channels[-1], DetailBranch.out_channels)
+        in_channels, given = 4 if trimap_input else 3, set[nn.Module]()
+        if isinstance(backbone, str):
+            backbone = create_backbone(backbone, in_channels)
         else:
-            self.semantic_branch = ReleasedSemantic(base)
-            self.detail_branch = ReleasedDetail(in_channels, channels)
-            self.fusion_branch = ReleasedFusion(in_channels, channels)
-        self._initialise(keep_backbone=given)
-
-    def _initialise(self, keep_backbone: bool) -> None:
-        """Kaiming-uniform convolutions and zero biases, as in the released code."""
-        backbone = set(self.semantic_branch.backbone.modules()) if keep_backbone else set()
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d) and module not in backbone:
+            given = set(backbone.modules())
+            if trimap_input:
+                widen_first_convolution(backbone, in_channels)
+        self.metadata: dict[str, str] = {}
+        self.config = {"variant": variant, "backbone": backbone.name}
+        self.config |= {"trimap_input": trimap_input, "context": context}
+        paper = variant == "paper"
+        self.semantic_branch = SemanticBranch(backbone, context) if paper else ReleasedSemantic(backbone)
+        self.detail_branch = (DetailBranch if paper else ReleasedDetail)(in_channels, backbone.channels)
+        self.fusion_branch = (FusionBranch if paper else ReleasedFusion)(in_channels, backbone.channels)
+        for module in self.modules():  # as in the released code; a given backbone keeps its weights
+            if isinstance(module, nn.Conv2d) and module not in given:
                 nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
@@ -233,13 +220,7 @@ class MODNet(nn.Module):
         ValueError
             If a shape does not fit, or the trimap is missing or unexpected.
         """
-        if image.ndim != 4 or image.shape[1] != 3:
-            raise ValueError(f"image must have shape (N, 3, H, W), got {tuple(image.shape)}")
-        if image.shape[2] % STRIDE or image.shape[3] % STRIDE or not image.numel():
-            raise ValueError(
-                f"height and width must be multiples of {STRIDE}, got {tuple(image.shape[2:])}; "
-                "modnet_lib.inference.Matter takes any size"
-            )
+        check_image(image)
         x = image * 2 - 1
         if self.config["trimap_input"]:
             if trimap is None or trimap.shape != (image.shape[0], 1, *image.shape[2:]):
@@ -250,8 +231,7 @@ class MODNet(nn.Module):
             x = torch.cat((x, trimap * 2 - 1), dim=1)
         elif trimap is not None:
             raise ValueError("this network was built without trimap_input")
-        if auxiliary is None:
-            auxiliary = self.training
+        auxiliary = self.training if auxiliary is None else auxiliary
         top, low, semantic = self.semantic_branch(x, auxiliary)
         features, detail = self.detail_branch(x, low, top, auxiliary)
         return MattingOutput(semantic, detail, self.fusion_branch(top, features, x))

@@ -1,7 +1,7 @@
 """The branches of the network that the authors released, layer for layer.
 
-It is an earlier version of the paper's: squeeze-and-excite in the place of e-ASPP, a decoder inside S with
-S(I) at 1/8, thirteen convolutions in D, instance-batch normalisation everywhere outside the backbone.
+It is an earlier version of the paper's: squeeze-and-excite instead of e-ASPP, a decoder inside S with S(I) at 1/8,
+thirteen convolutions in D, instance-batch normalisation everywhere outside the backbone.
 """
 
 import torch
@@ -23,13 +23,13 @@ class ReleasedSemantic(nn.Module):
 
     def __init__(self, backbone: Backbone):
         super().__init__()
-        channels = backbone.channels
+        *_, eighth, sixteenth, top = backbone.channels
         self.backbone = backbone
-        self.context = SqueezeExcite(channels[4])
+        self.context = SqueezeExcite(top)
         self.enlarge = nn.Upsample(scale_factor=2, mode="bilinear")
-        self.decode16 = IBConvBlock(channels[4], channels[3], 5)
-        self.decode8 = IBConvBlock(channels[3], channels[2], 5)
-        self.head = nn.Conv2d(channels[2], 1, 3, stride=2, padding=1)
+        self.decode16 = IBConvBlock(top, sixteenth, 5)
+        self.decode8 = IBConvBlock(sixteenth, eighth, 5)
+        self.head = nn.Conv2d(eighth, 1, 3, stride=2, padding=1)
 
     def forward(self, image: Tensor, auxiliary: bool) -> tuple[Tensor, list[Tensor], Tensor | None]:
         """Return S(I) at 1/8, the lower maps of the pyramid, and s_p if `auxiliary`."""
@@ -42,23 +42,17 @@ class ReleasedSemantic(nn.Module):
 class ReleasedDetail(nn.Module):
     """D of the release: D(I, S(I)) has 32 channels at 1/2; only the head of d_p works at full size."""
 
-    def __init__(self, in_channels: int, channels: list[int], width: int = WIDTH):
+    def __init__(self, in_channels: int, channels: list[int]):
         super().__init__()
+        width, double = WIDTH, 2 * WIDTH
         self.lateral2 = IBConvBlock(channels[0], width, 1)
-        self.merge2 = IBConvBlock(width + in_channels, width, 3, stride=2)
+        self.merge2 = IBConvBlock(width + in_channels, width, stride=2)
         self.lateral4 = IBConvBlock(channels[1], width, 1)
-        self.merge4 = IBConvBlock(2 * width, 2 * width)
-        self.process4 = Chain(
-            IBConvBlock(2 * width + channels[2] + in_channels, 2 * width),
-            IBConvBlock(2 * width, 2 * width),
-            IBConvBlock(2 * width, width),
-        )
-        self.process2 = Chain(
-            IBConvBlock(2 * width, 2 * width),
-            IBConvBlock(2 * width, width),
-            IBConvBlock(width, width),
-            IBConvBlock(width, width),
-        )
+        self.merge4 = IBConvBlock(double, double)
+        widths = [(double + channels[2] + in_channels, double), (double, double), (double, width)]
+        self.process4 = Chain(*(IBConvBlock(*pair) for pair in widths))
+        widths = [(double, double), (double, width), (width, width), (width, width)]
+        self.process2 = Chain(*(IBConvBlock(*pair) for pair in widths))
         self.head = Chain(IBConvBlock(width + in_channels, width), nn.Conv2d(width, 1, 1))
 
     def forward(
@@ -70,19 +64,17 @@ class ReleasedDetail(nn.Module):
         x = self.merge4(x, self.lateral4(low[1]))
         x = self.process4(x, upsample(top, 2), shrink(image, 4))
         x = self.process2(upsample(x, 2), low2)
-        if not auxiliary:
-            return x, None
-        return x, torch.sigmoid(self.head(upsample(x, 2), image))
+        return x, torch.sigmoid(self.head(upsample(x, 2), image)) if auxiliary else None
 
 
 class ReleasedFusion(nn.Module):
     """F of the release: fuses at 1/2, enlarges, and looks at the image once more."""
 
-    def __init__(self, in_channels: int, channels: list[int], width: int = WIDTH):
+    def __init__(self, in_channels: int, channels: list[int]):
         super().__init__()
-        self.project = IBConvBlock(channels[2], width, 5)
-        self.fuse = IBConvBlock(2 * width, width)
-        self.head = Chain(IBConvBlock(width + in_channels, width // 2), nn.Conv2d(width // 2, 1, 1))
+        self.project = IBConvBlock(channels[2], WIDTH, 5)
+        self.fuse = IBConvBlock(2 * WIDTH, WIDTH)
+        self.head = Chain(IBConvBlock(WIDTH + in_channels, WIDTH // 2), nn.Conv2d(WIDTH // 2, 1, 1))
 
     def forward(self, top: Tensor, features: Tensor, image: Tensor) -> Tensor:
         """Return alpha_p, (N, 1, H, W)."""

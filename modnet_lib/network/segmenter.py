@@ -5,14 +5,14 @@ from torch import Tensor, nn
 
 from modnet_lib.network.backbones import Backbone
 from modnet_lib.network.layers import upsample
-from modnet_lib.network.modnet import STRIDE, MattingOutput
+from modnet_lib.network.modnet import MattingOutput, check_image
 
 
 class Segmenter(nn.Module):
     """A backbone with one 1 x 1 convolution on each map from 1/32 to 1/4, whose answers are added up.
 
-    The paper says only that MobileNetV2 was pre-trained on person segmentation. The head is ours, and as small
-    as it can be: what is learnt has to be learnt by the backbone, at every scale that MODNet reads.
+    The paper says only that MobileNetV2 was pre-trained on person segmentation. The head is ours and as small as
+    possible, so that the backbone has to learn the task at every scale that MODNet reads.
 
     Parameters
     ----------
@@ -35,11 +35,9 @@ class Segmenter(nn.Module):
 
         Returns
         -------
-        In the place of the matte the probability (N, 1, H, W) in [0, 1]; in the place of s_p its logits
-        (N, 1, H/4, W/4).
+        As the matte the probability (N, 1, H, W) in [0, 1]; as s_p its logits (N, 1, H/4, W/4).
         """
-        if image.shape[-2] % STRIDE or image.shape[-1] % STRIDE:
-            raise ValueError(f"height and width must be multiples of {STRIDE}, got {tuple(image.shape[2:])}")
+        check_image(image)
         maps = self.backbone(image * 2 - 1)[1:]
         *finer, logits = (head(features) for head, features in zip(self.heads, maps, strict=True))
         for answer in reversed(finer):

@@ -97,8 +97,8 @@ show_source(shm.SHM)
 # %% [markdown]
 # ## 2. One call, and what happens when something is missing
 #
-# All methods answer to `model(image, trimap=None, background=None, clip=None)`, so the same loop trains them and the
-# same protocol measures them. **Predict**: what should a method do that gets too little? Or too much?
+# All methods are called as `model(image, trimap=..., background=..., clip=...)`, with the inputs that they use, so the
+# same loop trains them and the same protocol measures them. **Predict**: what should a method do that gets too little? Or too much?
 
 # %% tags=["nbval-check-output"]
 image = torch.rand(1, 3, 64, 64)

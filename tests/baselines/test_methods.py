@@ -72,8 +72,8 @@ def test_lfm_needs_its_weight_only_where_the_segmentations_disagree() -> None:
 
 
 def test_shm_takes_from_m_net_only_what_t_net_is_unsure_of() -> None:
-    trimap, raw = torch.tensor([0.0, 0.5, 1.0]).reshape(1, 1, 1, 3), torch.full((1, 1, 1, 3), 0.3)
-    assert shm.fuse(shm.one_hot(trimap), raw).flatten().tolist() == pytest.approx([0, 0.3, 1])
+    classes, raw = torch.eye(3).reshape(1, 3, 1, 3), torch.full((1, 1, 1, 3), 0.3)
+    assert shm.fuse(classes, raw).flatten().tolist() == pytest.approx([0, 0.3, 1])
     network = create_baseline("shm", TINY).eval()
     trimap = torch.randint(0, 3, (1, 1, 64, 64)) / 2
     with torch.no_grad():
@@ -127,11 +127,23 @@ def test_bm_is_trained_with_backgrounds_that_are_nearly_right() -> None:
 def test_alignment_begins_as_an_ordinary_convolution_and_can_undo_a_shift() -> None:
     align, neighbour = Align(4), torch.rand(1, 4, 10, 10)
     with torch.no_grad():
-        plain = align.weight(neighbour)
+        plain = F.conv2d(neighbour, align.weight.weight, align.weight.bias, padding=1)
         torch.testing.assert_close(align(neighbour, neighbour), plain)
         align.offset.bias.copy_(torch.tensor([0.0, 1.0] * 9))  # look one pixel to the right, (y, x) each
         moved = align(neighbour.roll(1, 3), neighbour)
     torch.testing.assert_close(moved[..., 1:-1, 2:-2], plain[..., 1:-1, 2:-2])
+
+
+def test_alignment_runs_in_mixed_precision() -> None:
+    align, neighbour, middle = (
+        Align(4),
+        torch.rand(1, 4, 10, 10).bfloat16(),
+        torch.rand(1, 4, 10, 10).bfloat16(),
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        moved = align(neighbour, middle)
+    assert moved.dtype == torch.bfloat16
+    torch.testing.assert_close(moved.float(), align(neighbour.float(), middle.float()), rtol=0, atol=0.02)
 
 
 def test_messages_do_not_depend_on_the_order_of_the_other_frames() -> None:

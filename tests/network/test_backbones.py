@@ -9,12 +9,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
-from modnet_lib.network import create_backbone, load_backbone, load_imagenet_backbone
-from modnet_lib.network.backbones import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    rescale_first_convolution,
-)
+from modnet_lib.network import load_backbone, load_imagenet_backbone
+from modnet_lib.network.backbones import IMAGENET
 
 ENDS = {1: 16, 3: 24, 6: 32, 13: 96, 18: 1280}  # torchvision's block and its channels at each scale
 
@@ -82,38 +78,19 @@ def test_flat_names(torchvision_model, tmp_path) -> None:
 
 
 @torch.no_grad()
-def test_imagenet_normalisation_is_folded_in(torchvision_model, tmp_path) -> None:
-    torch.save(torchvision_model.state_dict(), tmp_path / "w.pth")
-    backbone = load_backbone(tmp_path / "w.pth", mean=IMAGENET_MEAN, std=IMAGENET_STD).eval()
-    image = torch.rand(1, 3, 64, 64)
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+def test_imagenet_weights_are_torchvisions_with_their_normalisation(torchvision_model, monkeypatch) -> None:
+    state = torchvision_model.state_dict()
+    monkeypatch.setattr(MobileNet_V2_Weights, "get_state_dict", lambda *_args, **_options: state)
+    backbone, image = load_imagenet_backbone().eval(), torch.rand(1, 3, 64, 64)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in IMAGENET)
     ours = backbone.features[0](image * 2 - 1)
     expected = torchvision_model.features[0]((image - mean) / std)
     # the kernel of 3 at stride 2 meets the padding in the first row and column only
     torch.testing.assert_close(ours[:, :, 1:, 1:], expected[:, :, 1:, 1:], rtol=1e-4, atol=1e-5)
     assert (ours - torchvision_model.features[0](image * 2 - 1)).abs().max() > 0.1
-    # everything behind the first layer is as it was
-    state = torchvision_model.state_dict()
-    for key, value in backbone.state_dict().items():
+    for key, value in backbone.state_dict().items():  # everything behind the first layer is as it was
         if not key.startswith("features.0."):
             assert torch.equal(value, state[key])
-
-
-@torch.no_grad()
-def test_normalisation_goes_into_a_bias_where_there_is_one() -> None:
-    mean, std = (0.1, 0.2, 0.3), (0.2, 0.5, 0.9)
-    conv = nn.Conv2d(4, 5, 3)  # the fourth channel, a trimap, is none of its business
-    image, trimap = torch.rand(1, 3, 8, 8), torch.rand(1, 1, 8, 8)
-    column = (1, 3, 1, 1)
-    normalised = (image - torch.tensor(mean).view(column)) / torch.tensor(std).view(column)
-    expected = conv(torch.cat((normalised, trimap), 1))
-    rescale_first_convolution(conv, mean, std)
-    torch.testing.assert_close(conv(torch.cat((image * 2 - 1, trimap), 1)), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_normalisation_without_a_place_to_go_is_refused() -> None:
-    with pytest.raises(ValueError, match="neither a bias nor a batch norm"):
-        rescale_first_convolution(nn.Conv2d(3, 4, 3, bias=False), IMAGENET_MEAN, IMAGENET_STD)
 
 
 @torch.no_grad()
@@ -125,14 +102,6 @@ def test_timm_files(tmp_path, randomise) -> None:
     top = model.forward_features(image)
     torch.testing.assert_close(backbone(image)[-1], top, rtol=1e-4, atol=1e-4)
     assert [m.shape[1] for m in backbone(image)] == backbone.channels == [64, 64, 128, 256, 512]
-
-
-def test_three_channel_weights_fill_the_colours_of_a_wider_backbone(torchvision_model, tmp_path) -> None:
-    torch.save(torchvision_model.state_dict(), tmp_path / "w.pth")
-    backbone = load_backbone(tmp_path / "w.pth", create_backbone("mobilenet_v2", 4))
-    weight = backbone.features[0][0].weight
-    assert torch.equal(weight[:, :3], torchvision_model.features[0][0].weight)
-    assert not weight[:, 3].any()
 
 
 def test_files_that_do_not_fit_are_refused(torchvision_model, tmp_path) -> None:
@@ -151,15 +120,3 @@ def test_files_that_do_not_fit_are_refused(torchvision_model, tmp_path) -> None:
         load_backbone(tmp_path / "mobilenet.pth", "resnet18")
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
         load_backbone(tmp_path / "nowhere.pth")
-
-
-def test_imagenet_weights_are_torchvisions_rescaled(torchvision_model, tmp_path, monkeypatch) -> None:
-    state = torchvision_model.state_dict()
-    torch.save(state, tmp_path / "w.pth")
-    monkeypatch.setattr(MobileNet_V2_Weights, "get_state_dict", lambda *_args, **_options: state)
-    expected = load_backbone(tmp_path / "w.pth", mean=IMAGENET_MEAN, std=IMAGENET_STD).state_dict()
-    for key, value in load_imagenet_backbone().state_dict().items():
-        assert torch.equal(value, expected[key]), key
-    wide = load_imagenet_backbone(in_channels=4).state_dict()["features.0.0.weight"]
-    assert torch.equal(wide[:, :3], expected["features.0.0.weight"])
-    assert not wide[:, 3].any()

@@ -74,21 +74,3 @@ def test_parameters_of_a_whole_module_include_biases_and_norms() -> None:
     assert cost.count_parameters(module) == 2 * 3 * 9 + 3 + 6 + 16
     assert cost.count_parameters(module, nn.Conv2d) == 54
     assert cost.count_parameters(module, (nn.Conv2d, nn.Linear)) == 54 + 12
-
-
-def test_latency_counts_its_passes_and_leaves_the_mode() -> None:
-    passes = []
-
-    class Counted(nn.Module):
-        def forward(self, x):
-            passes.append((self.training, torch.is_grad_enabled()))
-            return x
-
-    module = Counted().train()
-    latency = cost.measure_latency(module, torch.zeros(1), repeats=4, warm_up=3)
-    assert passes == [(False, False)] * 7
-    assert module.training
-    assert latency.median > 0
-    assert latency.spread >= 0
-    with pytest.raises(ValueError, match="repeats"):
-        cost.measure_latency(module, torch.zeros(1), repeats=1)

@@ -17,16 +17,6 @@ def convolution_weights(module: nn.Module) -> int:
     return sum(m.weight.numel() for m in convolutions)
 
 
-@pytest.mark.parametrize(("c", "m", "k"), [(16, 1, 3), (24, 2, 3), (64, 5, 3), (40, 3, 5), (32, 6, 1)])
-def test_weights_are_those_of_eq_13_and_eq_11(c: int, m: int, k: int) -> None:
-    rates = range(1, m + 1)
-    efficient = EfficientASPP(c, dilations=rates, kernel_size=k)
-    assert convolution_weights(efficient) == (2 * c**2 + (k**2 + 1) * m * c) / 4
-    assert convolution_weights(ASPP(c, rates, k)) == m * c**2 * (k**2 + 1)
-    x = torch.randn(2, c, 9, 7)
-    assert efficient(x).shape == ASPP(c, rates, k)(x).shape == x.shape
-
-
 def test_the_papers_size_has_835_200_weights() -> None:
     with torch.device("meta"):
         assert convolution_weights(EfficientASPP(1280)) == 835_200

@@ -1,0 +1,139 @@
+"""The interface of the methods that MODNet is compared with."""
+
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from modnet_lib.network.backbones import Backbone
+from modnet_lib.network.modnet import check_image
+
+Batch = Any  # modnet_lib.data.assemble.MattingBatch, which this part must not import
+INPUTS = {
+    "trimap": "a trimap (N, 1, H, W) of {0, 0.5, 1}",
+    "background": "a picture of the background alone (N, 3, H, W), from the same camera position",
+    "clip": "the neighbouring frames (N, T, 4, H, W), each RGB and its trimap, of the middle frame `image`",
+}
+CHANNELS = {"trimap": 1, "background": 3, "clip": 4}
+
+
+class BaselineOutput(NamedTuple):
+    """What a method predicts.
+
+    Attributes
+    ----------
+    alpha
+        (N, 1, H, W) in [0, 1]. In training, the estimate of the current stage.
+    parts
+        What the losses need, and the estimates of earlier stages by name.
+    """
+
+    alpha: Tensor
+    parts: dict[str, Tensor]
+
+
+class Stage(NamedTuple):
+    """A stage of training: its share of all steps, and the submodules that learn (all of them if empty)."""
+
+    name: str
+    share: float
+    trains: tuple[str, ...] = ()
+
+
+class Baseline(nn.Module):
+    """A matting method on a given backbone; a subclass implements `predict` and `losses`.
+
+    Attributes
+    ----------
+    title, paper
+        Name in tables, and the source.
+    required, optional
+        Inputs beside the image that must, and that may be given: keys of `INPUTS`.
+    stages
+        How the method is trained.
+    estimates
+        Which of the output's `parts` are mattes of earlier stages, (N, 1, H, W).
+    config, metadata
+        As in `MODNet`.
+    """
+
+    title: str
+    paper: str
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = (Stage("all", 1.0),)
+    estimates: tuple[str, ...] = ()
+
+    def __init__(self, backbone: Backbone):
+        super().__init__()
+        self.backbone, self.stage = backbone, self.stages[-1]
+        self.config: dict[str, object] = {"backbone": backbone.name}
+        self.metadata: dict[str, str] = {}
+
+    @property
+    def modules_of(self) -> dict[str, tuple[str, ...]]:
+        """Submodules by the stage that trains them alone, the rest under the last stage; empty for one stage."""
+        parts = {stage.name: stage.trains for stage in self.stages if stage.trains}
+        known = [name for names in parts.values() for name in names]
+        rest = tuple(name for name, _ in self.named_children() if name not in known)
+        return parts | {self.stages[-1].name: rest} if known and rest else parts
+
+    def begin(self, progress: float) -> float:
+        """Enter the stage after the share `progress` of all steps; call it after `train`.
+
+        Returns
+        -------
+        The share of the stage that is over, in [0, 1).
+        """
+        start, within = 0.0, 0.0
+        for stage in self.stages:
+            self.stage, within = stage, max(0.0, (progress - start) / stage.share)
+            start += stage.share
+            if progress < start - 1e-9:
+                break
+        for name, module in self.named_children():
+            learns = not self.stage.trains or name in self.stage.trains
+            module.requires_grad_(learns)
+            if not learns:
+                module.eval()  # frozen norms keep their statistics too
+        return within
+
+    def forward(self, image: Tensor, **given: Tensor | None) -> BaselineOutput:
+        """Predict the matte of each image.
+
+        Parameters
+        ----------
+        image
+            (N, 3, H, W), RGB in [0, 1]; H and W multiples of 32.
+        given
+            Inputs by name, see `INPUTS`; ``None`` is the same as nothing.
+
+        Raises
+        ------
+        ValueError
+            If an input is missing, not used by this method, or of another shape.
+        """
+        check_image(image)
+        tensors = {name: value for name, value in given.items() if value is not None}
+        for name in self.required:
+            if name not in tensors:
+                raise ValueError(f"{self.title} needs {INPUTS[name]}: pass {name}=")
+        for name, value in tensors.items():
+            if name not in self.required + self.optional:
+                raise ValueError(f"{self.title} takes no {name}")
+            shape = (len(image), CHANNELS[name], *image.shape[2:])
+            if (*value.shape[:1], *value.shape[-3:]) != shape or value.ndim != 4 + (name == "clip"):
+                like = f"like the image {tuple(image.shape)}, got {tuple(value.shape)}"
+                raise ValueError(f"{self.title}: {name} must be {INPUTS[name]}, {like}")
+        return self.predict(image, **tensors)
+
+    def predict(self, *inputs: Any, **given: Any) -> BaselineOutput:
+        """`forward` with checked inputs."""
+        raise NotImplementedError
+
+    def training_inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """What is given beside the image in training."""
+        return {"trimap": batch.trimap} if "trimap" in self.required else {}
+
+    def losses(self, output: BaselineOutput, batch: Batch) -> dict[str, Tensor]:
+        """The weighted terms of the current stage, scalars; their sum is minimised."""
+        raise NotImplementedError
