@@ -32,16 +32,9 @@ from modnet_lib.images import read_image, to_array, to_tensor
 from modnet_lib.inference.matter import resize
 from modnet_lib.network import MODNet, load_checkpoint, save_checkpoint
 from modnet_lib.provenance import recorded
-from modnet_lib.training.adaptation import (
-    PRESETS,
-    SOURCE,
-    SOURCE_SIDE,
-    AdaptationConfig,
-    adapt,
-    find_frames,
-    fit_semantic_head,
-    with_semantic_head,
-)
+from modnet_lib.training.adaptation import PRESETS, AdaptationConfig, adapt
+from modnet_lib.training.frames import find_frames
+from modnet_lib.training.semantic_head import SOURCE, SOURCE_SIDE, fit_semantic_head, with_semantic_head
 
 app = typer.Typer(help=__doc__)
 DRAWN, SIZE, SOURCES, TRAIN, TEST, SEEDS = 256, 192, 128, 8, 20, 3
@@ -239,7 +232,7 @@ def measure(
             lines.write(json.dumps(done[-1]) + "\n")
         mads = [f"{np.mean(record['mad']):.4f}" for record in result.history]
         print(one.name, seed, *mads, result.stopped, flush=True)
-        (place / "adaptation.pt").unlink()
+        (place / "state.pt").unlink()
         _write(done)
     _write(done)
 

@@ -106,7 +106,7 @@ def idle_fraction(dataset: CompositionDataset, size: int, batch: int, steps: int
         got = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16):
             output = network(data.image.contiguous(memory_format=torch.channels_last))
-        paper_objective(*(part.float() for part in output), **data._asdict()).total.backward()
+        paper_objective(output._make(part.float() for part in output), data).total.backward()
         optimizer.step()
         optimizer.zero_grad()
         if device.type == "cuda":

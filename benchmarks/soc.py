@@ -30,7 +30,7 @@ from modnet_lib.objectives.consistency import released_transition_region
 from modnet_lib.objectives.supervised import released_semantic_target
 from modnet_lib.provenance import recorded
 from modnet_lib.regions import transition_region
-from modnet_lib.training.adaptation import PRESETS, adaptation_step, trainable
+from modnet_lib.training.adaptation import PRESETS, soc_terms, trainable
 
 
 def scipy_band(semantic: Tensor, alpha: Tensor) -> Tensor:
@@ -95,7 +95,13 @@ def main(
         for parameter in learning:
             parameter.requires_grad_(True)
         optimizer = torch.optim.Adam(learning, config.learning_rate, config.betas)
-        return lambda: adaptation_step(network, frozen, optimizer, [image], config)
+
+        def step() -> None:
+            optimizer.zero_grad()
+            soc_terms(network, frozen, image, config)["total"].backward()
+            optimizer.step()
+
+        return step
 
     network, backup = pair("released")
     adam = torch.optim.Adam(network.parameters(), 1e-5, (0.9, 0.99))

@@ -262,7 +262,7 @@ def training_curves(history: Sequence[Mapping[str, float]], *, smoothing: int | 
         raise ValueError("history is empty: nothing was trained yet")
     steps = np.array([record["step"] for record in history])
     checks = sorted({key for record in history for key in record if key.startswith("validation_")})
-    aside = {"step", "learning_rate", "seconds", "gradient_norm", *checks}
+    aside = {"step", "learning_rate", "seconds", "gradient_norm", "spread", *checks}
     window = smoothing or max(1, len(steps) // 20)
     with plt.rc_context(STYLE | {"axes.grid": True, "axes.grid.axis": "y"}):
         figure = make_figure(WIDTH, 3.6, layout="constrained")

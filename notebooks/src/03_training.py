@@ -39,7 +39,7 @@ from PIL import Image
 from modnet_lib import paths
 from modnet_lib.data.loaders import assemble, collate, training_data
 from modnet_lib.inference import Matter
-from modnet_lib.network import MODNet, Segmenter, load_checkpoint
+from modnet_lib.network import MattingOutput, MODNet, Segmenter, load_checkpoint
 from modnet_lib.notebook.build import show_source
 from modnet_lib.notebook.figures import image_row, show_prediction, training_curves, use_style
 from modnet_lib.notebook.inspector import MatteInspector
@@ -129,7 +129,7 @@ def constant(value):
     matte, thumbnail = (
         torch.full((len(batch.image), 1, s, s), value, device=device) for s in (size, size // 16)
     )
-    return paper_objective(thumbnail, matte, matte, **batch._asdict())
+    return paper_objective(MattingOutput(thumbnail, matte, matte), batch)
 
 
 half = constant(0.5)
@@ -199,7 +199,7 @@ network = build_network(profile).to(device).train()
 optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
 overfit = []
 for _ in range(25):
-    losses = paper_objective(*network(batch.image), **batch._asdict())
+    losses = paper_objective(network(batch.image), batch)
     optimizer.zero_grad()
     losses.total.backward()
     optimizer.step()
@@ -428,7 +428,7 @@ def short_run(change=lambda batch: batch, one_by_one=False, freeze=False, rate=1
         part = change(four)
         if one_by_one:
             part = type(part)(*(field[step % 4 : step % 4 + 1] for field in part))
-        loss = paper_objective(*tuned(part.image), **part._asdict())
+        loss = paper_objective(tuned(part.image), part)
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()
