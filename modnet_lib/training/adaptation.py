@@ -120,11 +120,8 @@ class SOC(Trainer):
             raise ValueError("SOC adapts a MODNet without trimap_input: new pictures have no trimaps")
         data = Frames(frames, input_side(network, config.short_side))
         known = network.metadata.get(SOURCE_SIDE) == str(data.side)
-        self.soc, self.measure, self.source = (
-            config,
-            validate,
-            float(network.metadata[SOURCE]) if known else 0.0,
-        )
+        self.soc, self.measure = config, validate
+        self.source = float(network.metadata[SOURCE]) if known else 0.0
         identity = {
             "config": dataclasses.asdict(config) | {"short_side": data.side},
             "network": network.config,
@@ -144,6 +141,8 @@ class SOC(Trainer):
             validate_every=self.epoch_steps,
         )
         super().__init__(live, data, training, folder, validate=self.close_epoch, identity=identity, cpu=cpu)
+        if self.processes > 1:
+            raise ValueError("SOC adapts a network in one process")
         self.frozen.to(self.device)
         original.to(self.device)
         self.watched = [data[k].to(self.device) for k in spread(len(frames), WATCHED)]
