@@ -52,7 +52,7 @@ def find_frames(source: str | Path, folder: str | Path, side: int, count: int | 
 
 def _write_frames(video: Path, side: int, place: Path) -> None:
     for number, frame in enumerate(Clip(video)):
-        height, width = network_size(*frame.image.shape[:2], side)
+        height, width = network_size(frame.image.shape[0], frame.image.shape[1], side)
         small = Image.fromarray(frame.image).resize((width, height), Image.Resampling.BILINEAR)
         small.save(place / f"{number:06d}.jpg", quality=95, subsampling=0)
 

@@ -94,17 +94,16 @@ class Grid(NamedTuple):
 def recipe(grid: Grid, profile: Profile, row: str, seed: int, folder: str | Path = "") -> Profile:
     """How one row is trained with one seed; pre-trained backbones lie in `folder`."""
     which, training = grid.rows[row], profile.ablation or profile.training
+    first, *rest = training.stages
     if which.longer and profile.pretraining:
-        first, *rest = training.stages
         first = replace(first, steps=first.steps + profile.pretraining.steps)
-        training = replace(training, stages=(first, *rest))
     backbone = Path(folder).resolve() / f"pretraining-{seed}" / BACKBONE
     return replace(
         supervised(profile),
         name=f"{profile.name}-{row}",
         seed=seed,
         backbone_weights=str(backbone) if which.pretrained else profile.backbone_weights,
-        training=replace(training, validate_every=0),
+        training=replace(training, stages=(first, *rest), validate_every=0),
     ).changed(which.changes, f"row {row} of {grid.name}")
 
 
@@ -162,15 +161,14 @@ def run_grid(
     Raises
     ------
     ValueError
-        If `folder` holds the grid of another profile, other runs, or errors of other pictures; the message names the
-        first difference.
+        If `folder` holds another profile's grid, other runs or errors of other pictures: the first difference is named.
     """
     folder, rows = Path(folder), list(rows or grid.rows)
-    measured_sets(profile, list(grid.sets))  # what is missing is said before hours of training
     if (folder / RECIPE).is_file():
         free = {"name": "", "seeds": 1, "timing_repeats": 1}  # a grid may grow by seeds
         stored = Profile.load(folder / RECIPE)
         require_same(asdict(stored.changed(free)), asdict(profile.changed(free)), folder)
+    measured_sets(profile, list(grid.sets))  # what is missing is said before hours of training
     write_text(folder / RECIPE, profile.to_yaml())
     seeds = range(profile.seed, profile.seed + profile.seeds)
     # here, as parallel processes would do it twice

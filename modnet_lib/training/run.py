@@ -165,24 +165,29 @@ def run(
     side = min(512, config.stages[-1].image_size)
     validate = validator(samples, folder, short_side=side) if samples else None
     trainer = Trainer(network, dataset, config, folder, validate=validate, identity=identity)
-    history = trainer.run(stop_after, show_progress)
+    trainer.run(stop_after, show_progress)
     if first and trainer.step == config.steps:
-        last = history[-1] if history else {}  # the metrics may have been lost
-        final = {name: value for name, value in last.items() if name.startswith("validation_")}
-        metadata = {"short_side": str(side), "recipe": recipe.name, "steps": str(config.steps)}
-        where = provenance(device=trainer.device, precision=config.mixed_precision, seed=recipe.seed)
-        metadata |= {"identity": fingerprint(identity), "final": json.dumps(final)}
-        _write_result(network, result, metadata | {"provenance": json.dumps(where)})
+        _write_result(trainer, recipe, result, side)
     return network
 
 
-def _write_result(network: Network, file: Path, metadata: dict[str, str]) -> None:
+def _write_result(trainer: Trainer, recipe: Profile, file: Path, side: int) -> None:
+    """The network, or its backbone, with what it is and what its last validation said."""
+    network, last = (
+        trainer.network,
+        trainer.history[-1] if trainer.history else {},
+    )  # metrics may have been lost
+    final = {name: value for name, value in last.items() if name.startswith("validation_")}
+    where = provenance(device=trainer.device, precision=recipe.training.mixed_precision, seed=recipe.seed)
+    metadata = {"short_side": str(side), "recipe": recipe.name, "steps": str(trainer.step)}
+    metadata |= {"identity": fingerprint(trainer.identity), "final": json.dumps(final)}
+    metadata["provenance"] = json.dumps(where)
     if isinstance(network, Segmenter):
         state = {name: value.contiguous() for name, value in network.backbone.state_dict().items()}
         write_atomically(file, lambda temporary: save_file(state, temporary, metadata))
-        return
-    network.metadata = network.metadata | metadata
-    save_checkpoint(network, file)
+    else:
+        network.metadata = network.metadata | metadata
+        save_checkpoint(network, file)
 
 
 def _run_rounds(recipe: Profile, folder: Path, **options: Any) -> Network:

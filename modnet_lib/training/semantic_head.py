@@ -55,7 +55,8 @@ def fit_semantic_head(
     network, side = copy.deepcopy(network).eval(), input_side(network, side)
     branch, frames, rows = network.semantic_branch, Frames([one.image for one in samples], side), []
     with torch.no_grad():
-        for image, sample in zip(frames, samples, strict=True):
+        for number, sample in enumerate(samples):
+            image = frames[number]
             target = semantic_target(resize(to_tensor(sample.alpha), *image.shape[2:]))
             rows.append((image, branch(image * 2 - 1, False)[0], target))
     held_out = len(rows) // 4

@@ -266,7 +266,7 @@ for frame in frames[:8]:
     optimizer.zero_grad()
     terms["total"].backward()
     optimizer.step()
-    steps.append({name: float(term) for name, term in terms.items()})
+    steps.append({name: term.item() for name, term in terms.items()})
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 2.8), layout="constrained")
 names = {"semantic": "Eq. 7, semantics", "detail": "Eq. 7, details", "preserve": "Eq. 8", "total": "sum"}
