@@ -155,7 +155,7 @@ for name in half._fields:
 # The heart of the loop is short. Read it, then the reasons.
 
 # %%
-show_source(loop.Trainer.update)
+display(show_source(loop.Trainer.terms), show_source(loop.Trainer.update))
 
 # %% [markdown]
 # - **autocast**: the forward pass may use 16-bit numbers (`mixed_precision`), which is faster where the hardware has them.
@@ -178,7 +178,7 @@ print("norm before:", norm.item(), "gradient after:", [round(value) for value in
 # %% [markdown]
 # bf16 keeps 8 significant bits: a small loss added to a large sum vanishes. A mean over a picture is such a sum.
 #
-# One reason more is not in `_step` but right after it: **averaged weights** (EMA). The last weights of a run jump
+# One more thing is not in `update` but comes right after it: **averaged weights** (EMA). The last weights of a run jump
 # about; their moving average, $\bar\theta \leftarrow d\,\bar\theta + (1-d)\,\theta$, is quieter.
 # **Predict.** With $d = 0.995$, how many steps does it remember? About $1 / (1 - d) = 200$.
 # Early in a run a memory of 200 steps would hold on to the random start, so the decay grows from small values:

@@ -390,6 +390,12 @@ def test_frames_in_files_are_known_by_name_and_contents(tiny_network, frames, tm
         run(tiny_network, files, CONFIG, tmp_path / "run")
 
 
+def test_several_processes_are_refused(tiny_network, frames, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("accelerate.Accelerator.num_processes", 2)
+    with pytest.raises(ValueError, match="one process"):
+        run(tiny_network, frames, CONFIG, tmp_path)
+
+
 def test_mistakes_are_named(tiny_network, tmp_path) -> None:
     with pytest.raises(ValueError, match="no frames"):
         run(tiny_network, [], CONFIG, tmp_path)
