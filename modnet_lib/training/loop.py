@@ -252,7 +252,7 @@ class Trainer:
         return learning_rate(self.config, step)
 
     def terms(self, model: nn.Module, batch: MattingBatch) -> dict[str, Tensor]:
-        """The terms of the loss by name, ``total``, and ``spread``, how far the matte varies; float32 scalars."""
+        """The terms of the loss by name, ``total``, and ``spread``, how far a matte varies; float32 scalars."""
         network, config, image = self.network, self.config, batch.image
         if config.channels_last:
             image = image.contiguous(memory_format=torch.channels_last)
@@ -272,7 +272,7 @@ class Trainer:
         else:
             output = output._make(None if part is None else part.float() for part in output)
             terms = OBJECTIVES[config.objective](output, batch, config.loss_weights)._asdict()
-        return terms | {"spread": output.alpha.std()}
+        return terms | {"spread": output.alpha.std(dim=(1, 2, 3)).mean()}
 
     def collapse(self, recent: list[dict[str, float]]) -> str:
         """Why the last `window` steps are a failure, or ""."""
