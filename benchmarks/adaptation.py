@@ -30,8 +30,10 @@ from modnet_lib.images import read_image, to_array, to_tensor
 from modnet_lib.inference.matter import resize
 from modnet_lib.network import MODNet, load_checkpoint
 from modnet_lib.provenance import read_json
-from modnet_lib.training import adaptation
-from modnet_lib.training.adaptation import PRESETS, SOURCE, SOURCE_SIDE, AdaptationConfig, adapt, find_frames
+from modnet_lib.training.adaptation import PRESETS, AdaptationConfig, adapt
+from modnet_lib.training.frames import find_frames
+from modnet_lib.training.loop import STATE
+from modnet_lib.training.semantic_head import SOURCE, SOURCE_SIDE, fit_semantic_head, with_semantic_head
 
 app = typer.Typer(help=__doc__)
 Pair = tuple[np.ndarray, np.ndarray]  # image (H, W, 3) uint8, matte (H, W) in [0, 1]
@@ -86,20 +88,21 @@ def shifted(image: np.ndarray, alpha: np.ndarray, shift: str, seed: int) -> Pair
     return image, alpha / 255
 
 
-def shrunk(*pictures: np.ndarray) -> list[np.ndarray]:
-    """(H, W[, 3]) uint8 at `SIZE`."""
-    return [to_array(resize(to_tensor(picture), SIZE, SIZE)) for picture in pictures]
+def shrunk(image: np.ndarray, alpha: np.ndarray) -> Pair:
+    """Image and matte, uint8, at `SIZE`."""
+    small = (to_array(resize(to_tensor(picture), SIZE, SIZE)) for picture in (image, alpha))
+    return next(small), next(small)
 
 
 @cache
-def drawn(what: str) -> list[list[np.ndarray]]:
+def drawn(what: str) -> list[Pair]:
     """The first pictures and mattes of a drawn benchmark."""
     folder = draw(what, f"{what}_{DRAWN}_{PICTURES}", "--size", DRAWN, "--count", PICTURES)
     return [shrunk(*read()[:2]) for read in benchmark(what, folder).values()]
 
 
 @cache
-def clips() -> list[list[list[np.ndarray]]]:
+def clips() -> list[list[Pair]]:
     """Neighbouring frames of the first four clips of SPM-video."""
     root, found = draw("spm_video", "spm_video", "--clips", 4), []
     for clip in sorted((root / "image").iterdir())[:4]:
@@ -146,7 +149,7 @@ def errors(network: MODNet, sequences: list[list[Pair]]) -> dict[str, list[float
 @cache
 def start(fitted: bool) -> MODNet:
     network = load_checkpoint(paths.PRETRAINED)
-    return adaptation.with_semantic_head(network) if fitted else network
+    return with_semantic_head(network) if fitted else network
 
 
 @app.command()
@@ -154,7 +157,7 @@ def head(count: int = 128) -> None:
     """Fit the semantic head of the shipped checkpoint to drawn people (see `fit_semantic_head`)."""
     made = [shrunk(sample.image, sample.alpha) for sample in people(count, DRAWN, "train")]
     samples = [MattingSample(image, alpha, image, image) for image, alpha in made]
-    network = adaptation.fit_semantic_head(load_checkpoint(paths.PRETRAINED), samples, SIZE)
+    network = fit_semantic_head(load_checkpoint(paths.PRETRAINED), samples, SIZE)
     state = {name: value.contiguous() for name, value in network.semantic_branch.head.state_dict().items()}
     told = {key: network.metadata[key] for key in (SOURCE, SOURCE_SIDE)} | {"samples": str(count)}
     write_atomically(paths.SEMANTIC_HEAD, lambda temporary: save_file(state, temporary, told))
@@ -187,7 +190,7 @@ def measure(
         done.append(run)
         with kept.open("a") as lines:
             lines.write(json.dumps(run) + "\n")
-        (place / adaptation.STATE).unlink()
+        (place / STATE).unlink()
         print(name, seed, *(f"{np.mean(record['mad']):.4f}" for record in result.history), flush=True)
     runs = {name: {r["seed"]: r for r in done if r["experiment"] == name} for name in EXPERIMENTS}
     found = {name: summary(some) for name, some in runs.items() if some}
@@ -196,7 +199,7 @@ def measure(
             both = runs[name].keys() & runs[MAIN].keys()
             pairs = [{seed: runs[which][seed] for seed in both} for which in (MAIN, name)]
             found[name]["against_ordinary"] = {
-                metric: change(*(table(some, metric, -1) for some in pairs))
+                metric: paired(*(table(some, metric, -1) for some in pairs))
                 for metric in ("mad", "hair", "detail")
             }
     values = {
@@ -218,7 +221,7 @@ def table(runs: dict[int, dict], metric: str, epoch: int) -> np.ndarray:
     return np.array([runs[seed]["history"][epoch][metric] for seed in sorted(runs)])
 
 
-def change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+def paired(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     return paired_difference(before, after)._asdict() if before.size else {}
 
 
@@ -229,7 +232,7 @@ def summary(runs: dict[int, dict]) -> dict[str, Any]:
     for metric in ("mad", "mse", "iou", "hair", "detail", "dtssd"):
         if metric in histories[0][0]:
             before, after = (table(runs, metric, epoch) for epoch in (0, -1))
-            told[metric] = {"before": before.mean(), "after": after.mean()} | change(before, after)
+            told[metric] = {"before": before.mean(), "after": after.mean()} | paired(before, after)
     told["after_by_seed"] = {
         str(seed): {metric: np.mean(run["history"][-1][metric]) for metric in ("mad", "hair", "detail")}
         for seed, run in runs.items()

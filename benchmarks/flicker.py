@@ -31,7 +31,9 @@ from modnet_lib.inference import Matter
 from modnet_lib.inference.media import Clip
 from modnet_lib.network import load_checkpoint
 from modnet_lib.notebook.figures import as_pixels
-from modnet_lib.training.adaptation import PRESETS, adapt, find_frames, with_semantic_head
+from modnet_lib.training.adaptation import PRESETS, adapt
+from modnet_lib.training.frames import find_frames
+from modnet_lib.training.semantic_head import with_semantic_head
 
 app = typer.Typer(help=__doc__)
 STEM, SEED, STRIDES = "08_ofd_video_demo", 8, (1, 2, 4, 8)

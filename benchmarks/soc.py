@@ -23,7 +23,7 @@ from modnet_lib.network.modnet import Variant
 from modnet_lib.objectives.consistency import released_transition_region
 from modnet_lib.objectives.supervised import released_semantic_target
 from modnet_lib.regions import transition_region
-from modnet_lib.training.adaptation import PRESETS, adaptation_step, trainable
+from modnet_lib.training.adaptation import PRESETS, soc_terms, trainable
 
 
 def scipy_band(semantic: Tensor, alpha: Tensor) -> Tensor:
@@ -62,7 +62,13 @@ def ours(variant: Variant, image: Tensor) -> Callable[[], object]:
     for parameter in learning:
         parameter.requires_grad_(True)
     optimizer = torch.optim.Adam(learning, config.learning_rate, config.betas)
-    return lambda: adaptation_step(network, frozen, optimizer, [image], config)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        soc_terms(network, frozen, image, config)["total"].backward()
+        optimizer.step()
+
+    return step
 
 
 def main(size: int = 512, batch: int = 1, repeats: int = 3, threads: int = 1, output: str = "") -> None:

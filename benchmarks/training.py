@@ -63,7 +63,7 @@ def run_step(network: Any, optimizer: torch.optim.Optimizer, batch: MattingBatch
     image = batch.image.contiguous(memory_format=layout)
     with torch.autocast(DEVICE.type, way.dtype, enabled=way.dtype != torch.float32):
         output = network(image, auxiliary=True)
-    OBJECTIVES[way.variant](*(part.float() for part in output), **batch._asdict()).total.backward()
+    OBJECTIVES[way.variant](output._make(part.float() for part in output), batch).total.backward()
     optimizer.step()
     optimizer.zero_grad()
 

@@ -51,16 +51,15 @@ def grid(
     chosen = Grid.load(name)
     rows = [choice("row", key, chosen.rows) for key in row or chosen.rows]
     result = run_grid(chosen, Profile.load(profile), folder, jobs=jobs, rows=rows)
-    columns = [(name, metric) for name in chosen.sets for metric in ("mse", "mad")]
-    table = Table("row", *(f"{name} {metric.upper()}" for name, metric in columns))
+    columns = [f"{name}_{metric}" for name in chosen.sets for metric in ("mse", "mad")]
+    table = Table("row", *(column.replace("_", " ") for column in columns))
     for key in result["errors"]["natural"]:
-        values = (result["values"].get(f"{name}_{metric}_{key}") for name, metric in columns)
+        values = (result["values"].get(f"{column}_{key}") for column in columns)
         table.add_row(chosen.rows[key].label, *("–" if value is None else f"{value:.4f}" for value in values))
     changes = Table("from", "to", "change of MAD", "95 % interval")
-    for one in compare(chosen, result, "mad"):
-        labels = (chosen.rows[key].label for key in (one.before, one.after))
-        ends = f"{one.change.low:+.4f} to {one.change.high:+.4f}"
-        changes.add_row(*labels, f"{one.change.mean:+.4f}", ends)
+    for before, after, _, (mean, low, high) in compare(chosen, result, "mad"):
+        labels = chosen.rows[before].label, chosen.rows[after].label
+        changes.add_row(*labels, f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}")
     console.print(table, changes, result["provenance"])
 
 
@@ -84,20 +83,27 @@ def adapt(
     from modnet_lib.data.sets import drawn_people
     from modnet_lib.network import load_checkpoint, save_checkpoint
     from modnet_lib.training import adaptation
+    from modnet_lib.training.frames import find_frames
+    from modnet_lib.training.semantic_head import fit_semantic_head, input_side
 
     chosen = adaptation.PRESETS[choice("preset", preset, adaptation.PRESETS)]
     if output.suffix != ".safetensors":
         raise ValueError(f"the output must end in .safetensors, got {output}")
     network = load_checkpoint(paths.PRETRAINED if str(model) == "shipped" else model)
-    given = {"epochs": epochs, "learning_rate": learning_rate, "short_side": short_side}
-    given = {name: value for name, value in given.items() if value is not None}
-    config = replace(chosen, batch_size=batch_size, until=until, **given)
+    side = input_side(network, short_side)
+    config = replace(
+        chosen,
+        epochs=chosen.epochs if epochs is None else epochs,
+        learning_rate=chosen.learning_rate if learning_rate is None else learning_rate,
+        batch_size=batch_size,
+        short_side=side,
+        until=until,
+    )
     folder = folder or output.with_suffix("")
-    side = config.short_side or int(network.metadata.get("short_side", 512))
     if fit and network.config["variant"] == "paper":
         drawn = [read() for read in drawn_people(fit).readers]
-        network = adaptation.fit_semantic_head(network, drawn, side)
-    pictures = adaptation.find_frames(frames, folder / "frames", side, count)
+        network = fit_semantic_head(network, drawn, side)
+    pictures = find_frames(frames, folder / "frames", side, count)
     result = adaptation.adapt(network, pictures, config, folder)
     save_checkpoint(result.network, output)
     table = Table("epoch", "loss", "disagreement", "drift", title=f"{frames}, {len(pictures)} pictures")

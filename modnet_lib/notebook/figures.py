@@ -270,7 +270,7 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         raise ValueError("history is empty: nothing was trained yet")
     steps, window = [record["step"] for record in history], max(1, len(history) // 20)
     checks = sorted({key for record in history for key in record if key.startswith("validation_")})
-    aside = {"step", "learning_rate", "seconds", "gradient_norm", *checks}
+    aside = {"step", "learning_rate", "seconds", "gradient_norm", "spread", *checks}
     with plt.rc_context(STYLE | {"axes.grid": True, "axes.grid.axis": "y"}):
         figure = make_figure(WIDTH, 3.6, layout="constrained")
         panels = figure.subplot_mosaic([["losses", "rate"], ["losses", "checks"]], width_ratios=(1.7, 1))

@@ -7,11 +7,16 @@ of M', the copy made before. Norms are means over the whole image, as in `modnet
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modnet_lib.objectives.supervised import released_semantic_target, semantic_target
+from modnet_lib.objectives.supervised import (
+    Output,
+    Weights,
+    released_semantic_target,
+    semantic_target,
+    weigh,
+)
 from modnet_lib.regions import dilate, transition_region
 
 ConsistencyPreset = Literal["paper", "released"]
@@ -29,8 +34,7 @@ class ConsistencyLosses(NamedTuple):
     semantic
         First term of Eq. 7: G(alpha~) against s~.
     detail
-        Second term of Eq. 7: alpha~ against d~ in the transition region. The released code has alpha~ against
-        alpha~' of M' in its place.
+        Second term of Eq. 7: alpha~ against d~ in the transition region; as released, against alpha~' of M'.
     preserve
         L_dd of Eq. 8: d~ against d~' of M', in the transition region.
     total
@@ -59,49 +63,31 @@ def released_transition_region(semantic: Tensor, alpha: Tensor) -> Tensor:
     return (dilated != -dilate(-person, size)).to(alpha.dtype)
 
 
-def paper_consistency(
-    semantic: Tensor,
-    detail: Tensor,
-    alpha: Tensor,
-    *,
-    frozen_detail: Tensor,
-    frozen_alpha: Tensor | None = None,
-    weights: tuple[float, float, float] | None = None,
-) -> ConsistencyLosses:
+def paper_consistency(output: Output, frozen: Output, weights: Weights | None = None) -> ConsistencyLosses:
     """L_cons of Eq. 7 plus L_dd of Eq. 8.
 
-    Nothing is detached: each sub-objective moves towards the other, and L_dd holds d~. Without people there is no
-    transition region, and its two terms are 0.
+    Nothing but M' is detached: each sub-objective moves towards the other, and L_dd holds d~. Without people there is
+    no transition region, and its two terms are 0.
 
     Parameters
     ----------
-    semantic, detail, alpha
-        Outputs of M (Eq. 6): (N, 1, H/16, W/16), (N, 1, H, W), (N, 1, H, W) in [0, 1].
-    frozen_detail
-        d~' of M', (N, 1, H, W).
-    frozen_alpha
-        There for the common signature.
+    output
+        A `MattingOutput` of M (Eq. 6): (N, 1, H/16, W/16), (N, 1, H, W), (N, 1, H, W) in [0, 1].
+    frozen
+        That of M' for the same images.
     weights
         Of the three terms; the paper has 1, 1, 1, and (1, 1, 0) leaves L_dd out.
     """
-    transition = transition_region(alpha, maybe=MAYBE)
+    transition = transition_region(output.alpha, maybe=MAYBE)
     terms = (
-        F.mse_loss(semantic_target(alpha), semantic) / 2,
-        (transition * (alpha - detail).abs()).mean(),
-        (transition * (frozen_detail.detach() - detail).abs()).mean(),
+        F.mse_loss(semantic_target(output.alpha), output.semantic) / 2,
+        (transition * (output.alpha - output.detail).abs()).mean(),
+        (transition * (frozen.detail.detach() - output.detail).abs()).mean(),
     )
-    return _weigh(terms, weights or PAPER_WEIGHTS)
+    return weigh(ConsistencyLosses, terms, weights or PAPER_WEIGHTS)
 
 
-def released_consistency(
-    semantic: Tensor,
-    detail: Tensor,
-    alpha: Tensor,
-    *,
-    frozen_detail: Tensor,
-    frozen_alpha: Tensor,
-    weights: tuple[float, float, float] | None = None,
-) -> ConsistencyLosses:
+def released_consistency(output: Output, frozen: Output, weights: Weights | None = None) -> ConsistencyLosses:
     """The released code's SOC losses, weighted 100, 1, 1; arguments as `paper_consistency`.
 
     It differs from Eq. 7 and 8: each half of the semantic term has its target detached (its gradient is that of
@@ -109,8 +95,8 @@ def released_consistency(
     M', and never to each other; that region's errors are averaged over the region of each picture.
     An empty region, where the released code divides by zero, gives 0.
     """
-    blurred = released_semantic_target(alpha)
-    transition = released_transition_region(semantic, alpha)
+    blurred = released_semantic_target(output.alpha)
+    transition = released_transition_region(output.semantic, output.alpha)
 
     def cleared(target: Tensor) -> Tensor:
         return target.detach() * (target.detach() > 0.01)
@@ -120,21 +106,17 @@ def released_consistency(
         return (error / transition.sum(dim=(1, 2, 3)).clamp(min=1)).mean()
 
     terms = (
-        F.mse_loss(semantic, cleared(blurred)) + F.mse_loss(blurred, cleared(semantic)),
-        held(alpha, frozen_alpha),
-        held(detail, frozen_detail),
+        F.mse_loss(output.semantic, cleared(blurred)) + F.mse_loss(blurred, cleared(output.semantic)),
+        held(output.alpha, frozen.alpha),
+        held(output.detail, frozen.detail),
     )
-    return _weigh(terms, weights or RELEASED_WEIGHTS)
+    return weigh(ConsistencyLosses, terms, weights or RELEASED_WEIGHTS)
 
 
 CONSISTENCY: dict[ConsistencyPreset, Callable[..., ConsistencyLosses]] = {
     "paper": paper_consistency,
     "released": released_consistency,
 }
-
-
-def _weigh(terms: tuple[Tensor, Tensor, Tensor], weights: tuple[float, float, float]) -> ConsistencyLosses:
-    return ConsistencyLosses(*terms, torch.stack([w * t for w, t in zip(weights, terms, strict=True)]).sum())
 
 
 def disagreement(semantic: Tensor, alpha: Tensor) -> Tensor:

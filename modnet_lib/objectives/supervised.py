@@ -11,6 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Preset = Literal["paper", "released", "segmentation"]
+Weights = tuple[float, float, float]
+Output = Any  # MattingOutput and MattingBatch, whose modules this part must not know
+Batch = Any
 PAPER_WEIGHTS = (1.0, 10.0, 1.0)  # lambda_s, lambda_d, lambda_alpha of Eq. 5
 RELEASED_WEIGHTS = (10.0, 10.0, 1.0)
 SEMANTIC_SCALE = 16
@@ -87,105 +90,78 @@ def compositional_loss(alpha: Tensor, image: Tensor, foreground: Tensor, backgro
     return (alpha * foreground + (1 - alpha) * background - image).abs().mean()
 
 
-def matte_loss(
-    alpha: Tensor, true_alpha: Tensor, image: Tensor, foreground: Tensor, background: Tensor
-) -> Tensor:
-    """L_alpha of Eq. 4: mean absolute error of alpha_p plus L_c."""
-    return F.l1_loss(alpha, true_alpha) + compositional_loss(alpha, image, foreground, background)
+def matte_loss(alpha: Tensor, batch: Batch) -> Tensor:
+    """L_alpha of Eq. 4: mean absolute error of alpha_p (N, 1, H, W) plus L_c.
+
+    L_c compares with the composite of the batch's F and B, not with its image, which a simulated camera may have
+    degraded.
+    """
+    truth, foreground, background = batch.true_alpha, batch.foreground, batch.background
+    composed = truth * foreground + (1 - truth) * background
+    return F.l1_loss(alpha, truth) + compositional_loss(alpha, composed, foreground, background)
 
 
-def paper_objective(
-    semantic: Tensor,
-    detail: Tensor,
-    alpha: Tensor,
-    *,
-    true_alpha: Tensor,
-    trimap: Tensor,
-    image: Tensor,
-    foreground: Tensor,
-    background: Tensor,
-    weights: tuple[float, float, float] | None = None,
-) -> Losses:
+def paper_objective(output: Output, batch: Batch, weights: Weights | None = None) -> Losses:
     """Eq. 5: the sum of Eq. 2 to 4, weighted 1, 10, 1 by default.
 
     Parameters
     ----------
-    semantic, detail, alpha
-        Predictions: s_p (N, 1, H/16, W/16), d_p and alpha_p (N, 1, H, W), in [0, 1].
-    true_alpha
-        alpha_g, (N, 1, H, W) in [0, 1].
-    trimap
-        (N, 1, H, W) of {0, 0.5, 1}; m_d is where it is 0.5.
-    image
-        Unused; kept for the common signature.
-    foreground, background
-        F and B of Eq. 1, (N, 3, H, W) in [0, 1]. L_c compares with their composite, not with `image`, which a
-        simulated camera may have degraded.
+    output
+        A `MattingOutput`: s_p (N, 1, H/16, W/16), d_p and alpha_p (N, 1, H, W), in [0, 1].
+    batch
+        A `MattingBatch`; m_d is where its trimap is 0.5.
     weights
         lambda_s, lambda_d and lambda_alpha.
     """
-    transition = (trimap == 0.5).to(detail.dtype)
-    composed = true_alpha * foreground + (1 - true_alpha) * background
     terms = (
-        semantic_loss(semantic, true_alpha),
-        detail_loss(detail, true_alpha, transition),
-        matte_loss(alpha, true_alpha, composed, foreground, background),
+        semantic_loss(output.semantic, batch.true_alpha),
+        detail_loss(output.detail, batch.true_alpha, (batch.trimap == 0.5).to(output.detail.dtype)),
+        matte_loss(output.alpha, batch),
     )
-    return _weigh(terms, weights or PAPER_WEIGHTS)
+    return weigh(Losses, terms, weights or PAPER_WEIGHTS)
 
 
-def released_objective(
-    semantic: Tensor,
-    detail: Tensor,
-    alpha: Tensor,
-    *,
-    true_alpha: Tensor,
-    trimap: Tensor,
-    image: Tensor,
-    foreground: Tensor,
-    background: Tensor,
-    weights: tuple[float, float, float] | None = None,
-) -> Losses:
+def released_objective(output: Output, batch: Batch, weights: Weights | None = None) -> Losses:
     """The released code's losses, weighted 10, 10, 1 by default; arguments as `paper_objective`.
 
     It differs in the semantic target and its missing half, in known pixels of d_p and alpha_p that are
     replaced by the trimap, in a fourfold boundary term, and in a compositional term that multiplies the
     normalised image by alpha instead of composing with F and B (which are not used).
     """
+    truth, trimap, normalised = batch.true_alpha, batch.trimap, batch.image * 2 - 1
     known = trimap != 0.5
-    normalised = image * 2 - 1
-    boundary_alpha = torch.where(known, trimap, alpha)
-    matte = F.l1_loss(alpha, true_alpha) + 4 * F.l1_loss(boundary_alpha, true_alpha)
-    composed = F.l1_loss(normalised * alpha, normalised * true_alpha) + 4 * F.l1_loss(
-        normalised * boundary_alpha, normalised * true_alpha
+    boundary = torch.where(known, trimap, output.alpha)
+    composed = normalised * truth
+    errors = F.l1_loss(output.alpha, truth) + 4 * F.l1_loss(boundary, truth)
+    composed_errors = F.l1_loss(normalised * output.alpha, composed) + 4 * F.l1_loss(
+        normalised * boundary, composed
     )
     terms = (
-        F.mse_loss(semantic, released_semantic_target(true_alpha)),
-        F.l1_loss(torch.where(known, trimap, detail), torch.where(known, trimap, true_alpha)),
-        matte + composed,
+        F.mse_loss(output.semantic, released_semantic_target(truth)),
+        F.l1_loss(torch.where(known, trimap, output.detail), torch.where(known, trimap, truth)),
+        errors + composed_errors,
     )
-    return _weigh(terms, weights or RELEASED_WEIGHTS)
+    return weigh(Losses, terms, weights or RELEASED_WEIGHTS)
 
 
 def segmentation_objective(
-    semantic: Tensor, detail: None, alpha: Tensor, *, true_alpha: Tensor, **unused: Any
+    output: Output, batch: Batch, weights: Weights | None = None
 ) -> SegmentationLosses:
     """Cross-entropy of a `Segmenter`, for pre-training the backbone (the paper's SPS step; its loss is ours).
 
     Parameters
     ----------
-    semantic
-        Logits, (N, 1, H/s, W/s) for a whole s.
-    true_alpha
-        The person's mask or matte, (N, 1, H, W) in [0, 1]; its mean over each s x s block is the target.
-    detail, alpha, unused
-        Unused; kept for the common signature.
+    output
+        Its semantic part has logits, (N, 1, H/s, W/s) for a whole s.
+    batch
+        The target is the mean of its masks or mattes over each s x s block.
+    weights
+        Unused.
     """
-    target = F.avg_pool2d(true_alpha, true_alpha.shape[-1] // semantic.shape[-1])
-    return SegmentationLosses(F.binary_cross_entropy_with_logits(semantic, target))
+    target = F.avg_pool2d(batch.true_alpha, batch.true_alpha.shape[-1] // output.semantic.shape[-1])
+    return SegmentationLosses(F.binary_cross_entropy_with_logits(output.semantic, target))
 
 
-# one signature, that of `paper_objective`
 OBJECTIVES: dict[Preset, Callable[..., Losses | SegmentationLosses]] = {
     "paper": paper_objective,
     "released": released_objective,
@@ -193,5 +169,6 @@ OBJECTIVES: dict[Preset, Callable[..., Losses | SegmentationLosses]] = {
 }
 
 
-def _weigh(terms: tuple[Tensor, Tensor, Tensor], weights: tuple[float, float, float]) -> Losses:
-    return Losses(*terms, torch.stack([w * t for w, t in zip(weights, terms, strict=True)]).sum())
+def weigh(kind: Any, terms: tuple[Tensor, ...], weights: Weights) -> Any:
+    """Losses of a kind: the terms, and their weighted sum."""
+    return kind(*terms, torch.stack([w * t for w, t in zip(weights, terms, strict=True)]).sum())

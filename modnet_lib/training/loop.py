@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,34 +14,29 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from modnet_lib.baselines import Baseline, BaselineOutput
-from modnet_lib.data.assemble import MattingBatch, RawBatch, assemble
+from modnet_lib.baselines import Baseline
+from modnet_lib.data.assemble import MattingBatch, assemble
 from modnet_lib.data.dataset import CompositionDataset, StagedSampler, training_loader
 from modnet_lib.files import write_json
-from modnet_lib.network import MattingOutput, MODNet, Segmenter
+from modnet_lib.network import MODNet, Segmenter
 from modnet_lib.objectives import OBJECTIVES
 from modnet_lib.profiles import TrainingConfig
 from modnet_lib.provenance import read_json, require_same
 from modnet_lib.training.state import (
-    RunState,
+    BATCH_NORM,
     averaged_weights,
-    batch_norms,
     create_optimizer,
     freeze_norms,
     learning_rate,
-    open_tensorboard,
+    load_state,
     read_metrics,
-    restore_norms,
+    save_state,
 )
 
-STATE = "state.pt"
-METRICS = "metrics.jsonl"
-IDENTITY = "identity.json"
+STATE, METRICS, IDENTITY = "state.pt", "metrics.jsonl", "identity.json"
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-COLLAPSE = 100  # steps in a row with the same matte everywhere, or without a finite gradient in fp16
 Network = MODNet | Segmenter | Baseline
-Validate = Callable[[Any, int], dict[str, float]]
+Validate = Callable[[Any, int], dict[str, Any]]
 
 
 class Trainer:
@@ -50,35 +45,39 @@ class Trainer:
     Started by ``accelerate launch`` it shares each batch among the processes: gradients and metrics are those of
     the whole batch, and batch norms see it whole on GPUs. The first process writes the files.
 
+    Another objective is a subclass: its `batches`, what it does with one of them (`pieces`, `terms`), and when a run
+    has failed (`collapse`).
+
     Parameters
     ----------
     network
         What to train; its weights are replaced by those in `folder` if there are any.
-    dataset
-        Where samples come from.
-    config
-        Schedule, objective, precision.
+    dataset, config
+        Where samples come from; schedule, objective, precision.
     folder
-        Where ``state.pt`` (everything that resuming needs), ``identity.json`` (see `identify`), ``metrics.jsonl``
-        (a line a step) and, if asked for, ``tensorboard`` go.
+        Gets ``state.pt`` (everything that resuming needs), ``identity.json`` and ``metrics.jsonl`` (a line a step).
     validate
         Called with the network that would be kept (the averaged one, if there is one) and the step, every
-        ``validate_every`` steps and at the end; what it returns is written to the metrics.
+        ``validate_every`` steps and at the end; what it returns is written to the metrics. ``stopped`` in it, a
+        reason, ends the run.
     identity
-        Everything that determines the result. By default `identify` of the arguments, without the initial weights.
+        Everything that determines the result; by default `identify` of the arguments.
     cpu
         Stay on the CPU even if there is a GPU.
 
     Raises
     ------
     ValueError
-        If `folder` holds another run (the message names the first difference), or a batch cannot be shared out equally.
+        If `folder` holds another run (the message names the first difference).
     """
+
+    #: So many failing steps in a row end a run; see `collapse`.
+    window = 100
 
     def __init__(
         self,
         network: Network,
-        dataset: CompositionDataset,
+        dataset: Any,
         config: TrainingConfig,
         folder: str | Path,
         *,
@@ -86,7 +85,8 @@ class Trainer:
         identity: dict[str, Any] | None = None,
         cpu: bool = False,
     ):
-        self.network, self.config, self.folder, self.validate = network, config, Path(folder), validate
+        self.network, self.dataset, self.config, self.validate = network, dataset, config, validate
+        self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         # precision is explicit (autocast around the forward pass, a gradient scaler), so the network stays plain;
         # accelerate keeps one device for the whole process, so `cpu` is not for it to know
@@ -95,42 +95,31 @@ class Trainer:
         self.processes, self.is_first = self.accelerator.num_processes, self.accelerator.is_main_process
         if self.processes > 1 and isinstance(network, Baseline):
             raise ValueError("other methods freeze parts of themselves, so they are trained in one process")
-        identity = identity or identify(network, dataset, config)
+        self.identity = identity or identify(network, dataset, config)
         if (self.folder / IDENTITY).is_file():
-            require_same(read_json(self.folder / IDENTITY), identity, folder)
+            require_same(read_json(self.folder / IDENTITY), self.identity, folder)
         network.to(self.device)
         if config.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.state = RunState(
-            network,
-            create_optimizer(network, config),
-            averaged_weights(network, config.ema) if config.ema else None,
-            torch.amp.GradScaler(self.device.type, enabled=config.mixed_precision == "fp16"),
-            identity,
-        )
-        self.step = self.state.load(self.folder / STATE) if (self.folder / STATE).is_file() else 0
+        self.optimizer = self.create_optimizer()
+        self.averaged = averaged_weights(network, config.ema) if config.ema else None
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.mixed_precision == "fp16")
+        self.step = load_state(self.folder / STATE, self.identity, self.kept())
         self.accelerator.wait_for_everyone()  # before the first process drops lines that belong to no checkpoint
         self.history = read_metrics(self.folder / METRICS, self.step, rewrite=self.is_first)
         if self.is_first:
-            write_json(self.folder / IDENTITY, identity)
-        self.stages = [(stage.image_size, stage.batch_size, stage.steps) for stage in config.stages]
-        share = {
-            "pieces": config.accumulate,
-            "rank": self.accelerator.process_index,
-            "processes": self.processes,
-        }
-        self.loader = training_loader(dataset, self.stages, start=self.step, workers=config.workers, **share)
-        self.same = 0  # steps in a row without a matte
+            write_json(self.folder / IDENTITY, self.identity)
+
+    def create_optimizer(self) -> torch.optim.Optimizer:
+        """Each of its groups has a factor ``scale`` on the learning rate."""
+        return create_optimizer(self.network, self.config)
+
+    def kept(self) -> dict[str, Any]:
+        """What changes with the steps, by its name in ``state.pt``."""
+        return {name: getattr(self, name) for name in ("network", "optimizer", "averaged", "scaler")}
 
     def run(self, stop_after: int | None = None, show_progress: bool = True) -> list[dict[str, Any]]:
-        """Train to the end.
-
-        Parameters
-        ----------
-        stop_after
-            Stop (with a checkpoint) after this many steps in all, as if interrupted.
-        show_progress
-            Show a bar.
+        """Train to the end, or stop (with a checkpoint) after so many steps in all, as if interrupted.
 
         Returns
         -------
@@ -139,51 +128,49 @@ class Trainer:
 
         Raises
         ------
+        ValueError
+            If a batch cannot be shared out equally.
         FloatingPointError
-            If a loss or a gradient is not finite (the weights stay as they were), or the matte has collapsed: the same
-            value everywhere for `COLLAPSE` steps. It names the step and its samples, which the dataset returns by
-            their numbers.
+            If a loss or a gradient is not finite (the weights stay as they were), or the matte has collapsed. It names
+            the step and its samples, which the dataset returns by their numbers.
         """
-        config, averaged = self.config, self.state.averaged
-        end = min(config.steps, stop_after or config.steps)
-        norms, model = batch_norms(self.network), self._wrapped()
-        batches = iter(self.loader if self.step < end else ())  # a finished run starts no workers
-        board = open_tensorboard(self.folder, self.step) if config.tensorboard and self.is_first else None
-        bar = tqdm(
-            total=config.steps,
-            initial=self.step,
-            desc="training",
-            unit="step",
-            disable=not (self.is_first and show_progress),
-        )
+        config, end = self.config, min(self.config.steps, stop_after or self.config.steps)
+        norms = {n: m for n, m in self.network.named_modules() if isinstance(m, BATCH_NORM)}
+        model = self.wrapped()
+        batches = iter(self.batches() if self.step < end else ())  # a finished run starts no workers
+        hidden = not (self.is_first and show_progress)
         with (
-            bar,
+            tqdm(total=config.steps, initial=self.step, desc="training", unit="step", disable=hidden) as bar,
             (self.folder / METRICS).open("a", encoding="utf-8") if self.is_first else nullcontext() as log,
         ):
-            while self.step < end:
+            while self.step < end and not self.stopped:
                 record = self._advance(model, batches)
-                self.history.append(record)
                 if log:
                     log.write(json.dumps(record) + "\n")
                     log.flush()
-                if board:
-                    for name, value in record.items():
-                        board.add_scalar(name, value, self.step)
                 bar.update()
                 bar.set_postfix(loss=f"{record['loss']:.3f}")
-                if self.step == end or (config.checkpoint_every and self.step % config.checkpoint_every == 0):
+                due = config.checkpoint_every and self.step % config.checkpoint_every == 0
+                if due or self.step == end or self.stopped:
                     self.accelerator.wait_for_everyone()
                     if self.is_first:
-                        self.state.save(self.folder / STATE, self.step)
-        if board:
-            board.close()
-        if averaged and self.step == config.steps:
-            self.network.load_state_dict(averaged.module.state_dict())
-        restore_norms(self.network, norms)
+                        save_state(self.folder / STATE, self.step, self.identity, self.kept())
+        if self.averaged and self.step == config.steps:
+            self.network.load_state_dict(self.averaged.module.state_dict())
+        for (
+            name,
+            norm,
+        ) in norms.items():  # what SyncBatchNorm replaced; it shares their weights and statistics
+            self.network.set_submodule(name, norm)
         self.network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
         return self.history
 
-    def _wrapped(self) -> nn.Module:
+    @property
+    def stopped(self) -> str:
+        """Why `validate` ended the run, or ""."""
+        return self.history[-1].get("stopped", "") if self.history else ""
+
+    def wrapped(self) -> nn.Module:
         """The network in the wrappers that it is trained in; they share its weights."""
         config = self.config
         model: nn.Module = self.network
@@ -193,127 +180,121 @@ class Trainer:
             model = torch.compile(model)  # type: ignore[assignment]
         return nn.parallel.DistributedDataParallel(model) if self.processes > 1 else model
 
-    def _advance(self, model: nn.Module, batches: Iterator[RawBatch]) -> dict[str, float]:
+    def _advance(self, model: nn.Module, batches: Iterator[Any]) -> dict[str, Any]:
         """One step with its learning rate, averaging and validation; its metrics."""
-        started, config, network = time.perf_counter(), self.config, self.network
-        model.train()
-        rate = learning_rate(config, self.step)
-        if isinstance(network, Baseline):  # each stage has a schedule of its own
-            rate = learning_rate(config, round(network.begin(self.step / config.steps) * config.steps))
-        for group in self.state.optimizer.param_groups:
+        started, config = time.perf_counter(), self.config
+        rate = self.begin(model)
+        for group in self.optimizer.param_groups:
             group["lr"] = group["scale"] * rate
-        if config.freeze_norm:
-            freeze_norms(model)
-        record, spread = self.update(model, batches)
-        lost = spread < 1e-3 or not math.isfinite(record["gradient_norm"])
-        self.same = self.same + 1 if lost else 0
-        _stop_if_hopeless(record, self.same, self.step, self.stages, scaled=self.state.scaler.is_enabled())
+        record = self.update(model, self.pieces(batches))
+        if problem := self._problem(record):
+            raise FloatingPointError(f"{self.where()}: {problem}")
         self.step += 1
-        averaged = self.state.averaged
-        if averaged:
-            averaged.update_parameters(network)
+        if self.averaged:
+            self.averaged.update_parameters(self.network)
         record |= {"step": self.step, "learning_rate": rate, "seconds": time.perf_counter() - started}
+        self.history.append(record)
         due = config.validate_every and (self.step % config.validate_every == 0 or self.step == config.steps)
         if self.validate and due and self.is_first:
-            record |= self.validate((averaged.module if averaged else network).eval(), self.step)
+            kept = self.averaged.module if self.averaged else self.network
+            record |= self.validate(kept.eval(), self.step)
         return record
 
-    def update(self, model: nn.Module, batches: Iterator[RawBatch]) -> tuple[dict[str, float], float]:
-        """Forward, loss and backward for each piece of the batch, then the update.
-
-        Returns
-        -------
-        The losses of the whole batch as numbers, and how far the matte varies (its standard deviation).
-        """
-        config, state, total = self.config, self.state, torch.zeros((), device=self.device)
-        precision = {"dtype": DTYPES[config.mixed_precision], "enabled": config.mixed_precision != "no"}
-        for piece in range(config.accumulate):
-            batch = assemble(next(batches), self.device)
-            image = batch.image
-            if config.channels_last:
-                image = image.contiguous(memory_format=torch.channels_last)
-            given, objective = _objective(self.network, batch, config)
-            last = piece == config.accumulate - 1
+    def update(self, model: nn.Module, pieces: Iterable[tuple[Any, float]]) -> dict[str, float]:
+        """Forward, loss and backward for each piece of the batch, then the update; the terms of the whole batch."""
+        config, total = self.config, torch.zeros((), device=self.device)
+        for number, (piece, share) in enumerate(pieces, 1):
             # processes exchange gradients once, with the last piece
-            with nullcontext() if last else self.accelerator.no_sync(model):
-                with torch.autocast(self.device.type, **precision):
-                    output = model(image, **given)
-                losses = objective(output)
-                state.scaler.scale(losses["total"] / config.accumulate).backward()
-            values = torch.stack([*losses.values(), output.alpha.float().std()]).detach() / config.accumulate
-            total = total + values
+            with self.accelerator.no_sync(model) if number < config.accumulate else nullcontext():
+                terms = self.terms(model, piece)
+                self.scaler.scale(terms["total"] * share).backward()
+            total = total + torch.stack([*terms.values()]).detach() * share
         numbers = self.accelerator.reduce(total, "mean").tolist()  # type: ignore[union-attr]
-        record = dict(zip((*losses, "spread"), numbers, strict=True))  # type: ignore[possibly-undefined]
-        record["loss"], spread = record.pop("total"), record.pop("spread")
-        state.scaler.unscale_(state.optimizer)
+        record = dict(zip(terms, numbers, strict=True))  # type: ignore[possibly-undefined]
+        record["loss"] = record.pop("total")
+        self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip or math.inf)
         record["gradient_norm"] = float(norm)
         # otherwise keep the weights, for debugging
         if math.isfinite(record["loss"]) and math.isfinite(record["gradient_norm"]):
-            state.scaler.step(state.optimizer)
-        state.scaler.update()
-        state.optimizer.zero_grad(set_to_none=True)
-        return record, spread
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        return record
+
+    def _problem(self, record: dict[str, float]) -> str:
+        """Why training cannot continue, or "". In fp16 the scaler lowers its factor after infinite gradients."""
+        loss, norm = record["loss"], record["gradient_norm"]
+        if not (math.isfinite(loss) and (math.isfinite(norm) or self.scaler.is_enabled())):
+            found = f"the loss is {loss}, the norm of the gradient {norm} ({record}), not finite"
+            return f"{found}; lower the learning rate, and look at these samples"
+        recent = [*self.history[1 - self.window :], record]
+        return self.collapse(recent) if len(recent) == self.window else ""
+
+    def batches(self) -> Iterable[Any]:
+        """Batches from the next step on, as the data set has them."""
+        share = {"rank": self.accelerator.process_index, "processes": self.processes}
+        share |= {"pieces": self.config.accumulate, "workers": self.config.workers}
+        return training_loader(self.dataset, self.config.sizes, start=self.step, **share)
+
+    def pieces(self, batches: Iterator[Any]) -> Iterator[tuple[Any, float]]:
+        """The pieces of the next batch on the device, each with its share of the loss."""
+        for _ in range(self.config.accumulate):
+            yield assemble(next(batches), self.device), 1 / self.config.accumulate
+
+    def begin(self, model: nn.Module) -> float:
+        """Make the network ready for a step, and return its learning rate."""
+        model.train()
+        step = self.step
+        if isinstance(self.network, Baseline):  # each stage has a schedule of its own
+            step = round(self.network.begin(step / self.config.steps) * self.config.steps)
+        if self.config.freeze_norm:
+            freeze_norms(model)
+        return learning_rate(self.config, step)
+
+    def terms(self, model: nn.Module, batch: MattingBatch) -> dict[str, Tensor]:
+        """The terms of the loss by name, ``total``, and ``spread``, how far a matte varies; float32 scalars."""
+        network, config, image = self.network, self.config, batch.image
+        if config.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last)
+        given: dict[str, Any] = {"auxiliary": True}
+        if isinstance(network, Baseline):
+            given = network.training_inputs(batch)
+        elif network.config["trimap_input"]:
+            given["trimap"] = batch.trimap
+        precision = {"dtype": DTYPES[config.mixed_precision], "enabled": config.mixed_precision != "no"}
+        with torch.autocast(self.device.type, **precision):
+            output = model(image, **given)
+        if isinstance(network, Baseline):
+            parts = {name: part.float() for name, part in output.parts.items()}
+            output = output._replace(alpha=output.alpha.float(), parts=parts)
+            terms = network.losses(output, batch)
+            terms |= {"total": torch.stack(list(terms.values())).sum()}
+        else:
+            output = output._make(None if part is None else part.float() for part in output)
+            terms = OBJECTIVES[config.objective](output, batch, config.loss_weights)._asdict()
+        return terms | {"spread": output.alpha.std(dim=(1, 2, 3)).mean()}
+
+    def collapse(self, recent: list[dict[str, float]]) -> str:
+        """Why the last `window` steps are a failure, or ""."""
+        if any(one["spread"] >= 1e-3 and math.isfinite(one["gradient_norm"]) for one in recent):
+            return ""
+        found = f"the matte has been the same everywhere for {len(recent)} steps: it has collapsed"
+        return f"{found}; lower the learning rate, start from a pre-trained backbone, or check alpha"
+
+    def where(self) -> str:
+        """The step that is being taken, and its samples, in words."""
+        samples = next(iter(StagedSampler(self.config.sizes, self.step)))
+        (lowest, size), (highest, _) = samples[0], samples[-1]
+        return f"step {self.step + 1} (samples {lowest} to {highest} at {size} pixels)"
 
 
 def identify(network: Network, dataset: CompositionDataset, config: TrainingConfig) -> dict[str, Any]:
-    """Everything that determines the result of a run, except the initial weights.
+    """Everything that determines the result of a run, except the initial weights: ``network``, ``training``, ``data``.
 
     How often files are written and how many processes read data are not part of it.
-
-    Returns
-    -------
-    ``network`` (its kind and configuration), ``training`` (schedule, objective, precision) and ``data`` (see
-    `CompositionDataset.identity`).
     """
-    training = dataclasses.asdict(config)
-    for key in ("checkpoint_every", "validate_every", "workers", "tensorboard"):
-        del training[key]
+    free = ("checkpoint_every", "validate_every", "workers")
+    training = {key: value for key, value in dataclasses.asdict(config).items() if key not in free}
     built = {"kind": type(network).__name__, "config": network.config}
     return json.loads(json.dumps({"network": built, "training": training, "data": dataset.identity()}))
-
-
-def _objective(
-    network: Network, batch: MattingBatch, config: TrainingConfig
-) -> tuple[dict[str, Any], Callable[[Any], dict[str, Tensor]]]:
-    """What a network is given beside the image, and the terms of its loss by name, ``total`` among them."""
-    if isinstance(network, Baseline):
-
-        def own(output: BaselineOutput) -> dict[str, Tensor]:
-            parts = {name: part.float() for name, part in output.parts.items()}
-            terms = network.losses(output._replace(alpha=output.alpha.float(), parts=parts), batch)
-            return terms | {"total": torch.stack(list(terms.values())).sum()}
-
-        return network.training_inputs(batch), own
-
-    def decomposed(output: MattingOutput) -> dict[str, Tensor]:
-        heads = (None if part is None else part.float() for part in output)
-        losses = OBJECTIVES[config.objective](*heads, **batch._asdict(), weights=config.loss_weights)
-        return losses._asdict()
-
-    trimap = {"trimap": batch.trimap} if network.config["trimap_input"] else {}
-    return {"auxiliary": True, **trimap}, decomposed
-
-
-def _stop_if_hopeless(
-    record: dict[str, float], same: int, step: int, stages: Sequence[tuple[int, int, int]], scaled: bool
-) -> None:
-    """Raise `FloatingPointError`, naming the step and its samples, if training cannot continue.
-
-    In fp16 (`scaled`) the scaler lowers its factor after gradients that are not finite, so some of them are normal.
-    """
-    finite = math.isfinite(record["gradient_norm"]) or scaled
-    if math.isfinite(record["loss"]) and finite and same < COLLAPSE:
-        return
-    samples = next(iter(StagedSampler(stages, step)))
-    (lowest, size), (highest, _) = samples[0], samples[-1]
-    where = f"step {step + 1} (samples {lowest} to {highest} at {size} pixels)"
-    if not (math.isfinite(record["loss"]) and finite):
-        raise FloatingPointError(
-            f"{where}: the loss is {record['loss']}, the norm of the gradient {record['gradient_norm']} ({record}); "
-            "lower the learning rate, and look at these samples"
-        )
-    raise FloatingPointError(
-        f"{where}: the matte has been the same everywhere for {same} steps: it has collapsed; lower the learning "
-        "rate, start from a pre-trained backbone, or check that alpha is in [0, 1]"
-    )

@@ -14,8 +14,7 @@ from typing import Any
 
 from accelerate import PartialState
 from accelerate.utils import set_seed
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from modnet_lib import paths
 from modnet_lib.baselines import create_baseline, load_network
@@ -34,7 +33,7 @@ from modnet_lib.network import (
 from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.profiles import Profile
 from modnet_lib.provenance import fingerprint, read_json, recorded, require_same
-from modnet_lib.training.loop import IDENTITY, Network, Trainer, Validate, identify
+from modnet_lib.training.loop import IDENTITY, Network, Trainer, identify
 from modnet_lib.training.validation import held_out_sets, validation_data, validator
 
 CHECKPOINT = "modnet.safetensors"
@@ -93,27 +92,22 @@ def build_network(profile: Profile) -> Network:
 
 def _backbone(profile: Profile) -> str | Backbone:
     """Its name, if it starts from random weights."""
-    weights = profile.backbone_weights
+    weights, name = profile.backbone_weights, profile.backbone
     if weights is None:
-        return profile.backbone
+        return name
     root = paths.external_data() or Path()
     if weights != "imagenet":
-        return load_backbone(root / weights, profile.backbone)
-    if profile.backbone != "mobilenet_v2":
+        return load_backbone(root / weights, name)
+    if name != "mobilenet_v2":
         raise ValueError(
-            f"backbone_weights: imagenet is known for mobilenet_v2 only; give a file with weights of {profile.backbone}"
+            f"backbone_weights: imagenet is known for mobilenet_v2 only; give a file with weights of {name}"
         )
     file = root / manifest()["mobilenet_v2"]["file"]
-    return load_backbone(file, profile.backbone) if file.is_file() else load_imagenet_backbone()
+    return load_backbone(file, name) if file.is_file() else load_imagenet_backbone()
 
 
 def run(
-    recipe: Profile,
-    folder: str | Path,
-    *,
-    stop_after: int | None = None,
-    validate: Validate | None = None,
-    show_progress: bool = True,
+    recipe: Profile, folder: str | Path, *, stop_after: int | None = None, show_progress: bool = True
 ) -> Network:
     """Train a recipe: start, resume what `folder` holds, or only load a finished result.
 
@@ -130,8 +124,6 @@ def run(
         `Profile.rounds` it gets a folder for the pre-training and for each round, and the last one's result.
     stop_after
         As for `Trainer.run`; it also ends the rounds.
-    validate
-        Replaces the measurement on held-out pictures, in recipes without rounds.
     show_progress
         Show a bar.
 
@@ -148,16 +140,19 @@ def run(
         return _run_rounds(recipe, Path(folder), stop_after=stop_after, show_progress=show_progress)
     folder, config = Path(folder), recipe.training
     network = build_network(recipe)
-    dataset = (mask_data if isinstance(network, Segmenter) else training_data)(recipe.data, recipe.seed)
+    masks = isinstance(network, Segmenter)
+    dataset = (mask_data if masks else training_data)(recipe.data, recipe.seed)
     identity = identify(network, dataset, config) | {"initial weights": weights_fingerprint(network)}
-    result = folder / (BACKBONE if isinstance(network, Segmenter) else CHECKPOINT)
-    first = PartialState().is_main_process  # only this process writes
     if (folder / IDENTITY).is_file():
         require_same(read_json(folder / IDENTITY), identity, folder)
     elif (folder / RECIPE).is_file():  # of a run without a first step, or of a grid
         require_same(asdict(Profile.load(folder / RECIPE)), asdict(recipe), folder)
+    result = folder / (BACKBONE if masks else CHECKPOINT)
     if result.is_file():
-        return _read_result(network, result, fingerprint(identity))
+        if not masks:
+            return load_network(result)
+        return Segmenter(load_backbone(result, recipe.backbone)).eval()
+    first = PartialState().is_main_process  # only this process writes
     if first and not (folder / RECIPE).is_file():
         write_text(folder / RECIPE, recipe.to_yaml())
     samples = validation_data(recipe.data, recipe.validation) if config.validate_every else []
@@ -167,37 +162,43 @@ def run(
             sets = " and ".join(held_out_sets(recipe.data)) or "drawn people"
             print(f"validation: {sets}: {len(samples):,} pictures")
     side = min(512, config.stages[-1].image_size)
-    if validate is None and samples:
-        validate = validator(samples, folder, short_side=side)
+    validate = validator(samples, folder, short_side=side) if samples else None
     trainer = Trainer(network, dataset, config, folder, validate=validate, identity=identity)
-    history = trainer.run(stop_after, show_progress)
-    # earlier lines of the metrics may be missing
-    if not first or not history or history[-1]["step"] != config.steps:
-        return network
-    final = {name: value for name, value in history[-1].items() if name.startswith("validation_")}
-    metadata = {"short_side": str(side), "recipe": recipe.name, "steps": str(config.steps)}
-    metadata |= {"identity": fingerprint(identity), "final": json.dumps(final)}
-    device = next(network.parameters()).device
-    where = recorded("training", device=device, precision=config.mixed_precision, seed=recipe.seed)
+    trainer.run(stop_after, show_progress)
+    if first and trainer.step == config.steps:
+        _write_result(trainer, recipe, result, side)
+    return network
+
+
+def _write_result(trainer: Trainer, recipe: Profile, file: Path, side: int) -> None:
+    """The network, or its backbone, with what it is and what its last validation said."""
+    # the history is empty if the metrics were lost
+    network, last = trainer.network, trainer.history[-1] if trainer.history else {}
+    final = {name: value for name, value in last.items() if name.startswith("validation_")}
+    precision = recipe.training.mixed_precision
+    where = recorded("training", device=trainer.device, precision=precision, seed=recipe.seed)
+    metadata = {"short_side": str(side), "recipe": recipe.name, "steps": str(trainer.step)}
+    metadata |= {"identity": fingerprint(trainer.identity), "final": json.dumps(final)}
     metadata["provenance"] = json.dumps(where["origin"])
     if isinstance(network, Segmenter):
         state = {name: value.contiguous() for name, value in network.backbone.state_dict().items()}
-        write_atomically(result, lambda temporary: save_file(state, temporary, metadata))
-        return network
-    network.metadata = network.metadata | metadata
-    save_checkpoint(network, result)
-    return network
+        write_atomically(file, lambda temporary: save_file(state, temporary, metadata))
+    else:
+        network.metadata = network.metadata | metadata
+        save_checkpoint(network, file)
 
 
 def _run_rounds(recipe: Profile, folder: Path, **options: Any) -> Network:
     """Run the pre-training and each round of a recipe in a folder of its own, until one of them is stopped."""
     part = replace(recipe, pretraining=None, rounds=())
     if recipe.pretraining:
-        network = run(pretraining(recipe), folder / "pretraining", **options)
-        backbone = folder / "pretraining" / BACKBONE
-        if not backbone.is_file():
+        network, result = (
+            run(pretraining(recipe), folder / "pretraining", **options),
+            folder / "pretraining" / BACKBONE,
+        )
+        if not result.is_file():
             return network
-        part = replace(part, backbone_weights=str(backbone.resolve()))
+        part = replace(part, backbone_weights=str(result.resolve()))
     for number, changes in enumerate(recipe.rounds, 1):
         name = f"round{number}"
         chosen = replace(part.changed(changes), name=f"{recipe.name}-{name}", seed=recipe.seed + number)
@@ -208,17 +209,3 @@ def _run_rounds(recipe: Profile, folder: Path, **options: Any) -> Network:
     if PartialState().is_main_process:
         write_atomically(folder / CHECKPOINT, lambda temporary: shutil.copyfile(result, temporary))  # type: ignore
     return network  # type: ignore[possibly-undefined]
-
-
-def _read_result(network: Network, file: Path, identity: str) -> Network:
-    """Load the result of a finished run; a ValueError if it belongs to another."""
-    try:
-        with safe_open(file, "pt") as opened:
-            stored = (opened.metadata() or {}).get("identity")
-    except SafetensorError as error:
-        raise ValueError(f"{file} is damaged ({error}); delete it to start again") from error
-    require_same({"identity": stored}, {"identity": identity}, file)
-    if isinstance(network, Segmenter):
-        network.backbone.load_state_dict(load_file(file))
-        return network.eval()
-    return load_network(file)

@@ -2,13 +2,10 @@
 
 import json
 import math
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -17,13 +14,14 @@ from modnet_lib.files import write_atomically, write_text
 from modnet_lib.profiles import TrainingConfig
 from modnet_lib.provenance import require_same
 
+BATCH_NORM = nn.modules.batchnorm._BatchNorm
+
 
 def create_optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """SGD with momentum 0.9 (the paper) or AdamW; no weight decay on norms and biases."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        in_backbone = ".backbone." in f".{name}"
-        groups.setdefault((in_backbone, parameter.ndim > 1), []).append(parameter)
+        groups.setdefault((".backbone." in f".{name}", parameter.ndim > 1), []).append(parameter)
     settings = [
         {
             "params": parameters,
@@ -51,12 +49,7 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
 def averaged_weights(network: nn.Module, decay: float) -> AveragedModel:
     """An exponential moving average of weights and batch statistics; early on it averages over fewer steps.
 
-    Parameters
-    ----------
-    network
-        What is averaged.
-    decay
-        Share of the old average that step n keeps, at most (1 + n) / (10 + n).
+    Step n keeps the share `decay` of the old average, at most (1 + n) / (10 + n).
     """
 
     def average(mine: Sequence[Tensor], theirs: Sequence[Tensor], steps: Tensor | int) -> None:
@@ -70,77 +63,40 @@ def averaged_weights(network: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=average, use_buffers=True).eval().requires_grad_(False)
 
 
-@dataclass
-class RunState:
-    """The state of a run between steps.
+def save_state(path: Path, step: int, identity: dict[str, Any], kept: dict[str, Any]) -> None:
+    """Write what resuming needs: the states of all in `kept` (``None`` is skipped) and of PyTorch's random generators.
 
-    Attributes
-    ----------
-    network, optimizer, averaged, scaler
-        What changes with every step; `averaged` is ``None`` without averaging.
-    identity
-        Of the run; see `identify`.
+    Nothing here draws from those of Python and NumPy.
     """
-
-    network: nn.Module
-    optimizer: torch.optim.Optimizer
-    averaged: AveragedModel | None
-    scaler: torch.amp.GradScaler
-    identity: dict[str, Any]
-
-    def save(self, path: Path, step: int) -> None:
-        """Write everything that resuming needs, with the states of all random generators."""
-        state = {
-            "step": step,
-            "identity": self.identity,
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "averaged": self.averaged.state_dict() if self.averaged else None,
-            "scaler": self.scaler.state_dict(),
-            "random": _random_states(),
-        }
-        write_atomically(path, lambda temporary: torch.save(state, temporary))
-
-    def load(self, path: Path) -> int:
-        """Load a file and return the number of steps done."""
-        state = load_state(path, self.identity)
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.averaged:
-            self.averaged.load_state_dict(state["averaged"])
-        self.scaler.load_state_dict(state["scaler"])
-        _restore_random_states(state["random"])
-        return state["step"]
+    states = {name: None if one is None else one.state_dict() for name, one in kept.items()}
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    random = {"torch": torch.get_rng_state(), "cuda": cuda}
+    state = {"step": step, "identity": identity, "random": random} | states
+    write_atomically(path, lambda temporary: torch.save(state, temporary))
 
 
-def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """Load the state of a run onto the CPU; a ValueError if it is damaged or that of another run."""
+def load_state(path: Path, identity: dict[str, Any], kept: dict[str, Any]) -> int:
+    """Load what `save_state` wrote, and return the number of steps done; 0 without a file.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or that of another run.
+    """
+    if not path.is_file():
+        return 0
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise half a dozen unrelated types
         raise ValueError(f"{path} is damaged ({error}); delete it to start again") from error
     require_same(state["identity"], identity, path)
-    return state
-
-
-def _random_states() -> dict[str, Any]:
-    """The state of every global random generator."""
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),  # type: ignore[union-attr]
-        "python": random.getstate(),
-    }
-
-
-def _restore_random_states(states: dict[str, Any]) -> None:
-    torch.set_rng_state(states["torch"])
-    if len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])
-    name, keys, *rest = states["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
-    random.setstate(states["python"])
+    for name, one in kept.items():
+        if one is not None:
+            one.load_state_dict(state[name])
+    torch.set_rng_state(state["random"]["torch"])
+    if len(state["random"]["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["random"]["cuda"])
+    return state["step"]
 
 
 def read_metrics(path: Path, step: int, rewrite: bool = True) -> list[dict[str, Any]]:
@@ -157,26 +113,5 @@ def read_metrics(path: Path, step: int, rewrite: bool = True) -> list[dict[str, 
 def freeze_norms(model: nn.Module) -> None:
     """Let batch norms use the statistics they have, until the next ``train()``; their weights still learn."""
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, BATCH_NORM):
             module.eval()
-
-
-def open_tensorboard(folder: Path, step: int) -> Any:
-    """A writer for TensorBoard; what an interrupted run wrote after its last checkpoint is hidden."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ValueError("tensorboard: true needs the package: pip install tensorboard") from error
-    return SummaryWriter(folder / "tensorboard", purge_step=step + 1)
-
-
-def batch_norms(network: nn.Module) -> dict[str, nn.Module]:
-    """Every batch norm by name, for `restore_norms`."""
-    norm = nn.modules.batchnorm._BatchNorm
-    return {name: module for name, module in network.named_modules() if isinstance(module, norm)}
-
-
-def restore_norms(network: nn.Module, norms: dict[str, nn.Module]) -> None:
-    """Undo SyncBatchNorm, whose modules share weights and statistics with those that they replaced."""
-    for name, norm in norms.items():
-        network.set_submodule(name, norm)

@@ -17,7 +17,7 @@ from modnet_lib.data.sets import drawn_people, prepared_readers
 from modnet_lib.evaluation.methods import Method, trimap_of
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.protocol import evaluate
-from modnet_lib.evaluation.records import Record, mean_errors
+from modnet_lib.evaluation.records import mean_errors
 from modnet_lib.images import read_image
 from modnet_lib.profiles import DataConfig, Profile
 from modnet_lib.training.loop import Network, Validate
@@ -38,63 +38,52 @@ def held_out_sets(config: DataConfig) -> list[str]:
 
 
 def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSample]]:
-    """Held-out samples, equally many of each data set in `config.foregrounds` that has a split ``validation``.
-
-    Without real data, or if no data set has such a split, they are drawn people.
+    """Names and held-out samples, equally many of each of the `held_out_sets`; of drawn people without any.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If a data set is missing, or a picture cannot be prepared.
+        If a data set is missing, a picture cannot be prepared, or `count` is below 1.
     """
     if count < 1:
         raise ValueError(f"validation must be at least 1 picture, got {count}")
-    known = held_out_sets(config)
+    known, samples = held_out_sets(config), list[tuple[str, Any]]()
     if not known:
-        people = drawn_people(count, "validation").readers
-        return [(f"drawn {number}", read()) for number, read in enumerate(people)]
-    samples: list[tuple[str, Any]] = []
+        readers = drawn_people(count, "validation").readers
+        return [(f"drawn {number}", read()) for number, read in enumerate(readers)]
     for number, name in enumerate(known):
         share = (count - len(samples)) // (len(known) - number)
-        readers, failures = prepared_readers(find_items(name, split="validation")[:share], name)
+        ready, failures = prepared_readers(find_items(name, split="validation")[:share], name)
         if failures:
             raise ValueError(f"validation pictures of {name} cannot be used: {failures}")
-        samples += [(key, read()) for key, read in readers.items()]
+        samples += [(key, read()) for key, read in ready.items()]
     return samples
 
 
 def given_with(
     network: Network, image: np.ndarray, alpha: np.ndarray, background: np.ndarray
 ) -> dict[str, Any]:
-    """What a network is given beside a labelled picture, as `Method.alpha` takes it.
+    """What a network needs beside a labelled picture, as `Method.alpha` takes it.
 
-    That is the trimap of the truth, the background, the picture itself as the frames before and after: whatever it
-    needs of these. Arrays are (H, W, 3) uint8, `alpha` (H, W) uint8.
+    The trimap is that of the truth, and the frames before and after are the picture itself. Arrays are (H, W, 3) uint8,
+    `alpha` (H, W) uint8.
     """
-    needed = needs(network)
-    given: dict[str, Any] = {"background": background} if "background" in needed else {}
-    if "trimap" in needed:
-        given["trimap"] = trimap_of(alpha / 255)
-    if "clip" in needed:
-        given["clip"] = [(image, given["trimap"])] * 2
-    return given
+    trimap = trimap_of(alpha / 255)
+    given = {"background": background, "trimap": trimap, "clip": [(image, trimap)] * 2}
+    return {name: given[name] for name in needs(network)}
 
 
 def validator(samples: list[tuple[str, MattingSample]], folder: Path, short_side: int = 512) -> Validate:
     """A function for `Trainer` that measures a network on `samples` and keeps a picture of four mattes."""
 
     def validate(network: Network, step: int) -> dict[str, float]:
-        method, records, rows = Method(network.eval(), short_side), list[Record](), []
+        method, records, rows = Method(network.eval(), short_side), [], []
         for name, s in samples:
             alpha = method.alpha(s.image, **given_with(network, s.image, s.alpha, s.background))
             records += evaluate(lambda _, alpha=alpha: alpha, [(name, s.image, s.alpha)])
-            if len(rows) < 4:
-                matte = np.repeat((alpha * 255).astype(np.uint8)[..., None], 3, axis=2)
-                parts = (s.image, matte, np.repeat(s.alpha[..., None], 3, axis=2))
-                rows.append(
-                    np.hstack([np.asarray(Image.fromarray(part).resize((192, 256))) for part in parts])
-                )
-        write_picture(folder / "validation.png", np.vstack(rows))
+            parts = [Image.fromarray(part) for part in (s.image, (alpha * 255).astype(np.uint8), s.alpha)]
+            rows.append(np.hstack([np.asarray(part.convert("RGB").resize((192, 256))) for part in parts]))
+        write_picture(folder / "validation.png", np.vstack(rows[:4]))
         return {f"validation_{name}": value for name, value in mean_errors(records).items()}
 
     return validate
@@ -112,9 +101,7 @@ def measured_sets(profile: Profile, names: Sequence[str]) -> dict[str, dict[str,
         (drawn people, exact mattes: SPM-100 with real data).
     """
     samples, real = validation_data(profile.data, profile.validation), profile.data.real
-    sets: dict[str, dict[str, Picture]] = {
-        "natural": {name: Picture(one.image, one.alpha, one.background) for name, one in samples}
-    }
+    sets = {"natural": {name: Picture(one.image, one.alpha, one.background) for name, one in samples}}
     if "composed" in names:
         if real:
             scenes = [partial(read_image, file) for file in held_out_backgrounds()]
@@ -132,15 +119,14 @@ def measured_sets(profile: Profile, names: Sequence[str]) -> dict[str, dict[str,
     return sets
 
 
-def measure(matter: Method, pictures: dict[str, Picture]) -> dict[str, list[float]] | None:
+def measure(method: Method, pictures: dict[str, Picture]) -> dict[str, list[float]] | None:
     """Errors of a method on a set by metric, a number a picture; ``None`` if it needs backgrounds and has none."""
-    network, records = matter.network, []
-    needed = needs(network)
+    records = []
     for name, (image, truth, background) in pictures.items():
-        if background is None and "background" in needed:
+        if background is None and "background" in needs(method.network):
             return None
-        given = given_with(network, image, truth, image if background is None else background)
-        matte = matter.alpha(image, **given)
+        given = given_with(method.network, image, truth, image if background is None else background)
+        matte = method.alpha(image, **given)
         if (
             "trimap" in given
         ):  # the other trimap-based methods keep what it is sure of, so MODNet does as well
@@ -149,20 +135,20 @@ def measure(matter: Method, pictures: dict[str, Picture]) -> dict[str, list[floa
     return {metric: [record.errors[metric] for record in records] for metric in records[0].errors}
 
 
-def stage_errors(matter: Method, pictures: dict[str, Picture]) -> dict[str, list[float]]:
+def stage_errors(method: Method, pictures: dict[str, Picture]) -> dict[str, list[float]]:
     """MAD of every stage of a multi-stage method, a number a picture.
 
     Where a method accepts a trimap instead of its first stage, ``true first stage`` is the error of its
     last stage with the true one.
     """
-    network, found = matter.network, dict[str, list[float]]()
+    network, found = method.network, dict[str, list[float]]()
     if not isinstance(network, Baseline) or not network.estimates or network.required:
         return {}
     for picture in pictures.values():
         truth = picture.alpha / 255.0
-        mattes = matter.estimates(picture.image)
+        mattes = method.estimates(picture.image)
         if "trimap" in network.optional:
-            mattes["true first stage"] = matter.alpha(picture.image, trimap_of(truth))
+            mattes["true first stage"] = method.alpha(picture.image, trimap_of(truth))
         for name, matte in mattes.items():
             found.setdefault(name, []).append(mad(matte, truth))
     return found

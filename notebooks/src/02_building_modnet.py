@@ -34,6 +34,7 @@ from ipywidgets import interact
 from torch import nn
 
 from modnet_lib import paths
+from modnet_lib.data.assemble import MattingBatch
 from modnet_lib.data.sets import drawn_people
 from modnet_lib.data.trimaps import trimap_from_alpha
 from modnet_lib.images import to_tensor
@@ -497,9 +498,9 @@ print("true matte gives zero:", bool(compositional_loss(true_alpha, exact, F, B)
 # outside the band.
 
 # %% tags=["nbval-check-output"]
-truth = {"true_alpha": true_alpha, "trimap": trimap, "image": exact, "foreground": F, "background": B}
+truth = MattingBatch(exact, true_alpha, trimap, F, B)
 network.train()
-losses = paper_objective(*network(exact), **truth)
+losses = paper_objective(network(exact), truth)
 sum_by_hand = losses.semantic + 10 * losses.detail + losses.matte
 print("Eq. 5 agrees:", bool((losses.total - sum_by_hand).abs() < 1e-6))
 

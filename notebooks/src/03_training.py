@@ -40,7 +40,7 @@ from modnet_lib import paths
 from modnet_lib.data.assemble import assemble, collate
 from modnet_lib.data.sets import training_data
 from modnet_lib.inference import Matter
-from modnet_lib.network import MODNet, Segmenter, load_checkpoint
+from modnet_lib.network import MattingOutput, MODNet, Segmenter, load_checkpoint
 from modnet_lib.notebook.build import show_source
 from modnet_lib.notebook.figures import image_row, show_prediction, training_curves, use_style
 from modnet_lib.notebook.inspector import MatteInspector
@@ -130,7 +130,7 @@ def constant(value):
     matte, thumbnail = (
         torch.full((len(batch.image), 1, s, s), value, device=device) for s in (size, size // 16)
     )
-    return paper_objective(thumbnail, matte, matte, **batch._asdict())
+    return paper_objective(MattingOutput(thumbnail, matte, matte), batch)
 
 
 half = constant(0.5)
@@ -156,7 +156,7 @@ for name in half._fields:
 # The heart of the loop is short. Read it, then the reasons.
 
 # %%
-show_source(loop.Trainer.update)
+display(show_source(loop.Trainer.terms), show_source(loop.Trainer.update))
 
 # %% [markdown]
 # - **autocast**: the forward pass may use 16-bit numbers (`mixed_precision`), which is faster where the hardware has them.
@@ -179,7 +179,7 @@ print("norm before:", norm.item(), "gradient after:", [round(value) for value in
 # %% [markdown]
 # bf16 keeps 8 significant bits: a small loss added to a large sum vanishes. A mean over a picture is such a sum.
 #
-# One reason more is not in `_step` but right after it: **averaged weights** (EMA). The last weights of a run jump
+# One more thing is not in `update` but comes right after it: **averaged weights** (EMA). The last weights of a run jump
 # about; their moving average, $\bar\theta \leftarrow d\,\bar\theta + (1-d)\,\theta$, is quieter.
 # **Predict.** With $d = 0.995$, how many steps does it remember? About $1 / (1 - d) = 200$.
 # Early in a run a memory of 200 steps would hold on to the random start, so the decay grows from small values:
@@ -200,7 +200,7 @@ network = build_network(profile).to(device).train()
 optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
 overfit = []
 for _ in range(25):
-    losses = paper_objective(*network(batch.image), **batch._asdict())
+    losses = paper_objective(network(batch.image), batch)
     optimizer.zero_grad()
     losses.total.backward()
     optimizer.step()
@@ -429,7 +429,7 @@ def short_run(change=lambda batch: batch, one_by_one=False, freeze=False, rate=1
         part = change(four)
         if one_by_one:
             part = type(part)(*(field[step % 4 : step % 4 + 1] for field in part))
-        loss = paper_objective(*tuned(part.image), **part._asdict())
+        loss = paper_objective(tuned(part.image), part)
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()

@@ -115,7 +115,7 @@ for row in ablation.rows:
 network = build_network(grid.recipe(ablation, profile, "none", 1, RUN)).train()
 dataset = training_data(profile.data, profile.seed)
 batch = assemble(collate([dataset[number, 64] for number in range(4)]))
-loss = paper_objective(*network(batch.image), **batch._asdict(), weights=(0.0, 0.0, 1.0))
+loss = paper_objective(network(batch.image), batch, (0.0, 0.0, 1.0))
 loss.total.backward()
 
 

@@ -44,23 +44,16 @@ from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.images import read_image, to_tensor
 from modnet_lib.inference import Matter
-from modnet_lib.network import load_checkpoint
+from modnet_lib.network import MattingOutput, load_checkpoint
 from modnet_lib.notebook.build import show_source
 from modnet_lib.notebook.figures import error_map, image_row, over_colour, show_prediction, use_style
 from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
 from modnet_lib.objectives.consistency import disagreement, paper_consistency
 from modnet_lib.objectives.supervised import semantic_loss
-from modnet_lib.training.adaptation import (
-    NORMS,
-    PRESETS,
-    adapt,
-    adaptation_step,
-    find_frames,
-    has_collapsed,
-    trainable,
-    with_semantic_head,
-)
+from modnet_lib.training.adaptation import NORMS, PRESETS, adapt, soc_terms, trainable
+from modnet_lib.training.frames import find_frames, has_collapsed
+from modnet_lib.training.semantic_head import with_semantic_head
 
 use_style()
 SIZE, COUNT, EPOCHS = {"smoke": (192, 8, 2), "laptop": (256, 8, 2)}.get(PROFILE, (512, 40, 3))
@@ -188,7 +181,8 @@ print("L_s of Eq. 2 on these pictures fell by more than a third:", losses[1] < 0
 # %% tags=["nbval-check-output"]
 s = torch.full((1, 1, 2, 2), 0.8, requires_grad=True)
 alpha = torch.full((1, 1, 32, 32), 0.4, requires_grad=True)
-losses = paper_consistency(s, torch.full((1, 1, 32, 32), 0.4), alpha, frozen_detail=torch.zeros(1, 1, 32, 32))
+output = MattingOutput(s, detail=torch.full((1, 1, 32, 32), 0.4), alpha=alpha)
+losses = paper_consistency(output, frozen=output)
 losses.semantic.backward()
 print(f"first term {losses.semantic:.2f}")
 print(f"derivative by all of s {s.grad.sum():+.2f}, by all of alpha {alpha.grad.sum():+.2f}")
@@ -204,7 +198,8 @@ empty, half = torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
 half[..., 32:] = 1
 print("pixels of the region, nobody there:", int(regions.transition_region(empty).sum()))
 print("a straight border through 64 x 64:", int(regions.transition_region(half, 8).sum()), "= 8 x 64")
-nobody = paper_consistency(torch.zeros(1, 1, 4, 4), empty, empty, frozen_detail=empty)
+black = MattingOutput(torch.zeros(1, 1, 4, 4), empty, empty)
+nobody = paper_consistency(black, frozen=black)
 print("loss, nobody there:", float(nobody.total))
 
 # %%
@@ -228,9 +223,9 @@ show_source(paper_consistency)
 # %% tags=["nbval-check-output"]
 out = answers(fitted, blurred[0])
 inputs = {key: value.clone().requires_grad_() for key, value in out._asdict().items()}
-held = out.detail + 0.1
+held = out._replace(detail=out.detail + 0.1)
 for number, name in enumerate(("Eq. 7, first term", "Eq. 7, second term", "Eq. 8")):
-    term = paper_consistency(**inputs, frozen_detail=held)[number]
+    term = paper_consistency(MattingOutput(**inputs), held)[number]
     moved = torch.autograd.grad(term, list(inputs.values()), allow_unused=True)
     names = [key for key, g in zip(inputs, moved, strict=True) if g is not None and g.abs().sum() > 0]
     print(f"{name:20s} moves {', '.join(names)}")
@@ -265,10 +260,16 @@ print("Adam,", config.learning_rate, "- batches of", config.batch_size)
 network, frozen = copy.deepcopy(fitted), copy.deepcopy(fitted).requires_grad_(False)
 optimizer = torch.optim.Adam(trainable(network), config.learning_rate)
 frames = [to_tensor(picture.image) for picture in blurred[:COUNT]]
-steps = [adaptation_step(network, frozen, optimizer, [frame], config) for frame in frames[:8]]
+steps = []
+for frame in frames[:8]:
+    terms = soc_terms(network, frozen, frame, config)
+    optimizer.zero_grad()
+    terms["total"].backward()
+    optimizer.step()
+    steps.append({name: term.item() for name, term in terms.items()})
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 2.8), layout="constrained")
-names = {"semantic": "Eq. 7, semantics", "detail": "Eq. 7, details", "preserve": "Eq. 8", "loss": "sum"}
+names = {"semantic": "Eq. 7, semantics", "detail": "Eq. 7, details", "preserve": "Eq. 8", "total": "sum"}
 for key, name in names.items():
     axes[0].plot(range(1, len(steps) + 1), [step[key] for step in steps], marker=".", label=name)
 axes[0].set(title="these steps, one frame each", xlabel="step", ylabel="loss")

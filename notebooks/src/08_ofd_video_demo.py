@@ -47,7 +47,8 @@ from modnet_lib.network import load_checkpoint
 from modnet_lib.notebook.build import show_source
 from modnet_lib.notebook.figures import image_row, over_colour, use_style
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
-from modnet_lib.training.adaptation import PRESETS, adapt, with_semantic_head
+from modnet_lib.training.adaptation import PRESETS, adapt
+from modnet_lib.training.semantic_head import with_semantic_head
 
 use_style()
 FRAMES, SIZE = (12, 160) if PROFILE == "smoke" else (24, 192)

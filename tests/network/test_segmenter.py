@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from modnet_lib.network import Segmenter, create_backbone
+from modnet_lib.network import MattingOutput, Segmenter, create_backbone
 from modnet_lib.objectives.supervised import segmentation_objective
 
 
@@ -46,7 +48,8 @@ def test_cross_entropy_of_block_means() -> None:
                 p = logits[n, 0, i, j].sigmoid()
                 t = mask[n, 0, 4 * i : 4 * i + 4, 4 * j : 4 * j + 4].mean()
                 expected -= t * p.log() + (1 - t) * (1 - p).log()
-    (total,) = segmentation_objective(logits, None, None, true_alpha=mask)
+    output = MattingOutput(logits, None, None)
+    (total,) = segmentation_objective(output, SimpleNamespace(true_alpha=mask))
     assert total == pytest.approx(float(expected) / 32, rel=1e-5)
 
 
@@ -58,7 +61,7 @@ def test_it_learns_a_mask(segmenter) -> None:
     image = image + 0.8 * mask
     optimizer = torch.optim.AdamW(segmenter.parameters(), 3e-3)
     for _ in range(30):
-        (loss,) = segmentation_objective(*segmenter(image), true_alpha=mask)
+        (loss,) = segmentation_objective(segmenter(image), SimpleNamespace(true_alpha=mask))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -38,6 +39,13 @@ def outputs() -> dict[str, Tensor]:
     }
 
 
+def both(outputs: dict[str, Tensor]) -> tuple[SimpleNamespace, SimpleNamespace]:
+    """The outputs of M and of M'."""
+    own = {key: value for key, value in outputs.items() if not key.startswith("frozen_")}
+    held = {key.removeprefix("frozen_"): value for key, value in outputs.items() if key not in own}
+    return SimpleNamespace(**own), SimpleNamespace(**held)
+
+
 def people(seed: int, size: tuple[int, int] = (40, 56)) -> Tensor:
     """Random blobs with values over all of [0, 1], some at the border of the picture."""
     coarse = torch.rand(3, 1, 5, 7, generator=torch.Generator().manual_seed(seed)) * 3 - 1
@@ -69,7 +77,7 @@ def test_released_band_is_the_released_morphology() -> None:
 
 
 def test_paper_terms_equal_loops_over_pixels(outputs) -> None:
-    losses = paper_consistency(**outputs)
+    losses = paper_consistency(*both(outputs))
     region = transition_region(outputs["alpha"], maybe=0.1).double()
     assert 0 < region.mean() < 1
     a, d, f, m = (t.double().flatten().tolist() for t in (
@@ -86,13 +94,13 @@ def test_paper_terms_equal_loops_over_pixels(outputs) -> None:
     ]
     np.testing.assert_allclose([t.item() for t in losses[:3]], expected, rtol=1e-5)
     assert losses.total.item() == pytest.approx(sum(expected), rel=1e-5)
-    weighed = paper_consistency(**outputs, weights=(1.0, 1.0, 0.0))
+    weighed = paper_consistency(*both(outputs), (1.0, 1.0, 0.0))
     assert weighed.total.item() == pytest.approx(sum(expected[:2]), rel=1e-5)
 
 
 def test_released_terms_equal_loops_over_pictures(outputs) -> None:
     outputs["semantic"][0, 0, 0, 0] = 0.005  # below what counts
-    losses = released_consistency(**outputs)
+    losses = released_consistency(*both(outputs))
     band = released_transition_region(outputs["semantic"], outputs["alpha"])
     blurred, s = slow_released_target(outputs["alpha"]), outputs["semantic"].double().numpy()
     pairs = list(zip(s.flat, blurred.flat, strict=True))
@@ -117,7 +125,7 @@ def test_gradients_equal_finite_differences(outputs, preset: str, number: int) -
     outputs["semantic"] = 0.1 + 0.8 * outputs["semantic"]  # away from the thresholds
     names = ("semantic", "detail", "alpha")
     inputs = {name: outputs[name].clone().requires_grad_() for name in names}
-    CONSISTENCY[preset](**outputs | inputs)[number].backward()
+    CONSISTENCY[preset](*both(outputs | inputs))[number].backward()
     # differences see both halves of the released semantic term move; a detached target moves in neither
     halves = 0.5 if (preset, number) == ("released", 0) else 1.0
     rng = np.random.default_rng(number)
@@ -133,7 +141,7 @@ def test_gradients_equal_finite_differences(outputs, preset: str, number: int) -
             for sign in (1, -1):
                 shifted = outputs[name].clone()
                 shifted.view(-1)[place] += sign * 1e-6
-                ends.append(CONSISTENCY[preset](**outputs | {name: shifted})[number].item())
+                ends.append(CONSISTENCY[preset](*both(outputs | {name: shifted}))[number].item())
             difference = halves * (ends[0] - ends[1]) / 2e-6
             assert gradient.view(-1)[place].item() == pytest.approx(difference, rel=1e-3, abs=1e-9)
             moved += difference != 0
@@ -142,7 +150,7 @@ def test_gradients_equal_finite_differences(outputs, preset: str, number: int) -
 
 def gradients(preset: str, number: int, outputs) -> set[str]:
     inputs = {name: value.clone().requires_grad_() for name, value in outputs.items()}
-    CONSISTENCY[preset](**inputs)[number].backward()
+    CONSISTENCY[preset](*both(inputs))[number].backward()
     return {name for name, value in inputs.items() if value.grad is not None and value.grad.abs().sum() > 0}
 
 
@@ -160,7 +168,7 @@ def test_which_sub_objective_each_term_moves(outputs) -> None:
 def test_an_empty_transition_region_costs_nothing(outputs, preset: str, everything: float) -> None:
     alpha = torch.full((N, 1, H, W), everything, requires_grad=True)
     outputs["semantic"] = torch.full_like(outputs["semantic"], everything)
-    losses = CONSISTENCY[preset](**outputs | {"alpha": alpha})
+    losses = CONSISTENCY[preset](*both(outputs | {"alpha": alpha}))
     losses.total.backward()
     assert losses.detail == losses.preserve == 0
     assert math.isfinite(losses.total.item())
@@ -173,8 +181,8 @@ def test_the_released_gradient_is_that_of_the_undetached_square(outputs) -> None
     target = semantic_target(a)
     halves = (s - target.detach()).square().mean() + (target - s.detach()).square().mean()
     first = torch.autograd.grad(halves, (s, a), retain_graph=True)
-    second = torch.autograd.grad(2 * paper_consistency(s, **{k: v for k, v in outputs.items() if k not in (
-        "semantic", "alpha")}, alpha=a).semantic, (s, a))  # fmt: skip
+    losses = paper_consistency(*both(outputs | {"semantic": s, "alpha": a}))
+    second = torch.autograd.grad(2 * losses.semantic, (s, a))
     for one, other in zip(first, second, strict=True):
         torch.testing.assert_close(one, other)
 
@@ -187,7 +195,7 @@ def test_disagreement_is_zero_where_semantics_agree() -> None:
 
 @pytest.mark.parametrize("preset", CONSISTENCY)
 def test_one_picture_is_enough(outputs, preset: str) -> None:
-    whole = CONSISTENCY[preset](**outputs)
-    single = [CONSISTENCY[preset](**{k: v[n : n + 1] for k, v in outputs.items()}) for n in range(N)]
+    whole = CONSISTENCY[preset](*both(outputs))
+    single = [CONSISTENCY[preset](*both({k: v[n : n + 1] for k, v in outputs.items()})) for n in range(N)]
     for term, parts in zip(whole, zip(*single, strict=True), strict=True):
         torch.testing.assert_close(term, torch.stack(parts).mean())

@@ -82,7 +82,7 @@ def test_a_wrong_grid_is_named(tmp_path) -> None:
         ("compare: []\nsets: {}", "mine.yaml is no grid .'rows'"),
         (good.replace("label", "title") + "compare: []", "mine.yaml is no grid .*label"),
         (good + "compare: []\nsquish: true", "mine.yaml is no grid .*squish"),
-        (good + "compare: [[a, b]]", "compares or shows b, but its rows are a"),
+        (good + "compare: [[a, b]]", "mine.yaml is no grid .its rows are a, not b"),
     ):
         file.write_text(text)
         with pytest.raises(ValueError, match=told):

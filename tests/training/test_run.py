@@ -202,7 +202,7 @@ def test_other_initial_weights_are_another_run(without_data) -> None:
 def test_a_damaged_result_is_named(without_data) -> None:
     run(PROFILE, without_data / "run")
     (without_data / "run" / "modnet.safetensors").write_bytes(b"cut")
-    with pytest.raises(ValueError, match=r"modnet\.safetensors is damaged"):
+    with pytest.raises(ValueError, match=r"modnet\.safetensors is not a readable checkpoint"):
         run(PROFILE, without_data / "run")
 
 
