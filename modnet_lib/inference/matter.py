@@ -76,7 +76,7 @@ class Matter:
         if self.short_side < 32:
             raise ValueError(f"short_side must be at least 32 pixels, got {short_side}")
         self.device, self.squash = choose_device(device), False
-        self.dtype, self.refine = dtype, refine
+        self.backend, self.dtype, self.refine = backend, dtype, refine
         if next(network.parameters()).device != self.device:
             network = copy.deepcopy(network).to(self.device)
         self.network = network.eval()

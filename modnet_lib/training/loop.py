@@ -157,10 +157,7 @@ class Trainer:
                         save_state(self.folder / STATE, self.step, self.identity, self.kept())
         if self.averaged and self.step == config.steps:
             self.network.load_state_dict(self.averaged.module.state_dict())
-        for (
-            name,
-            norm,
-        ) in norms.items():  # what SyncBatchNorm replaced; it shares their weights and statistics
+        for name, norm in norms.items():  # SyncBatchNorm replaced them; it shares weights and statistics
             self.network.set_submodule(name, norm)
         self.network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
         return self.history

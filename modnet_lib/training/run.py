@@ -157,10 +157,8 @@ def run(
         write_text(folder / RECIPE, recipe.to_yaml())
     samples = validation_data(recipe.data, recipe.validation) if config.validate_every else []
     if first and show_progress:
-        print(dataset.describe())
-        if samples:
-            sets = " and ".join(held_out_sets(recipe.data)) or "drawn people"
-            print(f"validation: {sets}: {len(samples):,} pictures")
+        sets = " and ".join(held_out_sets(recipe.data)) or "drawn people"
+        print(dataset.describe(), f"validation: {sets}: {len(samples):,} pictures", sep="\n")
     side = min(512, config.stages[-1].image_size)
     validate = validator(samples, folder, short_side=side) if samples else None
     trainer = Trainer(network, dataset, config, folder, validate=validate, identity=identity)
@@ -192,10 +190,8 @@ def _run_rounds(recipe: Profile, folder: Path, **options: Any) -> Network:
     """Run the pre-training and each round of a recipe in a folder of its own, until one of them is stopped."""
     part = replace(recipe, pretraining=None, rounds=())
     if recipe.pretraining:
-        network, result = (
-            run(pretraining(recipe), folder / "pretraining", **options),
-            folder / "pretraining" / BACKBONE,
-        )
+        place = folder / "pretraining"
+        network, result = run(pretraining(recipe), place, **options), place / BACKBONE
         if not result.is_file():
             return network
         part = replace(part, backbone_weights=str(result.resolve()))

@@ -127,9 +127,7 @@ def measure(method: Method, pictures: dict[str, Picture]) -> dict[str, list[floa
             return None
         given = given_with(method.network, image, truth, image if background is None else background)
         matte = method.alpha(image, **given)
-        if (
-            "trimap" in given
-        ):  # the other trimap-based methods keep what it is sure of, so MODNet does as well
+        if "trimap" in given:  # other trimap-based methods keep what it is sure of, so MODNet does as well
             matte = np.where(given["trimap"] == 0.5, matte, given["trimap"])
         records += evaluate(lambda _, matte=matte: matte, [(name, image, truth)], regions=True)
     return {metric: [record.errors[metric] for record in records] for metric in records[0].errors}

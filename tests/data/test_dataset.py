@@ -14,6 +14,7 @@ from modnet_lib.baselines.blocks import composition_error
 from modnet_lib.data.assemble import assemble, collate
 from modnet_lib.data.compositing import apply_colour, composite, harmony
 from modnet_lib.data.dataset import CompositionDataset, Contents, StagedSampler, training_loader
+from modnet_lib.network import MattingOutput
 from modnet_lib.objectives import paper_objective
 from modnet_lib.objectives.supervised import semantic_target
 from modnet_lib.profiles import DataConfig
@@ -267,9 +268,8 @@ def test_the_compositional_loss_is_zero_at_the_truth_under_every_augmentation(so
     for config in (DataConfig(), AUGMENTED, every, *alone):
         dataset = make(source, 2, config)
         batch = assemble(collate([dataset[number, 64] for number in range(30)]))
-        losses = paper_objective(
-            semantic_target(batch.true_alpha), batch.true_alpha, batch.true_alpha, **batch._asdict()
-        )
+        output = MattingOutput(semantic_target(batch.true_alpha), batch.true_alpha, batch.true_alpha)
+        losses = paper_objective(output, batch)
         assert float(losses.matte) < 1e-6, config
         assert float(composition_error(batch.true_alpha, batch).abs().max()) < 1e-6
 

@@ -408,7 +408,7 @@ def test_mistakes_are_named(tiny_network, tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match="no video, no folder"):
         find_frames(tmp_path / "nothing", tmp_path, 64)
     (tmp_path / "text.mp4").write_text("no video")
-    with pytest.raises(ValueError, match=r"text\.mp4 is damaged, cut short or no video"):
+    with pytest.raises(ValueError, match=r"text\.mp4 is empty, damaged, cut short or no video"):
         find_frames(tmp_path / "text.mp4", tmp_path / "frames", 64)
 
 
