@@ -3,8 +3,8 @@
 .venv/bin/python benchmarks/video.py speed [--frames 96] [--run float32:1] [--run bfloat16:4] [--clip FILE]
 .venv/bin/python benchmarks/video.py memory [--frames 10000]
 
-Without `--clip`, `speed` draws a person of 512 x 512 pixels, the paper's size. `memory` has a stub in the network's
-place: it is about what decoding, the delay and encoding hold. Both write their part of ``data/results/OUTPUT.json``.
+Without `--clip`, `speed` draws a person of 512 x 512 pixels, the paper's size. `memory` uses a stub instead of the
+network: it measures what decoding, the delay and encoding hold. Both write their part of ``data/results/OUTPUT.json``.
 """
 
 import resource
@@ -94,7 +94,7 @@ def speed(
 
 
 class Stub(Matter):
-    """The red channel in the network's place."""
+    """The red channel instead of a network."""
 
     def __init__(self) -> None:
         super().__init__(MODNet(backbone="mobilenetv3_small_050"), short_side=32, device="cpu")
@@ -131,7 +131,7 @@ def memory(frames: int = 10_000, size: int = 256, output: str = "video_benchmark
     parts = {"first": mib[:tenth], "second": mib[tenth : 2 * tenth], "last": mib[-tenth:]}
     content = {"frames": len(repaired), "all_frames_mib": frames * size * size * 3 / 2**20}
     content |= {f"{name}_tenth_mib": float(part.mean()) for name, part in parts.items()}
-    what = f"{frames} frames of {size} x {size}, a stub in the network's place, on green; benchmarks/video.py memory"
+    what = f"{frames} frames of {size} x {size}, a stub instead of the network, on green; benchmarks/video.py memory"
     save(output, what, content | {"resident_mib": samples}, part="memory")
 
 

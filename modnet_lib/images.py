@@ -14,18 +14,8 @@ from torch import Tensor
 ImageLike = str | Path | Image.Image | np.ndarray
 ORIENTATION = 0x0112  # the EXIF tag
 TURNS = (0, 3, 1, 5, 4, 6, 2)  # the values of PIL.Image.Transpose that undo orientations 2 to 8
-PICTURES = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".webp",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".gif",
-    ".jfif",
-    ".ppm",
-)  # what is read
+# suffixes that are read
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".ppm")
 # Phones take 200 megapixels. Pillow warns above its limit and refuses twice as much; a warnings filter would affect
 # all threads.
 Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS and max(Image.MAX_IMAGE_PIXELS, 250_000_000)
@@ -225,5 +215,5 @@ def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 
 
 def keep_threads() -> None:
-    """Call before the first import of pymatting: its numba would give torch, too, a thread for every core."""
+    """Call before the first import of pymatting: its numba would make torch use one thread per core, too."""
     os.environ.setdefault("NUMBA_NUM_THREADS", str(torch.get_num_threads()))

@@ -46,7 +46,7 @@ class DataConfig:
     #: ``drawn``.
     portraits: int = 24
     scenes: int = 24
-    #: Samples per foreground and epoch: crops of the picture as it is, and composites.
+    #: Samples per foreground and epoch: crops of the photograph itself, and composites.
     natural: Count = 5
     composites: Count = 10
     #: ``"random"`` crops (the paper), or ``"person"``: whole bodies, half bodies and heads; see `frame_person`.

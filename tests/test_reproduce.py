@@ -1,5 +1,6 @@
 """The series through papermill: order, resuming, failures that are readable, the index, the exit status."""
 
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -77,6 +78,23 @@ def test_runs_in_order_checks_numbers_and_resumes(series) -> None:
     assert run(only=["00"])[0][0].status == "failed"
     write_notebook(notebooks, "00_first", "print(PROFILE, 2)")
     assert run(only=["00"])[0][0].status == "passed"
+
+
+@pytest.mark.parametrize(("place", "name"), [("PROFILES", "grids/table.yaml"), ("SAMPLES", "drawn/1.png")])
+def test_other_inputs_of_the_notebooks_make_them_run_again(
+    series, monkeypatch, tmp_path, place, name
+) -> None:
+    notebooks, _, run = series
+    file = tmp_path / place.lower() / name
+    file.parent.mkdir(parents=True)
+    shutil.copy(paths.PROFILES / "smoke.yaml", tmp_path / place.lower())
+    monkeypatch.setattr(paths, place, tmp_path / place.lower())
+    write_notebook(notebooks, "00_first")
+    statuses = []
+    for content in ("one", "one", "two"):
+        file.write_text(content)
+        statuses += [one.status for one in run()[0]]
+    assert statuses == ["passed", "unchanged", "passed"]
 
 
 def test_drawings_are_where_the_results_look_for_them(series) -> None:

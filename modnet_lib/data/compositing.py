@@ -194,7 +194,7 @@ def background_crop(scene: Tensor, size: int, rng: np.random.Generator, defocus:
 
 
 def paste(sample: MattingSample, scene: np.ndarray) -> np.ndarray:
-    """A labelled person before another scene at full size, as composited benchmarks are made.
+    """A labelled person in front of another scene at full size, as composited benchmarks are made.
 
     The middle of the scene, (h, w, 3) uint8, is scaled to cover the picture. The result, (H, W, 3) uint8, has exactly
     the sample's matte.

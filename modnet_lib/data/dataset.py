@@ -196,11 +196,9 @@ def _counts(parts: list[Contents], config: DataConfig, each: int) -> tuple[tuple
     sizes, shares = [len(part.readers) * each for part in parts], config.shares
     if shares is None and not config.balance:
         return ((sum(sizes), sum(sizes)),)
-    if shares is not None and sorted(shares) != sorted(
-        part.name for part in parts
-    ):  # also of a set named twice
-        known = ", ".join(part.name for part in parts)
-        raise ValueError(f"data.shares names {', '.join(shares)}; the sets are {known}")
+    names = [part.name for part in parts]
+    if shares is not None and sorted(shares) != sorted(names):  # a set named twice is refused, too
+        raise ValueError(f"data.shares names {', '.join(shares)}; the sets are {', '.join(names)}")
     counts = []
     for part, size in zip(parts, sizes, strict=True):
         taken = size if shares is None else shares[part.name] * sum(sizes) / sum(shares.values())

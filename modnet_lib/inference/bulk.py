@@ -49,7 +49,7 @@ class Output:
     alpha
         The matte alone.
     background
-        Instead of a cut-out, the person before this; see `modnet_lib.inference.edges.compose`.
+        Instead of a cut-out, the person in front of this; see `modnet_lib.inference.edges.compose`.
     clean
         Estimate the person's colours where the old background shows through.
     """

@@ -91,7 +91,7 @@ def compose(
     image: np.ndarray | None = None,
     profile: bytes = b"",
 ) -> np.ndarray:
-    """Eq. 1 before a new background: (H, W, 3) of the foreground's type.
+    """Eq. 1 with a new background: (H, W, 3) of the foreground's type.
 
     Parameters
     ----------

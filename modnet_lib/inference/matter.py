@@ -136,7 +136,7 @@ class Matter:
         return Image.fromarray(cutout(pixels, self.alpha(pixels), clean=clean))
 
     def composite(self, image: ImageLike, background: ImageLike) -> Image.Image:
-        """The person before a colour, a picture, or the own background out of focus (``"blur"``); see `compose`."""
+        """The person in front of a colour, a picture, or its own blurred background (``"blur"``); see `compose`."""
         pixels = read_image(image)
         alpha = self.alpha(pixels)
         return Image.fromarray(compose(clean_foreground(pixels, alpha), alpha, background, pixels))

@@ -25,7 +25,7 @@ FORMATS = {
     ".mkv": ("matroska", *H264, "aac", {"aac", "mp3", "ac3", "opus", "vorbis", "flac"}),
     ".webm": ("webm", "libvpx-vp9", VP9, "libopus", {"opus", "vorbis"}),
 }
-MISSING = 0.25  # a file that ends so many seconds before it says it does was cut
+MISSING = 0.25  # seconds; a file that ends earlier than it declares, by more than this, was cut short
 THUMBNAIL, CUT = (32, 24), 0.12 * 255  # mean change at a cut; measured in tests on clips with and without
 NO_CLIPS = ("tty", "image2", "_pipe")  # demuxers that make a "video" of a text or of a single picture
 
@@ -114,7 +114,7 @@ class Clip:
 
 
 def repeated(path: Path) -> Generator[np.ndarray, Fraction, None]:
-    """Send it ascending times; it yields what a clip, repeated for ever, shows then."""
+    """Send it ascending times; it yields what the clip shows then, played in a loop."""
     image, begins, last, moment = None, Fraction(0), Fraction(0), (yield np.empty(0))
     while True:
         with closing(Clip(path)) as clip:

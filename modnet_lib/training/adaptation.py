@@ -204,10 +204,8 @@ class SOC(Trainer):
 
     def close_epoch(self, network: MODNet, step: int) -> dict[str, Any]:
         """Record an epoch with the means of its steps, and keep its weights if they are good."""
-        rows, names = (
-            self.history[-self.epoch_steps :],
-            ("semantic", "detail", "preserve", "loss", "gradient_norm"),
-        )
+        rows = self.history[-self.epoch_steps :]
+        names = ("semantic", "detail", "preserve", "loss", "gradient_norm")
         means = {name: float(np.mean([row[name] for row in rows])) for name in names}
         record = means | self.look(step // self.epoch_steps, network)
         if not has_collapsed(record["person"], record["person_before"]):

@@ -71,7 +71,7 @@ class Trainer:
         If `folder` holds another run (the message names the first difference).
     """
 
-    #: So many failing steps in a row end a run; see `collapse`.
+    #: A run ends after this many failing steps in a row; see `collapse`.
     window = 100
 
     def __init__(
@@ -119,7 +119,7 @@ class Trainer:
         return {name: getattr(self, name) for name in ("network", "optimizer", "averaged", "scaler")}
 
     def run(self, stop_after: int | None = None, show_progress: bool = True) -> list[dict[str, Any]]:
-        """Train to the end, or stop (with a checkpoint) after so many steps in all, as if interrupted.
+        """Train to the end, or stop (with a checkpoint) when `stop_after` steps are done in all, as if interrupted.
 
         Returns
         -------
