@@ -280,9 +280,10 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
             (line,) = losses.plot(steps, values, linewidth=0.6, alpha=0.35)
             means = [values[max(0, end - window) : end].mean() for end in range(1, len(values) + 1)]
             losses.plot(steps, means, color=line.get_color(), linewidth=2, label=key)
-        losses.set(
-            yscale="log", xlabel="step", ylabel="loss", title=f"training losses, mean of {window} steps"
-        )
+        title = f"training losses, mean of {window} steps" if window > 1 else "training losses"
+        losses.set(yscale="log", xlabel="step", ylabel="loss", title=title)
+        # ticks also where there is less than a decade
+        losses.yaxis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter="{x:g}", minor_formatter="")
         losses.legend(ncols=2)
         rate.plot(steps, [record["learning_rate"] for record in history], color=BLACK)
         rate.set(title="learning rate", ylim=(0, None))
@@ -290,9 +291,6 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         for key, marker in zip(checks, "osD^vP", strict=False):
             points = [(record["step"], record[key]) for record in history if key in record]
             label = f"{key.removeprefix('validation_')}: {points[-1][1]:.3g}"
-            validation.semilogy(*zip(*points, strict=True), marker=marker, markersize=5, label=label)
-            validation.legend(fontsize=8)
-        for axes in (losses, validation) if checks else (losses,):
-            # ticks also where there is less than a decade
-            axes.yaxis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter="{x:g}", minor_formatter="")
+            validation.plot(*zip(*points, strict=True), marker=marker, markersize=5, label=label)
+            validation.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
     return figure

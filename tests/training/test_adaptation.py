@@ -294,14 +294,15 @@ def test_watch_sees_what_it_says(tiny_network) -> None:
     assert watch(tiny_network, images)["drift"] == 0
 
 
-def test_a_run_cut_anywhere_resumes_to_the_same_bits(tiny_network, frames, tmp_path) -> None:
-    frames = frames[:3]
-    whole = run(tiny_network, frames, CONFIG, tmp_path / "whole")
+@pytest.mark.parametrize("refresh", [False, True], ids=["fixed copy", "refreshed copy"])
+def test_a_run_cut_anywhere_resumes_to_the_same_bits(tiny_network, frames, tmp_path, refresh) -> None:
+    frames, config = frames[:3], dataclasses.replace(CONFIG, refresh=refresh)
+    whole = run(tiny_network, frames, config, tmp_path / "whole")
     for cut in (1, 2, 3):  # within an epoch, at its end, after one
         folder = tmp_path / str(cut)
-        run(tiny_network, frames, CONFIG, folder, stop_after=cut)
+        run(tiny_network, frames, config, folder, stop_after=cut)
         torch.manual_seed(cut)  # the random state plays no part
-        resumed = run(tiny_network, frames, CONFIG, folder)
+        resumed = run(tiny_network, frames, config, folder)
         assert resumed.history == whole.history
         assert same(resumed.network.state_dict(), whole.network.state_dict())
     lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
