@@ -108,7 +108,9 @@ class Clip:
             raise ValueError(f"{self.source} is damaged or cut short at {end:.2f} s: {error}") from error
         if not taken:
             raise ValueError(f"{self.source} holds no frames")
-        end, lasts = end - (self._container.start_time or 0) / 1e6, (self._container.duration or 0) / 1e6
+        # Matroska counts its duration from time 0, other containers from their first packet
+        first = 0 if "matroska" in self._container.format.name else self._container.start_time or 0
+        end, lasts = end - first / 1e6, (self._container.duration or 0) / 1e6
         if lasts - end > MISSING:
             raise ValueError(f"{self.source} is cut short: it ends after {end:.2f} s of {lasts:.2f} s")
 
@@ -138,7 +140,7 @@ def encode(path: Path, suffix: str, pictures: Pictures, clip: Clip | None = None
     pictures
         All of one size.
     clip
-        Keep the sound, the pace and the aspect of this one.
+        Keep the sound and the pace of this one, and with H.264 the shape of its pixels, which PyAV cannot store in WebM.
     rate
         Frames a second, without a clip.
     """

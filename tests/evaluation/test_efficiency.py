@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -61,3 +64,14 @@ def test_unknown_methods_are_named() -> None:
     with pytest.raises(ValueError, match="got gca"):
         efficiency(["gca"])
     assert count_parameters(create_method("modnet_trimap")) > count_parameters(create_method("modnet"))
+
+
+def test_the_time_of_a_part_is_that_of_all_its_modules(monkeypatch) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))  # one second a look at the clock
+    parts = efficiency(["shm"], size=64, repeats=2)["shm"]["parts"]
+    modules = create_method("shm").modules_of
+    assert len(modules["T-Net"]) == 3
+    assert {name: part["milliseconds"] for name, part in parts.items()} == {
+        name: 1000 * len(names) for name, names in modules.items()
+    }

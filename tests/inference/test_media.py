@@ -158,6 +158,45 @@ def test_sound_is_encoded_again_where_it_must_be(make_clip, tmp_path):
     assert spectrum.argmax() == 440
 
 
+def first_times(path: Path) -> list[float]:
+    """Seconds at which the pictures and the sound begin."""
+    with av.open(str(path)) as container:
+        return [
+            min(float(p.pts * p.time_base) for p in container.demux(stream) if p.pts is not None)
+            for stream in (container.streams.video[0], container.streams.audio[0])
+            if container.seek(0) is None
+        ]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm"], ids=["copied", "encoded again"])
+def test_a_clip_that_begins_late_begins_at_once_with_its_sound(make_clip, tmp_path, suffix):
+    source, late = make_clip("a.mkv", noisy(25), audio="aac"), tmp_path / "late.mkv"
+    with av.open(str(source)) as read, av.open(str(late), "w") as written:
+        tracks = {stream.index: written.add_stream_from_template(stream) for stream in read.streams}
+        for packet in (packet for packet in read.demux() if packet.dts is not None):
+            shift = round(2 / packet.time_base)
+            packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+            packet.stream = tracks[packet.stream.index]
+            written.mux(packet)
+    assert min(first_times(late)) > 1.9
+    rewrite(Clip(late, sound=True), tmp_path / "out", suffix)
+    assert first_times(tmp_path / "out") == pytest.approx([0, 0], abs=0.05)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_pixels_that_are_not_square_keep_their_shape(tmp_path, suffix):
+    wide, out = tmp_path / "wide.mkv", tmp_path / f"out{suffix}"
+    with av.open(str(wide), "w") as written:
+        stream = written.add_stream("libx264", rate=24)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        for image in noisy(5):
+            written.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        written.mux(stream.encode(None))
+    rewrite(Clip(wide), out, suffix)
+    assert Clip(out).aspect == Clip(wide).aspect == Fraction(4, 3)
+
+
 def test_a_clip_without_sound_stays_silent(make_clip, tmp_path):
     rewrite(Clip(make_clip("a.mp4", noisy(5)), sound=True), tmp_path / "out", ".mp4")
     with av.open(str(tmp_path / "out")) as written:
