@@ -140,7 +140,7 @@ def encode(path: Path, suffix: str, pictures: Pictures, clip: Clip | None = None
     pictures
         All of one size.
     clip
-        Keep the sound and the pace of this one, and with H.264 the shape of its pixels, which PyAV cannot store in WebM.
+        Keep the sound and the pace of this one, and with H.264 the shape of its pixels (PyAV cannot put it into WebM).
     rate
         Frames a second, without a clip.
     """

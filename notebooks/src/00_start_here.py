@@ -211,7 +211,7 @@ new_scene = np.asarray(Image.fromarray(other.background).resize((600, 600)).crop
 p = predictions["Grace Hopper"]
 image_row(
     [p.image, over_colour(p.image, p.alpha, "#00B140"), over_colour(p.image, p.alpha, new_scene)],
-    ["photograph", "over green", "before a drawn scene"],
+    ["photograph", "over green", "in front of a drawn scene"],
     caption="Look along the outline: a rim in the colour of the old background is the fringe explained below.",
     height=2.2,
 )
