@@ -33,9 +33,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def in_turns(
-    ways: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1
-) -> dict[str, list[float]]:
+def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
     """Milliseconds of each way in each round; a disturbance hits all of them."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(warm_up + rounds):
@@ -58,18 +56,12 @@ def show(title: str, rows: Mapping[str, Mapping[str, float]]) -> None:
     for name, row in rows.items():
         ratios = {key: f" ({row[key] / first[key]:.2f} x)" if first.get(key) else "" for key in row}
         table.add_row(
-            name,
-            *(
-                f"{row[key]:,.{0 if row[key] >= 1000 else 2}f}{ratios[key]}" if key in row else ""
-                for key in first
-            ),
+            name, *(f"{row[key]:,.{0 if row[key] >= 1000 else 2}f}{ratios[key]}" if key in row else "" for key in first)
         )
     Console(width=120).print(table)
 
 
-def save(
-    name: str, what: str, content: Any, part: str = "", values: Any = None, precision: str = "float32"
-) -> None:
+def save(name: str, what: str, content: Any, part: str = "", values: Any = None, precision: str = "float32") -> None:
     """Write ``data/results/NAME.json``, or one part of it, with provenance; numbers have five digits."""
     file = paths.RESULTS / f"{name}.json"
     text = json.dumps([content, values or {}])
@@ -79,9 +71,7 @@ def save(
     if part:
         old = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         result = old | {"profile": "laptop", "values": old.get("values", {}) | values, part: made}
-        parts = (
-            one["provenance"] for one in result.values() if isinstance(one, dict) and "provenance" in one
-        )
+        parts = (one["provenance"] for one in result.values() if isinstance(one, dict) and "provenance" in one)
         result["provenance"] = "; ".join(parts)
     write_json(file, result)
     print(json.dumps(content, indent=1)[:3000], file, sep="\n")

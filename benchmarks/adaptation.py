@@ -115,9 +115,7 @@ def clips() -> list[list[Pair]]:
 def pictures(shift: str, frames: int, video: bool, seed: int) -> tuple[list[np.ndarray], list[list[Pair]]]:
     """Frames to adapt to, and labelled sequences to measure on (single pictures are sequences of one)."""
     if video:
-        moving = [
-            [shifted(*p, shift, 100 * c + k) for k, p in enumerate(clip)] for c, clip in enumerate(clips())
-        ]
+        moving = [[shifted(*p, shift, 100 * c + k) for k, p in enumerate(clip)] for c, clip in enumerate(clips())]
         return [clip[k + seed][0] for clip in moving for k in (9, 15)], [clip[:8] for clip in moving]
     found = drawn("spm_shift" if SHIFTS[shift][0] == "camera" else "spm100")
     still = [shifted(*pair, shift, k) for k, pair in enumerate(found)]
@@ -166,9 +164,7 @@ def head(count: int = 128) -> None:
 
 @app.command()
 def measure(
-    seeds: int = 3,
-    only: Annotated[list[str] | None, typer.Option(help="Experiments.")] = None,
-    output: str = STEM,
+    seeds: int = 3, only: Annotated[list[str] | None, typer.Option(help="Experiments.")] = None, output: str = STEM
 ) -> None:
     """Run every experiment with every seed and write what they found."""
     torch.set_num_threads(1)
@@ -199,17 +195,14 @@ def measure(
             both = runs[name].keys() & runs[MAIN].keys()
             pairs = [{seed: runs[which][seed] for seed in both} for which in (MAIN, name)]
             found[name]["against_ordinary"] = {
-                metric: paired(*(table(some, metric, -1) for some in pairs))
-                for metric in ("mad", "hair", "detail")
+                metric: paired(*(table(some, metric, -1) for some in pairs)) for metric in ("mad", "hair", "detail")
             }
     values = {
         f"{metric}_{when}_out_of_focus": found.get(MAIN, {}).get(metric, {}).get(when)
         for metric, when in itertools.product(("mad", "mse"), ("before", "after"))
     }
     what = f"the shipped checkpoint with its fitted semantic head, 8 unlabelled drawn people to adapt to, {TEST} "
-    what += (
-        f"others of SPM-100, drawn at {DRAWN} pixels, seen and measured at {SIZE}; benchmarks/adaptation.py"
-    )
+    what += f"others of SPM-100, drawn at {DRAWN} pixels, seen and measured at {SIZE}; benchmarks/adaptation.py"
     content = {"source_disagreement": float(start(True).metadata[SOURCE]), "experiments": found}
     file = paths.RESULTS / f"{output}.json"
     content["real"] = read_json(file).get("real", {}) if file.is_file() else {}

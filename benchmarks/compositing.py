@@ -42,13 +42,9 @@ def plain_sample(sample: MattingSample, scene: np.ndarray, size: int, rng: np.ra
     return [np.ascontiguousarray(part.transpose(2, 0, 1)) for part in arrays]
 
 
-def plain_batch(
-    samples: list[MattingSample], size: int, batch: int, rng: np.random.Generator
-) -> list[torch.Tensor]:
+def plain_batch(samples: list[MattingSample], size: int, batch: int, rng: np.random.Generator) -> list[torch.Tensor]:
     """Person and background by chance, one sample after another."""
-    chosen = [
-        (samples[rng.integers(len(samples))], samples[rng.integers(len(samples))]) for _ in range(batch)
-    ]
+    chosen = [(samples[rng.integers(len(samples))], samples[rng.integers(len(samples))]) for _ in range(batch)]
     made = [plain_sample(person, other.background, size, rng) for person, other in chosen]
     return [torch.from_numpy(np.stack(part)).to(DEVICE) for part in zip(*made, strict=True)]
 

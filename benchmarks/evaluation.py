@@ -56,9 +56,7 @@ def draw_worst(matter: Matter, worst: list[Reader], side: int = 256) -> None:
         image, alpha, _ = read()
         parts = (image, to_bytes(error_map(matter.alpha(image), alpha / 255)))
         tiles.append([cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA) for part in parts])
-    rows = [
-        np.hstack([tile[part] for tile in half]) for half in (tiles[:5], tiles[5:]) if half for part in (0, 1)
-    ]
+    rows = [np.hstack([tile[part] for tile in half]) for half in (tiles[:5], tiles[5:]) if half for part in (0, 1)]
     Image.fromarray(np.vstack(rows)).save(paths.RESULTS / f"{STEM}.jpg", quality=85)
 
 

@@ -154,9 +154,7 @@ def strip(rows: list[Any], shown: list[int], side: int = 160) -> np.ndarray:
 
 
 @app.command()
-def real_clips(
-    frames: int = 96, short_side: int = 384, count: int = 12, epochs: int = 2, output: str = STEM
-) -> None:
+def real_clips(frames: int = 96, short_side: int = 384, count: int = 12, epochs: int = 2, output: str = STEM) -> None:
     """Fig. 7 on real clips, in numbers; without truth: how mattes change in time, and how far SOC moved them."""
     root = paths.external_data()
     if root is None:

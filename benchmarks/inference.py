@@ -123,11 +123,7 @@ def speed(
     first, many = median(times["released eager float32"]), image.repeat(batch, 1, 1, 1)
     for key, run in runs.items():
         middle = median(times[key])
-        rows[key] |= {
-            "p50_ms": middle,
-            "p95_ms": float(np.percentile(times[key], 95)),
-            "speedup": first / middle,
-        }
+        rows[key] |= {"p50_ms": middle, "p95_ms": float(np.percentile(times[key], 95)), "speedup": first / middle}
         if "compiled" not in key or DEVICE.type == "cuda":  # would compile for minutes
             taken = medians({key: lambda run=run: run(many)}, 1)[key]
             rows[key]["images_per_s_in_batch"] = 1000 * batch / taken
@@ -143,10 +139,7 @@ def speed(
     fused = {key: share_of_convolutions(run, image) for key, run in runs.items() if "fused" in key}
     content = {"rows": rows, "GFLOP": flops, "floor_ms": floors, "share_of_convolutions": fused}
     content["input_normalisation_ms"] = input_normalisation(networks["released"], image, rounds)
-    values = {
-        f"speedup_{key.replace(' float32', '').replace(' ', '_')}": row["speedup"]
-        for key, row in rows.items()
-    }
+    values = {f"speedup_{key.replace(' float32', '').replace(' ', '_')}": row["speedup"] for key, row in rows.items()}
     what = f"{size} x {size}, batch 1, {NAME}, {torch.backends.cpu.get_cpu_capability()}, {rounds} rounds"
     write("speed", what, content, values)
 

@@ -25,13 +25,9 @@ def main(count: int = 100, workers: int = 2) -> None:
     ]
     readers = {f"{k:03d}": (lambda k=k: Labelled(wide[k % 10][0], wide[k % 10][1], {})) for k in range(count)}
     matter, records = Matter.from_pretrained(short_side=512), []
-    total = seconds(
-        lambda: records.extend(run_benchmark(matter, readers, workers=workers, show_progress=False))
-    )
+    total = seconds(lambda: records.extend(run_benchmark(matter, readers, workers=workers, show_progress=False)))
     model = sum(record.seconds for record in records)
-    print(
-        f"{count} pictures of {WIDTH} x {HEIGHT}: {total:.0f} s in all, of these {model:.0f} s are the model's"
-    )
+    print(f"{count} pictures of {WIDTH} x {HEIGHT}: {total:.0f} s in all, of these {model:.0f} s are the model's")
     matte, truth = matter.alpha(wide[0][0]), wide[0][1] / 255
     times = medians({name: lambda name=name: METRICS[name](matte, truth) for name in STILL}, 7)
     show("one picture", {name: {"ms": value} for name, value in times.items()})

@@ -52,11 +52,7 @@ def errors(matte: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     kernel, truth = np.ones((25, 25), np.uint8), unit(truth)
     outer = cv2.dilate((truth > 0.05).astype(np.uint8), kernel)
     band = (outer - cv2.erode((truth > 0.95).astype(np.uint8), kernel)) == 1
-    return {
-        "iou": iou(matte, truth),
-        "mad": mad(matte, truth),
-        "band": mad(matte, truth, band) if band.any() else 0.0,
-    }
+    return {"iou": iou(matte, truth), "mad": mad(matte, truth), "band": mad(matte, truth, band) if band.any() else 0.0}
 
 
 @cache
@@ -81,9 +77,7 @@ def beside(
     matters: list[Matter], pictures: Pictures, groups: Callable[[str], list[str]] = lambda _: []
 ) -> dict[str, Any]:
     """Errors of both checkpoints on the same pictures, all and by group."""
-    rows = {
-        name: [errors(matter.alpha(one.image), one.alpha) for matter in matters] for name, one in pictures
-    }
+    rows = {name: [errors(matter.alpha(one.image), one.alpha) for matter in matters] for name, one in pictures}
     members: dict[str, list[str]] = {"all": list(rows)}
     for name in rows:
         for group in groups(name):
@@ -134,12 +128,8 @@ def measure(
             result[f"{source}, {kind} {level}"] = beside(matters, worse)
     result["semantic"] = [semantic_error(cast(MODNet, matter.network), pictures) for matter in matters]
     if not quick:
-        result["spm100 at 512"], result["people at 512"] = (
-            beside(larger, some) for some in (pictures, people)
-        )
-    nobody = [
-        [float(m.alpha(read_image(file)).mean()) for m in matters] for file in held_out_backgrounds()[:count]
-    ]
+        result["spm100 at 512"], result["people at 512"] = (beside(larger, some) for some in (pictures, people))
+    nobody = [[float(m.alpha(read_image(file)).mean()) for m in matters] for file in held_out_backgrounds()[:count]]
     result["nobody"] = {"mean": np.mean(nobody, axis=0).tolist(), "most": np.max(nobody, axis=0).tolist()}
     what = f"{new.name} against {old.name}, short side {SIDE}: {len(people)} people, {count} photographs of CCP, "
     what += f"SPM-100, {len(nobody)} backgrounds; benchmarks/model_card.py measure"

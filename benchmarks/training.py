@@ -87,9 +87,7 @@ def measure(way: Way, size: int, batch: int, repeats: int) -> dict[str, float]:
     else:
         torch.manual_seed(0)
         image, foreground, background = (torch.rand(batch, 3, size, size, device=DEVICE) for _ in range(3))
-        alpha = torch.rand(
-            batch, 1, size, size, device=DEVICE
-        )  # the arithmetic is the same whatever is in it
+        alpha = torch.rand(batch, 1, size, size, device=DEVICE)  # the arithmetic is the same whatever is in it
         data = MattingBatch(image, alpha, (alpha * 2).round() / 2, foreground, background)
         trained = torch.compile(network) if way.compile else network
         taken = medians({"": lambda: run_step(trained, optimizer, data, way)}, repeats, 2)[""] / 1000

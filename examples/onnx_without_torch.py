@@ -24,7 +24,5 @@ def matte(session, picture):
 if __name__ == "__main__":
     model, source, target = sys.argv[1:]
     image = ImageOps.exif_transpose(Image.open(source)).convert("RGB")
-    image.putalpha(
-        Image.fromarray((matte(onnxruntime.InferenceSession(model), image) * 255).round().astype(np.uint8))
-    )
+    image.putalpha(Image.fromarray((matte(onnxruntime.InferenceSession(model), image) * 255).round().astype(np.uint8)))
     image.save(target)

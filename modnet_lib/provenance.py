@@ -76,9 +76,7 @@ def read_json(file: Path) -> Any:
 def file_contents(files: Iterable[Path], root: Path) -> dict[str, str]:
     """`checksum` of each file that exists, by its name below `root`; files elsewhere have their bare name."""
     return {
-        f.relative_to(root).as_posix() if f.is_relative_to(root) else f.name: checksum(f)
-        for f in files
-        if f.is_file()
+        f.relative_to(root).as_posix() if f.is_relative_to(root) else f.name: checksum(f) for f in files if f.is_file()
     }
 
 
@@ -98,8 +96,7 @@ def code_version(*folders: Path) -> dict[str, str]:
     """Hash of each Python file in the given folders (or of single files), by its name below the package."""
     files = [file for folder in folders for file in (sorted(folder.glob("*.py")) or [folder])]
     return {
-        file.relative_to(paths.PACKAGE).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-        for file in files
+        file.relative_to(paths.PACKAGE).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files
     }
 
 

@@ -106,11 +106,7 @@ def _execute(notebook: nbformat.NotebookNode, output: Path, profile: str) -> lis
 def _fingerprint(notebook: nbformat.NotebookNode, profile: str) -> str:
     """Hash of all that decides the outcome: cells, library, profile, grids, what ships in data, the data folder."""
     digest = hashlib.sha256(json.dumps([cell.source for cell in notebook.cells]).encode())
-    places = [
-        (paths.PACKAGE, "*.py"),
-        (paths.PROFILES, f"{profile}.yaml"),
-        (paths.PROFILES / "grids", "*.yaml"),
-    ]
+    places = [(paths.PACKAGE, "*.py"), (paths.PROFILES, f"{profile}.yaml"), (paths.PROFILES / "grids", "*.yaml")]
     places += [(paths.CHECKPOINTS, "*.safetensors"), (paths.RESULTS, "*.json"), (paths.SAMPLES, "*.*")]
     places += [(paths.DATA / "drawn_people", "*.py"), (paths.DATA, paths.MANIFEST.name)]
     for file in (file for folder, pattern in places for file in sorted(folder.rglob(pattern))):

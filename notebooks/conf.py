@@ -42,9 +42,7 @@ def complete(app, docname, source):
         series = {f"notebooks/{stem}": stem.replace("_", " ") for stem in NOTEBOOKS}
         for caption, pages in (("Notebooks", series), ("Guides", GUIDES)):
             entries = [f"{title} <{page}>" for page, title in pages.items()]
-            source[0] += "\n".join(
-                ["", "```{toctree}", ":hidden:", f":caption: {caption}", *entries, "```", ""]
-            )
+            source[0] += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", *entries, "```", ""])
     elif docname.removeprefix("notebooks/") in NOTEBOOKS:
         notebook = json.loads(source[0])
         for cell in notebook["cells"]:
@@ -59,6 +57,5 @@ def setup(app):
     """Connect the above, and let the site open at index.html."""
     app.connect("source-read", complete)
     app.connect(
-        "build-finished",
-        lambda app, error: error or shutil.copy(app.outdir / "README.html", app.outdir / "index.html"),
+        "build-finished", lambda app, error: error or shutil.copy(app.outdir / "README.html", app.outdir / "index.html")
     )

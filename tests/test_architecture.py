@@ -135,10 +135,7 @@ def test_imports_point_downwards(name: str) -> None:
 def test_no_two_modules_import_each_other() -> None:
     # a package's __init__ that lists its modules is no circle: they import modules, not the package; the library's
     # own imports them when they are asked for
-    graph = {
-        name: {other for other in imported(name) - {name} if not name.startswith(f"{other}.")}
-        for name in MODULES
-    }
+    graph = {name: {other for other in imported(name) - {name} if not name.startswith(f"{other}.")} for name in MODULES}
     tuple(graphlib.TopologicalSorter(graph | {"modnet_lib": set()}).static_order())
 
 

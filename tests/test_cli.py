@@ -160,19 +160,7 @@ def test_adapt_writes_a_network_of_the_domain(call, checkpoint, pictures, withou
     for picture in pictures:
         picture.rename(frames / picture.name)
     output = tmp_path / "adapted.safetensors"
-    arguments = (
-        "adapt",
-        checkpoint,
-        frames,
-        "--output",
-        output,
-        "--epochs",
-        1,
-        "--short-side",
-        64,
-        "--fit",
-        4,
-    )
+    arguments = ("adapt", checkpoint, frames, "--output", output, "--epochs", 1, "--short-side", 64, "--fit", 4)
     code, text = call(*arguments)
     assert code == 0
     assert "2 pictures" in " ".join(text.split())
@@ -192,9 +180,7 @@ def test_adapt_writes_a_network_of_the_domain(call, checkpoint, pictures, withou
         assert (code, message in text) == (1, True), text
 
 
-@pytest.mark.parametrize(
-    ("options", "until"), [((), 1.1), (("--until", 0), 0), (("--preset", "released"), 1.1)]
-)
+@pytest.mark.parametrize(("options", "until"), [((), 1.1), (("--until", 0), 0), (("--preset", "released"), 1.1)])
 def test_adapt_stops_early_unless_told_otherwise(
     call, checkpoint, pictures, tmp_path, monkeypatch, options, until
 ) -> None:
@@ -235,10 +221,7 @@ def test_mistakes_end_with_a_message_and_1(call, checkpoint, pictures, tmp_path)
     broken.write_text("no picture")
     for arguments, message in (
         (("matte", tmp_path / "gone.jpg", tmp_path / "out", "--model", checkpoint), "gone.jpg"),
-        (
-            ("matte", pictures[0], tmp_path / "out", "--model", tmp_path / "gone.safetensors"),
-            "gone.safetensors",
-        ),
+        (("matte", pictures[0], tmp_path / "out", "--model", tmp_path / "gone.safetensors"), "gone.safetensors"),
         (("matte", pictures[0], tmp_path / "out", "--model", broken), "broken.jpg"),
         (("matte", pictures[0], tmp_path / "out.jpg", "--model", checkpoint), "transparency"),
         (("matte", pictures[0], tmp_path / "out", "--dtype", "int8"), "int8"),
@@ -316,9 +299,7 @@ def test_evaluate_measures_a_folder_of_pairs_with_another_tools_mattes(call, wit
     assert code == 0, output
     header, row = (tmp_path / "out.csv").read_text().splitlines()
     assert float(dict(zip(header.split(","), row.split(","), strict=True))["mad"]) == 0
-    Image.fromarray(np.where(alpha[..., None] > 0, photograph, 0).astype(np.uint8)).save(
-        tmp_path / "theirs/me.png"
-    )
+    Image.fromarray(np.where(alpha[..., None] > 0, photograph, 0).astype(np.uint8)).save(tmp_path / "theirs/me.png")
     code, output = call(*arguments)
     assert code == 1
     assert "looks like a colour cut-out" in output
@@ -401,9 +382,7 @@ def pairs(tmp_path, monkeypatch):
         (tmp_path / "pairs" / folder).mkdir(parents=True)
         for name in ("a", "[b]"):  # brackets are markup to rich
             shade = 9 if folder == "image" else 200
-            Image.fromarray(np.full((8, 8), shade, np.uint8)).save(
-                tmp_path / "pairs" / folder / f"{name}.png"
-            )
+            Image.fromarray(np.full((8, 8), shade, np.uint8)).save(tmp_path / "pairs" / folder / f"{name}.png")
     return tmp_path / "pairs"
 
 

@@ -58,9 +58,7 @@ def everything() -> dict[str, Requirement]:
 @pytest.fixture(scope="module")
 def conda() -> dict[str, Requirement]:
     """environment.yml in PyPI's names."""
-    entries = yaml.safe_load((paths.REPOSITORY / "environment.yml").read_text(encoding="utf-8"))[
-        "dependencies"
-    ]
+    entries = yaml.safe_load((paths.REPOSITORY / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
     pip = [text for entry in entries if isinstance(entry, dict) for text in entry["pip"]]
     specs = []
     for entry in entries:
@@ -112,12 +110,7 @@ def test_every_package_that_is_imported_is_declared() -> None:
 def test_every_package_that_is_declared_is_used() -> None:
     commands = {"jupyterlab", "nbval", "pytest-xdist", "codespell", "pre-commit", "pyright", "ruff"}
     imported_by_others = {"ipykernel", "onnxscript"}  # by Jupyter and by torch.onnx
-    book = {
-        "myst-nb",
-        "sphinx",
-        "sphinx-book-theme",
-        "sphinx-mathjax-offline",
-    }  # notebooks/conf.py names them
+    book = {"myst-nb", "sphinx", "sphinx-book-theme", "sphinx-mathjax-offline"}  # notebooks/conf.py names them
     assert set(everything()) - imported() == commands | imported_by_others | book
 
 

@@ -82,10 +82,7 @@ def test_transparent_pictures_lie_on_white(pixels, tmp_path) -> None:
         assert np.abs(read_image(source) - over_white).max() <= 1.01
     grey = Image.fromarray(pixels[..., 0])
     la = Image.merge("LA", (grey, Image.fromarray(alpha)))
-    assert (
-        np.abs(read_image(la)[..., 1] - (pixels[..., 0] * weight[..., 0] + 255 * (1 - weight[..., 0]))).max()
-        <= 1.01
-    )
+    assert np.abs(read_image(la)[..., 1] - (pixels[..., 0] * weight[..., 0] + 255 * (1 - weight[..., 0]))).max() <= 1.01
     premultiplied = Image.fromarray(rgba).convert("RGBa")
     assert np.abs(read_image(premultiplied) - over_white).max() <= 2.01
     assert np.abs(read_image(la.convert("La"))[..., 0] - read_image(la)[..., 0].astype(int)).max() <= 2
@@ -179,10 +176,7 @@ def test_exif_orientation_is_applied(orientation, tmp_path) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_16_bits_are_turned_like_8(orientation, suffix, tmp_path) -> None:
-    deep, file = (
-        np.random.default_rng(4).integers(0, 65536, (5, 7, 3), dtype=np.uint16),
-        tmp_path / f"x{suffix}",
-    )
+    deep, file = (np.random.default_rng(4).integers(0, 65536, (5, 7, 3), dtype=np.uint16), tmp_path / f"x{suffix}")
     if suffix == ".tif":
         turn = [(ORIENTATION, "H", 1, orientation, True)]
         tifffile.imwrite(file, deep, photometric="rgb", extratags=turn)
@@ -285,9 +279,7 @@ def test_colours_with_a_profile_become_srgb(tmp_path, linear_profile) -> None:
         Image.fromarray(colours).save(tmp_path / "bad.png", icc_profile=bad)
         np.testing.assert_array_equal(read_image(tmp_path / "bad.png"), colours)
     # 128 of 255 with linear values is 188 in sRGB
-    Image.fromarray(np.full((2, 2, 3), 128, np.uint8)).save(
-        tmp_path / "linear.png", icc_profile=linear_profile
-    )
+    Image.fromarray(np.full((2, 2, 3), 128, np.uint8)).save(tmp_path / "linear.png", icc_profile=linear_profile)
     assert abs(int(read_image(tmp_path / "linear.png")[0, 0, 0]) - 188) <= 1
 
 
@@ -413,9 +405,7 @@ def test_a_matte_in_a_palettes_transparency(tmp_path) -> None:
     steps = MATTE // 64
     picture = palette(steps, [0, 0, 0] * 4)
     picture.save(tmp_path / "p.png", transparency=bytes([0, 80, 160, 255]))
-    np.testing.assert_allclose(
-        read_matte(tmp_path / "p.png"), np.array([0, 80, 160, 255])[steps] / 255, atol=1e-6
-    )
+    np.testing.assert_allclose(read_matte(tmp_path / "p.png"), np.array([0, 80, 160, 255])[steps] / 255, atol=1e-6)
     palette(LABEL, [0, 0, 0, 255, 255, 255]).save(tmp_path / "grey.png")
     np.testing.assert_array_equal(read_matte(tmp_path / "grey.png"), LABEL)
 
@@ -489,9 +479,7 @@ def test_colour_cut_outs_and_photographs_are_not_mattes(ground, suffix, small, t
     person[20 : 44 if small else 90, 20 : 44 if small else 90] = True
     colours = np.where(person[..., None], np.array([210, 160, 130], np.uint8), np.uint8(ground))
     Image.fromarray(colours).save(file, quality=95)
-    with pytest.raises(
-        ValueError, match=rf"m\{suffix}.*looks like a colour cut-out, not a matte; save its trans"
-    ):
+    with pytest.raises(ValueError, match=rf"m\{suffix}.*looks like a colour cut-out, not a matte; save its trans"):
         read_matte(file)
     Image.fromarray(PHOTO // 2 + np.array([60, 0, 0], np.uint8)).save(file, quality=95)
     with pytest.raises(ValueError, match=rf"m\{suffix} is coloured.*expected grey values or a transparency"):

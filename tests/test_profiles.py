@@ -72,10 +72,7 @@ def test_the_papers_hyper_parameters_are_the_defaults() -> None:
             "{name: x, training: {stages: [{image_size: 64, batch_size: 0, steps: 1}]}}",
             ["stages.0.batch_size: Input should be greater than or equal to 1", "got 0"],
         ),
-        (
-            "{name: x, training: {stages: [{image_size: 64, batch_size: 1}]}}",
-            ["stages.0.steps: Field required"],
-        ),
+        ("{name: x, training: {stages: [{image_size: 64, batch_size: 1}]}}", ["stages.0.steps: Field required"]),
         (
             "{name: x, training: {stages: [{image_size: 64, batch_size: 1, steps: 1, epochs: 2}]}}",
             ["stages.0.epochs: unknown key; known are batch_size, image_size, steps"],
@@ -84,10 +81,7 @@ def test_the_papers_hyper_parameters_are_the_defaults() -> None:
             "{name: x, pretraining: {stages: 3, epochs: 2}}",
             ["pretraining.stages: ", "pretraining.epochs: unknown key", "learning_rate"],
         ),
-        (
-            "{name: x, data: {foregrounds: [mine]}}",
-            ["data: Value error, foregrounds would not be used", "data.real"],
-        ),
+        ("{name: x, data: {foregrounds: [mine]}}", ["data: Value error, foregrounds would not be used", "data.real"]),
         (
             "{name: x, data: {natural: 0, composites: 0}}",
             ["data: Value error, natural and composites must not both be 0"],
@@ -233,9 +227,7 @@ def test_shares_are_read_by_name(tmp_path) -> None:
 
 def test_changes_are_merged_and_validated() -> None:
     profile = Profile(name="one", data=DataConfig(flip=0.5, camera=0.25))
-    changed = profile.changed(
-        {"seed": 4, "data": {"flip": 0.0}, "training": {"loss_weights": [1.0, 2.0, 3.0]}}
-    )
+    changed = profile.changed({"seed": 4, "data": {"flip": 0.0}, "training": {"loss_weights": [1.0, 2.0, 3.0]}})
     assert changed.data == DataConfig(flip=0.0, camera=0.25)
     assert changed.training.loss_weights == (1.0, 2.0, 3.0)
     assert (changed.seed, changed.name) == (4, "one")

@@ -36,9 +36,7 @@ def test_notebook_function_and_test_exist(row):
         program = module.startswith("drawn_")  # data/drawn_people
         assert hasattr(importlib.import_module(module if program else f"modnet_lib.{module}"), name)
     file, _, function = row["test"].partition("::")
-    assert re.search(
-        rf"^def {function}\(", (paths.REPOSITORY / file).read_text(encoding="utf-8"), re.MULTILINE
-    )
+    assert re.search(rf"^def {function}\(", (paths.REPOSITORY / file).read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_every_equation_built_so_far_has_a_row():

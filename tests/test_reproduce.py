@@ -81,9 +81,7 @@ def test_runs_in_order_checks_numbers_and_resumes(series) -> None:
 
 
 @pytest.mark.parametrize(("place", "name"), [("PROFILES", "grids/table.yaml"), ("SAMPLES", "drawn/1.png")])
-def test_other_inputs_of_the_notebooks_make_them_run_again(
-    series, monkeypatch, tmp_path, place, name
-) -> None:
+def test_other_inputs_of_the_notebooks_make_them_run_again(series, monkeypatch, tmp_path, place, name) -> None:
     notebooks, _, run = series
     file = tmp_path / place.lower() / name
     file.parent.mkdir(parents=True)

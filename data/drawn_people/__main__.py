@@ -25,9 +25,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--size", type=int, default=size, help="side, pixels (%(default)s)")
         return command
 
-    people = add(
-        "portraits", "people to train on, with colours, mattes and backgrounds", write_portraits, 512
-    )
+    people = add("portraits", "people to train on, with colours, mattes and backgrounds", write_portraits, 512)
     people.add_argument("--split", choices=SPLITS, default="train", help="(%(default)s)")
     add("scenes", "backgrounds to train on", write_scenes, 512)
     for name, what, write in (
@@ -38,9 +36,7 @@ def parser() -> argparse.ArgumentParser:
     video = add("spm_video", "SPM-video: clips with a matte for every frame", write_spm_video, 512)
     video.add_argument("--clips", type=int, default=8, help="(%(default)s)")
     video.add_argument("--frames", type=int, default=48, help="of a clip (%(default)s)")
-    car = add(
-        "passing_car", "Fig. 9: a camera that stands still, and a car that drives by", write_passing_car, 512
-    )
+    car = add("passing_car", "Fig. 9: a camera that stands still, and a car that drives by", write_passing_car, 512)
     car.add_argument("--frames", type=int, default=24, help="of a clip (%(default)s)")
     return top
 

@@ -40,24 +40,16 @@ def pose_at(motion: str, frame: int, frames: int, rate: float, size: int) -> Pos
     t = frame / rate
     wave = float(np.sin(np.pi * t))
     if motion == "head_turn":
-        return Pose(
-            yaw=0.9 * wave, tilt=0.05 * float(np.sin(2 * np.pi * t)), sway=-0.03 * float(np.cos(np.pi * t))
-        )
+        return Pose(yaw=0.9 * wave, tilt=0.05 * float(np.sin(2 * np.pi * t)), sway=-0.03 * float(np.cos(np.pi * t)))
     if motion == "hair_sway":
         return Pose(sway=0.11 * float(np.sin(1.7 * np.pi * t)) + 0.03 * float(np.sin(4.1 * np.pi * t)))
     if motion == "walk_in":
         left = max(1 - frame / max(0.8 * (frames - 1), 1), 0.0)
         step = float(np.sin(2 * np.pi * 1.8 * t)) * (left > 0)
-        return Pose(
-            shift=(-round(0.8 * left * size) / size, -round(0.008 * abs(step) * size) / size), stride=step
-        )
-    speech = np.sin(2 * np.pi * 2.9 * t) * np.sin(2 * np.pi * 1.1 * t + 0.4) + 0.3 * np.sin(
-        2 * np.pi * 5.3 * t
-    )
+        return Pose(shift=(-round(0.8 * left * size) / size, -round(0.008 * abs(step) * size) / size), stride=step)
+    speech = np.sin(2 * np.pi * 2.9 * t) * np.sin(2 * np.pi * 1.1 * t + 0.4) + 0.3 * np.sin(2 * np.pi * 5.3 * t)
     blink = max(0.0, 1 - abs(t % 2.5 - 0.9) / 0.12)
-    return Pose(
-        jaw=float(np.clip(speech, 0, 1)), blink=blink, yaw=0.12 * wave, tilt=0.02 * float(np.sin(5 * t))
-    )
+    return Pose(jaw=float(np.clip(speech, 0, 1)), blink=blink, yaw=0.12 * wave, tilt=0.02 * float(np.sin(5 * t)))
 
 
 def _outline_motion(out: Array, a: Array, b: Array, clip: Array | None) -> None:
@@ -145,9 +137,7 @@ def animate(
     if motion not in MOTIONS:
         raise ValueError(f"unknown motion {motion!r}: expected one of {', '.join(MOTIONS)}")
     if frames < 1 or rate <= 0 or {"pose", "window"} & options.keys():
-        raise ValueError(
-            f"expected frames >= 1, rate > 0, no pose and no window, got {frames}, {rate}, {options}"
-        )
+        raise ValueError(f"expected frames >= 1, rate > 0, no pose and no window, got {frames}, {rate}, {options}")
     now = trace_portrait(seed, size, pose=pose_at(motion, 0, frames, rate, size), **options)
     for i in range(1, frames + 1):
         (portrait, canvas), following = now, now

@@ -87,9 +87,7 @@ def draw_car(scene: np.ndarray, left: float) -> np.ndarray:
     for x in (0.22, 0.78):
         for radius, colour in ((0.095, (24, 24, 26)), (0.045, (150, 152, 156))):
             centre = at((x, 0.095))[0].tolist()
-            cv2.circle(
-                result, centre, round(radius * WIDTH * size * 2**SHIFT), colour, -1, cv2.LINE_AA, SHIFT
-            )
+            cv2.circle(result, centre, round(radius * WIDTH * size * 2**SHIFT), colour, -1, cv2.LINE_AA, SHIFT)
     return result
 
 
@@ -101,9 +99,7 @@ def _with_grain(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(np.round(image + rng.normal(0, GRAIN, image.shape)), 0, 255).astype(np.uint8)
 
 
-def write_passing_car(
-    folder: Path, size: int = 512, frames: int = 24, seeds: Sequence[int] = CAMERA_SEEDS
-) -> None:
+def write_passing_car(folder: Path, size: int = 512, frames: int = 24, seeds: Sequence[int] = CAMERA_SEEDS) -> None:
     """Write a clip for each seed; clips that are there are kept.
 
     Parameters

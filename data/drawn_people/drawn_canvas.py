@@ -98,9 +98,7 @@ def creases() -> Array:
     rng = np.random.default_rng(7)
     ys, xs = np.mgrid[:512, :512].astype(np.float32)
     a, b, c = (noise(rng, 512, n, 3)[..., 0] for n in (4, 4, 6))
-    folds = cv2.remap(
-        c, xs + 90 * (a - 0.5), 0.55 * ys + 90 * (b - 0.5), cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT
-    )
+    folds = cv2.remap(c, xs + 90 * (a - 0.5), 0.55 * ys + 90 * (b - 0.5), cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT)
     height = blur((1 - np.abs(2 * folds - 1)) ** 3, 2.5)
     light = height - cv2.warpAffine(height, np.array([[1, 0, 3], [0, 1, 4]], np.float32), (512, 512))
     return blur(np.clip(light / light[8:, 8:].std() / 2, -1, 1), 1.2)
@@ -174,9 +172,7 @@ class Canvas:
         self.cov = np.zeros((2 * size, 2 * size), np.float32)
         self.inside = np.zeros((size, size), bool)  # pixels that a shape covers with all their neighbours
         self.shapes: list[Array] = []
-        self.pieces: list[
-            tuple[list[Array], Array | None]
-        ] = []  # what moves: outlines or strands, and their cut
+        self.pieces: list[tuple[list[Array], Array | None]] = []  # what moves: outlines or strands, and their cut
         self.strands: list[tuple[Array, Array, Array]] = []
 
     def window(self, points: Array, pad: float) -> Box:
@@ -266,9 +262,7 @@ class Canvas:
     def hair(self, rng: Rng, strands: Array, color: Color, width: float, mass: list[Array], s: Any) -> None:
         """Draw strands (N, M, 2) in frame units, ``width`` wide at the root, over an opaque ``mass``."""
         self.pieces += [(mass, None), ([strands], None)]
-        rng = np.random.default_rng(
-            rng.integers(2**32)
-        )  # what is drawn later must not hang on what is in view
+        rng = np.random.default_rng(rng.integers(2**32))  # what is drawn later must not hang on what is in view
         box = x0, y0, x1, y1 = self.window(np.concatenate([strands.reshape(-1, 2), *mass]), 0.03)
         if x1 <= x0 or y1 <= y0:
             return
@@ -327,10 +321,7 @@ class Canvas:
             rows, cols = np.nonzero(keep)
             part = part[cols]
             rows = rows[:, None]
-            half = (
-                normal[rows, part]
-                * (np.maximum(fine - line, 0) / (2 * self.size * ss))[rows, part][..., None]
-            )
+            half = normal[rows, part] * (np.maximum(fine - line, 0) / (2 * self.size * ss))[rows, part][..., None]
             pull = normal[rows, part][..., ::-1] * np.array([0.5, -0.5]) / (self.size * ss)
             ends = np.zeros((step + 1, 1))
             ends[0], ends[-1] = 1, -1
@@ -341,9 +332,7 @@ class Canvas:
 
     def coverage(self, ss: int, box: Box) -> Array:
         """Share (h, w) float32 of each pixel in ``box`` that the union of all shapes covers."""
-        hidden = [
-            self.inside[y0:y1, x0:x1].all() for x0, y0, x1, y1 in (self.window(p, 0) for p in self.shapes)
-        ]
+        hidden = [self.inside[y0:y1, x0:x1].all() for x0, y0, x1, y1 in (self.window(p, 0) for p in self.shapes)]
         shapes = [p for p, deep in zip(self.shapes, hidden, strict=True) if not deep]
         inset = [solid(p, 1 / (self.size * ss), STEP / self.size) for p in shapes]
         bounds = np.array([(*p.min(0), *p.max(0)) for p in inset]).reshape(-1, 2, 2) * self.size
@@ -359,16 +348,12 @@ class Canvas:
         reach = (high - low).max(0, initial=0) + 1
         cells = np.stack([low + np.array((i, j)) for i in range(reach[0]) for j in range(reach[1])])
         names = np.where(
-            ((cells >= 0) & (cells < TILES) & (cells <= high)).all(-1),
-            cells[..., 1] * TILES + cells[..., 0],
-            -1,
+            ((cells >= 0) & (cells < TILES) & (cells <= high)).all(-1), cells[..., 1] * TILES + cells[..., 0], -1
         )
         order = np.argsort(names, axis=None, kind="stable")
         edges = np.searchsorted(names.ravel()[order], np.arange(TILES**2 + 1))
         grid = np.arange(TILES) * side
-        xs, ys = (
-            (bounds[:, 0, i] < grid[:, None] + side) & (bounds[:, 1, i] > grid[:, None]) for i in (0, 1)
-        )
+        xs, ys = ((bounds[:, 0, i] < grid[:, None] + side) & (bounds[:, 1, i] > grid[:, None]) for i in (0, 1))
         touch = ys[:, None] & xs[None]
         alpha, buffer = self.inside.astype(np.float32), np.empty((side * ss, side * ss + 64), np.uint8)
         for tile in range(TILES**2):
@@ -404,8 +389,6 @@ class Canvas:
 
     def finish(self, ss: int, box: Box) -> tuple[Array, Array]:
         """Foreground (h, w, 3) uint8 and alpha (h, w) float32 of a box, from ``ss`` samples a pixel and side."""
-        rgb, cov = (
-            cv2.resize(a, (self.size, self.size), interpolation=cv2.INTER_AREA) for a in (self.rgb, self.cov)
-        )
+        rgb, cov = (cv2.resize(a, (self.size, self.size), interpolation=cv2.INTER_AREA) for a in (self.rgb, self.cov))
         color = extend(rgb, cov)[box[1] : box[3], box[0] : box[2]]
         return np.clip(np.round(color), 0, 255).astype(np.uint8), self.coverage(ss, box)

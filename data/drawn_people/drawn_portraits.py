@@ -322,15 +322,11 @@ class Figure:
         self.clothing = str(rng.choice(garments[: 6 if self.soft_face else 5]))
         picks = rng.permutation(len(_CLOTHES))[:3]
         self.cloth, self.accent, self.lower = np.array(_CLOTHES, float)[picks]
-        self.fabric = str(
-            rng.choice(["plain", "stripes", "plaid", "dots", "knit"], p=(0.5, 0.15, 0.1, 0.07, 0.18))
-        )
+        self.fabric = str(rng.choice(["plain", "stripes", "plaid", "dots", "knit"], p=(0.5, 0.15, 0.1, 0.07, 0.18)))
         self.fabric = "plain" if self.clothing in ("jacket", "hoodie") else self.fabric
         self.pitch = rng.uniform(14, 34)
         self.glasses = str(rng.choice(["none", "round", "square"], p=(0.7, 0.15, 0.15)))
-        self.hat = str(
-            rng.choice(["none", "beanie", "brim", "cap", "helmet"], p=(0.78, 0.06, 0.05, 0.07, 0.04))
-        )
+        self.hat = str(rng.choice(["none", "beanie", "brim", "cap", "helmet"], p=(0.78, 0.06, 0.05, 0.07, 0.04)))
         self.hat = "none" if self.hair in ("curly", "coils", "bun") else self.hat
         self.scarf, self.rings = bool(rng.random() < 0.1), bool(self.soft_face and rng.random() < 0.4)
         chances = (0.12, 0.14, 0.1, 0.08, 0.04, 0.07, 0.09, 0.06, 0.1, 0.2)
@@ -433,9 +429,7 @@ class Figure:
             p = ellipse(*p[0], *p[1]) if "oval" in verb or "ring" in verb else p
             p = np.concatenate([p, p[:2]]) if "ring" in verb else spline(p, 8, True) if "blob" in verb else p
             if widths:
-                p = limb(
-                    p, [float(v) / 100 for v in widths * 2][: max(len(widths), 2)], 6 if len(p) < 20 else 2
-                )
+                p = limb(p, [float(v) / 100 for v in widths * 2][: max(len(widths), 2)], 6 if len(p) < 20 else 2)
             for s in (1, -1) if "2" in verb else (1,):
                 self.canvas.paint(place(p * (s, 1)), color, tone=tone, clip=cut, solid=verb[0] != "~", **opts)
 
@@ -512,9 +506,7 @@ class Figure:
         for i, reach in enumerate((0.9, 1.05, 1.0, 0.78)):
             x, end = -0.082 + 0.055 * i, 0.22 + long * reach
             bend = spread * (i - 1.4)
-            finger = limb(
-                [(x, 0.18), (x + bend / 2 + 0.008, 0.1 + end / 2), (x + bend, end)], (0.034, 0.031, 0.024)
-            )
+            finger = limb([(x, 0.18), (x + bend / 2 + 0.008, 0.1 + end / 2), (x + bend, end)], (0.034, 0.031, 0.024))
             paint(at(finger), self.skin * (0.98 - 0.015 * i), depth=0.5, shadow=0.2)
         palm = spline(pts("-8.5 -3, 8.5 -3, 12 12, 11 24, -11 24, -11 10"), 6, True)
         paint(at(palm), self.skin, depth=0.35)
@@ -564,9 +556,7 @@ class Figure:
         xs, ys = np.linspace(-0.5, 0.5, 160, dtype=np.float32), np.linspace(-0.6, 0.6, 192, dtype=np.float32)
         h = 0.4 * np.sqrt(np.clip(1.02 - (ys[:, None] / 0.62) ** 2 - (xs[None] / 0.43) ** 2, 0, 1))
         # Bumps and hollows: x, y, width, height and rise, in hundredths and thousandths of a head.
-        relief = (
-            "0 -3 4.5 7.5 18, 0 5 4.5 7.5 30, 0 12 4.5 7.5 45, 0 19 5.5 5 60, 5.8 20.5 3 3.2 28, 0 45 9 5 22,"
-        )
+        relief = "0 -3 4.5 7.5 18, 0 5 4.5 7.5 30, 0 12 4.5 7.5 45, 0 19 5.5 5 60, 5.8 20.5 3 3.2 28, 0 45 9 5 22,"
         relief += "15.5 .5 8.5 6 -34, 15 -10 11 4.5 16, 21 14 9 8 20, 0 28.5 7.5 2.2 14, 0 33.5 7 2.5 18,"
         for x, y, sx, sy, rise in pts(relief + "0 38.5 8 2.2 -14"):
             y = 0.06 + 0.84 * y if self.child else y
@@ -578,10 +568,7 @@ class Figure:
         lx, ly, lz = light = self.canvas.light
         lambert = np.clip((lz - lx * gx - ly * gy) / norm, 0, 1)
         hollow = np.clip(cv2.GaussianBlur(h, (0, 0), 7) - h, 0, None)
-        gloss = (
-            np.clip((lz + 1 - lx * gx - ly * gy) / norm / np.linalg.norm(np.add(light, (0, 0, 1))), 0, 1)
-            ** 40
-        )
+        gloss = np.clip((lz + 1 - lx * gx - ly * gy) / norm / np.linalg.norm(np.add(light, (0, 0, 1))), 0, 1) ** 40
         lit = 0.57 + 0.55 * lambert - 4 * hollow + 0.1 * (200 / self.skin.mean()) ** 1.3 * gloss
         return cv2.GaussianBlur(lit.astype(np.float32), (0, 0), 1.2)
 
@@ -609,9 +596,7 @@ class Figure:
         right += [(0.25 * j, 0.39), (0.13 * j, 0.475)]
         full = 1.05 if self.child else 1.0
         right = [(x * (full if y > 0 else 1), y + 0.05 * self.motion.jaw * (y > 0.35)) for x, y in right]
-        outline = spline(
-            [(0, -0.49), *right, (0, 0.5 + 0.05 * self.motion.jaw), *mirror(right[::-1])], 8, True
-        )
+        outline = spline([(0, -0.49), *right, (0, 0.5 + 0.05 * self.motion.jaw), *mirror(right[::-1])], 8, True)
         outline += np.stack([0.05 * self.yaw * np.clip(outline[:, 1] + 0.1, 0, 0.6), 0 * outline[:, 0]], -1)
         grid = np.stack(np.meshgrid(np.linspace(-0.46, 0.46, 15), np.linspace(-0.55, 0.6, 15)), -1)
         # Skin of this mesh only tells its motion; it comes to rest at the outline, which does not turn.
@@ -693,9 +678,7 @@ class Figure:
 
         def place(p: Array) -> Array:
             swing = self.motion.sway * np.clip((p[..., 1] + 0.2) / 1.3, 0, 1.3) ** 1.5
-            return (self.place if o.body else partial(self.face, turn=0.35))(
-                p + np.stack([swing, 0 * swing], -1)
-            )
+            return (self.place if o.body else partial(self.face, turn=0.35))(p + np.stack([swing, 0 * swing], -1))
 
         count = 5 * count // 6
         extra = count // 8
@@ -742,9 +725,7 @@ class Figure:
             return
         w = 0.12 if self.hair == "curly" else 0.02
         xs = np.linspace(-1, 1, 7)
-        guides = [
-            [(0.3 * x, -0.3), (0.43 * x, 0), ((w + 0.47) * x, 0.4), ((w + 0.5) * x, length)] for x in xs
-        ]
+        guides = [[(0.3 * x, -0.3), (0.43 * x, 0), ((w + 0.47) * x, 0.4), ((w + 0.5) * x, length)] for x in xs]
         self.lock(guides, 900, shade=0.72, shine=0.15, **style)
 
     def hair_front(self) -> None:
@@ -822,8 +803,7 @@ class Figure:
             self.lock(rows, 120, clump=0.006, stray=0.007, cut=0.03, body=True, shadow=0.3)
         a = path[-1]
         rows = [
-            [np.add(a, (x * 0.4, -0.05)), np.add(a, (x * 1.2, 0.15)), np.add(a, (x, 0.4))]
-            for x in (-0.07, 0.0, 0.07)
+            [np.add(a, (x * 0.4, -0.05)), np.add(a, (x * 1.2, 0.15)), np.add(a, (x, 0.4))] for x in (-0.07, 0.0, 0.07)
         ]
         self.canvas.paint(self.place(ellipse(a[0], a[1], 0.075, 0.04)), self.accent, depth=0.6, shadow=0.3)
         self.lock(rows, 160, clump=0.012, body=True, mass=0.8)

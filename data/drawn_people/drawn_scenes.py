@@ -7,15 +7,7 @@ import numpy as np
 
 from drawn_canvas import SHIFT, Array, Rng, check_arguments, ellipse, noise
 
-KINDS = {
-    "room": 0.22,
-    "street": 0.16,
-    "park": 0.18,
-    "studio": 0.16,
-    "lights": 0.1,
-    "brick": 0.08,
-    "texture": 0.1,
-}
+KINDS = {"room": 0.22, "street": 0.16, "park": 0.18, "studio": 0.16, "lights": 0.1, "brick": 0.08, "texture": 0.1}
 
 
 def _scene(rng: Rng, size: int, kind: str) -> Array:
@@ -138,9 +130,7 @@ def _defocus(img: Array, radius: float) -> Array:
     return top / low
 
 
-def render_background(
-    seed: int, size: int = 512, *, bokeh: bool | None = None, kind: str | None = None
-) -> Array:
+def render_background(seed: int, size: int = 512, *, bokeh: bool | None = None, kind: str | None = None) -> Array:
     """Render a people-free scene, (size, size, 3) uint8 RGB.
 
     ``bokeh`` puts it out of focus; left to the seed, about half of the scenes are. ``kind`` is one of ``KINDS``:

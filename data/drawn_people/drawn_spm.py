@@ -70,9 +70,7 @@ def subjects(count: int = COUNT) -> list[Subject]:
         hair = HAIR_KINDS[(number + number // 8) % len(HAIR_KINDS)]
         hair = "short" if (hair, age) == ("beard", "child") else hair
         thing = things[(number // 8 + 3 * (number // 2 % 4)) % len(things)] if held else "none"
-        chosen.append(
-            Subject(f"spm_{number:03d}", FIRST_SEED + number, whole, blurred, held, thing, hair, age)
-        )
+        chosen.append(Subject(f"spm_{number:03d}", FIRST_SEED + number, whole, blurred, held, thing, hair, age))
     return chosen
 
 
@@ -92,9 +90,7 @@ def photograph(subject: Subject, size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(np.round(image + grain), 0, 255).astype(np.uint8), alpha
 
 
-def other_camera(
-    image: np.ndarray, alpha: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def other_camera(image: np.ndarray, alpha: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """The same person in another light, through a shaking, noisy camera with a colour cast and small files.
 
     Light and colour leave the matte alone. Shake does not: a pixel that saw the person for half of the exposure

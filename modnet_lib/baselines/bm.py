@@ -50,10 +50,7 @@ class BM(Baseline):
         self.switch = nn.ModuleDict({name: ConvBlock(128, 64, 1) for name in ("background", "segmentation")})
         self.merge = ConvBlock(192, 64, 1)
         self.shared = nn.Sequential(*(Residual(64) for _ in range(4)))
-        half, full = (
-            64 + backbone.channels[0],
-            32 + 6,
-        )  # with the backbone's first map, and with both pictures
+        half, full = (64 + backbone.channels[0], 32 + 6)  # with the backbone's first map, and with both pictures
         heads = [[ConvBlock(half, 32), ConvBlock(full, 16), nn.Conv2d(16, n, 3, padding=1)] for n in (1, 3)]
         self.matte, self.colour = (nn.ModuleList(head) for head in heads)
 
@@ -106,9 +103,7 @@ class BM(Baseline):
         }
 
 
-def background_difference(
-    image: np.ndarray, plate: np.ndarray, low: float = 12, high: float = 40
-) -> np.ndarray:
+def background_difference(image: np.ndarray, plate: np.ndarray, low: float = 12, high: float = 40) -> np.ndarray:
     """The oldest matte: how far a pixel is from the clean plate, 0 up to `low`, 1 from `high` (of 255).
 
     Parameters

@@ -25,11 +25,7 @@ class SHM(Baseline):
 
     title, paper = "SHM", "Chen et al. 2018"
     optional = ("trimap",)
-    stages = (
-        Stage("T-Net", 0.4, ("backbone", "t_net", "t_head")),
-        Stage("M-Net", 0.3, ("m_net",)),
-        Stage("both", 0.3),
-    )
+    stages = (Stage("T-Net", 0.4, ("backbone", "t_net", "t_head")), Stage("M-Net", 0.3, ("m_net",)), Stage("both", 0.3))
     estimates = ("guess",)
 
     def __init__(self, backbone: Backbone):

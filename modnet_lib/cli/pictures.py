@@ -15,8 +15,7 @@ from modnet_lib.cli.common import BatchSize, Dtype, Model, ShortSide, bar, dtype
 
 def matte(
     places: Annotated[
-        list[Path],
-        Argument(metavar="IN... OUT", help="Pictures or folders, then a file or folder; - for a pipe."),
+        list[Path], Argument(metavar="IN... OUT", help="Pictures or folders, then a file or folder; - for a pipe.")
     ],
     alpha_only: Annotated[bool, Option("--alpha", help="Write the matte, not a cut-out.")] = False,
     background: Annotated[str | None, Option(help="A colour (white, #00b140), a picture, or blur.")] = None,
@@ -76,8 +75,7 @@ def video(
     source: Annotated[str, Argument(help="Clip; - for standard input.")],
     target: Annotated[Path, Argument(help=".mp4, .mov, .mkv (H.264), .webm (VP9), or a new folder of PNGs.")],
     background: Annotated[
-        str | None,
-        Option(help="Colour, picture, clip, blur, matte, or transparent (default of .webm and folders)."),
+        str | None, Option(help="Colour, picture, clip, blur, matte, or transparent (default of .webm and folders).")
     ] = None,
     ofd: Annotated[bool, Option(help="One-frame delay against flicker.")] = True,
     threshold: Annotated[float, Option(help="Threshold of the one-frame delay.")] = 0.1,

@@ -36,9 +36,7 @@ def train(
 
 
 def grid(
-    name: Annotated[
-        str, Argument(help="ablation (Table 3), comparison (Tables 1, 2 and 5), or a YAML file.")
-    ],
+    name: Annotated[str, Argument(help="ablation (Table 3), comparison (Tables 1, 2 and 5), or a YAML file.")],
     profile: ProfileName,
     folder: Folder,
     jobs: Jobs = 1,

@@ -54,9 +54,7 @@ def outline(alpha: np.ndarray) -> Outline:
     return Outline(alpha.shape, rows, columns, mass, moment)
 
 
-def random_square(
-    shape: Sequence[int], rng: np.random.Generator, smallest: float = 0.5, least: int = 1
-) -> Box:
+def random_square(shape: Sequence[int], rng: np.random.Generator, smallest: float = 0.5, least: int = 1) -> Box:
     """The paper's random cropping: a square inside a picture of (height, width, ...).
 
     Its side is a share of the shorter side between `smallest` and 1, and at least `least` pixels if that fits.
@@ -151,11 +149,7 @@ class Foreground(NamedTuple):
 
 
 def portrait_crop(
-    foreground: Foreground,
-    size: int,
-    rng: np.random.Generator,
-    framing: str = "person",
-    natural: bool = False,
+    foreground: Foreground, size: int, rng: np.random.Generator, framing: str = "person", natural: bool = False
 ) -> tuple[list[Tensor], float]:
     """A square crop of a portrait, to be composited or, if `natural`, with the photograph that it is in.
 

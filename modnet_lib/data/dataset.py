@@ -78,9 +78,7 @@ class CompositionDataset(Dataset):
             [reader for part in parts for reader in part.readers] for parts in self.contents.values()
         )
         if not self.foregrounds or (self.config.composites and not self.backgrounds):
-            raise ValueError(
-                f"got {len(self.foregrounds)} foregrounds and {len(self.backgrounds)} backgrounds"
-            )
+            raise ValueError(f"got {len(self.foregrounds)} foregrounds and {len(self.backgrounds)} backgrounds")
         self.per_foreground = self.config.natural + self.config.composites
         self.counts = _counts(self.contents["foregrounds"], self.config, self.per_foreground)
         self.kept: dict[Callable[[], Any], Any] = {}
@@ -98,9 +96,7 @@ class CompositionDataset(Dataset):
 
     def describe(self) -> str:
         """List what is used and what is left out, one set after another."""
-        return "\n".join(
-            f"{kind}: {part}" for kind, parts in self.contents.items() for part in parts if part.readers
-        )
+        return "\n".join(f"{kind}: {part}" for kind, parts in self.contents.items() for part in parts if part.readers)
 
     def __len__(self) -> int:
         """Samples an epoch."""
@@ -155,9 +151,7 @@ class CompositionDataset(Dataset):
         image = parts.pop(0)[None] if natural else parts[1].new_empty((0, size, size, 3))
         return (image, *parts, natural, colours, np.float32(move), camera, band)
 
-    def _composite(
-        self, foreground: Foreground, size: int, rng: np.random.Generator
-    ) -> tuple[list[Tensor], float]:
+    def _composite(self, foreground: Foreground, size: int, rng: np.random.Generator) -> tuple[list[Tensor], float]:
         """Crops of a person and of a scene, changed as `DataConfig` says, and the person's visible height."""
         if not self.backgrounds:
             raise ValueError("a cut-out has no photograph of its own and needs backgrounds")

@@ -55,9 +55,7 @@ def fetch(url: str, target: str | Path, *, sha256: str | None = None, keep: Sequ
                     raise ValueError(f"it would unpack to {size:,} bytes, which looks like a bomb")
                 if not wanted:
                     raise ValueError(f"it holds no files like {', '.join(keep)}")
-                opened.extractall(
-                    unpacked, wanted
-                )  # drops what leads out of the folder, writes links as text
+                opened.extractall(unpacked, wanted)  # drops what leads out of the folder, writes links as text
             entries = list(unpacked.iterdir())
             os.replace(entries[0] if len(entries) == 1 and entries[0].is_dir() else unpacked, target)
     except Exception as error:  # of the network, zipfile, zlib and others, by the kind of damage

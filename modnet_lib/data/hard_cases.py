@@ -91,10 +91,7 @@ def _soft(distance: Tensor, softness: float = 1.0) -> Tensor:
 
 
 def _shape(
-    like: Tensor,
-    rng: np.random.Generator,
-    extent: tuple[float, float],
-    centre: tuple[float, float] | None = None,
+    like: Tensor, rng: np.random.Generator, extent: tuple[float, float], centre: tuple[float, float] | None = None
 ) -> Tensor:
     """An ellipse or a rectangle, turned, anywhere or around `centre` (row, column); half axes lie in `extent`."""
     y, x = centre or rng.uniform(0, 1, 2)

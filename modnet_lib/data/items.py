@@ -124,9 +124,7 @@ def read_matte(file: str | Path) -> np.ndarray:
         is_plain = np.ptp(grey[alpha > 0]) < 0.03  # one colour wherever it is visible
         if is_coloured or is_plain or np.abs(grey - alpha).mean() < 0.004:
             return alpha
-        raise ValueError(
-            f"{file} holds two mattes: its grey values and its transparency differ; save only one of them"
-        )
+        raise ValueError(f"{file} holds two mattes: its grey values and its transparency differ; save only one of them")
     if alpha is not None and not alpha.any() and (is_coloured or np.ptp(grey) == 0):
         return alpha  # fully transparent
     if is_coloured:
@@ -172,9 +170,7 @@ def refuse_cutout(matte: np.ndarray, image: np.ndarray, file: str | Path) -> Non
         return
     brightness = image[between] @ np.array([0.299, 0.587, 0.114]) / 255
     if (np.abs(matte[between] - brightness) < 0.03).mean() > 0.8:
-        raise ValueError(
-            f"{file} looks like a grey cut-out of its photograph, not a matte; save its transparency"
-        )
+        raise ValueError(f"{file} looks like a grey cut-out of its photograph, not a matte; save its transparency")
 
 
 def read_label(file: str | Path) -> dict[str, np.ndarray]:

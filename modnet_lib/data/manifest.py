@@ -45,9 +45,7 @@ class Source:
     def root(self) -> Path:
         """The set's folder below ``MODNET_DATA``; a FileNotFoundError if that is not set."""
         if (data := paths.external_data()) is None:
-            raise FileNotFoundError(
-                f"set MODNET_DATA to the folder that is to hold {self.folder}: {self.get}"
-            )
+            raise FileNotFoundError(f"set MODNET_DATA to the folder that is to hold {self.folder}: {self.get}")
         return data / self.folder
 
     def training_splits(self) -> list[str]:

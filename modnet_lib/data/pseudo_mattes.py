@@ -206,9 +206,7 @@ def read_parts(item: Item) -> MattingSample:
 def write_picture(path: Path, array: np.ndarray) -> None:
     """Write an 8-bit picture; a reader never sees half of it."""
     file_format = Image.registered_extensions()[path.suffix.lower()]  # the temporary name has no suffix
-    write_atomically(
-        path, lambda temporary: Image.fromarray(array).save(temporary, format=file_format, quality=95)
-    )
+    write_atomically(path, lambda temporary: Image.fromarray(array).save(temporary, format=file_format, quality=95))
 
 
 def read_prepared(item: Item, folder: Path) -> MattingSample | Cutout:

@@ -50,9 +50,7 @@ class Benchmark(NamedTuple):
 BENCHMARKS = {
     "ppm100": Benchmark("PPM-100 (public version)", "ppm100", "test"),
     "amd": Benchmark("AMD portraits x 10 backgrounds", "amd", "test-portraits", composited=True),
-    "d646": Benchmark(
-        "Distinctions-646 portraits x 10 backgrounds", "d646", "test-portraits", composited=True
-    ),
+    "d646": Benchmark("Distinctions-646 portraits x 10 backgrounds", "d646", "test-portraits", composited=True),
     "p3m500p": Benchmark("P3M-500-P", "p3m10k", "validation-p"),
     "p3m500np": Benchmark("P3M-500-NP", "p3m10k", "validation-np"),
     "crgnn_r": Benchmark("CRGNN-R", "crgnn_r", "test"),

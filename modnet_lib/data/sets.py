@@ -158,9 +158,7 @@ def mask_set(name: str, count: int) -> Contents:
         if present == item.files.keys() and "image" in present and present & {"mask", "alpha", "label"}:
             readers[item.id] = partial(read_mask, item)
         else:
-            left_out[item.id] = (
-                f"no photograph with a mask: of {', '.join(item.files)}, {len(present)} are there"
-            )
+            left_out[item.id] = f"no photograph with a mask: of {', '.join(item.files)}, {len(present)} are there"
     return _contents(name, (split, root, items), readers, left_out)
 
 
@@ -172,10 +170,7 @@ def read_mask(item: Item) -> MattingSample:
 
 
 def _contents(
-    name: str,
-    where: tuple[str, Path, list[Item]],
-    readers: dict[str, Any],
-    failures: dict[str, str] | None = None,
+    name: str, where: tuple[str, Path, list[Item]], readers: dict[str, Any], failures: dict[str, str] | None = None
 ) -> Contents:
     (split, root, items), left_out = where, dict(failures or {})
     if rest := len(items) - len(readers) - len(left_out):

@@ -80,9 +80,7 @@ FILTERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def measure(
-    filtered: np.ndarray, before: np.ndarray, truth: np.ndarray, flicker: np.ndarray
-) -> dict[str, float]:
+def measure(filtered: np.ndarray, before: np.ndarray, truth: np.ndarray, flicker: np.ndarray) -> dict[str, float]:
     """What a filter did to a sequence.
 
     Parameters

@@ -63,9 +63,7 @@ class Method(NamedTuple):
         if trimap is not None or "trimap" in needs(self.network):
             if trimap is None or trimap.shape != shape or not np.isin(trimap, (0, 0.5, 1)).all():
                 found = None if trimap is None else (trimap.shape, np.unique(trimap)[:4])
-                raise ValueError(
-                    f"this network needs a trimap of {{0, 0.5, 1}} and shape {shape}, got {found}"
-                )
+                raise ValueError(f"this network needs a trimap of {{0, 0.5, 1}} and shape {shape}, got {found}")
             given["trimap"] = _nearest(trimap, size)
         if background is not None:
             given["background"] = shrink(background, *size)

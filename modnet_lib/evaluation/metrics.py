@@ -145,11 +145,4 @@ def _checked(
     return prediction, truth, region
 
 
-METRICS: dict[str, Callable[..., float]] = {
-    "mse": mse,
-    "mad": mad,
-    "sad": sad,
-    "grad": grad,
-    "conn": conn,
-    "iou": iou,
-}
+METRICS: dict[str, Callable[..., float]] = {"mse": mse, "mad": mad, "sad": sad, "grad": grad, "conn": conn, "iou": iou}

@@ -69,9 +69,7 @@ def evaluate(
         Naming the picture, if a matte has another size, or values that are not finite or outside of [0, 1].
     """
     protocol = Protocol(metrics=QUICK)
-    return [
-        Record(name, _errors(name, alpha(image), truth, protocol, regions)) for name, image, truth in pictures
-    ]
+    return [Record(name, _errors(name, alpha(image), truth, protocol, regions)) for name, image, truth in pictures]
 
 
 def _errors(
@@ -80,9 +78,7 @@ def _errors(
     truth, unknown = unit(truth), protocol.region == "unknown"
     trimap = trimap_of(truth) if regions or unknown else np.empty(0)
     try:
-        errors = {
-            key: METRICS[key](matte, truth, trimap == 0.5 if unknown else None) for key in protocol.metrics
-        }
+        errors = {key: METRICS[key](matte, truth, trimap == 0.5 if unknown else None) for key in protocol.metrics}
         return errors | (errors_by_region(matte, truth, trimap) if regions else {})
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
@@ -129,9 +125,7 @@ def run_benchmark(
     predict = _predictor(model, protocol, readers)
     todo = {name: read for name, read in readers.items() if name not in done}
     records = _measure(predict, todo, protocol, workers, batch_size)
-    for record in tqdm(
-        records, "pictures", len(readers), initial=len(readers) - len(todo), disable=not show_progress
-    ):
+    for record in tqdm(records, "pictures", len(readers), initial=len(readers) - len(todo), disable=not show_progress):
         done[record.name] = record
         if output:
             append_record(Path(output), record)

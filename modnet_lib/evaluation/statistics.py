@@ -19,9 +19,7 @@ class Difference(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
-def paired_difference(
-    first: np.ndarray, second: np.ndarray, *, resamples: int = 10_000, seed: int = 0
-) -> Difference:
+def paired_difference(first: np.ndarray, second: np.ndarray, *, resamples: int = 10_000, seed: int = 0) -> Difference:
     """Mean of ``second - first`` over runs and pictures, with its 95 % percentile bootstrap interval.
 
     Runs and pictures are drawn with replacement independently of each other (Owen's pigeonhole bootstrap), so

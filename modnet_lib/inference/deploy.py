@@ -187,10 +187,7 @@ def make_backend(
     if not (is_eager and is_plain):
         module = deploy(network).to(dtype, memory_format=layout)  # type: ignore[call-overload]
     answer: Callable[[Tensor], Tensor] = AlphaOnly(module)
-    compilers: dict[str, Any] = {
-        "compiled": {"options": {"freezing": True}},
-        "cudagraphs": {"backend": "cudagraphs"},
-    }
+    compilers: dict[str, Any] = {"compiled": {"options": {"freezing": True}}, "cudagraphs": {"backend": "cudagraphs"}}
     if backend in compilers:
         answer = torch.compile(answer, dynamic=False, **compilers[backend])
     return module, lambda image: answer(image.to(dtype, memory_format=layout)).float()

@@ -56,9 +56,7 @@ def sharpen(alpha: np.ndarray, image: np.ndarray, scale: float) -> np.ndarray:
     return result
 
 
-def blocks(
-    alpha: np.ndarray, low: float, high: float, margin: int
-) -> Iterator[tuple[Any, Any, Any, np.ndarray]]:
+def blocks(alpha: np.ndarray, low: float, high: float, margin: int) -> Iterator[tuple[Any, Any, Any, np.ndarray]]:
     """The blocks of a matte (H, W) that are mixed somewhere: above `low` and below `high`.
 
     Of each: where it lies, what it sees around it, where it lies in what it sees, and which of its pixels are mixed.

@@ -69,9 +69,7 @@ def export_onnx(network: MODNet, path: str | Path, images: Sequence[ImageLike] =
             found = [(exported(image) - network(image).alpha).abs().max() for image in inputs]
         difference = float(torch.stack(found).max())
         if not difference <= TOLERANCE:  # also if it is NaN
-            raise ValueError(
-                f"{path} was not written: its mattes differ by {difference:.2g} from the network's"
-            )
+            raise ValueError(f"{path} was not written: its mattes differ by {difference:.2g} from the network's")
 
     write_atomically(path, write_and_compare)
     return difference

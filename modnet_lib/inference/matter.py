@@ -157,9 +157,7 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
     return chosen
 
 
-def network_size(
-    height: int, width: int, short_side: int = SHORT_SIDE, squash: bool = False
-) -> tuple[int, int]:
+def network_size(height: int, width: int, short_side: int = SHORT_SIDE, squash: bool = False) -> tuple[int, int]:
     """The network's input for a picture: short side to `short_side`, floor to multiples of 32, at most 2 MP.
 
     Very long pictures lose proportion: each side is at least 32. With `squash`, both sides become `short_side`.

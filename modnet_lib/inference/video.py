@@ -56,9 +56,7 @@ def one_frame_delay(alphas: Iterable[np.ndarray], threshold: float = THRESHOLD) 
         yield now
 
 
-def flickers(
-    before: np.ndarray, now: np.ndarray, after: np.ndarray, threshold: float = THRESHOLD
-) -> np.ndarray:
+def flickers(before: np.ndarray, now: np.ndarray, after: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
     """Where the rule of `one_frame_delay` finds flicker; bool, the shape of the mattes."""
     close = abs(before - after) <= threshold
     return close & (abs(now - before) > threshold) & (abs(now - after) > threshold)
@@ -126,9 +124,7 @@ def matte_video(
     suffix, batch_size = target.suffix.lower(), chosen.batch_size
     file = Path(source) if isinstance(source, (str, Path)) else None
     if suffix not in ("", *FORMATS):
-        raise ValueError(
-            f"{target} must end in {', '.join(FORMATS)}, or in nothing for a folder of PNG files"
-        )
+        raise ValueError(f"{target} must end in {', '.join(FORMATS)}, or in nothing for a folder of PNG files")
     if not suffix and target.exists():
         raise ValueError(f"{target} exists; name a folder that does not")
     if file and file.resolve() == target.resolve():
@@ -204,9 +200,7 @@ def _renderer(background: str | Path | None, transparent: bool) -> Callable[[Fra
     if background == "matte":
         return lambda frame, alpha: np.repeat(to_bytes(alpha)[..., None], 3, axis=2)
     behind = _backdrop(str(background))
-    return lambda frame, alpha: compose(
-        clean_foreground(frame.image, alpha), alpha, behind(frame), frame.image
-    )
+    return lambda frame, alpha: compose(clean_foreground(frame.image, alpha), alpha, behind(frame), frame.image)
 
 
 def _backdrop(name: str) -> Callable[[Frame], str | np.ndarray]:

@@ -48,11 +48,7 @@ def weights_fingerprint(network: nn.Module) -> str:
 
 
 def save_checkpoint(
-    network: Any,
-    path: str | Path,
-    *,
-    dtype: torch.dtype | None = None,
-    metadata: dict[str, str] | None = None,
+    network: Any, path: str | Path, *, dtype: torch.dtype | None = None, metadata: dict[str, str] | None = None
 ) -> None:
     """Write a network as safetensors, atomically, with what is needed to build it again.
 
@@ -111,9 +107,7 @@ def read_network(path: str | Path, build: Callable[..., Any]) -> Any:
         with safe_open(path, "pt") as file:
             header = dict(file.metadata() or {})
     if "modnet" not in header:
-        raise ValueError(
-            f"{path} is no MODNet; a backbone-only file is read with modnet_lib.network.load_backbone"
-        )
+        raise ValueError(f"{path} is no MODNet; a backbone-only file is read with modnet_lib.network.load_backbone")
     config = header.pop("modnet")
     try:
         network = build(**json.loads(config))

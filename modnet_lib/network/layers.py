@@ -36,9 +36,7 @@ class ConvBlock(Block):
     Parameters are those of `torch.nn.Conv2d`; the padding keeps the size at stride 1.
     """
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1, groups: int = 1
-    ):
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1, groups: int = 1):
         padding = dilation * (kernel - 1) // 2
         # the normalisation that follows has its own shift, so the convolution needs no bias
         convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups, bias=False)
@@ -105,9 +103,7 @@ class ASPP(nn.Module):
 
     def __init__(self, channels: int, dilations: Sequence[int] = EASPP_DILATIONS, kernel_size: int = 3):
         super().__init__()
-        self.scales = nn.ModuleList(
-            ConvBlock(channels, channels, kernel_size, dilation=rate) for rate in dilations
-        )
+        self.scales = nn.ModuleList(ConvBlock(channels, channels, kernel_size, dilation=rate) for rate in dilations)
         self.fuse = ConvBlock(channels * len(self.scales), channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -141,11 +137,7 @@ class EfficientASPP(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: int,
-        reduction: int = 4,
-        dilations: Sequence[int] = EASPP_DILATIONS,
-        kernel_size: int = 3,
+        self, channels: int, reduction: int = 4, dilations: Sequence[int] = EASPP_DILATIONS, kernel_size: int = 3
     ):
         super().__init__()
         if reduction < 1 or channels % reduction:

@@ -99,9 +99,7 @@ class DetailBranch(nn.Module):
         self.restore1 = ConvBlock(DETAIL + in_channels, DETAIL)  # 12
         self.head = nn.Conv2d(DETAIL, 1, 1)
 
-    def forward(
-        self, image: Tensor, low: list[Tensor], top: Tensor, auxiliary: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, image: Tensor, low: list[Tensor], top: Tensor, auxiliary: bool) -> tuple[Tensor, Tensor | None]:
         """Return D(I, S(I)) of shape (N, 16, H, W), and d_p if `auxiliary`."""
         x = self.reduce(image)
         for level, (lateral, features) in enumerate(zip(self.lateral, [*low[1:], top], strict=True)):
@@ -178,9 +176,7 @@ class MODNet(nn.Module):
         if variant not in ("paper", "released"):
             raise ValueError(f"variant must be 'paper' or 'released', got {variant!r}")
         if variant == "released" and context != "easpp":
-            raise ValueError(
-                f"context applies to the paper variant only, got {context!r} with variant 'released'"
-            )
+            raise ValueError(f"context applies to the paper variant only, got {context!r} with variant 'released'")
         in_channels, given = 4 if trimap_input else 3, set[nn.Module]()
         if isinstance(backbone, str):
             backbone = create_backbone(backbone, in_channels)
@@ -201,9 +197,7 @@ class MODNet(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def forward(
-        self, image: Tensor, auxiliary: bool | None = None, trimap: Tensor | None = None
-    ) -> MattingOutput:
+    def forward(self, image: Tensor, auxiliary: bool | None = None, trimap: Tensor | None = None) -> MattingOutput:
         """Predict the matte of each image.
 
         Parameters
@@ -225,9 +219,7 @@ class MODNet(nn.Module):
         if self.config["trimap_input"]:
             if trimap is None or trimap.shape != (image.shape[0], 1, *image.shape[2:]):
                 got = None if trimap is None else tuple(trimap.shape)
-                raise ValueError(
-                    f"trimap_input needs a trimap of shape (N, 1, H, W) like the image, got {got}"
-                )
+                raise ValueError(f"trimap_input needs a trimap of shape (N, 1, H, W) like the image, got {got}")
             x = torch.cat((x, trimap * 2 - 1), dim=1)
         elif trimap is not None:
             raise ValueError("this network was built without trimap_input")

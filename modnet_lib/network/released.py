@@ -55,9 +55,7 @@ class ReleasedDetail(nn.Module):
         self.process2 = Chain(*(IBConvBlock(*pair) for pair in widths))
         self.head = Chain(IBConvBlock(width + in_channels, width), nn.Conv2d(width, 1, 1))
 
-    def forward(
-        self, image: Tensor, low: list[Tensor], top: Tensor, auxiliary: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, image: Tensor, low: list[Tensor], top: Tensor, auxiliary: bool) -> tuple[Tensor, Tensor | None]:
         """Return D(I, S(I)) of shape (N, 32, H/2, W/2), and d_p if `auxiliary`."""
         low2 = self.lateral2(low[0])
         x = self.merge2(shrink(image, 2).to(low2.dtype), low2)

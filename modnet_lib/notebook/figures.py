@@ -171,9 +171,7 @@ def fitting(image: np.ndarray, longest: int) -> tuple[int, int]:
     return max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
 
 
-def part(
-    picture: np.ndarray, size: tuple[int, int], zoom: float = 1.0, x: float = 0.5, y: float = 0.5
-) -> np.ndarray:
+def part(picture: np.ndarray, size: tuple[int, int], zoom: float = 1.0, x: float = 0.5, y: float = 0.5) -> np.ndarray:
     """Cut out the part of a picture that a zoom shows and bring it to a size; pixels are averaged or repeated.
 
     Parameters

@@ -10,13 +10,7 @@ from typing import Literal, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from modnet_lib.objectives.supervised import (
-    Output,
-    Weights,
-    released_semantic_target,
-    semantic_target,
-    weigh,
-)
+from modnet_lib.objectives.supervised import Output, Weights, released_semantic_target, semantic_target, weigh
 from modnet_lib.regions import dilate, transition_region
 
 ConsistencyPreset = Literal["paper", "released"]

@@ -133,9 +133,7 @@ def released_objective(output: Output, batch: Batch, weights: Weights | None = N
     boundary = torch.where(known, trimap, output.alpha)
     composed = normalised * truth
     errors = F.l1_loss(output.alpha, truth) + 4 * F.l1_loss(boundary, truth)
-    composed_errors = F.l1_loss(normalised * output.alpha, composed) + 4 * F.l1_loss(
-        normalised * boundary, composed
-    )
+    composed_errors = F.l1_loss(normalised * output.alpha, composed) + 4 * F.l1_loss(normalised * boundary, composed)
     terms = (
         F.mse_loss(output.semantic, released_semantic_target(truth)),
         F.l1_loss(torch.where(known, trimap, output.detail), torch.where(known, trimap, truth)),
@@ -144,9 +142,7 @@ def released_objective(output: Output, batch: Batch, weights: Weights | None = N
     return weigh(Losses, terms, weights or RELEASED_WEIGHTS)
 
 
-def segmentation_objective(
-    output: Output, batch: Batch, weights: Weights | None = None
-) -> SegmentationLosses:
+def segmentation_objective(output: Output, batch: Batch, weights: Weights | None = None) -> SegmentationLosses:
     """Cross-entropy of a `Segmenter`, for pre-training the backbone (the paper's SPS step; its loss is ours).
 
     Parameters

@@ -83,9 +83,7 @@ def trainable(network: nn.Module, freeze_affine: bool = True) -> list[nn.Paramet
     return [parameter for parameter in network.parameters() if id(parameter) not in frozen]
 
 
-def soc_terms(
-    network: nn.Module, frozen: MODNet, images: Tensor, config: AdaptationConfig
-) -> dict[str, Tensor]:
+def soc_terms(network: nn.Module, frozen: MODNet, images: Tensor, config: AdaptationConfig) -> dict[str, Tensor]:
     """The objective of SOC for images (N, 3, H, W); M and M' are in evaluation mode, which keeps normalisation.
 
     Returns
@@ -129,9 +127,7 @@ class SOC(Trainer):
             SOURCE: self.source,
             "frames": data.identity(),
         }
-        live, self.frozen, self.best, original = (
-            copy.deepcopy(network).eval().requires_grad_(False) for _ in range(4)
-        )
+        live, self.frozen, self.best, original = (copy.deepcopy(network).eval().requires_grad_(False) for _ in range(4))
         for parameter in trainable(live, config.freeze_affine):
             parameter.requires_grad_(True)
         self.epoch_steps = math.ceil(len(frames) / config.batch_size)

@@ -92,9 +92,7 @@ def by_size(frames: Sequence[Tensor]) -> list[Tensor]:
 
 
 @torch.no_grad()
-def watch(
-    network: MODNet, images: Sequence[Tensor], before: Sequence[Tensor] | None = None
-) -> dict[str, float]:
+def watch(network: MODNet, images: Sequence[Tensor], before: Sequence[Tensor] | None = None) -> dict[str, float]:
     """What can be said of a network (in evaluation mode) without labels.
 
     Parameters
@@ -123,6 +121,4 @@ def watch(
 def has_collapsed(person: float, before: float) -> bool:
     """Whether most of what was the person, or of what was background, is gone (mean alphas in [0, 1])."""
     lost, gained = before - person, person - before
-    return (lost > COLLAPSE * before and before > 0.02) or (
-        gained > COLLAPSE * (1 - before) and before < 0.98
-    )
+    return (lost > COLLAPSE * before and before > 0.02) or (gained > COLLAPSE * (1 - before) and before < 0.98)

@@ -123,9 +123,7 @@ def run_row(grid: Grid, profile: Profile, folder: Path, row: str, seed: int) -> 
     network = run(chosen, target, show_progress=False)
     method = Method(network.eval(), min(512, chosen.training.stages[-1].image_size), squash=grid.squash)
     sets = measured_sets(profile, list(grid.sets))
-    seen = {
-        name: {key: fingerprint(*one) for key, one in pictures.items()} for name, pictures in sets.items()
-    }
+    seen = {name: {key: fingerprint(*one) for key, one in pictures.items()} for name, pictures in sets.items()}
     what = {"run": network.metadata["identity"], "pictures": seen}
     if (target / ERRORS).is_file():
         require_same(read_json(target / ERRORS)["identity"], what, target / ERRORS)
@@ -257,9 +255,7 @@ def collect(grid: Grid, profile: Profile, folder: Path, rows: Sequence[str]) -> 
 def _by_row(runs: dict[str, list[dict]], part: Any) -> dict[str, dict[str, list[Any]]]:
     """Numbers of every row by metric, over its runs; rows without any are left out."""
     found = {row: [part(one) for one in each] for row, each in runs.items()}
-    return {
-        row: {key: [one[key] for one in each] for key in each[0]} for row, each in found.items() if each[0]
-    }
+    return {row: {key: [one[key] for one in each] for key in each[0]} for row, each in found.items() if each[0]}
 
 
 class Summary(NamedTuple):

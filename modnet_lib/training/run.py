@@ -106,9 +106,7 @@ def _backbone(profile: Profile) -> str | Backbone:
     return load_backbone(file, name) if file.is_file() else load_imagenet_backbone()
 
 
-def run(
-    recipe: Profile, folder: str | Path, *, stop_after: int | None = None, show_progress: bool = True
-) -> Network:
+def run(recipe: Profile, folder: str | Path, *, stop_after: int | None = None, show_progress: bool = True) -> Network:
     """Train a recipe: start, resume what `folder` holds, or only load a finished result.
 
     The data that is used and left out is printed before the first step, and stored with the run.

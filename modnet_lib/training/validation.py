@@ -60,9 +60,7 @@ def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSa
     return samples
 
 
-def given_with(
-    network: Network, image: np.ndarray, alpha: np.ndarray, background: np.ndarray
-) -> dict[str, Any]:
+def given_with(network: Network, image: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> dict[str, Any]:
     """What a network needs beside a labelled picture, as `Method.alpha` takes it.
 
     The trimap is that of the truth, and the frames before and after are the picture itself. Arrays are (H, W, 3) uint8,

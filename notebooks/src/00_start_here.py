@@ -106,10 +106,7 @@ mixed = (exact > 0.05) & (exact < 0.95)
 truth = over_colour(portrait.foreground, exact, "green").astype(float)
 error = np.abs(over_colour(portrait.foreground, mask, "green") - truth).mean(axis=2)
 print("more than 2 % of the pixels are mixed:", mixed.mean() > 0.02)
-print(
-    "error at mixed pixels over ten times the error elsewhere:",
-    error[mixed].mean() > 10 * error[~mixed].mean(),
-)
+print("error at mixed pixels over ten times the error elsewhere:", error[mixed].mean() > 10 * error[~mixed].mean())
 
 # %% [markdown]
 # The error sits in the mixed pixels: few of all pixels, but the ones that decide whether a cut-out looks real.
@@ -223,10 +220,7 @@ image_row(
 
 # %%
 image_row(
-    [
-        over_colour(drawn, exact, "#00B140")[corner],
-        over_colour(portrait.foreground, exact, "#00B140")[corner],
-    ],
+    [over_colour(drawn, exact, "#00B140")[corner], over_colour(portrait.foreground, exact, "#00B140")[corner]],
     ["exact matte, colours of $I$", "exact matte, true $F$"],
     caption="Left: strands carry the old room. Right: the same matte with the person's own colours.",
     height=2.0,
@@ -269,9 +263,7 @@ for name, prediction in predictions.items():
     person = prediction.alpha > 0.5
     band = ndimage.binary_dilation(person, iterations=8) & ~ndimage.binary_erosion(person, iterations=8)
     distance = np.abs(prediction.detail - prediction.alpha)
-    print(
-        f"{name}: {distance[band].mean():.3f} within 8 pixels of the outline, {distance[~band].mean():.3f} elsewhere"
-    )
+    print(f"{name}: {distance[band].mean():.3f} within 8 pixels of the outline, {distance[~band].mean():.3f} elsewhere")
 
 # %% [markdown]
 # Nothing in training asked for a small second number, since the loss of $d_p$ is zero outside the band.

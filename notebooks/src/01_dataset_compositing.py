@@ -121,12 +121,7 @@ print("largest difference of the images < 1/255:", bool((again - image).abs().ma
 print("largest difference of the mattes > 0.6:", bool((other_alpha - alpha).abs().max() > 0.6))
 image_row(
     [image, again, other_alpha, other_foreground],
-    [
-        "$I$ from the true matte",
-        "$I$ from another matte",
-        r"the other matte $\alpha'$",
-        "its foreground $F'$",
-    ],
+    ["$I$ from the true matte", "$I$ from another matte", r"the other matte $\alpha'$", "its foreground $F'$"],
     caption="The first two pictures are the same; a method that sees only I cannot tell which matte made it.",
     height=2.0,
 )
@@ -154,10 +149,7 @@ image_row(
 
 # %%
 seeds = (28, 36, 26, 30, 35, 38, 33, 29, 31, 25)
-hairs = [
-    render_composite(seed, 128, hair=kind, body="half")[0]
-    for seed, kind in zip(seeds, HAIR_KINDS, strict=True)
-]
+hairs = [render_composite(seed, 128, hair=kind, body="half")[0] for seed, kind in zip(seeds, HAIR_KINDS, strict=True)]
 others = [render_composite(seed, 128)[0] for seed in range(10)]
 names = [kind.replace("_", " ") for kind in HAIR_KINDS]
 
@@ -622,9 +614,7 @@ for way in fig4:
 # %%
 for c in recorded["squared_error_changes"]:
     between = f"{c['mean']:+.4f}, between {c['low']:+.4f} and {c['high']:+.4f}"
-    print(
-        f"{c['from']:12s} -> {c['to']:21s} {between}; more error in {c['photographs_with_more_error']} of 100"
-    )
+    print(f"{c['from']:12s} -> {c['to']:21s} {between}; more error in {c['photographs_with_more_error']} of 100")
 
 # %% [markdown]
 # Differences tell more than levels. The intervals are 95 %, by resampling photographs.
@@ -767,8 +757,7 @@ print({role: (array.dtype.name, array.shape) for role, array in first.items()})
 people = subjects(8)
 plain = [photograph(subject, 160) for subject in people]
 shifted = [
-    other_camera(*pair, np.random.default_rng(subject.seed))
-    for pair, subject in zip(plain, people, strict=True)
+    other_camera(*pair, np.random.default_rng(subject.seed)) for pair, subject in zip(plain, people, strict=True)
 ]
 factors = [
     f"{'whole' if s.whole_body else 'half'} body\n{'blurred' if s.blurred_background else 'sharp'}\n{s.held}"

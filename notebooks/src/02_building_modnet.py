@@ -45,12 +45,7 @@ from modnet_lib.notebook.build import show_source
 from modnet_lib.notebook.figures import image_row, show_prediction, use_style
 from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record
-from modnet_lib.objectives.supervised import (
-    compositional_loss,
-    paper_objective,
-    semantic_loss,
-    semantic_target,
-)
+from modnet_lib.objectives.supervised import compositional_loss, paper_objective, semantic_loss, semantic_target
 from modnet_lib.profiles import Profile
 
 profile = Profile.load(PROFILE)
@@ -300,9 +295,7 @@ print("channels that changed:", (fused[0] != fused[1]).any(dim=(2, 3))[0].nonzer
 for width in (64, 256, 1280):
     weights, flops = cost.parameter_ratio(width), cost.flop_ratio(width)
     uncompressed = float(cost.parameter_ratio(width, reduction=1))
-    print(
-        f"c = {width:4}: {float(weights):.4f} (Eq. 16 the same: {weights == flops}), uncompressed {uncompressed:.4f}"
-    )
+    print(f"c = {width:4}: {float(weights):.4f} (Eq. 16 the same: {weights == flops}), uncompressed {uncompressed:.4f}")
 
 # %%
 formula = {
@@ -318,9 +311,7 @@ record("easpp_flop_ratio", measured["e-ASPP"][1] / measured["ASPP"][1], paper=0.
 record("uncompressed_weight_ratio", measured["uncompressed"][0] / measured["ASPP"][0], paper=0.02)
 figure, panels = plt.subplots(1, 2, figsize=(10, 2.8), sharey=True, layout="constrained")
 for index, (panel, title) in enumerate(zip(panels, ("weights", "FLOPs of one pass"), strict=True)):
-    for offset, (label, costs) in zip(
-        (-0.2, 0.2), {"formula": formula, "measured": measured}.items(), strict=True
-    ):
+    for offset, (label, costs) in zip((-0.2, 0.2), {"formula": formula, "measured": measured}.items(), strict=True):
         bars = panel.barh(np.arange(3) + offset, [pair[index] for pair in costs.values()], 0.38, label=label)
         panel.bar_label(bars, fmt="{:,.0f}", padding=3)
     panel.set(xscale="log", title=title, yticks=range(3), yticklabels=formula)

@@ -127,9 +127,7 @@ image_row(
 # %% tags=["nbval-check-output"]
 def constant(value):
     """The losses of answering `value` everywhere."""
-    matte, thumbnail = (
-        torch.full((len(batch.image), 1, s, s), value, device=device) for s in (size, size // 16)
-    )
+    matte, thumbnail = (torch.full((len(batch.image), 1, s, s), value, device=device) for s in (size, size // 16))
     return paper_objective(MattingOutput(thumbnail, matte, matte), batch)
 
 
@@ -212,9 +210,7 @@ for curve, name in zip(np.transpose(overfit), losses._fields, strict=True):
     axis.semilogy(range(1, len(curve) + 1), curve, label=name)
 axis.axhline(float(half.matte), color="grey", linestyle=":", label="matte of answering 0.5")
 axis.set(
-    xlabel="step on the same batch",
-    ylabel="loss",
-    title="All terms must fall, and the matte below the dotted line",
+    xlabel="step on the same batch", ylabel="loss", title="All terms must fall, and the matte below the dotted line"
 )
 _ = axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
 first, last = overfit[0], overfit[-1]
@@ -336,13 +332,9 @@ for axis, name in zip(axes, ("semantic", "detail", "matte"), strict=True):
     axis.set(title=name, xlabel="step", ylim=(0, None))
 axes[0].legend(fontsize=8)
 late = {
-    name: [np.mean([line[name] for line in h[-8:]]) for h in (history, with_backbone)]
-    for name in ("semantic", "matte")
+    name: [np.mean([line[name] for line in h[-8:]]) for h in (history, with_backbone)] for name in ("semantic", "matte")
 }
-print(
-    "pre-trained backbone, semantic loss of the last steps is lower:",
-    late["semantic"][1] < late["semantic"][0],
-)
+print("pre-trained backbone, semantic loss of the last steps is lower:", late["semantic"][1] < late["semantic"][0])
 
 # %% [markdown]
 # The semantic loss falls at once: where the person is was in the backbone already. Detail has to be learnt from the
@@ -457,8 +449,7 @@ for (curve, mattes), name, (above, below) in zip(runs.values(), runs, axes.T, st
     below.axis("off")
 _ = axes[0, 0].legend(fontsize=8), axes[0, 0].set_ylabel("loss")
 _ = figure.supxlabel(
-    "Below: a training picture's matte afterwards, in eval(). Which mistakes would its curve give away?",
-    fontsize=9,
+    "Below: a training picture's matte afterwards, in eval(). Which mistakes would its curve give away?", fontsize=9
 )
 
 # %% tags=["nbval-check-output"]

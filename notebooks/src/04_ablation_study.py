@@ -97,9 +97,7 @@ for row in ablation.rows:
     recipe = grid.recipe(ablation, profile, row, 1, RUN)
     start = "masks" if "pretraining" in str(recipe.backbone_weights) else "–"
     weights, steps = recipe.training.loss_weights, recipe.training.steps
-    print(
-        f"{labels[row]:24s} weights {weights}  context {recipe.context:6s} pre-trained {start:5s} {steps} steps"
-    )
+    print(f"{labels[row]:24s} weights {weights}  context {recipe.context:6s} pre-trained {start:5s} {steps} steps")
 
 # %% [markdown]
 # The last two rows are ours. "Longer" is the control for pre-training: it spends the steps of pre-training on ordinary
@@ -310,9 +308,7 @@ print("? = the interval contains zero")
 mattes = Image.open(paths.RESULTS / "04_ablation_study.jpg")
 tile_width, tile_height = grid.TILE
 titles = ["photograph", *(labels[row].replace(" instead of", "\nnot") for row in ablation.rows), "truth"]
-columns = [
-    np.asarray(mattes)[:, i * tile_width : (i + 1) * tile_width] for i in range(mattes.width // tile_width)
-]
+columns = [np.asarray(mattes)[:, i * tile_width : (i + 1) * tile_width] for i in range(mattes.width // tile_width)]
 image_row(columns, titles, caption="Look for patches outside, holes inside, and the softness of hair.")
 
 # %% [markdown]

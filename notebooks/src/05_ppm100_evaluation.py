@@ -102,9 +102,7 @@ image_row(
 
 # %% tags=["nbval-check-output"]
 truth, prediction = np.array([[1.0, 1.0, 0.0, 0.0]]), np.array([[1.0, 0.4, 0.6, 0.0]])
-print(
-    "MAD", round(metrics.mad(prediction, truth), 4), " MSE", round(metrics.mse(prediction, truth), 4), end=""
-)
+print("MAD", round(metrics.mad(prediction, truth), 4), " MSE", round(metrics.mse(prediction, truth), 4), end="")
 print("  SAD", round(metrics.sad(prediction, truth), 4))
 haze = np.full((1, 100), 0.01)
 print("a haze of 0.01 everywhere: MAD", round(metrics.mad(haze, haze * 0), 4), end="")
@@ -216,9 +214,7 @@ for title, mse, mad in (
     print(f"{title:44s}{mse:8.4f}{mad:8.4f}")
 for key, part in recorded["reports"].items():
     mean = part["protocols"]["paper"]
-    print(
-        f"{'ours: ' + BENCHMARKS[key].title.split(' (')[0]:44s}{mean['mse']:8.4f}{mean['mad']:8.4f}", end=""
-    )
+    print(f"{'ours: ' + BENCHMARKS[key].title.split(' (')[0]:44s}{mean['mse']:8.4f}{mean['mad']:8.4f}", end="")
     print("".join(f"{mean[n]:8.1f}" for n in ("sad", "grad", "conn")))
 
 # %% tags=["nbval-check-output"]
@@ -281,9 +277,7 @@ for axis, (key, part) in zip(axes, recorded["reports"].items(), strict=False):
     values = np.sort([r["errors"]["mad"] for r in part["records"]])[::-1]
     axis.bar(range(len(values)), values, width=1, color="#0072B2")
     share = values[: len(values) // 10].sum() / values.sum()
-    axis.set(
-        title=f"{key}: the worst tenth carries {share:.0%}", xlabel="pictures, the worst first", ylabel="MAD"
-    )
+    axis.set(title=f"{key}: the worst tenth carries {share:.0%}", xlabel="pictures, the worst first", ylabel="MAD")
 
 # %% [markdown]
 # So the honest way to improve a mean is to look at the worst pictures first. Before you scroll: what do you expect to
@@ -294,9 +288,7 @@ spm = [Record(**r) for r in recorded["reports"]["spm100"]["records"]]
 worst = sorted(spm, key=lambda one: -one.errors["mad"])[:10]
 for one in worst:
     strata = ", ".join(k for k in ("whole_body", "blurred_background", "held_object") if one.strata[k] == "1")
-    print(
-        f"{one.name}  MAD {one.errors['mad']:.4f}  {one.strata['held']:12s} hair {one.strata['hair']:9s} {strata}"
-    )
+    print(f"{one.name}  MAD {one.errors['mad']:.4f}  {one.strata['held']:12s} hair {one.strata['hair']:9s} {strata}")
 
 # %%
 Picture(
@@ -331,9 +323,7 @@ for factor in ("whole_body", "blurred_background", "held_object"):
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(9.5, 2.6), layout="constrained", sharey=True)
 for axis, (key, label) in zip(
-    axes,
-    {"person": "share of the picture", "soft": "soft pixels (hair)", "contrast": "contrast"}.items(),
-    strict=True,
+    axes, {"person": "share of the picture", "soft": "soft pixels (hair)", "contrast": "contrast"}.items(), strict=True
 ):
     for part, marker in zip(recorded["reports"], "os", strict=False):
         rows = recorded["reports"][part]["records"]
@@ -399,9 +389,7 @@ image_row(
 units = {"resolution": "share of a side", "blur": "σ, thousandths of a side", "jpeg": "quality"}
 units |= {"noise": "σ, of 255", "rotation": "degrees"}
 figure, axes = plt.subplots(1, 5, figsize=(10, 2.6), layout="constrained", sharey=True)
-for axis, kind in zip(
-    axes, [k for k in recorded["reports"]["spm100"]["degraded"] if k != "none"], strict=True
-):
+for axis, kind in zip(axes, [k for k in recorded["reports"]["spm100"]["degraded"] if k != "none"], strict=True):
     for part, marker in zip(recorded["reports"], "os", strict=False):
         worse = recorded["reports"][part]["degraded"]
         axis.axhline(worse["none"]["0"]["mad"], color="grey", linewidth=0.8, linestyle=":")
@@ -427,9 +415,7 @@ _ = axes[0].legend(fontsize=8)
 show_prediction(matter.resized(512).predict(picture.image))
 
 # %%
-MatteInspector(
-    matter, {k: p.image for k, p in pictures.items()}, truths={k: p.alpha for k, p in pictures.items()}
-)
+MatteInspector(matter, {k: p.image for k, p in pictures.items()}, truths={k: p.alpha for k, p in pictures.items()})
 
 # %% [markdown]
 # ## Results

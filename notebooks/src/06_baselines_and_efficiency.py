@@ -201,9 +201,7 @@ def table(name, digits=4):
         f"{comparison.sets[name]}\n{'':22s}{'paper MSE':>10s}{'MAD':>8s}{'   ours MSE':>12s}{'MAD':>8s}   MAD of each seed"
     )
     for key, one in recorded["errors"][name].items():
-        paper = "".join(
-            f"{v:.4f}".rjust(w) for v, w in zip(SYSTEMS[key].paper.get(name, ()), (10, 8), strict=False)
-        )
+        paper = "".join(f"{v:.4f}".rjust(w) for v, w in zip(SYSTEMS[key].paper.get(name, ()), (10, 8), strict=False))
         mse, mad = (float(np.mean(one[metric])) for metric in ("mse", "mad"))
         seeds = " ".join(f"{np.mean(run):.3f}" for run in one["mad"])
         print(f"{SYSTEMS[key].label:22s}{paper:18s}{mse:12.{digits}f}{mad:8.{digits}f}   {seeds}")
@@ -238,9 +236,7 @@ table("drawn")
 
 # %%
 tests = {metric: grid.compare(comparison, recorded, metric) for metric in ("mse", "mad")}
-figure, axes = plt.subplots(
-    1, 2, figsize=(10, 0.27 * len(tests["mad"]) + 0.7), layout="constrained", sharey=True
-)
+figure, axes = plt.subplots(1, 2, figsize=(10, 0.27 * len(tests["mad"]) + 0.7), layout="constrained", sharey=True)
 for axis, (metric, ones) in zip(axes, tests.items(), strict=True):
     for place, one in enumerate(ones):
         mean, low, high = (100 * value for value in one.change)
@@ -263,9 +259,7 @@ for metric, ones in tests.items():
 # %% tags=["nbval-check-output"]
 for name in comparison.sets:
     for metric in tests:
-        ones = [
-            one.change for one in grid.compare(comparison, recorded, metric, name) if one.after in TRIMAP_FREE
-        ]
+        ones = [one.change for one in grid.compare(comparison, recorded, metric, name) if one.after in TRIMAP_FREE]
         verdicts = [("undecided", "as claimed", "reversed")[c.is_clear * (1 + (c.mean > 0))] for c in ones]
         counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("as claimed", "reversed", "undecided"))
         print(f"{name:9s}{metric.upper()}  {counts}")
@@ -400,9 +394,7 @@ labels = {
     **{name: create_baseline(name).title + ", trimap" * name.endswith("_trimap") for name in BASELINES},
 }
 figure, axis = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
-drawn = sorted(
-    (costs["methods"][name]["parameters"], name) for name in labels if "trimap" not in labels[name]
-)
+drawn = sorted((costs["methods"][name]["parameters"], name) for name in labels if "trimap" not in labels[name])
 for number, (parameters, name) in enumerate(drawn):
     cost = costs["methods"][name]
     x, y, colour = cost["milliseconds"], parameters / 1e6, "#E69F00" if name == "modnet" else "#0072B2"

@@ -247,9 +247,7 @@ for number, name in enumerate(("Eq. 7, first term", "Eq. 7, second term", "Eq. 8
 # %% tags=["nbval-check-output"]
 config = dataclasses.replace(PRESETS["paper"], epochs=EPOCHS, short_side=SIZE, until=0, seed=1)
 learning = trainable(fitted)
-print(
-    f"{sum(p.numel() for p in learning):,} of {sum(p.numel() for p in fitted.parameters()):,} weights learn"
-)
+print(f"{sum(p.numel() for p in learning):,} of {sum(p.numel() for p in fitted.parameters()):,} weights learn")
 print("Adam,", config.learning_rate, "- batches of", config.batch_size)
 
 # %% [markdown]
@@ -289,9 +287,7 @@ print("M' is what it was:", unchanged)
 norms = [m for m in network.modules() if isinstance(m, NORMS)]
 old = [m for m in fitted.modules() if isinstance(m, NORMS)]
 same = all(
-    torch.equal(a.state_dict()[k], b.state_dict()[k])
-    for a, b in zip(norms, old, strict=True)
-    for k in a.state_dict()
+    torch.equal(a.state_dict()[k], b.state_dict()[k]) for a, b in zip(norms, old, strict=True) for k in a.state_dict()
 )
 print(f"all {len(norms)} normalisation layers are what they were:", same)
 
@@ -312,9 +308,7 @@ result = adapt(fitted, [p.image for p in blurred[:COUNT]], config, RUN, show_pro
 changed = Matter(result.network, short_side=SIZE)
 tests = blurred[COUNT:]
 live = [np.mean([mad(m.alpha(p.image), p.alpha / 255) for p in tests]) for m in (matter, changed)]
-print(
-    f"MAD of {len(tests)} other people: {live[0]:.4f} before, {live[1]:.4f} after {len(result.history) - 1} epochs"
-)
+print(f"MAD of {len(tests)} other people: {live[0]:.4f} before, {live[1]:.4f} after {len(result.history) - 1} epochs")
 
 # %%
 mattes = [m.alpha(tests[0].image) for m in (matter, changed)]
@@ -335,15 +329,7 @@ image_row(
 
 # %% tags=["nbval-check-output"]
 print(recorded["provenance"])
-SHIFTS = (
-    "none",
-    "SPM-shift camera",
-    "slightly out of focus",
-    "noise 50",
-    "dark",
-    "out of focus",
-    "noise 80",
-)
+SHIFTS = ("none", "SPM-shift camera", "slightly out of focus", "noise 50", "dark", "out of focus", "noise 80")
 
 
 def line(name):
@@ -418,9 +404,7 @@ for name in VARIANTS:
 
 # %% tags=["nbval-check-output"]
 for name in ("2 frames", "out of focus", "20 frames"):
-    print(
-        f"{name:14s}MAD seed by seed:", [f"{one['mad']:.3f}" for one in found[name]["after_by_seed"].values()]
-    )
+    print(f"{name:14s}MAD seed by seed:", [f"{one['mad']:.3f}" for one in found[name]["after_by_seed"].values()])
 
 # %% [markdown]
 # From 0.124 before, two frames took one seed to half of it and another to one and a half times. Twenty frames did well
@@ -461,14 +445,10 @@ figure, axis = plt.subplots(figsize=(7, 2.8), layout="constrained")
 for name in names:
     curve = found[name]["curves"]
     axis.plot(curve["disagreement"], curve["mad"], marker="o", markersize=4, label=name)
-    axis.plot(
-        curve["disagreement"][0], curve["mad"][0], marker="o", markersize=8, color=axis.lines[-1].get_color()
-    )
+    axis.plot(curve["disagreement"][0], curve["mad"][0], marker="o", markersize=8, color=axis.lines[-1].get_color())
 axis.axvline(source, color="grey", linewidth=1)
 axis.text(source, axis.get_ylim()[1], " source domain", va="top", color="grey")
-axis.set(
-    xlabel="disagreement (no labels)", ylabel="MAD (labels)", title="large dot: before; then epoch by epoch"
-)
+axis.set(xlabel="disagreement (no labels)", ylabel="MAD (labels)", title="large dot: before; then epoch by epoch")
 _ = axis.legend(fontsize=8)
 
 # %% tags=["nbval-check-output"]
@@ -589,9 +569,7 @@ show_prediction(changed.predict(tests[0].image))
 
 # %%
 MatteInspector(
-    {"before": matter, "after": changed},
-    {"out of focus": tests[0].image},
-    truths={"out of focus": tests[0].alpha},
+    {"before": matter, "after": changed}, {"out of focus": tests[0].image}, truths={"out of focus": tests[0].alpha}
 )
 
 # %% [markdown]
@@ -600,8 +578,7 @@ MatteInspector(
 # %%
 with torch.no_grad():
     levels = [
-        float(disagreement(o.semantic, o.alpha).mean())
-        for o in (answers(shipped, sharp[0]), answers(fitted, sharp[0]))
+        float(disagreement(o.semantic, o.alpha).mean()) for o in (answers(shipped, sharp[0]), answers(fitted, sharp[0]))
     ]
 record("disagreement_as_shipped", levels[0])
 record("disagreement_with_fitted_head", levels[1])

@@ -71,10 +71,7 @@ def sample_clip(name, frames, size):
     """The first frames (T, H, W, 3) of a clip that ships, and their mattes (T, H, W)."""
     items = [item for item in find_items("spm_video", paths.SAMPLES / "clips") if item.clip == name]
     shots = [read_item(item) for item in items[:frames]]
-    small = [
-        [cv2.resize(shot[part], (size, size), interpolation=cv2.INTER_AREA) for part in shot]
-        for shot in shots
-    ]
+    small = [[cv2.resize(shot[part], (size, size), interpolation=cv2.INTER_AREA) for part in shot] for shot in shots]
     images, mattes = (np.stack(each) for each in zip(*small, strict=True))
     return images, mattes / np.float32(255)
 
@@ -274,9 +271,7 @@ for speed in (1, 2, 4, 5, 8):
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
 for number, (name, harm) in enumerate(recorded["spm_video"]["harm_by_speed"].items()):
-    axes[0].plot(
-        recorded["spm_video"]["strides"], np.array(harm) * 100, "o-" if "walk" in name else "o:", label=name
-    )
+    axes[0].plot(recorded["spm_video"]["strides"], np.array(harm) * 100, "o-" if "walk" in name else "o:", label=name)
     change = rows["natural"]["OFD"]["dtssd"][number] - rows["natural"]["as it is"]["dtssd"][number]
     axes[1].barh(name, change, color="#D55E00" if change > 0 else "#0072B2")
 axes[0].set(xlabel="times as fast", ylabel="MAD × 100", title="harm to exact mattes")
@@ -346,9 +341,7 @@ fig7 = {"MODNet": plain, "MODNet + SOC": soc, "MODNet + SOC + OFD": flicker.dela
 # %%
 most = 1 + int(np.argmax(np.abs(fig7["MODNet + SOC + OFD"] - soc)[1:-1].mean(axis=(1, 2))))
 three = [most - 1, most, most + 1]
-bright = [
-    np.clip(night[k] * 4.0, 0, 255).astype(np.uint8) for k in three
-]  # for the eye; the network saw them dark
+bright = [np.clip(night[k] * 4.0, 0, 255).astype(np.uint8) for k in three]  # for the eye; the network saw them dark
 green = [over_colour(bright[n], row[k], "#00B140") for row in fig7.values() for n, k in enumerate(three)]
 titles = [f"{name}, {when}" for name in ("input", *fig7) for when in ("t − 1", "t", "t + 1")]
 image_row([*bright, *green], titles, columns=3, height=2.2, caption="Shown four times as bright as it is.")
@@ -470,10 +463,7 @@ with tempfile.TemporaryDirectory() as folder:
     repaired = matte_video(Matter.from_pretrained(short_side=128), source, target, background="blur")
     frames = list(Clip(target))
 print("frames:", len(repaired), " size:", frames[0].image.shape)
-print(
-    "times kept:",
-    [f.time for f in frames] == [f.time for f in frames][:6] and float(frames[1].time) == 1 / 24,
-)
+print("times kept:", [f.time for f in frames] == [f.time for f in frames][:6] and float(frames[1].time) == 1 / 24)
 
 # %%
 measured = recorded_run("video_benchmark")
@@ -488,9 +478,7 @@ for name, row in speed["runs"].items():
 print({stage: round(fps) for stage, fps in speed["stages_frames_per_second"].items()})
 print(f"\n{memory['provenance']}")
 first, last = memory["first_tenth_mib"], memory["last_tenth_mib"]
-print(
-    f"resident: first tenth {first:.1f} MiB, last {last:.1f}; all frames together: {memory['all_frames_mib']:.0f}"
-)
+print(f"resident: first tenth {first:.1f} MiB, last {last:.1f}; all frames together: {memory['all_frames_mib']:.0f}")
 
 # %% [markdown]
 # Two cores of a CPU are no GTX 1080Ti: mattes come at 7.9 frames a second in float32 and at 11.2 in bfloat16 (`modnet video

@@ -291,9 +291,7 @@ show_source(EnlargingConvolution.forward)
 # disturbs all.
 
 # %%
-speed = (
-    recorded["speed"] if recorded and "speed" in recorded else {"rows": {}, "floor_ms": {}, "provenance": ""}
-)
+speed = recorded["speed"] if recorded and "speed" in recorded else {"rows": {}, "floor_ms": {}, "provenance": ""}
 print(f"{'':31s}time  speed-up  |Δα| to eager: max, mean   to float64: max")
 for key, row in speed["rows"].items():
     errors = f"{row['max_difference']:.1e}   {row['mean_difference']:.1e}{row['max_from_float64']:18.1e}"
@@ -347,9 +345,7 @@ for key, value in speed.get("input_normalisation_ms", {}).items():
 if PROFILE == "smoke":
     print("takes about half a minute: run the laptop profile, or modnet export modnet.onnx")
 else:
-    print(
-        "largest difference:", export_onnx(load_checkpoint(paths.PRETRAINED), WORK / "modnet.onnx", [photo])
-    )
+    print("largest difference:", export_onnx(load_checkpoint(paths.PRETRAINED), WORK / "modnet.onnx", [photo]))
 
 # %% [markdown]
 # All that a program then needs is numpy, Pillow and onnxruntime. This is the whole of it, and a test runs it where

@@ -19,14 +19,7 @@ def test_decoder_and_unet_keep_sizes_that_do_not_halve_evenly() -> None:
 
 def test_masked_mean_and_charbonnier_against_loops() -> None:
     x, mask = torch.randn(2, 3, 4, 4), torch.randint(0, 2, (2, 1, 4, 4)).float()
-    chosen = [
-        x[n, c, i, j]
-        for n in range(2)
-        for c in range(3)
-        for i in range(4)
-        for j in range(4)
-        if mask[n, 0, i, j]
-    ]
+    chosen = [x[n, c, i, j] for n in range(2) for c in range(3) for i in range(4) for j in range(4) if mask[n, 0, i, j]]
     assert masked_mean(x, mask).item() == pytest.approx(float(torch.stack(chosen).mean()), abs=1e-6)
     assert masked_mean(x, torch.zeros_like(mask)) == 0
     assert charbonnier(torch.tensor(3.0), 4.0).item() == pytest.approx(5)

@@ -22,10 +22,7 @@ TINY = "mobilenetv3_small_050"
 
 
 def batch_of(alpha: torch.Tensor, trimap: torch.Tensor | None = None) -> SimpleNamespace:
-    foreground, background = (
-        torch.rand(len(alpha), 3, *alpha.shape[2:]),
-        torch.rand(len(alpha), 3, *alpha.shape[2:]),
-    )
+    foreground, background = (torch.rand(len(alpha), 3, *alpha.shape[2:]), torch.rand(len(alpha), 3, *alpha.shape[2:]))
     return SimpleNamespace(
         image=alpha * foreground + (1 - alpha) * background,
         true_alpha=alpha,
@@ -135,11 +132,7 @@ def test_alignment_begins_as_an_ordinary_convolution_and_can_undo_a_shift() -> N
 
 
 def test_alignment_runs_in_mixed_precision() -> None:
-    align, neighbour, middle = (
-        Align(4),
-        torch.rand(1, 4, 10, 10).bfloat16(),
-        torch.rand(1, 4, 10, 10).bfloat16(),
-    )
+    align, neighbour, middle = (Align(4), torch.rand(1, 4, 10, 10).bfloat16(), torch.rand(1, 4, 10, 10).bfloat16())
     with torch.autocast("cpu", torch.bfloat16):
         moved = align(neighbour, middle)
     assert moved.dtype == torch.bfloat16

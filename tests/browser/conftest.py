@@ -72,20 +72,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
     command += [f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}"]
     command += [f"--ServerApp.root_dir={folder}", f"--LabApp.app_settings_dir={settings}"]
-    own = {
-        name: str(place / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")
-    }
+    own = {name: str(place / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")}
     own |= {"JUPYTER_RUNTIME_DIR": str(place / "runtime"), "OMP_NUM_THREADS": "1"}
     known = [str(paths.REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     own["PYTHONPATH"] = os.pathsep.join(known)
     said, pipe = list[str](), subprocess.PIPE
     server = subprocess.Popen(
-        command,
-        env=os.environ | own,
-        stdout=pipe,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
+        command, env=os.environ | own, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     try:
         for line in server.stdout:

@@ -33,9 +33,7 @@ def test_pages_are_whole(book: Path, page: Any) -> None:
     page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: said.append(str(error)))
     inside = ("file:", "data:", "blob:")
-    page.on(
-        "request", lambda request: None if request.url.startswith(inside) else outside.append(request.url)
-    )
+    page.on("request", lambda request: None if request.url.startswith(inside) else outside.append(request.url))
     for file in sorted({*book.rglob("*.html")} - {*(book / "_static").rglob("*.html")}):
         page.goto(file.as_uri())
         page.wait_for_load_state()

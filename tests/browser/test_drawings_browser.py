@@ -42,9 +42,4 @@ def test_a_text_in_the_wrong_place_is_noticed(page: Any, tmp_path: Path) -> None
       <text x="150" y="90" font-size="9">off the page</text></svg>"""
     (tmp_path / "bad.svg").write_text(svg, encoding="utf-8")
     page.goto((tmp_path / "bad.svg").as_uri())
-    assert {fault.rpartition(" ")[2] for fault in page.evaluate(FAULTS)} == {
-        "small",
-        "page",
-        "box",
-        "another",
-    }
+    assert {fault.rpartition(" ")[2] for fault in page.evaluate(FAULTS)} == {"small", "page", "box", "another"}

@@ -33,10 +33,7 @@ def test_motion_predicts_the_next_frame(motion: str) -> None:
         for i, m in enumerate((a.motion, np.zeros_like(a.motion))):
             # What comes out from behind something else cannot be predicted: leave out the worst tenth of colours.
             color = np.sort(np.abs(pulled(b.foreground, m).astype(float) - a.foreground).mean(-1)[moving])
-            errors[i] += (
-                np.abs(pulled(b.alpha, m) - a.alpha)[person].mean(),
-                color[: int(0.9 * len(color))].sum(),
-            )
+            errors[i] += (np.abs(pulled(b.alpha, m) - a.alpha)[person].mean(), color[: int(0.9 * len(color))].sum())
     gain = {"walk_in": 0.25, "head_turn": 0.8, "hair_sway": 0.8, "talking": 0.95}[motion]
     assert (errors[0] < gain * errors[1]).all(), errors[0] / errors[1]
 

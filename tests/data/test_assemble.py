@@ -45,8 +45,7 @@ def test_noise_has_its_deviation_and_its_grain() -> None:
         assert shot.std() == pytest.approx(0.05, rel=0.01)
         assert abs(shot.mean()) < 0.002
     along = {
-        g: torch.corrcoef(torch.stack([s[..., 1:].flatten(), s[..., :-1].flatten()]))[0, 1]
-        for g, s in shots.items()
+        g: torch.corrcoef(torch.stack([s[..., 1:].flatten(), s[..., :-1].flatten()]))[0, 1] for g, s in shots.items()
     }
     assert abs(along[1]) < 0.02, "neighbours are independent"
     assert along[2] > 0.4, "coarse grain: neighbours are alike"
@@ -79,16 +78,12 @@ def test_drawn_cameras_stay_within_their_ranges() -> None:
     assert drawn[drawn[:, 3] > 0, 3].min() >= 15
     assert (drawn[:, 1] > 0).mean() == pytest.approx(0.7, abs=0.04)
     rng = np.random.default_rng(0)
-    assert np.stack([camera_settings(rng, 256) for _ in range(2000)])[:, 0].max() <= 10**0.7 / 2, (
-        "blur is relative"
-    )
+    assert np.stack([camera_settings(rng, 256) for _ in range(2000)])[:, 0].max() <= 10**0.7 / 2, "blur is relative"
 
 
 def test_only_the_picture_changes_in_training(make_sample) -> None:
     people, scenes = [make_sample], [lambda: np.full((64, 64, 3), 90, np.uint8)]
-    good, worse = (
-        CompositionDataset(people, scenes, 3, replace(AUGMENTED, camera=share)) for share in (0.0, 1.0)
-    )
+    good, worse = (CompositionDataset(people, scenes, 3, replace(AUGMENTED, camera=share)) for share in (0.0, 1.0))
     first, second = (assemble(collate([data[n, 64] for n in range(6)])) for data in (good, worse))
     for name in ("true_alpha", "trimap", "foreground", "background"):
         assert torch.equal(getattr(first, name), getattr(second, name)), name

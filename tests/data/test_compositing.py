@@ -79,8 +79,7 @@ def test_colour_jitter_is_sometimes_grey_and_keeps_greys_grey_up_to_its_tint() -
 def test_chained_colour_maps_are_one_after_the_other() -> None:
     images = 0.45 + 0.1 * torch.rand(4, 3, 6, 6)
     first, second = (
-        torch.from_numpy(np.stack([colour_jitter(np.random.default_rng(i + j), 0.5) for i in range(4)]))
-        for j in (0, 9)
+        torch.from_numpy(np.stack([colour_jitter(np.random.default_rng(i + j), 0.5) for i in range(4)])) for j in (0, 9)
     )
     expected = apply_colour(apply_colour(images, first), second)
     assert 0 < expected.min() < expected.max() < 1
@@ -132,8 +131,7 @@ def slow_crop(picture: np.ndarray, box: Box, mode: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "box",
-    [Box(3, 5, 12), Box(-4, -6, 20), Box(10, 18, 16), Box(-5, -3, 44), Box(0, -8, 20), Box(-60, -70, 150)],
+    "box", [Box(3, 5, 12), Box(-4, -6, 20), Box(10, 18, 16), Box(-5, -3, 44), Box(0, -8, 20), Box(-60, -70, 150)]
 )
 @pytest.mark.parametrize(("mode", "channels"), [("edge", 3), ("reflect", 4), ("transparent", 4)])
 def test_crops_equal_a_loop_over_pixels(box: Box, mode: str, channels: int) -> None:
@@ -207,17 +205,13 @@ def test_frames_show_the_person(alpha: np.ndarray) -> None:
             assert box.top + box.side <= height
     assert min(shares) > 0
     assert np.median(shares) > 0.1
-    if (
-        tall > 1.7 * (columns[-1] + 1 - columns[0]) and tall > 200
-    ):  # whole bodies, and heads that fill the frame
+    if tall > 1.7 * (columns[-1] + 1 - columns[0]) and tall > 200:  # whole bodies, and heads that fill the frame
         assert min(sides) < 0.4 * tall
         assert 0.05 < np.mean(np.array(sides) > 1.6 * tall) < 0.2, "some of them far away"
 
 
 def test_a_picture_without_a_person_is_cropped_anywhere_inside() -> None:
-    boxes = [
-        frame_person(outline(np.zeros((90, 60), np.uint8)), np.random.default_rng(i)) for i in range(100)
-    ]
+    boxes = [frame_person(outline(np.zeros((90, 60), np.uint8)), np.random.default_rng(i)) for i in range(100)]
     for box in boxes:
         assert 0 <= box.top <= 90 - box.side
         assert 0 <= box.left <= 60 - box.side

@@ -45,9 +45,7 @@ def source(make_sample) -> Counting:
     return Counting(make_sample)
 
 
-def make(
-    source: Counting, seed: int, config: DataConfig = AUGMENTED, device: str = "cpu"
-) -> CompositionDataset:
+def make(source: Counting, seed: int, config: DataConfig = AUGMENTED, device: str = "cpu") -> CompositionDataset:
     return CompositionDataset(source.foregrounds, source.backgrounds, seed, config, device)
 
 
@@ -221,10 +219,7 @@ def test_flips_and_turns_move_all_parts_together(make_sample, way) -> None:
     red, blue = np.full((96, 96, 3), (255, 0, 0), np.uint8), np.full((96, 96, 3), (0, 0, 255), np.uint8)
     image = np.where(alpha[..., None] > 0, red, blue)
     dataset = CompositionDataset(
-        [lambda: MattingSample(image, alpha, red, blue)],
-        [lambda: blue],
-        0,
-        DataConfig(composites=0, **{way: 0.5}),
+        [lambda: MattingSample(image, alpha, red, blue)], [lambda: blue], 0, DataConfig(composites=0, **{way: 0.5})
     )
     sides = set()
     for i in range(40):
@@ -244,8 +239,7 @@ def test_shares_decide_how_often_each_set_is_sampled(make_sample) -> None:
         return lambda: read.update([name]) or make_sample(0)
 
     sets = [
-        Contents(name, "", [reader(name)] * count, {}, {})
-        for name, count in (("few", 1), ("many", 8), ("none", 2))
+        Contents(name, "", [reader(name)] * count, {}, {}) for name, count in (("few", 1), ("many", 8), ("none", 2))
     ]
     config = DataConfig(natural=1, composites=0, shares={"few": 0.6, "many": 0.4, "none": 0.0})
     dataset = CompositionDataset(sets, [], 0, config)

@@ -69,9 +69,7 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return
         self.send_response(404 if kind == "missing" else 200)
-        self.send_header(
-            "Content-Length", str(len(body) + {"cut": 100, "short": -40, "stop": 100}.get(kind, 0))
-        )
+        self.send_header("Content-Length", str(len(body) + {"cut": 100, "short": -40, "stop": 100}.get(kind, 0)))
         self.end_headers()
         self.wfile.write(body)
         if kind == "stop":  # Ctrl+C while the rest is waited for, not while the client still works
@@ -142,10 +140,7 @@ ESCAPES = ("../evil.txt", "a/b/../../../evil.txt", "/tmp/evil.txt", "..\\evil.tx
 @pytest.mark.parametrize("name", ESCAPES)
 def test_nothing_is_written_outside_of_the_folder(server, box, name) -> None:
     before = listing(box.parent)
-    HOSTILE["escape.zip"] = (
-        zipped(("fine.txt", b"x"), (name, b"x"), ("way", b"/etc", stat.S_IFLNK | 0o777)),
-        "",
-    )
+    HOSTILE["escape.zip"] = (zipped(("fine.txt", b"x"), (name, b"x"), ("way", b"/etc", stat.S_IFLNK | 0o777)), "")
     fetch(f"{server}/plain/escape.zip", box / "set")
     after = listing(box.parent)
     assert {key: after.pop(key) for key in before} == before

@@ -47,9 +47,7 @@ def test_every_distractor_covers_a_part_of_the_scene_and_repeats(kind, scene, so
     monkeypatch.setattr(hard_cases, "DISTRACTORS", only(DISTRACTORS, kind))
     covered = []
     for seed in range(20):
-        first, again = (
-            add_distractors(scene, lambda: someone, np.random.default_rng(seed)) for _ in range(2)
-        )
+        first, again = (add_distractors(scene, lambda: someone, np.random.default_rng(seed)) for _ in range(2))
         assert torch.equal(first, again)
         covered.append(float((first != scene).any(2).float().mean()))
     assert 0.01 < np.mean(covered) < 0.5
@@ -78,9 +76,7 @@ def test_a_changed_person_stays_where_they_are(kind, cutout, monkeypatch) -> Non
     monkeypatch.setattr(hard_cases, "CHANGES", only(CHANGES, kind))
     texture = torch.tensor(RED, dtype=torch.uint8).expand(SIZE, SIZE, 3)
     noisy = cutout.clone()
-    noisy[..., :3] = torch.from_numpy(
-        np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8)
-    )
+    noisy[..., :3] = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8))
     grown = []
     for seed in range(40):
         changed = change_person(noisy, texture, np.random.default_rng(seed))

@@ -57,9 +57,7 @@ def ccp(tmp_path) -> Path:
     entry = manifest()["ccp"]
     held_out = entry["validation_ids"][:2] + entry["reserved_ids"][:2] + entry["unusable_ids"]
     free = [
-        f"{i:04d}"
-        for i in range(1, 1005)
-        if f"{i:04d}" not in set(entry["validation_ids"] + entry["reserved_ids"])
+        f"{i:04d}" for i in range(1, 1005) if f"{i:04d}" not in set(entry["validation_ids"] + entry["reserved_ids"])
     ]
     for name in held_out + free[:2]:
         add(root, name, disc_label())
@@ -93,9 +91,7 @@ def test_splits_never_overlap_whatever_is_there(ccp) -> None:
     def check() -> None:
         splits = {split: found(split) for split in ("train", "validation", "reserved", "unlabelled")}
         present = {p.stem for p in (ccp / "photos").glob("*.jpg")}
-        assert not set(splits["train"]) & set(
-            entry["validation_ids"] + entry["reserved_ids"] + entry["unusable_ids"]
-        )
+        assert not set(splits["train"]) & set(entry["validation_ids"] + entry["reserved_ids"] + entry["unusable_ids"])
         assert splits["validation"] == sorted(present & set(entry["validation_ids"]))
         assert splits["reserved"] == sorted(present & set(entry["reserved_ids"]))
         assert splits["unlabelled"] == sorted(present & {"1500"})
@@ -194,15 +190,7 @@ def test_preparing_goes_on_where_it_was_cut_and_says_what_failed(ccp, tmp_path) 
 def test_backgrounds_are_any_folder_of_pictures(tmp_path) -> None:
     (tmp_path / "city" / "old").mkdir(parents=True)
     (tmp_path / ".fetch-1").mkdir()
-    for name in (
-        "b.JPG",
-        "city/a.png",
-        "city/old/c.webp",
-        "city/notes.txt",
-        "d.mp4",
-        ".fetch-1/e.jpg",
-        "._b.jpg",
-    ):
+    for name in ("b.JPG", "city/a.png", "city/old/c.webp", "city/notes.txt", "d.mp4", ".fetch-1/e.jpg", "._b.jpg"):
         (tmp_path / name).touch()
     assert [str(p.relative_to(tmp_path)) for p in background_files(tmp_path)] == [
         "b.JPG",
@@ -218,17 +206,13 @@ def test_backgrounds_are_any_folder_of_pictures(tmp_path) -> None:
 def write_pair(root: Path, name: str) -> None:
     for part, shade in (("image", 90), ("alpha", 255)):
         (root / part).mkdir(parents=True, exist_ok=True)
-        Image.new("L", (8, 8), shade).convert("RGB" if part == "image" else "L").save(
-            root / part / f"{name}.png"
-        )
+        Image.new("L", (8, 8), shade).convert("RGB" if part == "image" else "L").save(root / part / f"{name}.png")
 
 
 def test_held_out_ids_stay_out_of_training_in_every_copy(ccp, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("MODNET_DATA", str(tmp_path))
     entry = manifest()
-    held_out = set(
-        entry["ccp"]["validation_ids"] + entry["ccp"]["reserved_ids"] + entry["ccp"]["unusable_ids"]
-    )
+    held_out = set(entry["ccp"]["validation_ids"] + entry["ccp"]["reserved_ids"] + entry["ccp"]["unusable_ids"])
     split, root, items = training_items("ccp")
     assert (split, root) == ("train", ccp)
     assert items
@@ -239,10 +223,7 @@ def test_held_out_ids_stay_out_of_training_in_every_copy(ccp, monkeypatch, tmp_p
     assert ids(training_items("people")[2]) == ["someone"]
     assert ids(find_items("people", split="validation")) == [entry["people"]["validation_ids"][0]]
     kind, _, name = entry["backgrounds"]["validation_ids"][0].partition("/")
-    for file in (
-        tmp_path / "backgrounds" / kind / "archive" / f"{name}.png",
-        tmp_path / "backgrounds" / "other.jpg",
-    ):
+    for file in (tmp_path / "backgrounds" / kind / "archive" / f"{name}.png", tmp_path / "backgrounds" / "other.jpg"):
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(file)
     assert ids(training_items("backgrounds")[2]) == ["other"]
@@ -641,9 +622,7 @@ def test_check_and_training_read_mattes_in_any_format(tmp_path) -> None:
     np.testing.assert_array_equal(read_item(items["label"])["alpha"], inside * np.uint8(255))
     report = check("pairs", tmp_path)
     assert report.fine == 4
-    assert [
-        problem.split("/alpha/")[1].split(", not a matte")[0].split(":")[0] for problem in report.problems
-    ] == [
+    assert [problem.split("/alpha/")[1].split(", not a matte")[0].split(":")[0] for problem in report.problems] == [
         "colour_cutout.Tif is coloured",
         "grey_cutout.Tif looks like a grey cut-out of its photograph",
     ]
@@ -704,9 +683,7 @@ def test_supervisely_bitmaps_and_polygons(tmp_path) -> None:
     # a person in another's hole stays, what is no person does not count
     small = bitmap(np.ones((2, 2), bool), (6, 7))
     expected[7:9, 6:8] = True
-    np.testing.assert_array_equal(
-        read(small, polygon(square, hole), polygon(square, title="neutral")), expected
-    )
+    np.testing.assert_array_equal(read(small, polygon(square, hole), polygon(square, title="neutral")), expected)
     # bitmaps that reach over the edge are cut
     expected = np.zeros((H, W), bool)
     expected[22:, 18:] = True

@@ -218,9 +218,7 @@ def test_poses_and_objects_all_occur() -> None:
 
 
 def test_framings_fill_the_frame_as_named() -> None:
-    share = {
-        b: np.mean([render_portrait(s, 64, body=b).alpha.mean() for s in range(2)]) for b in ("head", "full")
-    }
+    share = {b: np.mean([render_portrait(s, 64, body=b).alpha.mean() for s in range(2)]) for b in ("head", "full")}
     assert share["head"] > 0.45
     assert 0.04 < share["full"] < 0.25
 
@@ -265,9 +263,7 @@ def test_bokeh_blurs(seed: int) -> None:
     assert detail(soft) < 0.9 * detail(sharp)
     drawn = render_background(seed, 192)
     assert np.array_equal(drawn, sharp) or np.array_equal(drawn, soft)
-    np.testing.assert_array_equal(
-        render_composite(seed, 64, bokeh=True)[3], render_background(seed, 64, bokeh=True)
-    )
+    np.testing.assert_array_equal(render_composite(seed, 64, bokeh=True)[3], render_background(seed, 64, bokeh=True))
 
 
 def test_composite_follows_equation_one() -> None:

@@ -158,9 +158,7 @@ class Deadly:
 
 def test_a_worker_that_dies_is_reported_and_a_second_run_goes_on(masked, tmp_path) -> None:
     folder = tmp_path / "out"
-    pseudo_matte(
-        soft_disc(32)[0], soft_disc(32)[1] > 0.5
-    )  # threads of this process must not hurt the workers
+    pseudo_matte(soft_disc(32)[0], soft_disc(32)[1] > 0.5)  # threads of this process must not hurt the workers
     ready, failures = prepare([masked[0]], folder, workers=1)
     assert (ready, failures) == (["one"], {})
     (one,) = folder.glob("one_*_alpha.png")

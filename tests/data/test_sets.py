@@ -44,18 +44,14 @@ def test_the_image_of_drawn_people_follows_from_their_parts(without_data) -> Non
 
 
 def test_more_people_and_scenes_come_from_the_data_folder(without_data, monkeypatch) -> None:
-    with pytest.raises(
-        FileNotFoundError, match=r"24 of the 25 .*drawn_people portraits 25 \$MODNET_DATA/drawn"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"24 of the 25 .*drawn_people portraits 25 \$MODNET_DATA/drawn"):
         drawn_people(25)
     folder = without_data / "drawn"
     folder.mkdir()
     monkeypatch.setenv("MODNET_DATA", str(without_data))
     with pytest.raises(FileNotFoundError, match=f"0 of the 9 .* portraits 9 {folder} --split validation"):
         drawn_people(9, "validation")
-    with pytest.raises(
-        FileNotFoundError, match=f"0 of the 25 .*run python data/drawn_people scenes 25 {folder}$"
-    ):
+    with pytest.raises(FileNotFoundError, match=f"0 of the 25 .*run python data/drawn_people scenes 25 {folder}$"):
         drawn_scenes(25)
     write_portraits(folder, 3, 32)
     write_scenes(folder, 25, 32)
@@ -78,10 +74,7 @@ def test_drawn_people_need_nothing_from_outside(without_data) -> None:
 
 
 def test_a_set_that_is_absent_is_an_error_and_never_drawn_people(monkeypatch, tmp_path, without_data) -> None:
-    for config in (
-        DataConfig(real=True, portraits=1, scenes=1),
-        DataConfig(real=True, foregrounds=("people",)),
-    ):
+    for config in (DataConfig(real=True, portraits=1, scenes=1), DataConfig(real=True, foregrounds=("people",))):
         with pytest.raises(FileNotFoundError, match="set MODNET_DATA"):
             training_data(config, 0)
     with pytest.raises(FileNotFoundError, match="set MODNET_DATA"):
@@ -116,9 +109,7 @@ def own_data(make_sample, without_data, monkeypatch):
 
 def own(folder, *names: str) -> DataConfig:
     """Train on these sets alone, before the scenes in `folder`."""
-    return DataConfig(
-        real=True, foregrounds=names, backgrounds=(str(folder / "scenes"),), portraits=0, scenes=0
-    )
+    return DataConfig(real=True, foregrounds=names, backgrounds=(str(folder / "scenes"),), portraits=0, scenes=0)
 
 
 def test_custom_cutouts_and_pairs_are_trained_on_and_failures_are_named(own_data, make_sample) -> None:
@@ -209,10 +200,7 @@ def test_a_picture_of_the_same_name_is_said_to_be_left_out(own_data) -> None:
 
 def test_folders_of_pictures_that_are_held_out_are_refused(own_data, make_sample, tmp_path) -> None:
     ids = {name: manifest.manifest()[name]["validation_ids"][0] for name in ("people", "backgrounds")}
-    copies = (
-        (own_data / "people", own_data / "nested" / "deep"),
-        (own_data / "backgrounds", own_data / "places"),
-    )
+    copies = ((own_data / "people", own_data / "nested" / "deep"), (own_data / "backgrounds", own_data / "places"))
     for folder in copies[0]:
         for part in ("image", "alpha"):
             (folder / part).mkdir(parents=True)
@@ -242,10 +230,7 @@ def test_identity_names_every_file(own_data) -> None:
     assert difference.endswith("now it is missing")
     assert "seed was 3, now it is 4" in first_difference(identity, training_data(config, 4).identity())
     changed = training_data(replace(config, camera=0.5), 3).identity()
-    assert (
-        first_difference(training_data(config, 3).identity(), changed)
-        == "settings.camera was 0.0, now it is 0.5"
-    )
+    assert first_difference(training_data(config, 3).identity(), changed) == "settings.camera was 0.0, now it is 0.5"
     assert set(identity["code"]) >= {"data/dataset.py", "data/assemble.py", "regions.py", "images.py"}
 
 

@@ -9,14 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from drawn_spm import (
-    other_camera,
-    photograph,
-    subjects,
-    write_spm100,
-    write_spm_shift,
-    write_spm_video,
-)
+from drawn_spm import other_camera, photograph, subjects, write_spm100, write_spm_shift, write_spm_video
 from modnet_lib.data.items import check
 from modnet_lib.images import read_image
 
@@ -90,9 +83,7 @@ def test_shake_moves_the_matte_with_the_person() -> None:
 
 def test_benchmarks_lie_in_ppm_100s_layout_and_go_on_where_they_were_cut(tmp_path) -> None:
     images = write_spm100(tmp_path / "a", 64, 3)
-    assert [f.relative_to(tmp_path).as_posix() for f in images] == [
-        f"a/image/spm_00{i}.jpg" for i in range(3)
-    ]
+    assert [f.relative_to(tmp_path).as_posix() for f in images] == [f"a/image/spm_00{i}.jpg" for i in range(3)]
     with (tmp_path / "a" / "strata.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == [f.stem for f in images]

@@ -20,9 +20,7 @@ from modnet_lib.inference import Matter
 from modnet_lib.inference.export import export_onnx
 
 
-def write_teacher(
-    path: Path, size: int | str = 32, gain: float = 1.0, dtype: int = TensorProto.FLOAT
-) -> Path:
+def write_teacher(path: Path, size: int | str = 32, gain: float = 1.0, dtype: int = TensorProto.FLOAT) -> Path:
     """A network whose matte is `gain` times the red channel of its input."""
     image = helper.make_tensor_value_info("pixels", dtype, [1, 3, size, size])
     matte = helper.make_tensor_value_info("matte", dtype, [1, 1, size, size])
@@ -70,14 +68,10 @@ def test_the_matte_has_the_photographs_size_and_undoes_the_normalisation(tmp_pat
 def test_activations(tmp_path) -> None:
     red = np.dstack([square()] * 3)
     file = write_teacher(tmp_path / "t.onnx", gain=8.0)
-    with pytest.raises(
-        ValueError, match=r"lies in \[-8, 8\], expected one map.*; try the activation sigmoid"
-    ):
+    with pytest.raises(ValueError, match=r"lies in \[-8, 8\], expected one map.*; try the activation sigmoid"):
         Teacher(file)(red)
     sigmoid, stretched = (Teacher(file, activation=name)(red) for name in ("sigmoid", "minmax"))
-    assert (sigmoid.max(), sigmoid.min()) == pytest.approx(
-        (1 / (1 + np.exp(-8)), 1 / (1 + np.exp(8))), abs=1e-5
-    )
+    assert (sigmoid.max(), sigmoid.min()) == pytest.approx((1 / (1 + np.exp(-8)), 1 / (1 + np.exp(8))), abs=1e-5)
     assert (stretched.max(), stretched.min()) == pytest.approx((1, 0), abs=1e-5)
 
 
@@ -134,9 +128,7 @@ def test_agreement_with_a_mask_or_a_model_decides(photographs, tmp_path) -> None
     assert labels["model_disagrees"].reason == "agrees with the model by 0.00 only"
     assert "half transparent" in labels["soft"].reason
     assert "torn.png" in labels["torn"].reason
-    kept, dropped = (
-        sorted(f.stem for f in (photographs / part).glob("*.png")) for part in ("alpha", "dropped")
-    )
+    kept, dropped = (sorted(f.stem for f in (photographs / part).glob("*.png")) for part in ("alpha", "dropped"))
     assert kept == ["agreed", "model_agrees"]
     assert dropped == ["disputed", "model_disagrees", "soft"]
     np.testing.assert_allclose(read_matte(photographs / "alpha" / "agreed.png"), square() / 255, atol=0.6)

@@ -21,9 +21,7 @@ def test_morphology_equals_scipys(size: int) -> None:
         # erosion; its dilation reflects the square first, and origin -1 undoes that. What lies outside
         # does not count: the smallest value for a maximum, the largest for a minimum.
         origin = -1 if size % 2 == 0 else 0
-        expected = ndimage.grey_dilation(
-            picture, size=(size, size), mode="constant", cval=-np.inf, origin=origin
-        )
+        expected = ndimage.grey_dilation(picture, size=(size, size), mode="constant", cval=-np.inf, origin=origin)
         np.testing.assert_array_equal(large, expected)
         expected = ndimage.grey_erosion(picture, size=(size, size), mode="constant", cval=np.inf)
         np.testing.assert_array_equal(small, expected)

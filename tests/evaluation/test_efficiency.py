@@ -23,9 +23,7 @@ def test_a_method_is_the_sum_of_its_parts(measured) -> None:
     for name in ("shm", "fdmpa"):
         cost = measured[name]
         assert sum(part["parameters"] for part in cost["parts"].values()) == cost["parameters"]
-        assert sum(part["gflops"] for part in cost["parts"].values()) == pytest.approx(
-            cost["gflops"], rel=1e-9
-        )
+        assert sum(part["gflops"] for part in cost["parts"].values()) == pytest.approx(cost["gflops"], rel=1e-9)
         assert all(part["milliseconds"] > 0 for part in cost["parts"].values())
     assert measured["modnet"]["parts"] == {}
     assert measured["modnet"]["parameters"] == 3_370_867

@@ -224,8 +224,6 @@ def test_regions_add_up_to_the_whole() -> None:
     trimap = rng.choice([0.0, 0.5, 1.0], (20, 30))
     parts = errors_by_region(alpha, truth, trimap)
     assert sum(parts.values()) == pytest.approx(mad(alpha, truth))
-    expected = sum(
-        abs(alpha[i, j] - truth[i, j]) for i in range(20) for j in range(30) if trimap[i, j] == 0.5
-    )
+    expected = sum(abs(alpha[i, j] - truth[i, j]) for i in range(20) for j in range(30) if trimap[i, j] == 0.5)
     assert parts["band"] == pytest.approx(expected / 600)
     assert errors_by_region(truth, truth, trimap) == {"inside": 0, "band": 0, "outside": 0}

@@ -47,19 +47,13 @@ def test_the_protocol_measures_every_picture_at_its_own_size() -> None:
 
 def test_a_matte_of_another_size_is_an_error() -> None:
     with pytest.raises(ValueError, match="ground truth"):
-        evaluate(
-            lambda _image: np.zeros((512, 512)), [("a", np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8)))]
-        )
+        evaluate(lambda _image: np.zeros((512, 512)), [("a", np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8)))])
 
 
 def test_the_mean_of_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match="no pictures"):
         mean_errors([])
-    assert mean_errors([Record("a", {"mse": 1.0, "mad": 2.0, "iou": 0.5})]) == {
-        "mse": 1.0,
-        "mad": 2.0,
-        "iou": 0.5,
-    }
+    assert mean_errors([Record("a", {"mse": 1.0, "mad": 2.0, "iou": 0.5})]) == {"mse": 1.0, "mad": 2.0, "iou": 0.5}
 
 
 @pytest.fixture
@@ -96,9 +90,7 @@ def test_a_function_is_measured_picture_by_picture(small_benchmark) -> None:
 
 def test_the_unknown_region_is_the_band_of_the_truths_trimap(small_benchmark) -> None:
     protocol = Protocol(region="unknown", metrics=("mad",))
-    first = run_benchmark(grey, benchmark("ppm100", small_benchmark), protocol=protocol, show_progress=False)[
-        0
-    ]
+    first = run_benchmark(grey, benchmark("ppm100", small_benchmark), protocol=protocol, show_progress=False)[0]
     image = np.asarray(Image.open(small_benchmark / "image" / "p0.jpg"))
     truth = truth_of(small_benchmark, "p0") / 255
     band = trimap_of(truth) == 0.5
@@ -190,9 +182,7 @@ def test_a_table_belongs_to_one_model_and_one_set(small_benchmark, tmp_path, tin
     run(matter, "a.csv")
     assert len(calls) == 5, "of fewer pictures, and then of more"
     before = (tmp_path / "a.csv").read_bytes()
-    with pytest.raises(
-        ValueError, match=r"a\.csv belongs to another run: model\.refine was false, now it is true"
-    ):
+    with pytest.raises(ValueError, match=r"a\.csv belongs to another run: model\.refine was false, now it is true"):
         run(Matter(tiny_network, device="cpu", refine=True), "a.csv")
     with pytest.raises(ValueError, match=r"protocol\.side was 64, now it is 96"):
         run(matter, "a.csv", protocol=Protocol(side=96, metrics=("mad",)))
@@ -276,9 +266,7 @@ def test_the_truth_in_any_format_has_no_error(tmp_path, kind) -> None:
         alpha[8:30, 10:40] = 65535
         if kind != "label":
             alpha[8:12, 10:40] = (
-                rng.integers(0, 256, (4, 30)) * 257
-                if kind == "transparency"
-                else rng.integers(0, 65536, (4, 30))
+                rng.integers(0, 256, (4, 30)) * 257 if kind == "transparency" else rng.integers(0, 65536, (4, 30))
             )
         for folder in (tmp_path / "set" / "alpha", tmp_path / "theirs"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -296,9 +284,7 @@ def test_the_truth_in_any_format_has_no_error(tmp_path, kind) -> None:
             tmp_path / "set" / "image" / f"{name}.jpg"
         )
     items = find_items("pairs", tmp_path / "set")
-    readers = {
-        item.id: (lambda item=item: Labelled(**read_item(item, exact=True), strata={})) for item in items
-    }
+    readers = {item.id: (lambda item=item: Labelled(**read_item(item, exact=True), strata={})) for item in items}
     for record in run_benchmark(tmp_path / "theirs", readers, show_progress=False):
         assert record.errors["mad"] < 1e-7
         assert 0.2 < float(record.strata["person"]) < 0.5
@@ -312,9 +298,7 @@ def test_a_folder_of_grey_cut_outs_is_refused(small_benchmark, tmp_path) -> None
     for number in range(5):
         image = Image.open(small_benchmark / "image" / f"p{number}.jpg").convert("L")
         inside = truth_of(small_benchmark, f"p{number}") > 60
-        Image.fromarray(np.where(inside, np.asarray(image), 0).astype(np.uint8)).save(
-            folder / f"p{number}.png"
-        )
+        Image.fromarray(np.where(inside, np.asarray(image), 0).astype(np.uint8)).save(folder / f"p{number}.png")
     with pytest.raises(ValueError, match=r"5 problems(.|\n)*p4\.png looks like a grey cut-out"):
         run_benchmark(folder, benchmark("ppm100", small_benchmark), show_progress=False)
 
@@ -344,18 +328,14 @@ def test_everything_that_is_wrong_with_a_folder_is_said_at_once(small_benchmark,
 
 def test_a_matte_that_is_none_names_its_picture(small_benchmark) -> None:
     with pytest.raises(ValueError, match=r"p0.*finite"):
-        run_benchmark(
-            lambda image: grey(image) * np.nan, benchmark("ppm100", small_benchmark), show_progress=False
-        )
+        run_benchmark(lambda image: grey(image) * np.nan, benchmark("ppm100", small_benchmark), show_progress=False)
 
 
 def test_a_network_with_a_trimap_gets_the_truths(small_benchmark) -> None:
     torch.manual_seed(0)
     network = MODNet(backbone="mobilenetv3_small_050", trimap_input=True).eval()
     method, protocol = Method(network), Protocol(side=64, metrics=("mad",))
-    records = run_benchmark(
-        method, benchmark("ppm100", small_benchmark), protocol=protocol, show_progress=False
-    )
+    records = run_benchmark(method, benchmark("ppm100", small_benchmark), protocol=protocol, show_progress=False)
     image = np.asarray(Image.open(small_benchmark / "image" / "p0.jpg"))
     truth = truth_of(small_benchmark, "p0") / 255
     expected = Method(network, 64).alpha(image, trimap_of(truth))

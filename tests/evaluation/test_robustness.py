@@ -25,9 +25,7 @@ def picture() -> Labelled:
 
 @pytest.mark.parametrize("kind", LEVELS)
 def test_a_stronger_level_is_further_from_the_picture(picture, kind) -> None:
-    distances = [
-        np.abs(degrade(picture, kind, v).image.astype(int) - picture.image).mean() for v in LEVELS[kind]
-    ]
+    distances = [np.abs(degrade(picture, kind, v).image.astype(int) - picture.image).mean() for v in LEVELS[kind]]
     assert distances[0] > 0
     if kind != "rotation":
         assert distances == sorted(distances)

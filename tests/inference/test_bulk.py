@@ -98,10 +98,7 @@ def test_a_bad_picture_costs_nothing_else_and_a_second_run_does_nothing(matter, 
 def test_a_target_that_cannot_be_written_is_reported(matter, tmp_path) -> None:
     make(tmp_path, "a.png", "b.png")
     (tmp_path / "file").write_text("in the way")
-    jobs = [
-        Job(tmp_path / "a.png", tmp_path / "file" / "a.png"),
-        Job(tmp_path / "b.png", tmp_path / "b2.png"),
-    ]
+    jobs = [Job(tmp_path / "a.png", tmp_path / "file" / "a.png"), Job(tmp_path / "b.png", tmp_path / "b2.png")]
     results = {r.job.source.name: r.error for r in run(matter, jobs, Output(alpha=True))}
     assert results["a.png"]
     assert not results["b.png"]
@@ -211,9 +208,7 @@ def test_two_processes_one_of_which_is_killed_do_everything_once(tiny_network, t
     out = tmp_path / "out"
     call = ["matte", tmp_path / "in", out, "--model", tmp_path / "n.safetensors", "--workers", "1"]
     # the second waits before every picture, so that it can be killed in the middle
-    slow = (
-        "import time; from modnet_lib.images import read_image as r; from modnet_lib.inference import bulk\n"
-    )
+    slow = "import time; from modnet_lib.images import read_image as r; from modnet_lib.inference import bulk\n"
     slow += "bulk.read_image = lambda p: (time.sleep(0.3), r(p))[1]\n"
     code = "from modnet_lib.cli import app; app()"
 
@@ -270,14 +265,10 @@ def test_a_launched_run_that_lost_a_process_goes_on_where_it_was(tiny_network, t
     log, out = tmp_path / "log", tmp_path / "out"
     log.touch()
     count, port = (
-        ("--nproc_per_node", "--master_port")
-        if "torch" in launcher
-        else ("--num_processes", "--main_process_port")
+        ("--nproc_per_node", "--master_port") if "torch" in launcher else ("--num_processes", "--main_process_port")
     )
     command = [sys.executable, "-m", launcher, count, "2", port, "0"]
-    command += (
-        [] if "torch" in launcher else ["--multi_gpu"]
-    )  # what starts several processes, also without a GPU
+    command += [] if "torch" in launcher else ["--multi_gpu"]  # what starts several processes, also without a GPU
     command += [tmp_path / "launched.py", log, "matte", tmp_path / "in", out, "--device", "cpu"]
     command += ["--workers", "1", "--model", tmp_path / "n.safetensors"]
 

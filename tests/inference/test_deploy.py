@@ -65,9 +65,7 @@ def test_the_folded_network_gives_all_three_answers(variant, paper_network, rele
 
 def test_the_released_network_gets_a_seventh_lighter(released_network) -> None:
     image = torch.rand(1, 3, 64, 64)
-    ratio = count_flops(AlphaOnly(deploy(released_network)), image) / count_flops(
-        AlphaOnly(released_network), image
-    )
+    ratio = count_flops(AlphaOnly(deploy(released_network)), image) / count_flops(AlphaOnly(released_network), image)
     assert 0.82 < ratio < 0.87
 
 

@@ -68,16 +68,7 @@ def test_the_example_needs_no_torch(tmp_path) -> None:
     hook = "import sys\nfor name in ('torch', 'modnet_lib', 'torchvision'): sys.modules[name] = None\n"
     run = "import runpy\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"
     example = paths.REPOSITORY / "examples" / "onnx_without_torch.py"
-    command = [
-        sys.executable,
-        "-I",
-        "-c",
-        hook + run,
-        example,
-        tmp_path / "n.onnx",
-        source,
-        tmp_path / "out.png",
-    ]
+    command = [sys.executable, "-I", "-c", hook + run, example, tmp_path / "n.onnx", source, tmp_path / "out.png"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     alpha = np.asarray(Image.open(tmp_path / "out.png"))[..., 3] / 255

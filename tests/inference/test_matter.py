@@ -142,9 +142,7 @@ def test_networks_that_need_more_than_a_picture_are_refused() -> None:
     with pytest.raises(ValueError, match="needs background beside"):
         Matter(create_baseline("bm", TINY), device="cpu")
     with pytest.raises(ValueError, match="only MODNet"):
-        Matter(create_baseline("hatt", TINY), short_side=64, device="cpu").predict(
-            np.zeros((64, 64, 3), np.uint8)
-        )
+        Matter(create_baseline("hatt", TINY), short_side=64, device="cpu").predict(np.zeros((64, 64, 3), np.uint8))
 
 
 def test_bad_pictures_are_refused_before_the_network_runs(matter, tmp_path) -> None:
@@ -184,9 +182,7 @@ def test_only_eager_follows_a_network_that_goes_on_training(tiny_network, pictur
 
 def test_pictures_of_different_sizes_share_a_batch(matter) -> None:
     rng = np.random.default_rng(0)
-    pictures = [
-        rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((80, 100), (64, 64), (40, 50), (96, 64))
-    ]
+    pictures = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((80, 100), (64, 64), (40, 50), (96, 64))]
     one_by_one = [matter.alpha(picture) for picture in pictures]
     seen = []
     hook = matter.network.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))

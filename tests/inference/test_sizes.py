@@ -34,9 +34,7 @@ def test_network_size_is_the_authors_rule(picture, expected) -> None:
 def test_network_size_always_fits_the_network() -> None:
     rng = np.random.default_rng(0)
     cases = [(1, 12_000), (40, 12_000), (12_000, 40), (1, 100_000), (7, 3000), (32, 65_000), (2, 2)]
-    cases += [
-        tuple(int(x) for x in np.exp(rng.uniform(0, np.log(20_000), 2)).astype(int)) for _ in range(500)
-    ]
+    cases += [tuple(int(x) for x in np.exp(rng.uniform(0, np.log(20_000), 2)).astype(int)) for _ in range(500)]
     for height, width in cases:
         for short_side in (32, 192, 512, 1024):
             h, w = network_size(height, width, short_side)
@@ -64,9 +62,7 @@ def test_resize_keeps_constants_and_equals_pillow() -> None:
     x = torch.rand(1, 1, 40, 60)
     assert torch.equal(resize(x, 40, 60), x)
     expected = Image.fromarray(x[0, 0].numpy()).resize((15, 10), Image.Resampling.BILINEAR)
-    torch.testing.assert_close(
-        resize(x, 10, 15)[0, 0], torch.from_numpy(np.array(expected)), rtol=0, atol=1e-5
-    )
+    torch.testing.assert_close(resize(x, 10, 15)[0, 0], torch.from_numpy(np.array(expected)), rtol=0, atol=1e-5)
     torch.testing.assert_close(resize(torch.full((1, 1, 3, 5), 0.3), 64, 32), torch.full((1, 1, 64, 32), 0.3))
 
 

@@ -94,9 +94,7 @@ def test_delay_starts_anew_at_a_cut(make_clip, red_matter, tmp_path):
     frames = []
     for shot in (0, 1):
         frames += [np.full((48, 64, 3), (0, 220 * shot, 200 * (1 - shot)), np.uint8) for _ in range(3)]
-    frames[1][5, 5, 0] = frames[2][9, 9, 0] = (
-        255  # a flicker inside a shot; one on the last frame before the cut
-    )
+    frames[1][5, 5, 0] = frames[2][9, 9, 0] = 255  # a flicker inside a shot; one on the last frame before the cut
     path = make_clip("a.mkv", frames)
     repaired = matte_video(red_matter, path, tmp_path / "out")
     alphas = alphas_of(tmp_path / "out")
@@ -159,9 +157,7 @@ def test_sound_that_outlasts_the_pictures_is_kept(make_clip, red_matter, tmp_pat
 @pytest.mark.parametrize("angle", [90, 180])
 def test_rotated_clips_come_out_upright(make_clip, red_matter, tmp_path, angle):
     frames = person_clip(3)
-    matte_video(
-        red_matter, make_clip("a.mp4", frames, rotation=angle), tmp_path / "out.mp4", background="matte"
-    )
+    matte_video(red_matter, make_clip("a.mp4", frames, rotation=angle), tmp_path / "out.mp4", background="matte")
     for frame, image in zip(Clip(tmp_path / "out.mp4"), frames, strict=True):
         expected = np.rot90(image[..., :1].repeat(3, 2), angle // 90)
         assert np.abs(frame.image.astype(float) - expected).mean() < 3
@@ -275,13 +271,7 @@ def cut(matter, source, target: Path, **options) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        ("short_side", 96),
-        ("squash", True),
-        ("backend", "fused"),
-        ("dtype", torch.bfloat16),
-        ("refine", True),
-    ],
+    [("short_side", 96), ("squash", True), ("backend", "fused"), ("dtype", torch.bfloat16), ("refine", True)],
 )
 def test_another_setting_does_not_resume_from_old_mattes(make_clip, red_matter, tmp_path, name, value):
     source, target = make_clip("a.mp4", person_clip()), tmp_path / "out.mp4"
@@ -362,9 +352,7 @@ def test_ten_minutes_hold_a_bounded_number_of_frames(red_matter, tmp_path, monke
     write_clip(tmp_path / "in.mp4", pictures(), rate=25)
     monkeypatch.setattr(video, "Clip", CountedClip)
     monkeypatch.setattr(red_matter, "alphas", alphas)
-    repaired = matte_video(
-        red_matter, tmp_path / "in.mp4", tmp_path / "out.mp4", background="matte", batch_size=batch
-    )
+    repaired = matte_video(red_matter, tmp_path / "in.mp4", tmp_path / "out.mp4", background="matte", batch_size=batch)
     assert len(repaired) == counts["frames"].seen == counts["mattes"].seen == length
     # read ahead, in the network, in the delay, ready to be written, and the one being written
     assert counts["frames"].most <= 2 * batch + batch + 3 + 2 * batch + 1

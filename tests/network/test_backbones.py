@@ -72,9 +72,7 @@ def test_flat_names(torchvision_model, tmp_path) -> None:
     assert "features.2.conv.7.weight" in state
     torch.save(state, tmp_path / "human_seg.ckpt")
     image = torch.rand(1, 3, 64, 64)
-    assert_same_maps(
-        load_backbone(tmp_path / "human_seg.ckpt").eval()(image), pyramid(torchvision_model, image)
-    )
+    assert_same_maps(load_backbone(tmp_path / "human_seg.ckpt").eval()(image), pyramid(torchvision_model, image))
 
 
 @torch.no_grad()

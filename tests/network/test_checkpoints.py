@@ -20,11 +20,7 @@ TINY = "mobilenetv3_small_050"
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        {"variant": "paper", "context": "none"},
-        {"variant": "paper", "trimap_input": True},
-        {"variant": "released"},
-    ],
+    [{"variant": "paper", "context": "none"}, {"variant": "paper", "trimap_input": True}, {"variant": "released"}],
 )
 def test_single_precision_round_trip_is_exact(arguments, tmp_path, randomise) -> None:
     network = randomise(MODNet(backbone=TINY, **arguments))
@@ -151,11 +147,7 @@ def test_damaged_files_are_named(suffix, tiny_network, tmp_path) -> None:
     else:
         save_checkpoint(tiny_network, whole)
     content = whole.read_bytes()
-    for name, part in {
-        "truncated": content[: len(content) // 2],
-        "empty": b"",
-        "text": b"not a checkpoint",
-    }.items():
+    for name, part in {"truncated": content[: len(content) // 2], "empty": b"", "text": b"not a checkpoint"}.items():
         path = tmp_path / f"{name}{suffix}"
         path.write_bytes(part)
         with pytest.raises(ValueError, match=f"{name}{suffix} is not a readable checkpoint"):

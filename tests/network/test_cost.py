@@ -14,9 +14,7 @@ from modnet_lib.network import ASPP, EfficientASPP, cost
 SIZES = [(1280, 3, 5), (64, 3, 5), (32, 5, 3), (16, 1, 4), (8, 3, 1)]
 
 
-@pytest.mark.parametrize(
-    ("c_out", "c_in", "k", "h", "w"), [(7, 5, 3, 6, 9), (4, 4, 1, 3, 3), (2, 3, 5, 4, 2)]
-)
+@pytest.mark.parametrize(("c_out", "c_in", "k", "h", "w"), [(7, 5, 3, 6, 9), (4, 4, 1, 3, 3), (2, 3, 5, 4, 2)])
 def test_eq_9_and_10_are_one_convolution(c_out, c_in, k, h, w) -> None:
     conv = nn.Conv2d(c_in, c_out, k, padding=k // 2, bias=False)
     assert cost.convolution_parameters(c_out, c_in, k) == conv.weight.numel()

@@ -136,15 +136,10 @@ def test_squeeze_excite_scales_each_channel_by_one_number() -> None:
     y = module(x)
     for n in range(2):
         means = [float(x[n, c].mean()) for c in range(8)]
-        hidden = [
-            max(0.0, sum(float(w) * v for w, v in zip(row, means, strict=True)))
-            for row in module.squeeze.weight
-        ]
+        hidden = [max(0.0, sum(float(w) * v for w, v in zip(row, means, strict=True))) for row in module.squeeze.weight]
         for c in range(8):
             logit = sum(float(w) * v for w, v in zip(module.excite.weight[c], hidden, strict=True))
-            torch.testing.assert_close(
-                y[n, c], x[n, c] * torch.sigmoid(torch.tensor(logit)), rtol=1e-5, atol=1e-6
-            )
+            torch.testing.assert_close(y[n, c], x[n, c] * torch.sigmoid(torch.tensor(logit)), rtol=1e-5, atol=1e-6)
 
 
 def test_upsampling_keeps_pixel_centres_in_place() -> None:

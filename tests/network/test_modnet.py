@@ -45,16 +45,12 @@ def test_heads_are_computed_in_training_or_on_request(released_network, paper_ne
 
 def test_detail_branch_has_twelve_convolutions_and_at_most_64_channels(paper_network) -> None:
     branch = paper_network.detail_branch
-    convolutions = [
-        m for n, m in branch.named_modules() if isinstance(m, nn.Conv2d) and not n.startswith("head")
-    ]
+    convolutions = [m for n, m in branch.named_modules() if isinstance(m, nn.Conv2d) and not n.startswith("head")]
     assert len(convolutions) == 12
     assert max(m.out_channels for m in convolutions) == 64
     assert convolutions[0].stride == (4, 4)
     sizes = []
-    handles = [
-        m.register_forward_hook(lambda _m, _i, y: sizes.append(tuple(y.shape[2:]))) for m in convolutions
-    ]
+    handles = [m.register_forward_hook(lambda _m, _i, y: sizes.append(tuple(y.shape[2:]))) for m in convolutions]
     with torch.no_grad():
         paper_network(torch.rand(1, 3, 64, 96))
     for handle in handles:
@@ -68,9 +64,7 @@ def test_detail_branch_has_twelve_convolutions_and_at_most_64_channels(paper_net
 @torch.no_grad()
 def test_skip_link_brings_the_image_to_the_last_layer_of_d(paper_network) -> None:
     image, seen = torch.rand(1, 3, 64, 64), []
-    handle = paper_network.detail_branch.restore1[0].register_forward_pre_hook(
-        lambda _m, x: seen.append(x[0])
-    )
+    handle = paper_network.detail_branch.restore1[0].register_forward_pre_hook(lambda _m, x: seen.append(x[0]))
     paper_network(image)
     handle.remove()
     torch.testing.assert_close(seen[0][:, -3:], (image - 0.5) / 0.5)
@@ -94,9 +88,7 @@ def test_cheap_orders_of_convolution_and_enlargement_equal_the_papers(paper_netw
     detail, _ = detail_branch(x, low, top, False)
     full = F.interpolate(top, size=(64, 96), mode="bilinear", align_corners=False)  # 1280 channels
     both = torch.cat((detail, fusion.project(full)), dim=1)
-    torch.testing.assert_close(
-        output.alpha, torch.sigmoid(fusion.head(fusion.fuse(both))), rtol=1e-5, atol=1e-5
-    )
+    torch.testing.assert_close(output.alpha, torch.sigmoid(fusion.head(fusion.fuse(both))), rtol=1e-5, atol=1e-5)
 
 
 def test_norms_of_the_variants(paper_network, released_network) -> None:
@@ -233,9 +225,7 @@ def test_backbones_learn(variant, backbone) -> None:
     assert output.semantic.shape == (2, 1, 4, 4)
     assert output.alpha.shape == (2, 1, 64, 64)
     sum((part * torch.randn_like(part)).sum() for part in output).backward()
-    without = [
-        name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()
-    ]
+    without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert not without
 
 

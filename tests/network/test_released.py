@@ -13,15 +13,7 @@ from torch import Tensor
 from modnet_lib.network import load_checkpoint
 
 # MobileNetV2: expansion, channels, repeats, stride of the first (Sandler et al. 2018, table 2)
-ROWS = [
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-]
+ROWS = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
 HR = 32
 
 

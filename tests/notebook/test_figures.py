@@ -55,9 +55,7 @@ def test_figures_do_not_stay_open_in_pyplot(prediction: Prediction):
 def test_as_pixels_reads_every_kind(picture):
     pixels = figures.as_pixels(picture)
     assert pixels.shape == (2, 3, 3) and pixels.dtype == np.float32
-    np.testing.assert_allclose(
-        pixels, 0.2, atol=2e-3 if getattr(picture, "dtype", 0) == torch.bfloat16 else 1e-6
-    )
+    np.testing.assert_allclose(pixels, 0.2, atol=2e-3 if getattr(picture, "dtype", 0) == torch.bfloat16 else 1e-6)
 
 
 def test_as_pixels_one_channel_and_clipping():
@@ -208,9 +206,7 @@ def history(steps: int) -> list[dict[str, float]]:
 def test_training_curves_draw_the_history():
     figure = figures.training_curves(history(80))
     losses, rate, checks = figure.axes
-    lines = {
-        line.get_label(): line.get_ydata() for line in losses.lines if not line.get_label().startswith("_")
-    }
+    lines = {line.get_label(): line.get_ydata() for line in losses.lines if not line.get_label().startswith("_")}
     assert set(lines) == {"semantic", "detail", "matte", "loss"}
     assert lines["detail"][39] == pytest.approx(np.mean([2 / 37, 2 / 38, 2 / 39, 2 / 40]))
     assert lines["detail"][0] == pytest.approx(2)

@@ -165,9 +165,7 @@ def test_uploads_are_turned_upright(inspector: MatteInspector):
 GOOD = np.random.default_rng(6).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"not a picture", encoded(GOOD)[:2000], encoded(GOOD, "jpeg")[:900]], ids=len
-)
+@pytest.mark.parametrize("data", [b"", b"not a picture", encoded(GOOD)[:2000], encoded(GOOD, "jpeg")[:900]], ids=len)
 def test_bad_upload_gives_a_message_and_changes_nothing(inspector: MatteInspector, data: bytes, capsys):
     before = inspector.view.value
     upload(inspector, "<bad>.png", data)

@@ -177,9 +177,7 @@ def problem_with(link: str, stem: str) -> str | None:
 
 
 def test_every_word_of_the_glossary_is_linked_from_a_notebook() -> None:
-    words = re.findall(
-        r"^## (.+)$", (paths.NOTEBOOKS / "GLOSSARY.md").read_text(encoding="utf-8"), re.MULTILINE
-    )
+    words = re.findall(r"^## (.+)$", (paths.NOTEBOOKS / "GLOSSARY.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert words == sorted(words, key=lambda word: re.sub(r"\W", " ", word.lower()))
     linked = {link for stem in SERIES for cell in read(stem).cells for link in LINK.findall(cell.source)}
     used = {link.partition("#")[2] for link in linked if link.startswith("GLOSSARY.md#")}

@@ -92,8 +92,7 @@ def test_book_of_a_small_repository(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault",
-    ["[x](01_first.ipynb#gone)", "[x](#gone)", "[x](99_gone.ipynb)", "![x](figures/gone.svg)"],
+    "fault", ["[x](01_first.ipynb#gone)", "[x](#gone)", "[x](99_gone.ipynb)", "![x](figures/gone.svg)"]
 )
 def test_a_link_that_leads_nowhere_is_an_error(root: Path, tmp_path: Path, capsys, fault: str) -> None:
     (root / "notebooks" / "GLOSSARY.md").write_text(f"# One\n\n## Two\n\n{fault}\n", encoding="utf-8")
@@ -117,7 +116,4 @@ def test_the_series_is_a_book_that_needs_no_network(tmp_path: Path) -> None:
             target, _, fragment = link["href"].partition("#")
             file = (path.parent / unquote(target)).resolve() if target else path.resolve()
             assert file.is_file(), (path.name, link["href"])
-            assert not fragment or unquote(fragment) in places.get(file, {fragment}), (
-                path.name,
-                link["href"],
-            )
+            assert not fragment or unquote(fragment) in places.get(file, {fragment}), (path.name, link["href"])

@@ -84,12 +84,7 @@ def test_every_convolution_of_fig_2_is_the_networks(network: MODNet) -> None:
 def test_every_number_of_fig_3_is_the_modules(network: MODNet) -> None:
     printed, module = texts("fig3"), network.semantic_branch.context
     count = {"weights": 0}
-    for name in [
-        "reduce",
-        *(f"scales.{index}" for index in range(len(module.scales))),
-        "fuse_scales",
-        "fuse_channels",
-    ]:
+    for name in ["reduce", *(f"scales.{index}" for index in range(len(module.scales))), "fuse_scales", "fuse_channels"]:
         convolution = module.get_submodule(name)[0]
         out_channels, in_channels, kernel, _ = convolution.weight.shape
         groups = convolution.groups

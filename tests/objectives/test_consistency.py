@@ -84,9 +84,7 @@ def test_paper_terms_equal_loops_over_pixels(outputs) -> None:
         outputs["alpha"], outputs["detail"], outputs["frozen_detail"], region
     ))  # fmt: skip
     target = slow_target(outputs["alpha"])
-    semantic = mean(
-        [(t - s) ** 2 for t, s in zip(target.flat, outputs["semantic"].flatten().tolist(), strict=True)]
-    )
+    semantic = mean([(t - s) ** 2 for t, s in zip(target.flat, outputs["semantic"].flatten().tolist(), strict=True)])
     expected = [
         semantic / 2,
         mean([k * abs(x - y) for x, y, k in zip(a, d, m, strict=True)]),

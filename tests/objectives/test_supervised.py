@@ -108,9 +108,7 @@ def slow_released_target(alpha: Tensor) -> np.ndarray:
 def slow_paper(b: dict[str, Tensor]) -> tuple[float, float, float]:
     target = slow_target(b["true_alpha"])
     semantic = mean([(s - t) ** 2 for s, t in pixels(b["semantic"], torch.from_numpy(target))]) / 2
-    detail = mean(
-        [abs(d - a) if t == 0.5 else 0.0 for d, a, t in pixels(b["detail"], b["true_alpha"], b["trimap"])]
-    )
+    detail = mean([abs(d - a) if t == 0.5 else 0.0 for d, a, t in pixels(b["detail"], b["true_alpha"], b["trimap"])])
     absolute = mean([abs(p - a) for p, a in pixels(b["alpha"], b["true_alpha"])])
     composed = mean(
         [
@@ -124,9 +122,7 @@ def slow_paper(b: dict[str, Tensor]) -> tuple[float, float, float]:
 def slow_released(b: dict[str, Tensor]) -> tuple[float, float, float]:
     target = slow_released_target(b["true_alpha"])
     semantic = mean([(s - t) ** 2 for s, t in pixels(b["semantic"], torch.from_numpy(target))])
-    detail = mean(
-        [abs(d - a) if t == 0.5 else 0.0 for d, a, t in pixels(b["detail"], b["true_alpha"], b["trimap"])]
-    )
+    detail = mean([abs(d - a) if t == 0.5 else 0.0 for d, a, t in pixels(b["detail"], b["true_alpha"], b["trimap"])])
     matte = []
     for p, a, t in pixels(b["alpha"], b["true_alpha"], b["trimap"]):
         matte.append(abs(p - a) + 4 * abs((p if t == 0.5 else t) - a))
@@ -138,35 +134,25 @@ def slow_released(b: dict[str, Tensor]) -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize(
-    ("name", "slow", "default"),
-    [("paper", slow_paper, (1, 10, 1)), ("released", slow_released, (10, 10, 1))],
+    ("name", "slow", "default"), [("paper", slow_paper, (1, 10, 1)), ("released", slow_released, (10, 10, 1))]
 )
 def test_every_term_equals_its_loops(batch, name, slow, default) -> None:
     losses = OBJECTIVES[name](*both(batch))
     expected = slow(batch)
     for term, value in zip(losses[:3], expected, strict=True):
         assert float(term) == pytest.approx(value, rel=1e-5)
-    assert float(losses.total) == pytest.approx(
-        sum(w * t for w, t in zip(default, expected, strict=True)), rel=1e-5
-    )
+    assert float(losses.total) == pytest.approx(sum(w * t for w, t in zip(default, expected, strict=True)), rel=1e-5)
     weights = (3.0, 0.5, 7.0)
     weighted = OBJECTIVES[name](*both(batch), weights)
-    assert float(weighted.total) == pytest.approx(
-        sum(w * t for w, t in zip(weights, expected, strict=True)), rel=1e-5
-    )
+    assert float(weighted.total) == pytest.approx(sum(w * t for w, t in zip(weights, expected, strict=True)), rel=1e-5)
     assert weighted[:3] == losses[:3]
 
 
 def test_targets_equal_their_loops_and_keep_constants() -> None:
     alpha = torch.rand(N, 1, H, W)
+    torch.testing.assert_close(semantic_target(alpha).double(), torch.from_numpy(slow_target(alpha)), atol=1e-6, rtol=0)
     torch.testing.assert_close(
-        semantic_target(alpha).double(), torch.from_numpy(slow_target(alpha)), atol=1e-6, rtol=0
-    )
-    torch.testing.assert_close(
-        released_semantic_target(alpha).double(),
-        torch.from_numpy(slow_released_target(alpha)),
-        atol=1e-6,
-        rtol=0,
+        released_semantic_target(alpha).double(), torch.from_numpy(slow_released_target(alpha)), atol=1e-6, rtol=0
     )
     for target in (semantic_target, released_semantic_target):
         constant = target(torch.full((1, 1, 64, 64), 0.3))
@@ -205,9 +191,7 @@ def test_detail_loss_trains_nothing_outside_the_transition_region(batch) -> None
     inside = transition.bool()
     assert not detail.grad[~inside].any()
     # averaged over the whole image, not over the region
-    torch.testing.assert_close(
-        detail.grad[inside].abs(), torch.full_like(detail.grad[inside], 1 / detail.numel())
-    )
+    torch.testing.assert_close(detail.grad[inside].abs(), torch.full_like(detail.grad[inside], 1 / detail.numel()))
 
 
 def test_gradients_reach_every_prediction_and_no_truth(batch) -> None:

@@ -47,9 +47,7 @@ def dataset() -> SlowDataset:
     weight = alpha[..., None] / 255
     image = (weight * foreground + (1 - weight) * background).round().astype(np.uint8)
     noise = rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)
-    return SlowDataset(
-        [lambda: MattingSample(image, alpha, foreground, background)], [lambda: noise], 3, AUGMENTED
-    )
+    return SlowDataset([lambda: MattingSample(image, alpha, foreground, background)], [lambda: noise], 3, AUGMENTED)
 
 
 def network() -> MODNet:

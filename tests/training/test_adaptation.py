@@ -102,9 +102,7 @@ def test_the_copy_never_changes_in_the_paper_preset(monkeypatch, tiny_network, f
     assert all(same(state, tiny_network.state_dict()) for state in states)
 
 
-def test_the_copy_is_refreshed_every_epoch_in_the_released_preset(
-    monkeypatch, tiny_network, frames, tmp_path
-) -> None:
+def test_the_copy_is_refreshed_every_epoch_in_the_released_preset(monkeypatch, tiny_network, frames, tmp_path) -> None:
     config = dataclasses.replace(CONFIG, preset="released", refresh=True)
     states = frozen_states(monkeypatch, tiny_network, frames, config, tmp_path)
     assert all(same(state, tiny_network.state_dict()) for state in states[:3])
@@ -162,10 +160,7 @@ def test_collapse(person: float, before: float, expected: bool) -> None:
 @pytest.mark.parametrize("bias", [-60.0, 60.0])
 @pytest.mark.parametrize(
     ("window", "message"),
-    [
-        (20, "collapse: the mean alpha of the frames went"),
-        (2, "step 2 of epoch 2: collapse: the mean alpha went"),
-    ],
+    [(20, "collapse: the mean alpha of the frames went"), (2, "step 2 of epoch 2: collapse: the mean alpha went")],
 )
 def test_a_collapse_stops_the_run_and_keeps_the_last_good_weights(
     monkeypatch, tiny_network, frames, tmp_path, bias: float, window: int, message: str
@@ -232,9 +227,7 @@ def test_a_run_stops_when_the_disagreement_is_that_of_the_source_domain(
     monkeypatch.setattr(adaptation, "watch", watch)
     config = dataclasses.replace(CONFIG, epochs=3, until=1.1)
     calls = [3, 2, 1, 0]
-    assert run(tiny_network, frames, config, tmp_path / "unknown").epoch == 3, (
-        "nothing is known of the source"
-    )
+    assert run(tiny_network, frames, config, tmp_path / "unknown").epoch == 3, "nothing is known of the source"
     tiny_network.metadata = {SOURCE: "0.2", SOURCE_SIDE: "64"}
     calls = [3, 2, 1, 0]
     result = run(tiny_network, frames, config, tmp_path / "known")
@@ -271,10 +264,7 @@ def test_fitting_the_semantic_head_changes_nothing_else(tiny_network, drawn_samp
 
 def test_the_shipped_head_fits_the_shipped_network_only(tiny_network) -> None:
     shipped = load_checkpoint(paths.PRETRAINED)
-    assert moved(shipped, with_semantic_head(shipped)) <= {
-        "semantic_branch.head.weight",
-        "semantic_branch.head.bias",
-    }
+    assert moved(shipped, with_semantic_head(shipped)) <= {"semantic_branch.head.weight", "semantic_branch.head.bias"}
     with pytest.raises(ValueError, match="another network"):
         with_semantic_head(tiny_network)
     with pytest.raises(FileNotFoundError, match="nowhere"):
@@ -348,9 +338,7 @@ adapt(start, frames, {config!r}, "run", cpu=True, show_progress=False)
     assert same(resumed.network.state_dict(), whole.network.state_dict())
 
 
-def test_a_folder_of_another_run_is_refused_and_the_first_difference_named(
-    tiny_network, frames, tmp_path
-) -> None:
+def test_a_folder_of_another_run_is_refused_and_the_first_difference_named(tiny_network, frames, tmp_path) -> None:
     run(tiny_network, frames, CONFIG, tmp_path / "run", stop_after=1)
     darker = [*frames[:3], frames[3] // 2, *frames[4:]]
     other, elsewhere = copy.deepcopy(tiny_network), copy.deepcopy(tiny_network)
@@ -457,9 +445,7 @@ def test_norms_of_other_backbones_are_frozen_too() -> None:
     class Other(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.parts = nn.Sequential(
-                nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.LayerNorm(4), nn.BatchNorm2d(4)
-            )
+            self.parts = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.LayerNorm(4), nn.BatchNorm2d(4))
 
     network = Other()
     assert [p.ndim for p in trainable(network)] == [4, 1]  # type: ignore[arg-type]

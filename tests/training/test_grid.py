@@ -68,9 +68,7 @@ def methods(tmp_path_factory):
 @pytest.mark.parametrize("name", ["ablation", "comparison", "recipes"])
 def test_every_row_is_a_valid_recipe_that_differs_from_the_others(name) -> None:
     chosen, overnight = Grid.load(name), Profile.load("overnight")
-    recipes = [
-        dataclasses.replace(recipe(chosen, overnight, row, 1), name="").to_yaml() for row in chosen.rows
-    ]
+    recipes = [dataclasses.replace(recipe(chosen, overnight, row, 1), name="").to_yaml() for row in chosen.rows]
     assert len(set(recipes)) == len(recipes)
     assert {key for pair in chosen.compare for key in pair} | set(chosen.gallery) <= set(chosen.rows)
 
@@ -132,10 +130,7 @@ def test_the_result_is_what_the_networks_do(grid) -> None:
         assert result["values"][f"natural_mad_{row}"] == pytest.approx(errors["mad"].mean(), rel=1e-4)
     assert not np.array_equal(*result["errors"]["natural"]["none"]["mad"]), "seeds must differ"
     # three rows between the photographs and the truth
-    assert Image.open(folder / "mattes.jpg").size == (
-        5 * grids.TILE[0],
-        grids.SHOWN * grids.TILE[1],
-    )
+    assert Image.open(folder / "mattes.jpg").size == (5 * grids.TILE[0], grids.SHOWN * grids.TILE[1])
 
 
 def test_an_unused_term_trains_nothing(grid) -> None:
@@ -338,9 +333,7 @@ def test_an_interrupted_grid_is_a_table_of_fewer_seeds(methods, tmp_path) -> Non
     folder, result = methods
     for system in SOME:
         (tmp_path / f"{system}-3").mkdir()
-        (tmp_path / f"{system}-3" / "errors.json").write_text(
-            (folder / f"{system}-3" / "errors.json").read_text()
-        )
+        (tmp_path / f"{system}-3" / "errors.json").write_text((folder / f"{system}-3" / "errors.json").read_text())
     with pytest.raises(FileNotFoundError, match="no seed with all of"):
         collect(COMPARISON, PROFILE, tmp_path, ["hatt"])
     part = collect(COMPARISON, PROFILE, tmp_path, SOME)
@@ -352,11 +345,7 @@ def test_an_interrupted_grid_is_a_table_of_fewer_seeds(methods, tmp_path) -> Non
 def test_comparisons_are_paired(methods) -> None:
     _, result = methods
     found = {(one.before, one.after): one for one in compare(COMPARISON, result, "mad")}
-    assert set(found) == {
-        ("shm", "modnet"),
-        ("modnet", "modnet_trimap"),
-        ("dim_plain", "dim_trimap"),
-    }
+    assert set(found) == {("shm", "modnet"), ("modnet", "modnet_trimap"), ("dim_plain", "dim_trimap")}
     one = found["shm", "modnet"]
     errors = result["errors"]["natural"]
     expected = np.mean(np.array(errors["modnet"]["mad"]) - np.array(errors["shm"]["mad"]))
@@ -380,9 +369,7 @@ def test_staged_training_resumes_with_the_same_bits(without_data) -> None:
 def test_validation_gives_each_method_what_it_needs(without_data) -> None:
     for name in ("bm", "dim_trimap"):
         training = dataclasses.replace(TRAINING, validate_every=1)
-        chosen = dataclasses.replace(
-            PROFILE, baseline=name, pretraining=None, ablation=None, training=training
-        )
+        chosen = dataclasses.replace(PROFILE, baseline=name, pretraining=None, ablation=None, training=training)
         run(chosen, without_data / name, show_progress=False)
         lines = (without_data / name / "metrics.jsonl").read_text().splitlines()
         assert all("validation_mad" in json.loads(line) for line in lines)
@@ -412,9 +399,7 @@ def test_commands(without_data) -> None:
     code, output = call("train", file, "--baseline", "nobody", "--folder", without_data / "none")
     assert code == 1
     assert "baseline must be one of dim, dim_trimap" in output
-    code, output = call(
-        "train", file, "--baseline", "dim", "--recipe", "trimap", "--folder", without_data / "none"
-    )
+    code, output = call("train", file, "--baseline", "dim", "--recipe", "trimap", "--folder", without_data / "none")
     assert code == 1
 
 
@@ -422,9 +407,7 @@ def test_commands(without_data) -> None:
 def test_the_whole_grid_by_command(without_data) -> None:
     file = without_data / "micro.yaml"
     file.write_text(dataclasses.replace(PROFILE, seeds=1, validation=1, backbone="mobilenet_v2").to_yaml())
-    result = CliRunner().invoke(
-        app, ["grid", "comparison", str(file), "--folder", str(without_data / "grid")]
-    )
+    result = CliRunner().invoke(app, ["grid", "comparison", str(file), "--folder", str(without_data / "grid")])
     assert result.exit_code == 0, result.output
     assert "BSHM †" in result.output
     found = json.loads((without_data / "grid" / "result.json").read_text())

@@ -17,11 +17,7 @@ from modnet_lib.network import MODNet, load_checkpoint, save_checkpoint
 from modnet_lib.objectives import paper_objective
 from modnet_lib.profiles import DataConfig, Stage, TrainingConfig
 from modnet_lib.training import loop
-from modnet_lib.training.state import (
-    averaged_weights,
-    create_optimizer,
-    learning_rate,
-)
+from modnet_lib.training.state import averaged_weights, create_optimizer, learning_rate
 
 AUGMENTED = DataConfig(framing="person", flip=0.5, colour=1.0, defocus=0.35)
 
@@ -249,13 +245,7 @@ def test_stopping_adds_no_validation(tiny_network, dataset, tmp_path) -> None:
     settings = config(4, validate_every=3)
     for stop in (2, None):
         history = train(
-            tiny_network,
-            dataset,
-            settings,
-            tmp_path,
-            validate=lambda *_: {"seen": 1.0},
-            stop_after=stop,
-            cpu=True,
+            tiny_network, dataset, settings, tmp_path, validate=lambda *_: {"seen": 1.0}, stop_after=stop, cpu=True
         )
     assert [record.get("seen") for record in history] == [None, None, 1.0, 1.0]
 
@@ -291,8 +281,7 @@ def test_loss_weights_decide_what_is_learnt(tiny_network, dataset, tmp_path) -> 
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{}, {"ema": 0.5}, {"channels_last": True}, pytest.param({"compile": True}, marks=pytest.mark.slow)],
+    "options", [{}, {"ema": 0.5}, {"channels_last": True}, pytest.param({"compile": True}, marks=pytest.mark.slow)]
 )
 def test_training_in_bf16_returns_a_plain_float32_network(dataset, tmp_path, options) -> None:
     torch.manual_seed(3)
@@ -307,9 +296,7 @@ def test_training_in_bf16_returns_a_plain_float32_network(dataset, tmp_path, opt
         return {}
 
     image = torch.rand(1, 3, 64, 64)
-    settings = config(
-        2, optimizer="adamw", learning_rate=1e-3, mixed_precision="bf16", validate_every=1, **options
-    )
+    settings = config(2, optimizer="adamw", learning_rate=1e-3, mixed_precision="bf16", validate_every=1, **options)
     train(network, dataset, settings, tmp_path / "run", validate=validate, cpu=True, show_progress=False)
     assert "forward" not in vars(network)
     assert {p.dtype for p in network.parameters()} == {torch.float32}
@@ -335,9 +322,7 @@ def test_a_run_on_the_cpu_and_one_on_another_device_follow_each_other(
 
 def test_synchronised_batch_norms_are_undone(tiny_network, dataset, tmp_path, monkeypatch) -> None:
     plain = {name: type(module) for name, module in tiny_network.named_modules()}
-    monkeypatch.setattr(
-        loop.Trainer, "wrapped", lambda self: nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
-    )
+    monkeypatch.setattr(loop.Trainer, "wrapped", lambda self: nn.SyncBatchNorm.convert_sync_batchnorm(self.network))
     train(tiny_network, dataset, config(1), tmp_path, cpu=True)
     assert {name: type(module) for name, module in tiny_network.named_modules()} == plain
     saved = torch.load(tmp_path / "state.pt", weights_only=True)["network"]

@@ -84,14 +84,11 @@ def test_pieces_and_processes_share_every_batch_out() -> None:
     whole = list(StagedSampler(stages))
     for pieces, processes in ((2, 2), (1, 4), (4, 1)):
         parts = [
-            list(StagedSampler(stages, 1, pieces=pieces, rank=rank, processes=processes))
-            for rank in range(processes)
+            list(StagedSampler(stages, 1, pieces=pieces, rank=rank, processes=processes)) for rank in range(processes)
         ]
         assert {len(part) for part in parts} == {4 * pieces}
         for step in range(4):
-            drawn = [
-                key for part in parts for piece in part[step * pieces : (step + 1) * pieces] for key in piece
-            ]
+            drawn = [key for part in parts for piece in part[step * pieces : (step + 1) * pieces] for key in piece]
             assert sorted(drawn) == whole[step + 1]
     with pytest.raises(ValueError, match="a batch of 4 cannot be divided among 3 processes"):
         StagedSampler(stages[1:], processes=3)

@@ -29,9 +29,7 @@ PROFILE = Profile(
     backbone="mobilenetv3_small_050",
     validation=1,
     data=DataConfig(portraits=2, scenes=2),
-    training=TrainingConfig(
-        stages=(Stage(64, 2, 2),), learning_rate=1e-3, validate_every=1, checkpoint_every=1
-    ),
+    training=TrainingConfig(stages=(Stage(64, 2, 2),), learning_rate=1e-3, validate_every=1, checkpoint_every=1),
 )
 
 
@@ -167,10 +165,7 @@ def test_a_folder_of_another_recipe_is_refused_and_left_as_it_is(without_data) -
     for other, named in (
         (dataclasses.replace(PROFILE, seed=4), r"data\.seed was 3, now it is 4"),
         (dataclasses.replace(PROFILE, data=larger), r"data\.settings\.portraits was 2, now it is 3"),
-        (
-            dataclasses.replace(PROFILE, context="none"),
-            r"network\.config\.context was \"easpp\", now it is \"none\"",
-        ),
+        (dataclasses.replace(PROFILE, context="none"), r"network\.config\.context was \"easpp\", now it is \"none\""),
         (
             dataclasses.replace(PROFILE, training=dataclasses.replace(PROFILE.training, learning_rate=2e-3)),
             r"training\.learning_rate was 0\.001, now it is 0\.002",
@@ -191,9 +186,7 @@ def test_other_initial_weights_are_another_run(without_data) -> None:
     for number in range(2):
         torch.manual_seed(number)
         torch.save(create_backbone(PROFILE.backbone).state_dict(), without_data / f"{number}.pth")
-    first, second = (
-        dataclasses.replace(PROFILE, backbone_weights=str(without_data / f"{n}.pth")) for n in range(2)
-    )
+    first, second = (dataclasses.replace(PROFILE, backbone_weights=str(without_data / f"{n}.pth")) for n in range(2))
     run(first, without_data / "run", stop_after=1)
     with pytest.raises(ValueError, match="another run: initial weights was"):
         run(second, without_data / "run")
