@@ -47,7 +47,7 @@ lab: setup ## Open JupyterLab on notebook 00
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
 notebooks: setup ## Build the stored notebooks from notebooks/src
-	$(BIN)/python -m modnet_lib.notebook.build
+	$(BIN)/python notebooks/build.py
 
 book: setup ## The stored notebooks as one site that needs no network: runs/book/index.html
 	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going \

@@ -4,9 +4,10 @@ Colours are Okabe and Ito's, so no figure depends on telling red from green. A f
 last line of a cell: pyplot does not keep it.
 """
 
+import inspect
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython import get_ipython
+from IPython.display import Code
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
@@ -99,8 +101,7 @@ def as_pixels(image: Picture) -> np.ndarray:
     """
     pixels = image
     if isinstance(pixels, Tensor):
-        pixels = pixels.detach().cpu()
-        pixels = (pixels.float() if pixels.is_floating_point() else pixels).numpy()
+        pixels = (pixels.float() if pixels.is_floating_point() else pixels).numpy(force=True)
         pixels = pixels[0] if pixels.ndim == 4 and len(pixels) == 1 else pixels
         pixels = np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
@@ -242,6 +243,11 @@ def _of_one_size(image: Picture, matte: Picture) -> tuple[np.ndarray, np.ndarray
     if values.shape != pixels.shape[:2]:
         raise ValueError(f"the picture is {pixels.shape}, the matte {values.shape}: sizes must agree")
     return pixels, values
+
+
+def show_source(thing: Callable[..., Any] | type) -> Code:
+    """Show the live source of a function or class, highlighted: definitions are shown, never copied."""
+    return Code(inspect.getsource(thing), language="python")
 
 
 def show_prediction(prediction: Prediction) -> Figure:

@@ -41,8 +41,7 @@ from modnet_lib.images import to_tensor
 from modnet_lib.inference import Matter
 from modnet_lib.network import ASPP, EfficientASPP, MODNet, cost, load_checkpoint
 from modnet_lib.network.layers import EASPP_DILATIONS, upsample
-from modnet_lib.notebook.build import show_source
-from modnet_lib.notebook.figures import image_row, show_prediction, use_style
+from modnet_lib.notebook.figures import image_row, show_prediction, show_source, use_style
 from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record
 from modnet_lib.objectives.supervised import compositional_loss, paper_objective, semantic_loss, semantic_target

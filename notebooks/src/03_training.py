@@ -41,8 +41,7 @@ from modnet_lib.data.assemble import assemble, collate
 from modnet_lib.data.sets import training_data
 from modnet_lib.inference import Matter
 from modnet_lib.network import MattingOutput, MODNet, Segmenter, load_checkpoint
-from modnet_lib.notebook.build import show_source
-from modnet_lib.notebook.figures import image_row, show_prediction, training_curves, use_style
+from modnet_lib.notebook.figures import image_row, show_prediction, show_source, training_curves, use_style
 from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record
 from modnet_lib.objectives import paper_objective

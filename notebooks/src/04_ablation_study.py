@@ -40,8 +40,7 @@ from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.inference import Matter
 from modnet_lib.network import EfficientASPP
 from modnet_lib.network.layers import EASPP_DILATIONS
-from modnet_lib.notebook.build import show_source
-from modnet_lib.notebook.figures import image_row, show_prediction, use_style
+from modnet_lib.notebook.figures import image_row, show_prediction, show_source, use_style
 from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
 from modnet_lib.objectives import paper_objective

@@ -41,8 +41,7 @@ from modnet_lib.evaluation.protocol import run_benchmark
 from modnet_lib.evaluation.records import Record
 from modnet_lib.evaluation.robustness import degrade, report
 from modnet_lib.inference import Matter
-from modnet_lib.notebook.build import show_source
-from modnet_lib.notebook.figures import error_map, image_row, show_prediction, use_style
+from modnet_lib.notebook.figures import error_map, image_row, show_prediction, show_source, use_style
 from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
 from modnet_lib.profiles import Profile

@@ -42,8 +42,7 @@ from modnet_lib.data.sets import drawn_people
 from modnet_lib.evaluation.efficiency import create_method
 from modnet_lib.inference import Matter
 from modnet_lib.network.cost import count_flops, count_parameters
-from modnet_lib.notebook.build import show_source
-from modnet_lib.notebook.figures import image_row, show_prediction, use_style
+from modnet_lib.notebook.figures import image_row, show_prediction, show_source, use_style
 from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
 from modnet_lib.profiles import Profile

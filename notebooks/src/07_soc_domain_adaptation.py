@@ -45,8 +45,7 @@ from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.images import read_image, to_tensor
 from modnet_lib.inference import Matter
 from modnet_lib.network import MattingOutput, load_checkpoint
-from modnet_lib.notebook.build import show_source
-from modnet_lib.notebook.figures import error_map, image_row, over_colour, show_prediction, use_style
+from modnet_lib.notebook.figures import error_map, image_row, over_colour, show_prediction, show_source, use_style
 from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
 from modnet_lib.objectives.consistency import disagreement, paper_consistency

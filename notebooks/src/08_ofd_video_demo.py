@@ -44,8 +44,7 @@ from modnet_lib.inference import Matter
 from modnet_lib.inference.media import Clip, write_clip
 from modnet_lib.inference.video import THRESHOLD, flickers, matte_video, one_frame_delay
 from modnet_lib.network import load_checkpoint
-from modnet_lib.notebook.build import show_source
-from modnet_lib.notebook.figures import image_row, over_colour, use_style
+from modnet_lib.notebook.figures import image_row, over_colour, show_source, use_style
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
 from modnet_lib.training.adaptation import PRESETS, adapt
 from modnet_lib.training.semantic_head import with_semantic_head

@@ -45,8 +45,7 @@ from modnet_lib.inference.edges import clean_foreground, compose, sharpen
 from modnet_lib.inference.export import export_onnx
 from modnet_lib.network import MODNet, load_checkpoint
 from modnet_lib.network.cost import count_flops
-from modnet_lib.notebook.build import show_source
-from modnet_lib.notebook.figures import image_row, show_prediction, use_style
+from modnet_lib.notebook.figures import image_row, show_prediction, show_source, use_style
 from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
 from modnet_lib.profiles import Profile

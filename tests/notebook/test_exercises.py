@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from modnet_lib.notebook import build
+import build
 from modnet_lib.notebook.exercises import check_answer, exercises
 
 HIDDEN = re.compile(r"<details>.*?</details>", re.DOTALL)

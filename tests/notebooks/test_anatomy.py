@@ -10,8 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import build
 from modnet_lib import paths
-from modnet_lib.notebook import build
 
 SERIES = [source.stem for source in build.sources()]
 HTML_ID = re.compile(r"""(?:id|name)=["']([^"']+)["']""")

@@ -1,15 +1,15 @@
-"""From ``notebooks/src/NN_*.py`` to executed notebooks that are the same from run to run."""
+"""Execute ``src/NN_*.py`` into notebooks that are the same from run to run.
 
-import inspect
+python notebooks/build.py [NN ...]   # all without numbers
+"""
+
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jupytext
 import nbformat
-from IPython.display import Code
 from nbclient import NotebookClient
 
 from modnet_lib import paths
@@ -68,12 +68,7 @@ def _keep(output: Any) -> bool:
     return not (output.get("name") == "stderr" and re.search(r"\d+%\|", output.text))
 
 
-def show_source(thing: Callable[..., Any] | type) -> Code:
-    """Show the live source of a function or class, highlighted: definitions are shown, never copied."""
-    return Code(inspect.getsource(thing), language="python")
-
-
-if __name__ == "__main__":  # python -m modnet_lib.notebook.build [NN ...], all without numbers
+if __name__ == "__main__":
     for path in sources():
         if path.stem[:2] in (sys.argv[1:] or path.stem):
             print(f"building {build(path).name}", flush=True)
