@@ -25,7 +25,8 @@ from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
 from modnet_lib.inference.deploy import DTYPES
 from modnet_lib.inference.edges import clean_foreground
-from modnet_lib.inference.media import Clip, write_clip
+from modnet_lib.inference.encode import write_clip
+from modnet_lib.inference.media import Clip
 from modnet_lib.inference.video import matte_video, one_frame_delay
 from modnet_lib.network import MODNet
 
@@ -126,7 +127,7 @@ def memory(frames: int = 10_000, size: int = 256, output: str = "video_benchmark
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "in.mp4"
         write_clip(source, pictures(), rate=25)
-        repaired = matte_video(Stub(), source, Path(folder) / "out.mp4", batch_size=4, track=noted)
+        repaired, _ = matte_video(Stub(), source, Path(folder) / "out.mp4", batch_size=4, track=noted)
     tenth, mib = len(samples) // 10, np.array([each for _, each in samples])
     parts = {"first": mib[:tenth], "second": mib[tenth : 2 * tenth], "last": mib[-tenth:]}
     content = {"frames": len(repaired), "all_frames_mib": frames * size * size * 3 / 2**20}

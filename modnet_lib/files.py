@@ -17,21 +17,29 @@ def _beside(path: Path) -> Iterator[Path]:
         yield Path(folder, ".tmp.new")  # `torch.save` stores the part before the last dot
 
 
-def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it to `path`."""
+@contextlib.contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """A file to fill, beside `path`; it is flushed to disk and gets its name when the block ends without an error."""
     with _beside(Path(path)) as new:
-        write(new)
+        yield new
         with open(new, "r+b") as file:  # Windows flushes only what can be written
             os.fsync(file.fileno())
         os.replace(new, path)
 
 
-def write_folder_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary folder beside `path`, then rename it to `path`, which must not exist."""
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """As `atomic`, a folder to fill; `path` must not exist."""
     with _beside(Path(path)) as new:
         new.mkdir()
-        write(new)
+        yield new
         new.rename(path)
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file that becomes `path`; see `atomic`."""
+    with atomic(path) as new:
+        write(new)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -51,3 +59,25 @@ def read_whole_lines(path: Path) -> list[str]:
         lines.pop()
         write_text(path, "".join(lines))
     return lines
+
+
+SIGNATURES = {
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself (run git lfs pull)",
+    b"<!doctype html": "a web page",
+    b"<html": "a web page",
+    b"<svg": "SVG",
+    b"%pdf": "PDF",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cjxl ": "JPEG XL",
+    b"\x1aE\xdf\xa3": "a Matroska or WebM clip",
+    b"\x08": "ONNX",
+}
+
+
+def kind_of(path: Path) -> str:
+    """What a file is by its first bytes, for messages about files that are given for something else; or ""."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head[4:8] == b"ftyp":
+        return "a clip" if head[8:10] in (b"is", b"mp", b"qt", b"M4") else ""
+    return next((kind for start, kind in SIGNATURES.items() if head.lower().startswith(start.lower())), "")

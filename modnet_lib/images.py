@@ -1,6 +1,7 @@
 """Pictures of any kind, file, PIL image or array, to an RGB array, upright; arrays to tensors and back."""
 
 import contextlib
+import functools
 import io
 import os
 from pathlib import Path
@@ -11,14 +12,50 @@ import torch
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from modnet_lib.files import kind_of
+
 ImageLike = str | Path | Image.Image | np.ndarray
 ORIENTATION = 0x0112  # the EXIF tag
 TURNS = (0, 3, 1, 5, 4, 6, 2)  # the values of PIL.Image.Transpose that undo orientations 2 to 8
-# suffixes that are read
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".ppm")
-# Phones take 200 megapixels. Pillow warns above its limit and refuses twice as much; a warnings filter would affect
-# all threads.
-Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS and max(Image.MAX_IMAGE_PIXELS, 250_000_000)
+# Pillow opens these, but decodes them with other programs or not at all
+UNDECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+MAX_PIXELS = 0  # set by `limit_pixels`
+
+
+def limit_pixels(most: int = 250_000_000) -> None:
+    """Refuse pictures with more pixels; a phone takes 200 million.
+
+    Pillow's own limit, which holds for the whole process, is raised if it is lower.
+    """
+    global MAX_PIXELS
+    MAX_PIXELS = most
+    # Pillow warns above its limit; a warnings filter would affect all threads
+    Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS and max(Image.MAX_IMAGE_PIXELS, most)
+
+
+limit_pixels()
+
+
+@functools.cache
+def suffixes() -> frozenset[str]:
+    """The suffixes of all formats that are read, in lower case: those of Pillow, and HEIF."""
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    Image.init()
+    decoded = {*Image.OPEN, "MPO"} - UNDECODED
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in decoded)
+
+
+def is_picture(file: str | Path) -> bool:
+    """Whether the name of a file ends like a picture's."""
+    return Path(file).suffix.lower() in suffixes()
+
+
+def count_frames(file: str | Path) -> int:
+    """Frames of an animation or pages of a document; 1 for a photograph, whatever a camera stores beside it."""
+    with Image.open(file) as opened:
+        return 1 if opened.format in ("MPO", "HEIF") else getattr(opened, "n_frames", 1)
 
 
 def read_image(image: ImageLike) -> np.ndarray:
@@ -59,20 +96,28 @@ def read_image(image: ImageLike) -> np.ndarray:
 def open_picture(file: str | Path) -> Image.Image | np.ndarray:
     """Decode a picture, upright, in its own mode; an array (H, W, C) if it is a TIFF that Pillow has no mode for.
 
-    Raises as `read_image`, also if there are more than twice ``PIL.Image.MAX_IMAGE_PIXELS`` pixels.
+    Raises as `read_image`, also if there are more pixels than `limit_pixels` allows.
     """
-    if not Path(file).is_file():
+    path, pixels = Path(file), None
+    if not path.is_file():
         raise FileNotFoundError(f"no picture at {file}")
+    suffixes()  # registers HEIF
     try:
-        with Image.open(file) as opened:
+        with Image.open(path) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise Image.DecompressionBombError(f"{opened.width} x {opened.height}")
             opened.load()
             return _upright(opened)
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{file} is too large: {error} Raise PIL.Image.MAX_IMAGE_PIXELS") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        pixels = read_tiff(Path(file)) if isinstance(error, UnidentifiedImageError) else None
+        limit = f"{MAX_PIXELS / 1e6:g} megapixels, see --max-megapixels and modnet_lib.images.limit_pixels"
+        raise ValueError(f"{file} is larger than {limit}: {error}") from error
+    except Exception as error:  # Pillow's plugins raise many types on damaged files
+        if isinstance(error, UnidentifiedImageError):
+            pixels = read_tiff(path)
         if pixels is None:
-            raise ValueError(f"{file} is damaged or no picture: {error}") from error
+            kind = kind_of(path)
+            fault = f"is {kind}, which cannot be read as a picture" if kind else "is damaged or no picture"
+            raise ValueError(f"{file} {fault}: {error}") from error
         return pixels
 
 

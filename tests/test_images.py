@@ -12,6 +12,7 @@ import tifffile
 import torch
 from PIL import Image, ImageCms
 
+from modnet_lib import images
 from modnet_lib.data.items import read_matte, refuse_cutout
 from modnet_lib.images import read_image, to_array, to_tensor
 from modnet_lib.images16 import Deep, has_16_bits, read_deep, write_deep
@@ -340,7 +341,7 @@ def test_malformed_exif_leaves_the_pixels(pixels, tmp_path) -> None:
     np.testing.assert_array_equal(turned, plain[::-1, ::-1])
 
 
-def test_large_pictures_are_read_by_threads_without_touching_warnings(tmp_path, monkeypatch) -> None:
+def test_large_pictures_are_read_by_threads_without_touching_warnings(tmp_path) -> None:
     assert Image.MAX_IMAGE_PIXELS is not None and Image.MAX_IMAGE_PIXELS >= 200_000_000
     files = [tmp_path / f"{n}.png" for n in range(8)]
     for file in files:
@@ -349,9 +350,20 @@ def test_large_pictures_are_read_by_threads_without_touching_warnings(tmp_path, 
     with ThreadPoolExecutor(8) as pool:
         assert all(picture.max() == 7 for picture in pool.map(read_image, files * 20))
     assert warnings.filters == filters, "filters belong to all threads"
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64 // 4)
-    with pytest.raises(ValueError, match=r"0\.png is too large.*MAX_IMAGE_PIXELS"):
-        read_image(files[0])
+
+
+def test_pictures_above_our_own_limit_are_refused_until_it_is_raised(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(images, "MAX_PIXELS", images.MAX_PIXELS)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    Image.new("L", (64, 64), 7).save(tmp_path / "a.png")
+    images.limit_pixels(64 * 64 - 1)
+    with pytest.raises(ValueError, match=r"a\.png is larger than .* megapixels, see --max-megapixels"):
+        read_image(tmp_path / "a.png")
+    images.limit_pixels(64 * 64)
+    assert read_image(tmp_path / "a.png").shape == (64, 64, 3)
+    images.limit_pixels(600_000_000)  # more than Pillow allows by itself
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "large.png")
+    assert images.open_picture(tmp_path / "large.png").size == (20_000, 20_000)
 
 
 # --- mattes -----------------------------------------------------------------------------------------

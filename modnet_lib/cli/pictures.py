@@ -1,5 +1,6 @@
 """Commands that cut people out: ``matte``, ``video`` and ``export``."""
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -10,25 +11,41 @@ import typer
 from typer import Argument, Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import BatchSize, Dtype, Model, ShortSide, bar, dtype_of, errors, say
+from modnet_lib.cli.common import (
+    Backend,
+    BatchSize,
+    Device,
+    Dtype,
+    Model,
+    Refine,
+    ShortSide,
+    Specks,
+    bar,
+    dtype_of,
+    errors,
+    say,
+)
 
 
 def matte(
     places: Annotated[
-        list[Path], Argument(metavar="IN... OUT", help="Pictures or folders, then a file or folder; - for a pipe.")
+        list[str], Argument(metavar="IN... OUT", help="Pictures or folders, then a file or a folder/; - for a pipe.")
     ],
     alpha_only: Annotated[bool, Option("--alpha", help="Write the matte, not a cut-out.")] = False,
     background: Annotated[str | None, Option(help="A colour (white, #00b140), a picture, or blur.")] = None,
-    refine: Annotated[bool, Option("--refine", help="Sharpen edges of large pictures.")] = False,
+    parts: Annotated[bool, Option("--parts", help="Also write NAME_matte.png and NAME_foreground.png.")] = False,
+    refine: Refine = False,
+    drop_specks: Specks = 0.0,
     keep_colours: Annotated[bool, Option("--keep-colours", help="Do not clean colours at edges.")] = False,
     format: Annotated[str, Option(help="Format in an output folder: png, webp, jpg or tif.")] = "png",
     model: Model = paths.PRETRAINED,
     short_side: ShortSide = None,
-    device: Annotated[str | None, Option(help="cpu, cuda or cuda:1; a GPU by default.")] = None,
-    backend: Annotated[str, Option(help="eager, fused, compiled, cudagraphs or onnxruntime.")] = "auto",
+    device: Device = None,
+    backend: Backend = "auto",
     dtype: Dtype = "float32",
     batch_size: BatchSize = 1,
     workers: Annotated[int, Option(min=1, help="Threads that read and write.")] = 2,
+    max_megapixels: Annotated[int, Option(min=1, help="Refuse larger pictures.")] = 250,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Cut people out of pictures, folders or a pipe. Files that exist in the output folder are skipped.
@@ -37,32 +54,38 @@ def matte(
 
     Exit codes: 0 success, 1 wrong usage, 3 some pictures failed (listed at the end).
     """
+    from modnet_lib.images import limit_pixels
     from modnet_lib.inference import Matter, bulk
 
-    *sources, target = places
-    if not sources:
+    *given, target = places
+    if not given:
         raise ValueError(f"say where to: modnet matte {target} OUT")
-    if "-" in map(str, places) and len(places) != 2:
+    if "-" in places and len(places) != 2:
         raise ValueError("a pipe takes one picture: modnet matte - OUT, or modnet matte IN -")
-    output, to_pipe = bulk.Output(alpha_only, background, clean=not keep_colours), str(target) == "-"
-    suffix = f".{format.lower().removeprefix('.')}"
+    limit_pixels(max_megapixels * 1_000_000)
+    output = bulk.Output(alpha_only, background, clean=not keep_colours, parts=parts)
+    sources, to_pipe, suffix = [*map(Path, given)], target == "-", f".{format.lower().removeprefix('.')}"
     with TemporaryDirectory() as folder:
-        if str(sources[0]) == "-":
+        if given == ["-"]:
             sources = [Path(folder, "standard input")]
             sources[0].write_bytes(sys.stdin.buffer.read())
-        target = Path(folder, f"out{suffix}") if to_pipe else target
-        jobs = bulk.plan(sources, target, suffix)
+        target = str(Path(folder, f"out{suffix}")) if to_pipe else target
+        jobs, rest = bulk.plan(sources, target, suffix), bulk.passed_over(sources, target)
         for ending in {job.target.suffix.lower() for job in jobs}:
             output.check(ending)
         options = {"device": device, "backend": backend, "dtype": dtype_of(dtype), "refine": refine}
-        matter = Matter.from_pretrained(model, short_side=short_side, **options)
-        overwrite = overwrite or [job.target for job in jobs] == [target]
+        matter = Matter.from_pretrained(model, short_side=short_side, specks=drop_specks, **options)
+        overwrite = overwrite or [str(job.target) for job in jobs] == [target]
         how = {"overwrite": overwrite, "batch_size": batch_size, "workers": workers}
         running = bulk.run(matter, jobs, output, **how)
         results = list(bar("matting", errors)(running, len(jobs)) if len(jobs) > 1 else running)
         failed, skipped = [one.error for one in results if one.error], sum(one.skipped for one in results)
         if to_pipe and not failed:
-            sys.stdout.buffer.write(target.read_bytes())
+            sys.stdout.buffer.write(Path(target).read_bytes())
+    for note in [one.note for one in results if one.note]:
+        say(note, "yellow", errors)
+    if rest:
+        say(f"{len(rest)} files are no pictures: {', '.join(file.name for file in rest[:20])}", "yellow", errors)
     for reason in failed:
         say(reason, "red", errors)
     written = len(jobs) - skipped - len(failed)
@@ -72,7 +95,7 @@ def matte(
 
 
 def video(
-    source: Annotated[str, Argument(help="Clip; - for standard input.")],
+    source: Annotated[str, Argument(help="Clip, animation or folder of frames; - for standard input.")],
     target: Annotated[Path, Argument(help=".mp4, .mov, .mkv (H.264), .webm (VP9), or a new folder of PNGs.")],
     background: Annotated[
         str | None, Option(help="Colour, picture, clip, blur, matte, or transparent (default of .webm and folders).")
@@ -80,34 +103,57 @@ def video(
     ofd: Annotated[bool, Option(help="One-frame delay against flicker.")] = True,
     threshold: Annotated[float, Option(help="Threshold of the one-frame delay.")] = 0.1,
     frames: Annotated[int | None, Option(min=1, help="Maximum number of frames.")] = None,
+    rate: Annotated[int, Option(min=1, help="Frames a second of a folder without timecodes.txt.")] = 24,
+    parts: Annotated[bool, Option("--parts", help="Also write NAME_matte and NAME_foreground.")] = False,
+    refine: Refine = False,
+    drop_specks: Specks = 0.0,
     batch_size: BatchSize = 1,
     short_side: ShortSide = None,
+    device: Device = None,
+    backend: Backend = "auto",
     dtype: Dtype = "float32",
     resume: Annotated[bool, Option(help="Store mattes, to resume an interrupted run.")] = True,
+    strict: Annotated[bool, Option("--strict", help="Refuse a damaged clip instead of keeping what is whole.")] = False,
     model: Model = paths.PRETRAINED,
 ) -> None:
-    """Cut people out of a clip, or give them another background."""
+    """Cut people out of a clip, or give them another background.
+
+    Exit codes: 0 success, 1 nothing was written, 3 parts of the clip could not be read (listed at the end).
+    """
     from modnet_lib.inference import Matter
     from modnet_lib.inference.video import matte_video
 
-    settings = {"background": background, "batch_size": batch_size, "limit": frames, "resume": resume}
-    settings |= {"threshold": threshold if ofd else 1.0, "track": bar(target.name)}
-    matter = Matter.from_pretrained(model, short_side=short_side, dtype=dtype_of(dtype))
+    settings = {"background": background, "batch_size": batch_size, "limit": frames, "resume": resume, "parts": parts}
+    settings |= {"threshold": threshold if ofd else 1.0, "track": bar(target.name), "strict": strict, "rate": rate}
+    options = {"device": device, "backend": backend, "dtype": dtype_of(dtype), "refine": refine}
+    matter = Matter.from_pretrained(model, short_side=short_side, specks=drop_specks, **options)
     start, clip = time.perf_counter(), sys.stdin.buffer if source == "-" else source
-    repaired = matte_video(matter, clip, target, **settings)
+    repaired, damage = matte_video(matter, clip, target, **settings)
     say(f"{target}: {len(repaired)} frames, {len(repaired) / (time.perf_counter() - start):.1f} a second")
     if ofd:
         say(f"the one-frame delay repaired {100 * sum(repaired) / len(repaired):.2f} % of the pixels")
+    for problem in damage:
+        say(f"{source}: {problem}", "red", errors)
+    if damage:
+        raise typer.Exit(3)
 
 
 def export(
     target: Annotated[Path, Argument(help="FILE.onnx")],
     model: Model = paths.PRETRAINED,
     image: Annotated[list[Path] | None, Option(help="Also compare on this picture; may be repeated.")] = None,
+    size: Annotated[str | None, Option(help="Fixed size, such as 512 or 512x384 (height x width).")] = None,
 ) -> None:
-    """Export the network to ONNX, and compare the copy with it before it is written."""
+    """Export the network to ONNX, and compare the copy with it before it is written.
+
+    The file takes `image`, (batch, 3, height, width) float32, RGB from 0 to 1, height and width multiples of 32, and
+    gives `alpha`, (batch, 1, height, width). Its metadata say so, too.
+    """
     from modnet_lib.inference.export import export_onnx
     from modnet_lib.network import load_checkpoint
 
-    difference = export_onnx(load_checkpoint(model), target, image or ())
+    if size and not re.fullmatch(r"\d+(x\d+)?", size):
+        raise ValueError(f"size must be a number such as 512, or two such as 512x384, got {size!r}")
+    sides = [int(side) for side in size.split("x")] if size else []
+    difference = export_onnx(load_checkpoint(model), target, image or (), (sides[0], sides[-1]) if sides else None)
     say(f"{target}: the largest difference of alpha is {difference:.1e}")

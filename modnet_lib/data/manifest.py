@@ -3,13 +3,14 @@
 import functools
 import re
 import tomllib
+import unicodedata
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from modnet_lib import paths
-from modnet_lib.images import PICTURES
+from modnet_lib.images import is_picture, suffixes
 
 ROLES = ("image", "cutout", "foreground", "alpha", "mask", "label", "trimap", "background")
 Names = tuple[tuple[str, str], ...]  # the names in a pattern's braces, and what they stand for
@@ -143,13 +144,16 @@ def find_items(name: str, root: str | Path | None = None, split: str | None = No
 def _match(root: Path, patterns: list[str]) -> dict[Names, Path]:
     """The files that fit; of several for the same names the first pattern's, and in it the first in order."""
     found: dict[Names, Path] = {}
-    kinds = {r"\.\*": rf"(?i:{'|'.join(map(re.escape, PICTURES))})", r"\{path\}": "(?P<path>.+)"}
     for pattern in patterns:
-        parts = re.split(r"(\\{\w+\\}|\\\.\\\*$)", re.escape(pattern))
-        regex = "".join(kinds.get(p) or re.sub(r"^\\{(\w+)\\}$", r"(?P<\1>[^/]+)", p) for p in parts)
-        for file in sorted(root.glob(re.sub(r"\{\w+\}", "*", pattern.replace("{path}", "**/*")))):
+        stem, _, ending = pattern.rpartition(".")
+        fields = re.split(r"\{(\w+)\}", stem)  # text and names by turns
+        fields[::2], names = map(re.escape, fields[::2]), fields[1::2]
+        fields[1::2] = [f"(?P<{name}>{'.+' if name == 'path' else '[^/]+'})" for name in names]
+        endings = map(re.escape, sorted(suffixes()) if ending == "*" else [f".{ending}"])
+        regex = re.compile(f"{''.join(fields)}(?i:{'|'.join(endings)})")
+        for file in sorted(root.glob(re.sub(r"\{\w+\}", "*", stem.replace("{path}", "**/*")) + ".*")):
             inside = file.relative_to(root)
-            match = re.fullmatch(regex, inside.as_posix())
+            match = regex.fullmatch(unicodedata.normalize("NFC", inside.as_posix()))  # a Mac writes NFD
             if match and not _is_hidden(inside) and file.is_file():
                 found.setdefault(tuple(match.groupdict().items()), file)
     return found
@@ -255,7 +259,7 @@ def held_out_backgrounds() -> list[Path]:
 
 def background_files(root: str | Path) -> list[Path]:
     """Every picture below a folder, sorted; a FileNotFoundError if there are none."""
-    found = (path for path in Path(root).rglob("*") if path.suffix.lower() in PICTURES)
+    found = (path for path in Path(root).rglob("*") if is_picture(path))
     files = sorted(path for path in found if not _is_hidden(path.relative_to(root)))
     if not files:
         raise FileNotFoundError(f"no pictures below {root}")

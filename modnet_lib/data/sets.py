@@ -31,7 +31,7 @@ from modnet_lib.data.pseudo_mattes import (
     read_parts,
     read_prepared,
 )
-from modnet_lib.images import PICTURES, read_image
+from modnet_lib.images import is_picture, read_image
 from modnet_lib.profiles import DataConfig
 from modnet_lib.provenance import file_contents
 
@@ -181,7 +181,7 @@ def _contents(
     used = {file.with_suffix(""): file for item in items for file in item.files.values()}
     beside = {file for folder in {f.parent for f in used} if folder.is_dir() for file in folder.iterdir()}
     for file in sorted(beside - {*used.values()}):
-        if (twin := used.get(file.with_suffix(""))) and file.suffix.lower() in PICTURES:
+        if (twin := used.get(file.with_suffix(""))) and is_picture(file):
             left_out[file.relative_to(root).as_posix()] = f"{twin.name} has the same name"
     runs = itertools.groupby(re.split(r"[^A-Za-z]", key, maxsplit=1)[0] for key in readers)
     sizes = tuple(len([*run]) for _, run in runs)

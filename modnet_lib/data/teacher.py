@@ -15,7 +15,7 @@ from modnet_lib.data.items import Track, read_item
 from modnet_lib.data.manifest import Item, background_files, find_items, sources
 from modnet_lib.data.pseudo_mattes import write_picture
 from modnet_lib.files import read_whole_lines, write_json
-from modnet_lib.images import PICTURES, read_image, to_bytes
+from modnet_lib.images import is_picture, read_image, to_bytes
 from modnet_lib.provenance import checksum, read_json, require_same
 
 ACTIVATIONS = {
@@ -107,7 +107,7 @@ def places_for(name: str, root: Path | None, split: str | None) -> tuple[list[It
         folder = root.parent / "teacher" / name
         return [item for item in items if "image" in item.files], (folder, folder)
     folder = Path(name)
-    masks = {file.stem: {"mask": file} for file in folder.glob("mask/*") if file.suffix.lower() in PICTURES}
+    masks = {file.stem: {"mask": file} for file in folder.glob("mask/*") if is_picture(file)}
     photographs = background_files(folder / "image")
     items = [Item(file.stem, {"image": file} | masks.get(file.stem, {})) for file in photographs]
     return items, (folder / "alpha", folder)

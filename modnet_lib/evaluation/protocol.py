@@ -17,7 +17,7 @@ from modnet_lib.evaluation.methods import Method, trimap_of
 from modnet_lib.evaluation.metrics import METRICS, errors_by_region
 from modnet_lib.evaluation.records import Record, append_record, describe, read_records, unit
 from modnet_lib.files import write_json
-from modnet_lib.images import PICTURES
+from modnet_lib.images import is_picture
 from modnet_lib.inference import Matter
 from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.provenance import checksum, file_contents, fingerprint, read_json, recorded, require_same
@@ -149,7 +149,7 @@ def _from_folder(folder: Path, readers: dict[str, Reader]) -> Predict:
     """Mattes of another tool, all checked before the first is measured."""
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
-    files = [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in PICTURES]
+    files = [file for file in sorted(folder.rglob("*")) if is_picture(file)]
     found = {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
     problems = [f"missing: {key}" for key in readers if key not in found]
     problems += [f"not in the benchmark: {file.name}" for key, file in found.items() if key not in readers]

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from modnet_lib.files import write_atomically
-from modnet_lib.images import PICTURES, read_image
+from modnet_lib.images import count_frames, is_picture, read_image, to_bytes
 from modnet_lib.images16 import Deep, has_16_bits, read_deep, write_deep
 from modnet_lib.inference.edges import clean_foreground, compose, cutout
 from modnet_lib.inference.matter import Matter
@@ -33,11 +33,12 @@ class Job(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of a job: why it failed, if it did, and whether its target was there already."""
+    """What became of a job: why it failed, if it did, whether its target was there already, and what was left out."""
 
     job: Job
     error: str = ""
     skipped: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,20 @@ class Output:
         Instead of a cut-out, the person in front of this; see `modnet_lib.inference.edges.compose`.
     clean
         Estimate the person's colours where the old background shows through.
+    parts
+        Also write the matte and the person's colours, 8-bit, to ``NAME_matte.png`` and ``NAME_foreground.png``.
     """
 
     alpha: bool = False
     background: str | None = None
     clean: bool = True
+    parts: bool = False
 
     def check(self, suffix: str) -> None:
         """Raise `ValueError` if a format cannot hold this, and as `compose` does if this is no background."""
         if suffix not in FORMATS:
-            raise ValueError(f"{suffix or 'no ending'} is no format to write; take .png, .webp, .jpg or .tif")
+            formats = "take .png, .webp, .jpg or .tif; the name of a folder ends in /"
+            raise ValueError(f"{suffix or 'no ending'} is no format to write; {formats}")
         if suffix in (".jpg", ".jpeg") and not self.alpha and self.background is None:
             raise ValueError(f"{suffix} has no transparency; take .png or .webp, or give a background")
         if self.background is not None:
@@ -87,21 +92,26 @@ class Output:
             options = {"format": Image.registered_extensions()[suffix], **FORMATS[suffix]}
             save = partial(Image.fromarray(result).save, **options)
         write_atomically(job.target, save)
+        for name, part in {"matte": to_bytes(alpha), "foreground": pixels}.items() if self.parts else ():
+            shown = clean_foreground(part, alpha) if part is pixels and self.clean else part
+            place = job.target.with_name(f"{job.target.stem}_{name}.png")
+            write_atomically(place, partial(Image.fromarray(shown).save, format="PNG"))
 
 
-def plan(sources: Sequence[Path], target: Path, suffix: str = ".png") -> list[Job]:
+def plan(sources: Sequence[Path], target: str | Path, suffix: str = ".png") -> list[Job]:
     """Which file every picture becomes.
 
-    One picture becomes `target`, unless that is a folder. Several, or those of a folder and the folders in it, go into
-    the folder `target` under their own names; two that differ in their ending only keep it: ``a.jpg.png``. Under
-    ``torchrun`` or ``accelerate launch``, every process takes each world-size-th of the whole plan, whatever is
-    written already: no picture is done twice, and a process that starts again finds its own part.
+    One picture becomes `target`, unless that is a folder or ends in ``/``. Several, or those of a folder and the
+    folders in it, go into the folder `target` under their own names; two that differ in their ending only keep it:
+    ``a.jpg.png``. Under ``torchrun`` or ``accelerate launch``, every process takes each world-size-th of the whole
+    plan, whatever is written already: no picture is done twice, and a process that starts again finds its own part.
 
     Raises
     ------
     FileNotFoundError, ValueError
         If there are no pictures, or they cannot become `target`.
     """
+    into, target = str(target).endswith(("/", os.sep)), Path(target)
     output, single = target.resolve(), len(sources) == 1 and sources[0].is_file()
     if target.is_file() and not single:
         raise ValueError(f"{target} is a file; several pictures need a folder")
@@ -109,15 +119,19 @@ def plan(sources: Sequence[Path], target: Path, suffix: str = ".png") -> list[Jo
     for source in sources:
         if source.resolve() == output:
             raise ValueError(f"{target} is the source itself; write to another place")
-        inside = [source] if source.is_file() else _pictures(source, output)
+        if not source.exists():
+            raise FileNotFoundError(f"there is no {source}")
+        if source.is_fifo():
+            raise ValueError(f"{source} is a pipe; send one picture to `modnet matte - {target}`")
+        inside = [source] if source.is_file() else [f for f in _files(source, output) if is_picture(f)]
         if not inside:
-            raise FileNotFoundError(f"there are no pictures ({' '.join(PICTURES)}) at {source}")
+            raise FileNotFoundError(f"there are no pictures in {source}")
         names |= {file: file.relative_to(source.parent if file == source else source) for file in inside}
     alike, jobs = Counter(name.with_suffix("") for name in names.values()), list[Job]()
     for source, name in names.items():
         kept = name.name if alike[name.with_suffix("")] > 1 else name.stem
         jobs.append(Job(source, target / name.with_name(kept + suffix)))
-    if single and target.suffix and not target.is_dir():
+    if single and target.suffix and not (into or target.is_dir()):
         jobs = [Job(sources[0], target)]
     ((most, count),) = Counter(job.target for job in jobs).most_common(1)
     if count > 1:
@@ -125,10 +139,16 @@ def plan(sources: Sequence[Path], target: Path, suffix: str = ".png") -> list[Jo
     return jobs[int(os.environ.get("RANK", "0")) :: int(os.environ.get("WORLD_SIZE", "1"))]
 
 
-def _pictures(folder: Path, output: Path) -> list[Path]:
-    """The pictures of a folder and the folders in it, without hidden ones and those of the output folder."""
-    files = (file for file in sorted(folder.rglob("*")) if file.suffix.lower() in PICTURES and file.is_file())
-    return [f for f in files if not f.name.startswith(".") and output not in f.resolve().parents]
+def passed_over(sources: Sequence[Path], target: str | Path) -> list[Path]:
+    """The files in folders of `sources` that `plan` does not take for pictures, by their names."""
+    found = (file for source in sources for file in _files(source, Path(target).resolve()))
+    return [file for file in found if not is_picture(file)]
+
+
+def _files(folder: Path, output: Path) -> list[Path]:
+    """The files of a folder and the folders in it, without hidden ones and those of the output folder."""
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and not file.name.startswith("."))
+    return [file for file in files if output not in file.resolve().parents]
 
 
 def run(
@@ -157,16 +177,18 @@ def run(
     """
 
     def matte(batch: list[Job]) -> list[Result]:
-        errors, pictures = dict[Job, str](), dict[Job, np.ndarray]()
+        errors, notes, pictures = dict[Job, str](), dict[Job, str](), dict[Job, np.ndarray]()
         for job in batch:
             with _noting(errors, job):
                 pictures[job] = read_image(job.source)
+                if (count := count_frames(job.source)) > 1:
+                    notes[job] = f"{job.source}: the first of {count} frames or pages; `modnet video` takes animations"
         with _noting(errors, *pictures):
             alphas = network.submit(matter.alphas, list(pictures.values()), batch_size).result()
             for (job, pixels), alpha in zip(pictures.items(), alphas, strict=True):
                 with _noting(errors, job):
                     output.write(job, pixels, alpha)
-        return [Result(job, errors.get(job, "")) for job in batch]
+        return [Result(job, errors.get(job, ""), note=notes.get(job, "")) for job in batch]
 
     todo = [job for job in jobs if overwrite or not job.target.exists()]
     yield from (Result(job, skipped=True) for job in sorted({*jobs} - {*todo}))
@@ -180,7 +202,7 @@ def run(
 def _noting(errors: dict[Job, str], *jobs: Job) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:  # out of memory, for instance
+    except Exception as error:  # whatever it is, it is this picture's
         for job in jobs:
             named = str(job.source) in str(error)
-            errors[job] = str(error) if named else f"{job.source} to {job.target}: {error}"
+            errors[job] = str(error) if named else f"{job.source} to {job.target}: {type(error).__name__}: {error}"

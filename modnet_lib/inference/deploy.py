@@ -23,11 +23,13 @@ class FusedBlock(nn.Module):
 
     What is left of an IBNorm is an affine map whose two numbers a channel come from the picture for the instance norm's
     half, and are 1 and 0 for the other: one pass. Of several maps, those with an odd number of channels, such as the
-    image, get a convolution of their own: vector units want multiples of eight.
+    image, get a convolution of their own: vector units want multiples of eight. With `whole` they do not, so that the
+    weights stay one constant, as quantisation wants them.
     """
 
-    def __init__(self, block: Block):
+    def __init__(self, block: Block, whole: bool = False):
         super().__init__()
+        self.whole = whole
         parts: list[Any] = [copy.deepcopy(part).requires_grad_(False) for part in block]
         self.convolution, norm, _ = parts
         self.first: int | None = None
@@ -48,8 +50,8 @@ class FusedBlock(nn.Module):
 
     def _convolve(self, parts: tuple[Tensor, ...]) -> Tensor:
         layer: Any = self.convolution
-        if len(parts) == 1:
-            return layer(parts[0])
+        if self.whole or len(parts) == 1:
+            return layer(concat(*parts))
         weights = layer.weight.split([part.shape[1] for part in parts], dim=1)
         pairs = list(zip(parts, weights, strict=True))
         maps, kernels = zip(*(pair for pair in pairs if pair[0].shape[1] % 8 == 0), strict=True)
@@ -114,7 +116,7 @@ class AlphaOnly(nn.Module):
         return self.network(image).alpha
 
 
-def deploy(network: MODNet | Segmenter) -> MODNet | Segmenter:
+def deploy(network: MODNet | Segmenter, *, whole: bool = False) -> MODNet | Segmenter:
     """Copy a network into a form that computes the same answers with less work; it cannot be trained.
 
     Every batch norm that follows a convolution is folded into it, IBNorm becomes one affine pass, and the released
@@ -128,7 +130,7 @@ def deploy(network: MODNet | Segmenter) -> MODNet | Segmenter:
         children: list[tuple[str, Any]] = list(parent.named_children())
         for name, child in children:
             if isinstance(child, Block):
-                setattr(parent, name, FusedBlock(child))
+                setattr(parent, name, FusedBlock(child, whole))
         for (place, convolution), (after, norm) in pairwise(children):
             is_pair = type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d
             if is_pair and isinstance(parent, nn.Sequential) and not isinstance(parent, Block):

@@ -56,6 +56,14 @@ def sharpen(alpha: np.ndarray, image: np.ndarray, scale: float) -> np.ndarray:
     return result
 
 
+def drop_specks(alpha: np.ndarray, share: float) -> np.ndarray:
+    """Clear the connected parts of a matte (H, W) above 0.05 that are smaller than this share of the picture."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((alpha > 0.05).astype(np.uint8), connectivity=8)
+    small = stats[:, cv2.CC_STAT_AREA] < share * alpha.size
+    small[0] = False  # the background
+    return np.where(small[labels], np.float32(0), alpha)
+
+
 def blocks(alpha: np.ndarray, low: float, high: float, margin: int) -> Iterator[tuple[Any, Any, Any, np.ndarray]]:
     """The blocks of a matte (H, W) that are mixed somewhere: above `low` and below `high`.
 

@@ -23,11 +23,13 @@ from modnet_lib.provenance import fingerprint
 TOLERANCE = 1e-4  # of alpha; a hundredth of what 8 bits can show is 4e-5
 
 
-def export_onnx(network: MODNet, path: str | Path, images: Sequence[ImageLike] = ()) -> float:
+def export_onnx(
+    network: MODNet, path: str | Path, images: Sequence[ImageLike] = (), size: tuple[int, int] | None = None
+) -> float:
     """Write the network as ONNX, atomically, if ONNX Runtime gives the same mattes.
 
-    Input ``image``: (N, 3, H, W) float32 RGB in [0, 1], any N, H and W multiples of 32 from 64 on. Output ``alpha``:
-    (N, 1, H, W). The side that its pictures are brought to is in the metadata, ``short_side``.
+    Input ``image``: (N, 3, H, W) float32 RGB in [0, 1], any N, H and W multiples of 32 from 64 on, or `size`. Output
+    ``alpha``: (N, 1, H, W). The metadata say so, too, and have ``short_side``, which pictures are brought to.
 
     Parameters
     ----------
@@ -36,7 +38,9 @@ def export_onnx(network: MODNet, path: str | Path, images: Sequence[ImageLike] =
     path
         Must end in ``.onnx``.
     images
-        Real pictures to compare with, as squares of the network's own size, besides random ones of two sizes.
+        Real pictures to compare with, at `size` or as squares of the network's own, besides random ones.
+    size
+        Height and width, for runtimes that want them fixed.
 
     Returns
     -------
@@ -45,26 +49,30 @@ def export_onnx(network: MODNet, path: str | Path, images: Sequence[ImageLike] =
     Raises
     ------
     ValueError
-        If the suffix is another one, the network takes a trimap, or the answers differ by more than `TOLERANCE`.
+        If the suffix is another one, the size is not a multiple of 32, the network takes a trimap, or the answers
+        differ by more than `TOLERANCE`.
     """
     if Path(path).suffix != ".onnx":
         raise ValueError(f"path must end in .onnx, got {path}")
+    if size and (min(size) < 64 or size[0] % 32 or size[1] % 32):
+        raise ValueError(f"size must be multiples of 32 from 64 on, got {size[0]} x {size[1]}")
     if network.config["trimap_input"]:
         raise ValueError("a network that takes a trimap is not exported; give one without trimap_input")
     network = copy.deepcopy(network).cpu().eval()
     side, difference = int(network.metadata.get("short_side", 512)), float("nan")
-    square, generator = (max(64, side // 32 * 32),) * 2, torch.Generator().manual_seed(0)
-    inputs = [torch.rand(size, generator=generator) for size in ((1, 3, 64, 96), (3, 3, 160, 128))]
+    shape, generator = size or (max(64, side // 32 * 32),) * 2, torch.Generator().manual_seed(0)
+    sizes = [(1, 3, *size), (2, 3, *size)] if size else [(1, 3, 64, 96), (3, 3, 160, 128)]
+    inputs = [torch.rand(one, generator=generator) for one in sizes]
     for one in images:
         picture = to_tensor(read_image(one))
-        inputs.append(F.interpolate(picture, square, mode="bilinear", antialias=True))
+        inputs.append(F.interpolate(picture, shape, mode="bilinear", antialias=True))
 
     def write_and_compare(file: Path) -> None:
         nonlocal difference
         # torch's own deprecations are not the caller's business; the exporter prints whatever one asks for
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
             warnings.simplefilter("ignore")
-            _save(network, side, file)
+            _save(network, side, file, size)
             exported = _session(file)
             found = [(exported(image) - network(image).alpha).abs().max() for image in inputs]
         difference = float(torch.stack(found).max())
@@ -75,18 +83,24 @@ def export_onnx(network: MODNet, path: str | Path, images: Sequence[ImageLike] =
     return difference
 
 
-def _save(network: MODNet, side: int, file: Path) -> None:
+def _save(network: MODNet, side: int, file: Path, size: tuple[int, int] | None) -> None:
     height, width = (32 * torch.export.Dim(name, min=2, max=512) for name in ("height32", "width32"))
+    batch = {0: torch.export.Dim("batch", min=1, max=4096)}
     program = torch.onnx.export(
-        AlphaOnly(deploy(network)).eval(),
-        (torch.rand(2, 3, 64, 96),),
+        AlphaOnly(deploy(network, whole=True)).eval(),
+        (torch.rand(2, 3, *(size or (64, 96))),),
         dynamo=True,
-        dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1, max=4096), 2: height, 3: width}},
+        dynamic_shapes={"image": batch if size else batch | {2: height, 3: width}},
         output_names=["alpha"],
         verbose=False,
     )
     assert program is not None
-    program.model.metadata_props["short_side"] = str(side)
+    shape = f"{size[0]} x {size[1]}" if size else "height and width multiples of 32, at least 64"
+    program.model.metadata_props.update(
+        short_side=str(side),
+        image=f"(batch, 3, height, width) float32, RGB from 0 to 1; {shape}",
+        alpha="(batch, 1, height, width) float32, the matte from 0 to 1",
+    )
     program.save(file)
 
 

@@ -17,7 +17,7 @@ from modnet_lib import paths
 from modnet_lib.baselines import Baseline, load_network, needs
 from modnet_lib.images import ImageLike, read_image, to_tensor
 from modnet_lib.inference.deploy import Backend, make_backend
-from modnet_lib.inference.edges import clean_foreground, compose, cutout, sharpen
+from modnet_lib.inference.edges import clean_foreground, compose, cutout, drop_specks, sharpen
 from modnet_lib.network import MODNet, Segmenter
 
 SHORT_SIDE = 512  # the authors' protocol
@@ -52,6 +52,8 @@ class Matter:
     refine
         Enlarge the matte with `modnet_lib.inference.edges.sharpen`, for pictures much larger than `short_side`;
         otherwise bilinearly, as in the paper's protocol.
+    specks
+        Clear parts of the matte that are smaller than this share of the picture; see `drop_specks`.
 
     Raises
     ------
@@ -68,6 +70,7 @@ class Matter:
         backend: Backend = "eager",
         dtype: torch.dtype = torch.float32,
         refine: bool = False,
+        specks: float = 0.0,
     ):
         if needed := needs(network):
             beside = " and ".join(needed)
@@ -76,7 +79,7 @@ class Matter:
         if self.short_side < 32:
             raise ValueError(f"short_side must be at least 32 pixels, got {short_side}")
         self.device, self.squash = choose_device(device), False
-        self.backend, self.dtype, self.refine = backend, dtype, refine
+        self.backend, self.dtype, self.refine, self.specks = backend, dtype, refine, specks
         if next(network.parameters()).device != self.device:
             network = copy.deepcopy(network).to(self.device)
         self.network = network.eval()
@@ -146,7 +149,9 @@ class Matter:
 
     def _enlarge(self, matte: Tensor, pixels: np.ndarray) -> np.ndarray:
         full = enlarge(matte, pixels.shape[:2])
-        return sharpen(full, pixels, pixels.shape[0] / matte.shape[-2]) if self.refine else full
+        if self.refine:
+            full = sharpen(full, pixels, pixels.shape[0] / matte.shape[-2])
+        return drop_specks(full, self.specks) if self.specks else full
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:

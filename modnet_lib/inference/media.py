@@ -1,7 +1,7 @@
-"""Clips in and out, through PyAV: frames at their times, with the sound between them."""
+"""Clips of any kind, read through PyAV and Pillow: frames at their times, with the sound between them."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -11,22 +11,15 @@ import av
 import cv2
 import numpy as np
 from av.error import FFmpegError
-from PIL import Image
+from PIL import Image, ImageSequence
 
-from modnet_lib.files import write_atomically
+from modnet_lib.files import kind_of
+from modnet_lib.images import count_frames, is_picture, read_image
+from modnet_lib.inference.tone_mapping import HLG, PQ, to_standard_range
 
-# container, picture codec and its options, sound codec, sound that is copied
-H264 = ("libx264", {"crf": "18"})
-VP9 = {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "5", "row-mt": "1"}
-VP9["auto-alt-ref"] = "0"  # libvpx cannot hide frames that have alpha
-FORMATS = {
-    ".mp4": ("mp4", *H264, "aac", {"aac", "mp3", "ac3"}),
-    ".mov": ("mov", *H264, "aac", {"aac", "mp3"}),
-    ".mkv": ("matroska", *H264, "aac", {"aac", "mp3", "ac3", "opus", "vorbis", "flac"}),
-    ".webm": ("webm", "libvpx-vp9", VP9, "libopus", {"opus", "vorbis"}),
-}
 MISSING = 0.25  # seconds; a file that ends earlier than it declares, by more than this, was cut short
 THUMBNAIL, CUT = (32, 24), 0.12 * 255  # mean change at a cut; measured in tests on clips with and without
+UNSPECIFIED = 2  # colour space, as ITU-T H.273 numbers it
 NO_CLIPS = ("tty", "image2", "_pipe")  # demuxers that make a "video" of a text or of a single picture
 
 
@@ -41,78 +34,187 @@ class Frame(NamedTuple):
 class Clip:
     """The frames of a clip, which are read once, from the start.
 
+    Transparent parts are laid over white. Untagged HD is BT.709; HDR is mapped to the range of a photograph.
+
     Parameters
     ----------
     source
-        A file, or a binary file object, which need not seek.
+        A video, an animated GIF, WebP or PNG, a folder of pictures, which are frames in the order of their names
+        (with ``timecodes.txt``, at these times), or a binary file object, which need not seek.
     limit
         Stop after this many frames, at least 1.
     sound
         Also read the audio: packets that were read up to the last frame are in `packets`; who uses them takes them out.
+    strict
+        Raise at the first damage instead of noting it.
+    rate
+        Frames a second of a folder without times.
+
+    Attributes
+    ----------
+    damage
+        What could not be read and where, in words; complete when all frames were read.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged or no video; while reading, if it was cut short.
+        If it holds no video, or not one frame can be read; with `strict`, for any damage.
     """
 
-    def __init__(self, source: str | Path | IO[bytes], *, limit: int | None = None, sound: bool = False):
-        if isinstance(source, (str, Path)) and not Path(source).exists():
+    def __init__(
+        self,
+        source: str | Path | IO[bytes],
+        *,
+        limit: int | None = None,
+        sound: bool = False,
+        strict: bool = False,
+        rate: int = 24,
+    ):
+        self.source, self.limit, self.strict = source, limit, strict
+        self.packets, self.damage, self.audio = deque[Any](), list[str](), None
+        self.rate, self.time_base, self.aspect = Fraction(rate), Fraction(1, 1000 * rate), None
+        self._container: Any = None
+        file = Path(source) if isinstance(source, (str, Path)) else None
+        if file and not file.exists():
             raise FileNotFoundError(f"no clip at {source}")
-        self.source, self.limit, self.packets = source, limit, deque[Any]()
+        if file and file.is_dir():
+            files = sorted(one for one in file.iterdir() if is_picture(one) and not one.name.startswith("."))
+            self._frames, self.count = lambda: self._pictures(file, files), len(files)
+        elif file and file.is_file() and is_picture(file) and (length := _animated(file)) > 1:
+            self._frames, self.count = lambda: self._animation(file), length
+        else:
+            self._frames, self.count = self._film, self._open(file, sound)
+        self.count = min(filter(None, (self.count, limit)), default=None)
+
+    def _open(self, file: Path | None, sound: bool) -> int:
         try:
-            self._container: Any = av.open(str(source) if isinstance(source, Path) else source)
+            self._container = av.open(str(file) if file else self.source)
         except (FFmpegError, EOFError) as error:
-            raise ValueError(f"{source} is empty, damaged, cut short or no video: {error}") from error
+            kind = kind_of(file) if file and file.is_file() else ""
+            kind = kind if kind and "clip" not in kind else "empty, damaged, cut short or no video"
+            raise ValueError(f"{self.source} is {kind}: {error}") from error
         streams, kind = self._container.streams, self._container.format.name
-        if not streams.video or any(name in kind for name in NO_CLIPS):
+        # there is no context for a codec that nobody knows
+        if not streams.video or not streams.video[0].codec_context or any(name in kind for name in NO_CLIPS):
             self.close()
-            raise ValueError(f"{source} holds no video ({kind}); for single pictures use `modnet matte`")
+            raise ValueError(f"{self.source} holds no video ({kind}); for single pictures use `modnet matte`")
         self._video, self.audio = streams.video[0], streams.audio[0] if sound and streams.audio else None
         self._video.thread_type = "AUTO"
-        self.rate: Fraction = self._video.average_rate or self._video.guessed_rate or Fraction(30)
+        self._decoder = self._video.codec_context
+        if self._video.metadata.get("alpha_mode") == "1":  # FFmpeg's own decoders of WebM leave out alpha
+            self._decoder = av.CodecContext.create({"vp8": "libvpx"}.get(self._decoder.name, "libvpx-vp9"), "r")
+        self.rate = self._video.average_rate or self._video.guessed_rate or Fraction(30)
         self.time_base, self.aspect = self._video.time_base, self._video.sample_aspect_ratio
-        self.count: int | None = min(filter(None, (self._video.frames, limit)), default=None)
+        return self._video.frames
 
     def close(self) -> None:
         """Close the file."""
-        self._container.close()
+        if self._container:
+            self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        video, start = self._video, (self._video.start_time or 0) * self.time_base
-        taken, shot, before, last, end = 0, 0, None, -1 / self.rate, 0.0
+        taken, shot, before, last = 0, 0, None, -1 / self.rate
+        for image, moment in self._frames():
+            # a damaged clip may have no times, negative ones, or such that run backwards
+            after = -1 if moment is None else max(moment, Fraction(0))
+            last = after if after > last else last + 1 / self.rate
+            small = cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA)
+            grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+            shot += before is not None and cv2.absdiff(grey, before).mean() > CUT
+            yield Frame(image, last, shot)
+            taken, before = taken + 1, grey
+            if taken == self.limit:
+                return
+        if not taken:
+            raise ValueError(f"{self.source} holds no frames that can be read. {' '.join(self.damage)}")
+
+    def note(self, problem: str) -> None:
+        """Add to `damage`; with `strict` a ValueError."""
+        if self.strict:
+            raise ValueError(f"{self.source}: {problem}")
+        if problem not in self.damage:
+            self.damage.append(problem)
+
+    def _film(self) -> Iterator[tuple[np.ndarray, Fraction | None]]:
+        video, start, end = self._video, (self._video.start_time or 0) * self._video.time_base, 0.0
+        packets, size = self._container.demux(), (video.width, video.height)
         try:
-            for packet in self._container.demux():
+            for packet in packets:
                 if packet.pts is not None:
                     end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 if packet.stream is self.audio and packet.dts is not None:
                     shift = round(start / packet.time_base)
                     packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
                     self.packets.append(packet)
-                for frame in packet.decode() if packet.stream is video else ():
-                    moment = last if frame.pts is None else frame.pts * frame.time_base - start
-                    last = moment if moment > last else last + 1 / self.rate  # no time, or it runs backwards
-                    if (frame.height, frame.width) != (video.height, video.width):
-                        raise ValueError(f"{self.source} changes its size at {float(last):.2f} s")
-                    image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-                    small = cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA)
-                    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-                    shot += before is not None and cv2.absdiff(grey, before).mean() > CUT
-                    yield Frame(image, last, shot)
-                    taken, before = taken + 1, grey
-                    if taken == self.limit:
-                        return
+                if packet.stream is not video:
+                    continue
+                try:
+                    frames = self._decoder.decode(packet)
+                except FFmpegError as error:
+                    self.note(f"damaged at {end - float(start):.2f} s ({error.strerror})")
+                    continue
+                for frame in frames:
+                    moment = None if frame.pts is None else frame.pts * (frame.time_base or video.time_base) - start
+                    yield np.rot90(to_rgb(frame, size), frame.rotation // 90), moment
         except FFmpegError as error:
-            raise ValueError(f"{self.source} is damaged or cut short at {end:.2f} s: {error}") from error
-        if not taken:
-            raise ValueError(f"{self.source} holds no frames")
+            self.note(f"unreadable from {end - float(start):.2f} s on ({error.strerror})")
         # Matroska counts its duration from time 0, other containers from their first packet
         first = 0 if "matroska" in self._container.format.name else self._container.start_time or 0
         end, lasts = end - first / 1e6, (self._container.duration or 0) / 1e6
-        if lasts - end > MISSING:
-            raise ValueError(f"{self.source} is cut short: it ends after {end:.2f} s of {lasts:.2f} s")
+        if lasts - end > max(MISSING, 1.5 / float(self.rate)):  # the last frame may not say how long it lasts
+            self.note(f"cut short: it ends after {end:.2f} s of {lasts:.2f} s")
+
+    def _pictures(self, folder: Path, files: list[Path]) -> Iterator[tuple[np.ndarray, Fraction | None]]:
+        times, size = [None] * len(files), None
+        if (table := folder / "timecodes.txt").is_file():
+            lines = [line for line in table.read_text(encoding="utf-8").splitlines() if line[:1].isdigit()]
+            times[: len(lines)] = [Fraction(line) / 1000 for line in lines]
+        for file, moment in zip(files, times, strict=False):
+            try:
+                image = read_image(file)
+                if image.shape != (size := size or image.shape):
+                    raise ValueError(f"{file} is {image.shape[1]} x {image.shape[0]}, the first {size[1]} x {size[0]}")
+            except ValueError as error:
+                self.note(str(error))
+                continue
+            yield image, moment
+
+    def _animation(self, file: Path) -> Iterator[tuple[np.ndarray, Fraction]]:
+        moment = Fraction(0)
+        with Image.open(file) as opened:
+            try:
+                for frame in ImageSequence.Iterator(opened):
+                    yield read_image(frame), moment
+                    moment += Fraction(round(frame.info.get("duration") or 100), 1000)  # as browsers do
+            except (OSError, SyntaxError, ValueError) as error:
+                self.note(f"damaged at {float(moment):.2f} s ({error})")
+
+
+def _animated(file: Path) -> int:
+    """Frames of an animation; 0 for anything else."""
+    try:
+        return 0 if file.suffix.lower() in (".tif", ".tiff") else count_frames(file)
+    except (OSError, SyntaxError, ValueError):
+        return 0
+
+
+def to_rgb(frame: Any, size: tuple[int, int] | None = None) -> np.ndarray:
+    """A decoded frame as (H, W, 3) uint8 in BT.709: over white if it is transparent, tone-mapped if it is HDR.
+
+    It is scaled to `size`, (width, height), if it has another one, as players do.
+    """
+    options: dict[str, Any] = dict(zip(("width", "height"), size or (frame.width, frame.height), strict=True))
+    if frame.colorspace == UNSPECIFIED and max(frame.width / 1280, frame.height / 720) >= 1:
+        options["src_colorspace"] = "ITU709"
+    if frame.color_trc in (HLG, PQ):
+        return to_standard_range(frame.reformat(format="rgb48le", **options).to_ndarray(), frame.color_trc)
+    if not any(component.is_alpha for component in frame.format.components):
+        return frame.reformat(format="rgb24", **options).to_ndarray()
+    rgba = frame.reformat(format="rgba", **options).to_ndarray()
+    weight = rgba[..., 3:] / np.float32(255)
+    return (weight * rgba[..., :3] + 255 * (1 - weight)).round().astype(np.uint8)
 
 
 def repeated(path: Path) -> Generator[np.ndarray, Fraction, None]:
@@ -125,84 +227,3 @@ def repeated(path: Path) -> Generator[np.ndarray, Fraction, None]:
                     moment = yield image
                 image, last = frame.image, frame.time
         begins += last + 1 / clip.rate
-
-
-Pictures = Iterable[tuple[np.ndarray, Fraction]]  # (H, W, 3) uint8 RGB, or with straight alpha, and seconds
-
-
-def encode(path: Path, suffix: str, pictures: Pictures, clip: Clip | None = None, rate: int = 24) -> None:
-    """Write a file that plays.
-
-    Parameters
-    ----------
-    path, suffix
-        The file, whose own name does not matter, and one of `FORMATS`; alpha is for ``.webm``.
-    pictures
-        All of one size.
-    clip
-        Keep the sound and the pace of this one, and with H.264 the shape of its pixels (PyAV cannot put it into WebM).
-    rate
-        Frames a second, without a clip.
-    """
-    fps, unit = (clip.rate, clip.time_base) if clip else (Fraction(rate), Fraction(1, 1000 * rate))
-    form, codec, quality, sound, copied = FORMATS[suffix]
-    options, stream = {"movflags": "+faststart"} if codec == "libx264" and form != "matroska" else {}, None
-    with av.open(str(path), "w", format=form, options=options) as container:
-        write_sound = _sound(container, clip, sound, copied)
-        for image, moment in pictures:
-            if codec == "libx264":  # it wants even sizes: an odd last row or column is shown twice
-                image = np.pad(image, [*((0, side % 2) for side in image.shape[:2]), (0, 0)], "edge")
-            alpha = image.shape[2] == 4
-            if stream is None:
-                stream: Any = container.add_stream(codec, rate=fps, options=quality)
-                stream.height, stream.width = image.shape[:2]
-                stream.pix_fmt, context = "yuva420p" if alpha else "yuv420p", stream.codec_context
-                stream.time_base = context.time_base = unit
-                context.sample_aspect_ratio = (clip and clip.aspect) or Fraction(1)
-                context.colorspace = context.color_primaries = 1  # BT.709
-                context.color_trc = context.color_range = 1
-            frame: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgba" if alpha else "rgb24")
-            frame = frame.reformat(format=stream.pix_fmt, dst_colorspace="ITU709")
-            frame.time_base, frame.pts = unit, round(moment / unit)
-            container.mux(stream.encode(frame))
-            write_sound(False)
-        write_sound(True)  # it may outlast the pictures
-        if stream is not None:
-            container.mux(stream.encode(None))
-
-
-def _sound(container: Any, clip: Clip | None, codec: str, copied: set[str]) -> Callable[[bool], None]:
-    """Add a stream for the sound of a clip. What is returned writes the packets that were read since its last call."""
-    if clip is None or clip.audio is None:
-        return lambda end: None
-    copy = clip.audio.codec.canonical_name in copied
-    new = {"codec_name": codec, "rate": 48000, "layout": "stereo"}
-    track = container.add_stream_from_template(clip.audio) if copy else container.add_stream(**new)
-
-    def write(end: bool) -> None:
-        while clip.packets:
-            packet = clip.packets.popleft()
-            if copy:
-                packet.stream = track
-                container.mux(packet)
-            else:
-                container.mux([made for frame in packet.decode() for made in track.encode(frame)])
-        if end and not copy:
-            container.mux(track.encode(None))
-
-    return write
-
-
-def write_pictures(folder: Path, pictures: Pictures) -> None:
-    """Write a PNG for every picture, and ``timecodes.txt`` with their times in milliseconds."""
-    times = ["# timecode format v2"]
-    for number, (image, moment) in enumerate(pictures):
-        Image.fromarray(image).save(folder / f"{number:06d}.png", compress_level=3)
-        times.append(f"{float(moment * 1000):.3f}")
-    (folder / "timecodes.txt").write_text("\n".join(times) + "\n", encoding="utf-8")
-
-
-def write_clip(path: str | Path, images: Iterable[np.ndarray], rate: int = 24) -> None:
-    """Write pictures of one size as a clip, atomically; the suffix is one of `FORMATS`."""
-    pictures = ((image, Fraction(number, rate)) for number, image in enumerate(images))
-    write_atomically(path, lambda file: encode(file, Path(path).suffix, pictures, rate=rate))

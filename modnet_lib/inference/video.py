@@ -4,24 +4,27 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import count, groupby, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+from av.error import FFmpegError
 from PIL import Image
 
-from modnet_lib.files import write_atomically, write_folder_atomically
+from modnet_lib.files import atomic, atomic_folder, write_atomically
 from modnet_lib.images import cover, read_image, to_bytes
 from modnet_lib.inference.edges import clean_foreground, colour, compose, cutout
+from modnet_lib.inference.encode import FORMATS, Write, encoder, picture_writer
 from modnet_lib.inference.matter import Matter
-from modnet_lib.inference.media import FORMATS, Clip, Frame, encode, repeated, write_pictures
+from modnet_lib.inference.media import Clip, Frame, repeated
 from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.provenance import fingerprint
 
+PARTS = ("_matte", "_foreground")
 THRESHOLD = 0.1  # ours: the paper gives none; chosen in notebook 08
 
 
@@ -75,16 +78,30 @@ class Settings:
         Of `one_frame_delay`, which starts anew at every cut.
     batch_size, limit
         Frames per forward pass, and of the clip.
+    parts
+        Also write the mattes and the person's colours, to ``NAME_matte`` and ``NAME_foreground`` beside the target.
     resume
         Keep mattes, with 256 levels, beside the target until it is complete; an interrupted run of the same file,
         network and options continues from them.
+    strict, rate
+        As for `modnet_lib.inference.media.Clip`.
     """
 
     background: str | Path | None = None
     threshold: float = THRESHOLD
     batch_size: int = 1
     limit: int | None = None
+    parts: bool = False
     resume: bool = False
+    strict: bool = False
+    rate: int = 24
+
+
+class Report(NamedTuple):
+    """What `matte_video` did: for each frame the share of pixels that the delay repaired; what could not be read."""
+
+    repaired: list[float]
+    damage: list[str]
 
 
 def matte_video(
@@ -94,7 +111,7 @@ def matte_video(
     *,
     track: Callable[[Iterable[Any], int | None], Iterable[Any]] = lambda frames, count: frames,
     **settings: Any,
-) -> list[float]:
+) -> Report:
     """Cut the person out of every frame of a clip.
 
     The network and the encoder run in two threads, a few frames apart, so memory does not grow with the clip. Sound
@@ -111,10 +128,6 @@ def matte_video(
     settings
         See `Settings`.
 
-    Returns
-    -------
-    For each frame the share of pixels that the delay repaired.
-
     Raises
     ------
     FileNotFoundError, ValueError
@@ -123,25 +136,45 @@ def matte_video(
     target, chosen, repaired = Path(target), Settings(**settings), list[float]()
     suffix, batch_size = target.suffix.lower(), chosen.batch_size
     file = Path(source) if isinstance(source, (str, Path)) else None
+    targets = [target.with_name(f"{target.stem}{part}{target.suffix}") for part in ("", *PARTS * chosen.parts)]
     if suffix not in ("", *FORMATS):
         raise ValueError(f"{target} must end in {', '.join(FORMATS)}, or in nothing for a folder of PNG files")
-    if not suffix and target.exists():
-        raise ValueError(f"{target} exists; name a folder that does not")
+    if exists := [one for one in targets if not suffix and one.exists()]:
+        raise ValueError(f"{exists[0]} exists; name a folder that does not")
     if file and file.resolve() == target.resolve():
         raise ValueError(f"{target} is the clip itself; write to another file")
     render = _renderer(chosen.background, transparent=suffix in ("", ".webm"))
-    with closing(Clip(source, limit=chosen.limit, sound=bool(suffix))) as clip:
+    reading = {"limit": chosen.limit, "sound": bool(suffix), "strict": chosen.strict, "rate": chosen.rate}
+    with closing(Clip(source, **reading)) as clip:
         kept = _kept(matter, file, target, batch_size) if chosen.resume and file else None
         mattes = _delayed(_matted(clip, matter, batch_size, kept), chosen.threshold, repaired)
-        with closing(_ahead(mattes, 2 * batch_size)) as ready:  # ends its thread, which reads the clip
-            pictures = ((render(*pair), pair[0].time) for pair in track(ready, clip.count))
-            if suffix:
-                write_atomically(target, lambda path: encode(path, suffix, pictures, clip))
-            else:
-                write_folder_atomically(target, lambda path: write_pictures(path, pictures))
+        with closing(_ahead(mattes, 2 * batch_size)) as ready, ExitStack() as stack:  # ends its thread, which reads
+            writers = [stack.enter_context(_writer(one, clip, one == target)) for one in targets]
+            for frame, alpha in track(ready, clip.count):
+                pictures = render(frame, alpha), *(_parts(frame, alpha) if chosen.parts else ())
+                for write, picture in zip(writers, pictures, strict=True):
+                    write(picture, frame.time)
     if kept:
         shutil.rmtree(kept.parent)
-    return repaired
+    return Report(repaired, clip.damage)
+
+
+@contextmanager
+def _writer(target: Path, clip: Clip, sound: bool) -> Iterator[Write]:
+    """Take pictures for a target, which gets its name when all are written."""
+    if suffix := target.suffix.lower():
+        try:
+            with atomic(target) as path, encoder(path, suffix, clip, sound=sound) as write:
+                yield write
+        except FFmpegError as error:  # which names the temporary file
+            raise ValueError(f"{clip.source} cannot be written to {target}: {error.strerror}") from error
+    else:
+        with atomic_folder(target) as path, picture_writer(path) as write:
+            yield write
+
+
+def _parts(frame: Frame, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.dstack([to_bytes(alpha)] * 3), clean_foreground(frame.image, alpha)
 
 
 def _ahead(items: Iterable[Any], depth: int) -> Generator[Any, None, None]:
@@ -171,11 +204,11 @@ def _matted(
 
 def _kept(matter: Matter, source: Path, target: Path, batch_size: int) -> Path:
     """The folder of this run's mattes, named by what they depend on, beside those of other runs to this target."""
-    options = ("short_side", "squash", "backend", "dtype", "refine", "device")
+    options = ("short_side", "squash", "backend", "dtype", "refine", "specks", "device")
     state, network = source.stat(), matter.network
     identity = [source.name, state.st_size, state.st_mtime_ns, batch_size, weights_fingerprint(network)]
     identity += [network.config, *(str(getattr(matter, name)) for name in options)]
-    return target.with_name(f".{target.name}.mattes") / fingerprint(identity)
+    return target.with_name(f".mattes-{fingerprint(target.name)}") / fingerprint(identity)
 
 
 def _delayed(
@@ -198,7 +231,7 @@ def _renderer(background: str | Path | None, transparent: bool) -> Callable[[Fra
             raise ValueError("H.264 has no transparency: write .webm or a folder, or choose a background")
         return lambda frame, alpha: cutout(frame.image, alpha)
     if background == "matte":
-        return lambda frame, alpha: np.repeat(to_bytes(alpha)[..., None], 3, axis=2)
+        return lambda frame, alpha: np.dstack([to_bytes(alpha)] * 3)
     behind = _backdrop(str(background))
     return lambda frame, alpha: compose(clean_foreground(frame.image, alpha), alpha, behind(frame), frame.image)
 

@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from modnet_lib.files import kind_of
+
 REDUCTIONS = (2, 4, 8, 16, 32)
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and standard deviation
 
@@ -152,12 +154,15 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise half a dozen unrelated types
-        raise ValueError(f"{path} is not a readable checkpoint: {error}") from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+        # torch's own message advises to run code from the file
+        found = kind_of(path) or f"damaged, or more than tensors ({type(error).__name__})"
+        expected = "expected .safetensors or a state dict of torch.save"
+        raise ValueError(f"{path} is not a readable checkpoint but {found}; {expected}") from error
+    while isinstance(state, dict) and (inner := state.keys() & {"state_dict", "model", "network"}):
+        state = state[inner.pop()]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} does not hold a state dict (names and tensors)")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+    return {re.sub(r"^(module\.|_orig_mod\.)+", "", key): value for key, value in state.items()}
 
 
 def fill(network: nn.Module, state: dict[str, Tensor], source: object, what: object) -> None:

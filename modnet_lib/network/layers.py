@@ -168,4 +168,4 @@ def concat(x: Tensor, *others: Tensor) -> Tensor:
 
     Under autocast the image is float32 and the features are not; a mixed `torch.cat` would go through float32.
     """
-    return torch.cat((x, *(other.to(x.dtype) for other in others)), dim=1)
+    return torch.cat((x, *(other.to(x.dtype) for other in others)), dim=1) if others else x

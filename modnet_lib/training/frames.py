@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from modnet_lib.data.manifest import background_files, find_items, sources
-from modnet_lib.files import write_folder_atomically
+from modnet_lib.files import atomic_folder
 from modnet_lib.images import ImageLike, read_image, to_tensor
 from modnet_lib.inference.matter import network_size, resize
 from modnet_lib.inference.media import Clip
@@ -39,7 +38,8 @@ def find_frames(source: str | Path, folder: str | Path, side: int, count: int | 
     if source.is_file():
         place = Path(folder) / fingerprint([str(source.resolve()), source.stat().st_size, side])
         if not place.is_dir():
-            write_folder_atomically(place, partial(_write_frames, source, side))
+            with atomic_folder(place) as new:
+                _write_frames(source, side, new)
         source = place
     if source.is_dir():
         files = background_files(source)

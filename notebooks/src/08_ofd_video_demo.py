@@ -41,7 +41,8 @@ from modnet_lib.data.manifest import find_items
 from modnet_lib.evaluation import flicker, metrics
 from modnet_lib.images import read_image, to_bytes
 from modnet_lib.inference import Matter
-from modnet_lib.inference.media import Clip, write_clip
+from modnet_lib.inference.encode import write_clip
+from modnet_lib.inference.media import Clip
 from modnet_lib.inference.video import THRESHOLD, flickers, matte_video, one_frame_delay
 from modnet_lib.network import load_checkpoint
 from modnet_lib.notebook.figures import image_row, over_colour, show_source, use_style
@@ -459,7 +460,7 @@ Image(
 with tempfile.TemporaryDirectory() as folder:
     source, target = Path(folder) / "in.mp4", Path(folder) / "out.mp4"
     write_clip(source, images[:6])
-    repaired = matte_video(Matter.from_pretrained(short_side=128), source, target, background="blur")
+    repaired, _ = matte_video(Matter.from_pretrained(short_side=128), source, target, background="blur")
     frames = list(Clip(target))
 print("frames:", len(repaired), " size:", frames[0].image.shape)
 print("times kept:", [f.time for f in frames] == [f.time for f in frames][:6] and float(frames[1].time) == 1 / 24)

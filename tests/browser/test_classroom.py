@@ -33,7 +33,7 @@ MatteInspector(
 PLAYER = """\
 import numpy as np
 from IPython.display import Video
-from modnet_lib.inference.media import write_clip
+from modnet_lib.inference.encode import write_clip
 frames = np.zeros((24, 64, 128, 3), np.uint8)
 frames[...] = np.arange(24)[:, None, None, None] * 10
 write_clip("film.mp4", frames, 12)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from IPython.display import Video
 
-from modnet_lib.inference.media import write_clip
+from modnet_lib.inference.encode import write_clip
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
