@@ -58,6 +58,7 @@ def sharpen(alpha: np.ndarray, image: np.ndarray, scale: float) -> np.ndarray:
 
 def drop_specks(alpha: np.ndarray, share: float) -> np.ndarray:
     """Clear the connected parts of a matte (H, W) above 0.05 that are smaller than this share of the picture."""
+    labels: Any
     _, labels, stats, _ = cv2.connectedComponentsWithStats((alpha > 0.05).astype(np.uint8), connectivity=8)
     small = stats[:, cv2.CC_STAT_AREA] < share * alpha.size
     small[0] = False  # the background

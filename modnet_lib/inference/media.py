@@ -102,7 +102,7 @@ class Clip:
             raise ValueError(f"{self.source} holds no video ({kind}); for single pictures use `modnet matte`")
         self._video, self.audio = streams.video[0], streams.audio[0] if sound and streams.audio else None
         self._video.thread_type = "AUTO"
-        self._decoder = self._video.codec_context
+        self._decoder: Any = self._video.codec_context
         if self._video.metadata.get("alpha_mode") == "1":  # FFmpeg's own decoders of WebM leave out alpha
             self._decoder = av.CodecContext.create({"vp8": "libvpx"}.get(self._decoder.name, "libvpx-vp9"), "r")
         self.rate = self._video.average_rate or self._video.guessed_rate or Fraction(30)
@@ -118,7 +118,7 @@ class Clip:
         taken, shot, before, last = 0, 0, None, -1 / self.rate
         for image, moment in self._frames():
             # a damaged clip may have no times, negative ones, or such that run backwards
-            after = -1 if moment is None else max(moment, Fraction(0))
+            after = Fraction(-1) if moment is None else max(moment, Fraction(0))
             last = after if after > last else last + 1 / self.rate
             small = cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA)
             grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
@@ -167,7 +167,7 @@ class Clip:
             self.note(f"cut short: it ends after {end:.2f} s of {lasts:.2f} s")
 
     def _pictures(self, folder: Path, files: list[Path]) -> Iterator[tuple[np.ndarray, Fraction | None]]:
-        times, size = [None] * len(files), None
+        times, size = list[Any]([None] * len(files)), None
         if (table := folder / "timecodes.txt").is_file():
             lines = [line for line in table.read_text(encoding="utf-8").splitlines() if line[:1].isdigit()]
             times[: len(lines)] = [Fraction(line) / 1000 for line in lines]
