@@ -134,17 +134,12 @@ def pack(
     output: Annotated[Path, Argument(help="FILE.zip")],
     size: Annotated[float, Option(help="Of the file, MiB, at most.")] = 24,
 ) -> None:
-    """Write the photographs of a profile, made small, as one file for a machine that downloads nothing.
-
-    There, python -m zipfile -e FILE.zip FOLDER unpacks it; set MODNET_DATA to FOLDER.
-    """
+    """Write a profile's pictures as one file; `python -m zipfile -e FILE.zip FOLDER` makes a MODNET_DATA of it."""
     from modnet_lib.data import pack as packs
     from modnet_lib.profiles import Profile
 
     index = packs.pack(Profile.load(profile), output, size, bar("packing"))
-    for name, reasons in index["left out"].items():
-        for key, reason in reasons.items():
-            say(f"{name} {key}: {reason}", "red")
     for name, part in index["sets"].items():
-        say(f"{name}: {len(part['ids']):,} pictures")
+        left_out = (f"\n  left out: {key}: {reason}" for key, reason in part["left out"].items())
+        say(f"{name}: {len(part['ids']):,} pictures{''.join(left_out)}")
     say(f"{output}: {output.stat().st_size / 2**20:.1f} MiB, WebP of quality {index['quality']}")

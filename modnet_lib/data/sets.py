@@ -98,16 +98,15 @@ def _drawn(count: int, split: str, command: str) -> Contents:
             f"{hint}run python data/drawn_people {command.format(count, place)}"
         )
     items = items[:count]
-    return _contents("drawn", (split, root, items), {item.id: _reader(item) for item in items})
+    readers = {item.id: _reader(item) or partial(read_image, item.files["background"]) for item in items}
+    return _contents("drawn", (split, root, items), readers)
 
 
 def _reader(item: Item) -> Any:
-    """How to read an item that needs no preparation; ``None`` if it needs some."""
+    """How to read a person who needs no preparation; ``None`` for any other item."""
     if has_all_parts(item):
         return partial(read_parts, item)
-    if item.packed:
-        return partial(_read_cutout, item)
-    return partial(read_image, item.files["background"]) if "background" in item.files else None
+    return partial(_read_cutout, item) if item.packed else None
 
 
 def _read_cutout(item: Item) -> Cutout:
@@ -140,9 +139,9 @@ def foreground_items(name: str, teacher: bool = False) -> tuple[str, Path, list[
 def prepared_readers(items: Sequence[Item], name: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Id and reader of every item, prepared where necessary, and the reason for every one that is left out."""
     folder, readers = prepared_folder(name), {item.id: _reader(item) for item in items}
-    ready, failures = prepare([item for item in items if not readers[item.id]], folder)
-    usable = set(ready)
-    readers |= {item.id: partial(read_prepared, item, folder) for item in items if item.id in usable}
+    todo = {item.id: item for item in items if not readers[item.id]}
+    ready, failures = prepare([*todo.values()], folder)
+    readers |= {key: partial(read_prepared, todo[key], folder) for key in ready}
     return {key: read for key, read in readers.items() if read}, failures
 
 

@@ -134,7 +134,7 @@ def test_what_a_pack_holds_and_where_it_comes_from(data, profile, tmp_path, monk
     expected = {"people:train": 2, "people:validation": 2, "cutouts:all": 1}
     assert counts == expected | {"backgrounds:train": 2, "backgrounds:validation": 1}
     assert index["sets"]["people:train"]["ids"] == ["a1", "a2"]
-    assert [*index["left out"]["people:train"]] == ["b1"]
+    assert [*index["sets"]["people:train"]["left out"]] == ["b1"]
     assert index["origin"]["versions"]["torch"]
     assert archive.read(WEIGHTS) == bytes(1000)
     scene = copy / "backgrounds" / "city" / "0.x.png"
