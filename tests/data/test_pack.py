@@ -22,7 +22,7 @@ from modnet_lib.data.manifest import find_source
 from modnet_lib.data.pack import SIDE, pack
 from modnet_lib.data.pseudo_mattes import Cutout, write_picture
 from modnet_lib.data.readers import benchmark
-from modnet_lib.data.sets import drawn_people, mask_data, training_data
+from modnet_lib.data.sets import drawn_people, foreground_set, mask_data, training_data
 from modnet_lib.profiles import Profile
 from modnet_lib.training.run import run, supervised
 from modnet_lib.training.validation import measured_sets
@@ -156,10 +156,12 @@ def test_the_size_is_held_or_nothing_is_written(data, profile, tmp_path) -> None
     assert [*tmp_path.iterdir()] == [file]
 
 
-def test_drawn_people_alone_and_folders_of_ones_own_are_refused(data, profile, tmp_path) -> None:
+def test_drawn_people_alone_folders_of_ones_own_and_scenes_as_people_are_refused(data, profile, tmp_path) -> None:
     with pytest.raises(ValueError, match="'smoke' trains on drawn people only"):
         pack(Profile.load("smoke"), tmp_path / "pack.zip")
     folder = str(paths.SAMPLES / "drawn" / "scenes")
     with pytest.raises(ValueError, match="there is no source"):
         pack(profile.changed({"data": {"backgrounds": [folder]}}), tmp_path / "pack.zip")
+    with pytest.raises(ValueError, match="nothing of backgrounds can be used"):
+        foreground_set("backgrounds", 9)
     assert not [*tmp_path.iterdir()]
