@@ -1,4 +1,4 @@
-"""A wheel also carries files that lie outside the package: the checkpoint, the manifest, samples, the profiles."""
+"""Wheel and sdist also carry files that lie outside the package: checkpoint, manifest, samples and profiles."""
 
 import shutil
 from pathlib import Path
@@ -15,17 +15,22 @@ SHIPPED = (
     "notebooks/exercises.toml",
     "notebooks/profiles/**/*.yaml",
 )
+FILES = [file.relative_to(ROOT) for pattern in SHIPPED for file in ROOT.glob(pattern)]
 
 
 class BuildWithData(build_py):
     """Copies them to where `modnet_lib.paths` looks for them."""
 
+    def get_source_files(self) -> list[str]:
+        """What an sdist holds besides the project's own files."""
+        return super().get_source_files() + [file.as_posix() for file in FILES]
+
     def run(self) -> None:
         super().run()
-        for file in () if self.editable_mode else (f for pattern in SHIPPED for f in ROOT.glob(pattern)):
-            target = Path(self.build_lib) / "modnet_lib" / "_shipped" / file.relative_to(ROOT)
+        for file in () if self.editable_mode else FILES:
+            target = Path(self.build_lib) / "modnet_lib" / "_shipped" / file
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
+            shutil.copyfile(ROOT / file, target)
 
 
 setup(cmdclass={"build_py": BuildWithData})

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tomllib
 from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import pytest
 import yaml
@@ -88,30 +89,95 @@ def test_environment_has_the_same_python(conda) -> None:
             assert version in supported
 
 
-def imported() -> set[str]:
-    """Distributions that a Python file of the project imports."""
-    folders = ("modnet_lib", "notebooks/src", "benchmarks", "tests", "examples", "data")
-    files = [file for folder in folders for file in (paths.REPOSITORY / folder).rglob("*.py")]
-    modules = set()
-    for node in (node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))):
+def modules_in(tree: ast.AST) -> set[str]:
+    """Full names of what a piece of code imports, also inside of functions."""
+    found = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            modules |= {alias.name.partition(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            modules.add(node.module.partition(".")[0])
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def distributions(modules: set[str]) -> set[str]:
+    """Distributions that these modules come from, without the project and the standard library."""
     known, own = packages_distributions(), canonicalize_name(pyproject()["name"])
-    names = {canonicalize_name(name) for module in modules for name in known.get(module, ())[:1]}
+    tops = {module.partition(".")[0] for module in modules}
+    names = {canonicalize_name(name) for top in tops for name in known.get(top, ())[:1]}
     return names - {own, "setuptools"}
 
 
-def test_every_package_that_is_imported_is_declared() -> None:
-    assert imported() <= set(everything())
+def imported(*places: str) -> set[str]:
+    """Distributions that the Python files in these folders import."""
+    files = [file for place in places for file in sorted((paths.REPOSITORY / place).rglob("*.py"))]
+    assert files
+    return distributions(set().union(*(modules_in(parsed(file)) for file in files)))
+
+
+def reached(commands: set[str]) -> set[str]:
+    """Distributions that these commands import, at once or on the way: what any function of a module imports counts."""
+    files = {
+        ".".join(file.relative_to(paths.REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): file
+        for file in paths.PACKAGE.rglob("*.py")
+    }
+    modules, done = set(), set()
+    for module in [name for name in files if name.startswith("modnet_lib.cli")]:
+        tree = parsed(files.pop(module))
+        if module != "modnet_lib.cli.common":  # of the commands only those that are asked for
+            functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+            tree.body = [node for node in tree.body if node not in functions.values() or node.name in commands]
+            commands = commands - functions.keys()
+        modules |= modules_in(tree)
+    assert not commands
+    while todo := (modules & files.keys()) - done:
+        done |= todo
+        modules = modules.union(*(modules_in(parsed(files[name])) for name in todo))
+    return distributions(modules)
+
+
+def test_the_core_is_what_matte_video_and_evaluate_import() -> None:
+    # other backbones than MobileNetV2, and another backend
+    optional = {"timm", "onnxruntime"}
+    assert reached({"matte", "video", "evaluate"}) - optional == set(declared())
+
+
+@pytest.mark.parametrize(
+    ("places", "extras"),
+    [
+        (["modnet_lib/network", "modnet_lib/baselines", "modnet_lib/objectives", "modnet_lib/evaluation"], ["train"]),
+        (["modnet_lib/training"], ["train"]),
+        (["modnet_lib/inference"], ["export"]),
+        (["modnet_lib/data"], ["train", "export"]),  # a teacher is an ONNX network
+        (["modnet_lib", "notebooks/src"], ["notebooks"]),
+        (["benchmarks", "tests", "examples", "data"], ["test"]),
+        (["data/drawn_people"], []),
+    ],
+)
+def test_what_is_imported_is_declared_where_it_is_needed(places, extras) -> None:
+    assert imported(*places) <= set(declared(*extras))
 
 
 def test_every_package_that_is_declared_is_used() -> None:
     commands = {"jupyterlab", "nbval", "pytest-xdist", "codespell", "pre-commit", "pyright", "ruff"}
     imported_by_others = {"ipykernel", "onnxscript"}  # by Jupyter and by torch.onnx
     book = {"myst-nb", "sphinx", "sphinx-book-theme", "sphinx-mathjax-offline"}  # notebooks/conf.py names them
-    assert set(everything()) - imported() == commands | imported_by_others | book
+    used = imported("modnet_lib", "notebooks/src", "benchmarks", "tests", "examples", "data")
+    assert set(everything()) - used == commands | imported_by_others | book
+
+
+@pytest.mark.skipif(not (paths.REPOSITORY / ".git").exists(), reason="needs a clone")
+def test_tracked_files_stay_small() -> None:
+    """They travel to a machine with a GPU."""
+    command = ["git", "-C", str(paths.REPOSITORY), "ls-files", "-z"]
+    names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
+    files = [file for file in map(paths.REPOSITORY.joinpath, names) if file.is_file()]
+    assert files
+    assert sum(file.stat().st_size for file in files) <= 32 * 2**20
 
 
 def lock() -> list[str]:

@@ -1,4 +1,4 @@
-"""Commands for data sets: ``data list``, ``check``, ``fetch``, ``screen`` and ``prepare``."""
+"""Commands for data sets: ``data list``, ``check``, ``fetch``, ``screen``, ``prepare`` and ``pack``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import bar, console, say
+from modnet_lib.cli.common import ProfileName, bar, console, say
 
 Name = Annotated[str, Argument(help="Name of a data set, see `modnet data list`.")]
 Root = Annotated[Path | None, Option(help="Folder of the data set; its place in $MODNET_DATA if not set.")]
@@ -127,3 +127,19 @@ def prepare(
     say(summary)
     if failures and not teacher:
         raise typer.Exit(1)
+
+
+def pack(
+    profile: ProfileName,
+    output: Annotated[Path, Argument(help="FILE.zip")],
+    size: Annotated[float, Option(help="Of the file, MiB, at most.")] = 24,
+) -> None:
+    """Write a profile's pictures as one file; `python -m zipfile -e FILE.zip FOLDER` makes a MODNET_DATA of it."""
+    from modnet_lib.data import pack as packs
+    from modnet_lib.profiles import Profile
+
+    index = packs.pack(Profile.load(profile), output, size, bar("packing"))
+    for name, part in index["sets"].items():
+        left_out = (f"\n  left out: {key}: {reason}" for key, reason in part["left out"].items())
+        say(f"{name}: {len(part['ids']):,} pictures{''.join(left_out)}")
+    say(f"{output}: {output.stat().st_size / 2**20:.1f} MiB, WebP of quality {index['quality']}")

@@ -13,6 +13,8 @@ from modnet_lib import paths
 from modnet_lib.images import is_picture, suffixes
 
 ROLES = ("image", "cutout", "foreground", "alpha", "mask", "label", "trimap", "background")
+PACKED = "packed"  # the folder of a data set that `modnet_lib.data.pack` makes, and the folders in it
+PARTS = ("alpha", "foreground", "background")
 Names = tuple[tuple[str, str], ...]  # the names in a pattern's braces, and what they stand for
 
 
@@ -59,6 +61,7 @@ class Item(NamedTuple):
 
     id: str
     files: dict[str, Path]
+    packed: bool = False  # by `modnet_lib.data.pack`, which prepared it
 
     @property
     def clip(self) -> str:
@@ -97,7 +100,7 @@ def find_source(name: str) -> Source:
 
 
 def find_items(name: str, root: str | Path | None = None, split: str | None = None) -> list[Item]:
-    """The items of one split that are present, in order of their ids.
+    """The items of one split that are present, in order of their ids; those of a pack, if one is unpacked there.
 
     An item of which a file is missing is among them, so that reading it names the file. The manifest lists the ids
     that are held out, so no copy, partial or whole, lets them into training.
@@ -121,6 +124,8 @@ def find_items(name: str, root: str | Path | None = None, split: str | None = No
     if split not in source.splits:
         raise ValueError(f"split must be one of {', '.join(source.splits)} for {name}, got {split!r}")
     layout, root = source.splits[split], Path(root) if root else source.root()
+    if packed := (root / PACKED / split).is_dir():
+        layout = Layout({r: [f"{PACKED}/{split}/{r}/{{path}}.webp"] for r in PARTS}, by="alpha", optional=PARTS[2:])
     found = {role: _match(root, patterns) for role, patterns in layout.files.items()}
     anchors = [layout.by] if layout.by else [role for role in layout.files if role not in layout.optional]
     values = {"/".join(value for _, value in key): dict(key) for role in anchors for key in found[role]}
@@ -132,7 +137,7 @@ def find_items(name: str, root: str | Path | None = None, split: str | None = No
             raise FileNotFoundError(f"the list {file} is missing. {source.get}")
         listed = {Path(line.strip()).stem for line in file.read_text(encoding="utf-8").splitlines()}
         values = {key: names for key, names in values.items() if _short(key)[1] in listed}
-    items = [Item(key, _files(root, layout, found, names)) for key, names in sorted(values.items())]
+    items = [Item(key, _files(root, layout, found, names), packed) for key, names in sorted(values.items())]
     splits = [_split_of(source, item) or split for item in items]
     if name == "backgrounds" and set(splits) == {"train"}:  # custom ones: hold out one in eight by its name
         splits = ["train" if zlib.crc32(item.id.encode()) % 8 else "validation" for item in items]
@@ -177,7 +182,7 @@ def _is_hidden(name: Path) -> bool:
 
 def _split_of(source: Source, item: Item) -> str:
     """The split that the manifest's lists put an item in; empty for a set without lists."""
-    if "unlabelled" in source.splits and "label" not in item.files:
+    if "unlabelled" in source.splits and not (item.packed or "label" in item.files):
         return "unlabelled"
     return source.held_out.get(_short(item.id), "train") if source.held_out else ""
 

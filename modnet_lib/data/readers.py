@@ -119,8 +119,8 @@ def benchmark(name: str, root: str | Path | None = None, count: int | None = Non
         raise ValueError(f"count must be at least 1, got {count}")
     root = Path(root or chosen.root or find_source(chosen.source).root())
     items, readers = find_items(chosen.source, root, chosen.split), dict[str, Reader]()
-    if chosen.source == "ccp":
-        ready, failures = prepared_readers(items[:count], "ccp")
+    if chosen.source == "ccp" or items[0].packed:
+        ready, failures = prepared_readers(items[:count], chosen.source)
         if failures:
             raise ValueError(f"pictures of {name} cannot be prepared: {failures}")
         readers = {key: partial(_read_prepared, read) for key, read in ready.items()}

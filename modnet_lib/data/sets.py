@@ -24,6 +24,7 @@ from modnet_lib.data.manifest import (
     training_items,
 )
 from modnet_lib.data.pseudo_mattes import (
+    Cutout,
     MattingSample,
     has_all_parts,
     prepare,
@@ -97,12 +98,20 @@ def _drawn(count: int, split: str, command: str) -> Contents:
             f"{hint}run python data/drawn_people {command.format(count, place)}"
         )
     items = items[:count]
-    return _contents("drawn", (split, root, items), {item.id: _reader(item) for item in items})
+    readers = {item.id: _reader(item) or partial(read_image, item.files["background"]) for item in items}
+    return _contents("drawn", (split, root, items), readers)
 
 
 def _reader(item: Item) -> Any:
-    """How to read an item that needs no preparation."""
-    return partial(read_parts, item) if has_all_parts(item) else partial(read_image, item.files["background"])
+    """How to read a person who needs no preparation; ``None`` for any other item."""
+    if has_all_parts(item):
+        return partial(read_parts, item)
+    return partial(_read_cutout, item) if item.packed else None
+
+
+def _read_cutout(item: Item) -> Cutout:
+    parts = read_item(item)
+    return Cutout(parts["foreground"], parts["alpha"])
 
 
 def foreground_set(name: str, count: int, teacher: bool = False) -> Contents:
@@ -110,28 +119,30 @@ def foreground_set(name: str, count: int, teacher: bool = False) -> Contents:
 
     With `teacher`, a matte in ``$MODNET_DATA/teacher/NAME`` is one of an item's files; see `DataConfig`.
     """
+    split, root, items = foreground_items(name, teacher)
+    return _contents(name, (split, root, items), *prepared_readers(items[:count], name))
+
+
+def foreground_items(name: str, teacher: bool = False) -> tuple[str, Path, list[Item]]:
+    """What `training_items` gives of a data set or custom folder, with the files of `foreground_set`'s `teacher`."""
     split, root, items = training_items(name)
     if teacher:
         folder = root.parent / "teacher" / name.partition(":")[0]
         items = [
-            Item(item.id, item.files | ({"teacher": file} if file.is_file() else {}))
+            item._replace(files=item.files | ({"teacher": file} if file.is_file() else {}))
             for item in items
             for file in [folder / f"{item.id}.png"]
         ]
-    return _contents(name, (split, root, items), *prepared_readers(items[:count], name))
+    return split, root, items
 
 
 def prepared_readers(items: Sequence[Item], name: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Id and reader of every item, prepared where necessary, and the reason for every one that is left out."""
-    folder = prepared_folder(name)
-    ready, failures = prepare([item for item in items if not has_all_parts(item)], folder)
-    usable = set(ready)
-    readers = {
-        item.id: _reader(item) if has_all_parts(item) else partial(read_prepared, item, folder)
-        for item in items
-        if has_all_parts(item) or item.id in usable
-    }
-    return readers, failures
+    folder, readers = prepared_folder(name), {item.id: _reader(item) for item in items}
+    todo = {item.id: item for item in items if not readers[item.id]}
+    ready, failures = prepare([*todo.values()], folder)
+    readers |= {key: partial(read_prepared, todo[key], folder) for key in ready}
+    return {key: read for key, read in readers.items() if read}, failures
 
 
 def background_set(name: str) -> Contents:
@@ -155,7 +166,8 @@ def mask_set(name: str, count: int) -> Contents:
     readers, left_out = {}, {}
     for item in items[:count]:
         present = {role for role, file in item.files.items() if file.is_file()}
-        if present == item.files.keys() and "image" in present and present & {"mask", "alpha", "label"}:
+        known = has_all_parts(item) or ("image" in present and present & {"mask", "alpha", "label"})
+        if present == item.files.keys() and known:
             readers[item.id] = partial(read_mask, item)
         else:
             left_out[item.id] = f"no photograph with a mask: of {', '.join(item.files)}, {len(present)} are there"
@@ -164,7 +176,7 @@ def mask_set(name: str, count: int) -> Contents:
 
 def read_mask(item: Item) -> MattingSample:
     """A photograph with a mask (or a matte, cut at one half) as a sample without estimated colours."""
-    parts = read_item(item)
+    parts = read_parts(item)._asdict() if has_all_parts(item) else read_item(item)
     mask = parts["mask"] if "mask" in parts else parts["alpha"] >= 128
     return MattingSample(parts["image"], mask.astype(np.uint8) * 255, parts["image"], parts["image"])
 
