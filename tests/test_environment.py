@@ -153,7 +153,7 @@ def test_the_core_is_what_matte_video_and_evaluate_import() -> None:
         (["modnet_lib/training"], ["train"]),
         (["modnet_lib/inference"], ["export"]),
         (["modnet_lib/data"], ["train", "export"]),  # a teacher is an ONNX network
-        (["modnet_lib", "notebooks/src"], ["notebooks"]),
+        (["modnet_lib", "notebooks"], ["notebooks"]),
         (["benchmarks", "tests", "examples", "data"], ["test"]),
         (["data/drawn_people"], []),
     ],
@@ -166,7 +166,7 @@ def test_every_package_that_is_declared_is_used() -> None:
     commands = {"jupyterlab", "nbval", "pytest-xdist", "codespell", "pre-commit", "pyright", "ruff"}
     imported_by_others = {"ipykernel", "onnxscript"}  # by Jupyter and by torch.onnx
     book = {"myst-nb", "sphinx", "sphinx-book-theme", "sphinx-mathjax-offline"}  # notebooks/conf.py names them
-    used = imported("modnet_lib", "notebooks/src", "benchmarks", "tests", "examples", "data")
+    used = imported("modnet_lib", "notebooks", "benchmarks", "tests", "examples", "data")
     assert set(everything()) - used == commands | imported_by_others | book
 
 
