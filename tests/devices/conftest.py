@@ -27,5 +27,5 @@ def read(monkeypatch) -> list[tuple[int, ...]]:
 def meta(read, monkeypatch) -> list[tuple[int, ...]]:
     """Everything that chooses a device chooses `meta`, which has no autocast; shapes of what was read out."""
     monkeypatch.setattr(Accelerator, "device", torch.device("meta"))
-    monkeypatch.setattr(torch, "autocast", lambda device, **_: nullcontext())
+    monkeypatch.setattr(torch, "autocast", lambda device_type, **_: nullcontext())
     return read

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from second_device import FAKE, batch, check, fake, second_device
+from second_device import batch, check, fake, second_device
 
-from modnet_lib import regions
+from modnet_lib import images, regions
 from modnet_lib.baselines import indexnet, lfm, shm
 from modnet_lib.data import assemble, compositing, hard_cases, trimaps
 from modnet_lib.inference import matter
 from modnet_lib.network import MattingOutput
 from modnet_lib.network import layers
+from modnet_lib.notebook import figures
 from modnet_lib.objectives import consistency, supervised
 from modnet_lib.training import frames
 
@@ -47,7 +49,6 @@ def colour() -> torch.Tensor:
     return fake(2, 3, 64, 64)
 
 
-# every random branch of the hard cases is taken by one of these seeds
 CASES: dict[Callable, Callable[[], Any]] = {
     supervised.paper_objective: lambda: supervised.paper_objective(output(), batch()),
     supervised.released_objective: lambda: supervised.released_objective(output(), batch()),
@@ -77,9 +78,13 @@ CASES: dict[Callable, Callable[[], Any]] = {
         for framing in ("person", "random")
         for natural in (True, False)
     ],
-    compositing.background_crop: lambda: [compositing.background_crop(picture(90, 70, 3), 48, rng(), d) for d in (0, 1)],
+    compositing.background_crop: lambda: [
+        compositing.background_crop(picture(90, 70, 3), 48, rng(), d) for d in (0, 1)
+    ],
     hard_cases.add_distractors: lambda: [
-        hard_cases.add_distractors(picture(64, 64, 3), person, rng(seed), empty) for seed in range(8) for empty in (0, 1)
+        hard_cases.add_distractors(picture(64, 64, 3), person, rng(seed), empty)
+        for seed in range(8)
+        for empty in (0, 1)
     ],
     hard_cases.change_person: lambda: [
         hard_cases.change_person(picture(64, 64, 4), picture(64, 64, 3), rng(seed)) for seed in range(12)
@@ -103,7 +108,33 @@ def test_functions(function) -> None:
         check(CASES[function]())
 
 
-def test_all_hard_cases_are_drawn() -> None:
-    kinds = {hard_cases.add_distractors: hard_cases.DISTRACTORS, hard_cases.change_person: hard_cases.CHANGES}
-    drawn = {rng(seed).choice([*hard_cases.CHANGES], p=[*hard_cases.CHANGES.values()]) for seed in range(12)}
-    assert drawn == set(kinds[hard_cases.change_person])
+def test_the_seeds_draw_every_hard_case(monkeypatch) -> None:
+    drawn = set()
+
+    class Generator(np.random.Generator):
+        def choice(self, among, *given, **options):
+            result = super().choice(among, *given, **options)
+            drawn.add(result) if isinstance(result, str) else None
+            return result
+
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Generator(np.random.PCG64(seed)))
+    with second_device(uploads=True):
+        for function in (hard_cases.add_distractors, hard_cases.change_person):
+            CASES[function]()
+    assert drawn == {*hard_cases.DISTRACTORS, *hard_cases.CHANGES}
+
+
+def test_figures_show_tensors_of_any_device(read) -> None:
+    image, matte = fake(3, 20, 10), fake(1, 1, 20, 10)
+    with second_device():
+        figure = figures.image_row([image, matte, picture(3, 20, 10)], ["I", "alpha", "bytes"])
+        made = (
+            figures.checkerboard(image, matte),
+            figures.error_map(matte, matte),
+            figures.over_colour(image, matte, "green"),
+            figures.tint_trimap(image, matte),
+            images.to_array(image),
+        )
+    plt.close(figure)
+    assert read
+    assert all(one.shape == (20, 10, 3) for one in made)

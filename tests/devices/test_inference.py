@@ -12,6 +12,7 @@ from second_device import build, second_device
 from torch import nn
 
 from modnet_lib.baselines import BASELINES, create_baseline, needs
+from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.data.readers import Labelled
 from modnet_lib.evaluation.methods import Method
 from modnet_lib.evaluation.protocol import Protocol, run_benchmark
@@ -69,14 +70,13 @@ def test_methods_are_given_what_they_need_on_their_device(name, read) -> None:
     assert [matte.shape for matte in mattes.values()] == read == [SIZES[0]] * (1 + len(network.estimates))
 
 
-@pytest.mark.parametrize("backend", ["eager", "fused"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("backend", "dtype"), [("eager", torch.float32), ("fused", torch.bfloat16)])
 def test_clips_files_and_benchmarks(backend, dtype, meta, tmp_path, make_clip) -> None:
     matter = Matter(MADE["released"](), short_side=64, device="meta", backend=backend, dtype=dtype)
     size = (64, 96)
     pictures = [np.full((*size, 3), value, np.uint8) for value in range(5)]
     clip = make_clip("in.mkv", pictures)
-    assert len(matte_video(matter, clip, tmp_path / "out.mkv", batch_size=2, background="white")) == 5
+    assert len(matte_video(matter, clip, tmp_path / "out.mkv", batch_size=2, background="matte")) == 5
     assert len(list(Clip(tmp_path / "out.mkv"))) == 5
     Image.fromarray(pictures[0]).save(tmp_path / "in.png")
     (done,) = matte_files(matter, [Job(tmp_path / "in.png", tmp_path / "out.png")], Output(alpha=True))
@@ -87,22 +87,45 @@ def test_clips_files_and_benchmarks(backend, dtype, meta, tmp_path, make_clip) -
     assert meta == [size] * (5 + 1 + 3)
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("device", ["cpu", "meta"])
-def test_nothing_moves_or_changes_the_network_it_is_given(device, training, meta, make_sample) -> None:
-    network = MADE["paper"]().train(training)
-    network.detail_branch.eval().requires_grad_(False)  # no two alike
-    samples = [make_sample(seed, 64, 64) for seed in range(4)]
-    network.to(device)
-    uses = {
-        "Matter": lambda place: Matter(network, short_side=64, device=place).predict(PICTURES[0]),
-        "fused": lambda place: Matter(network, short_side=64, device=place, backend="fused").alpha(PICTURES[0]),
-        "half": lambda place: Matter(network, short_side=64, device=place, dtype=torch.bfloat16).alpha(PICTURES[0]),
-        "deploy": lambda _: deploy(network),
-        "fit_semantic_head": lambda _: fit_semantic_head(network, samples, 64, steps=2),
-    }
+USES = {
+    "Matter": lambda network, place: Matter(network, short_side=64, device=place).predict(PICTURES[0]),
+    "fused": lambda network, place: Matter(network, short_side=64, device=place, backend="fused").alpha(PICTURES[0]),
+    "deploy": lambda network, _: deploy(network),
+    "fit_semantic_head": lambda network, _: fit_semantic_head(network, SAMPLES, 64, steps=1),
+    "with_semantic_head": lambda network, _: with_semantic_head(network),
+}
+SAMPLES = [MattingSample(one[:64, :64], one[:64, :64, 0], one, one) for one in PICTURES * 2]
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize(("at", "place"), [("cpu", "cpu"), ("cpu", "meta"), ("meta", "meta")])
+def test_nothing_moves_or_changes_the_network_it_is_given(use, at, place, meta) -> None:
+    network = MODNet() if use == "with_semantic_head" else MODNet(backbone=TINY)
+    network.detail_branch.eval().requires_grad_(False)  # no two parts are alike
+    network.to(at)
     before = state(network)
-    for use, run in uses.items():
-        for place in ("cpu", "meta") if device == "cpu" else ("meta",):
-            run(place)
-            assert state(network) == before, use
+    USES[use](network, place)
+    assert state(network) == before
+
+
+@pytest.mark.slow
+def test_export_does_not_change_the_network(tmp_path) -> None:
+    network = MODNet(backbone=TINY)
+    before = state(network)
+    assert export_onnx(network, tmp_path / "network.onnx") < 1e-4
+    assert state(network) == before
+
+
+def test_methods_refuse_a_network_in_training_mode() -> None:
+    with pytest.raises(ValueError, match=r"call its eval\(\) first"):
+        Method(MODNet(backbone=TINY), 64).alpha(PICTURES[0])
+
+
+def test_matter_follows_the_weights_it_shares() -> None:
+    network = MODNet(backbone=TINY)
+    matter = Matter(network, short_side=64, device="cpu")
+    assert not matter.network.training and network.training
+    before = matter.alpha(PICTURES[0])
+    with torch.no_grad():
+        network.fusion_branch.head.bias.add_(1)
+    assert np.abs(matter.alpha(PICTURES[0]) - before).mean() > 0.05
