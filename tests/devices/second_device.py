@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from modnet_lib.data.assemble import MattingBatch
 
@@ -44,21 +43,26 @@ class Guard(TorchDispatchMode):
         self.uploads = uploads
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = [one.device.type for one in tensors((args, kwargs)) if one.ndim or one.device.type != "cpu"]
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        given = {one.device.type for one in tensors((args, kwargs)) if one.ndim or one.device.type != "cpu"}
+        result = func(*args, **kwargs)
         made = {one.device.type for one in tensors(result)}
-        if func not in COPIES and len(set(given)) > 1:
-            raise WrongDevice(f"{func} is given tensors on {', '.join(given)}")
-        if {*given} - {"cpu"} and "cpu" in made:
+        if func not in COPIES and len(given) > 1:
+            raise WrongDevice(f"{func} is given tensors on {' and '.join(sorted(given))}")
+        if given - {"cpu"} and "cpu" in made:
             raise WrongDevice(f"{func} leaves the device")
-        if func in COPIES and "cpu" in given and made - {"cpu"} and not self.uploads:
-            if not (kwargs or {}).get("non_blocking"):
-                raise WrongDevice(f"{func} waits until values have reached the device")
+        is_upload = func in COPIES and "cpu" in given and made - {"cpu"}
+        if is_upload and not (self.uploads or kwargs.get("non_blocking")):
+            raise WrongDevice(f"{func} waits until values have reached the device")
         return result
 
 
 def tensors(values: Any) -> list[Tensor]:
-    return [one for one in tree_leaves(values) if isinstance(one, Tensor)]
+    """All tensors in nested tuples, lists and dictionaries."""
+    if isinstance(values, Tensor):
+        return [values]
+    inner = values.values() if isinstance(values, dict) else values if isinstance(values, tuple | list) else ()
+    return [tensor for one in inner for tensor in tensors(one)]
 
 
 @contextmanager

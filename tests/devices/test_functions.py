@@ -13,10 +13,9 @@ from second_device import batch, check, fake, second_device
 
 from modnet_lib import images, regions
 from modnet_lib.baselines import indexnet, lfm, shm
-from modnet_lib.data import assemble, compositing, hard_cases, trimaps
+from modnet_lib.data import compositing, hard_cases, trimaps
 from modnet_lib.inference import matter
-from modnet_lib.network import MattingOutput
-from modnet_lib.network import layers
+from modnet_lib.network import MattingOutput, layers
 from modnet_lib.notebook import figures
 from modnet_lib.objectives import consistency, supervised
 from modnet_lib.training import frames
