@@ -11,7 +11,7 @@ from PIL import Image
 from second_device import build, second_device
 from torch import nn
 
-from modnet_lib.baselines import BASELINES, create_baseline, needs
+from modnet_lib.baselines import create_baseline, needs
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.data.readers import Labelled
 from modnet_lib.evaluation.methods import Method
@@ -26,6 +26,8 @@ from modnet_lib.inference.video import matte_video
 from modnet_lib.network import MODNet, Segmenter, create_backbone
 from modnet_lib.training.semantic_head import fit_semantic_head, with_semantic_head
 
+# deep copies of fake tensors look for their data, and there is nothing to load into `meta`
+pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer", "ignore:.*copying from a non-meta")
 TINY = "mobilenetv3_small_050"
 SIZES = [(90, 70), (90, 70), (64, 200)]
 PICTURES = [np.zeros((*size, 3), np.uint8) for size in SIZES]
@@ -60,9 +62,9 @@ def test_matter_uploads_batches_and_reads_mattes(name, read) -> None:
         assert prediction.semantic.shape == (4, 4)
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", ["dim_trimap", "bm", "crgnn", "lfm"])  # all needs, and estimates of stages
 def test_methods_are_given_what_they_need_on_their_device(name, read) -> None:
-    network = build(lambda: create_baseline(name)).eval()
+    network = build(lambda: create_baseline(name, "mobilenet_v2" if name == "crgnn" else TINY)).eval()
     image, trimap = PICTURES[0], np.full(SIZES[0], 0.5)
     given = {"trimap": trimap, "background": image, "clip": [(image, trimap)] * 2}
     with second_device(uploads=True):
@@ -119,13 +121,3 @@ def test_export_does_not_change_the_network(tmp_path) -> None:
 def test_methods_refuse_a_network_in_training_mode() -> None:
     with pytest.raises(ValueError, match=r"call its eval\(\) first"):
         Method(MODNet(backbone=TINY), 64).alpha(PICTURES[0])
-
-
-def test_matter_follows_the_weights_it_shares() -> None:
-    network = MODNet(backbone=TINY)
-    matter = Matter(network, short_side=64, device="cpu")
-    assert not matter.network.training and network.training
-    before = matter.alpha(PICTURES[0])
-    with torch.no_grad():
-        network.fusion_branch.head.bias.add_(1)
-    assert np.abs(matter.alpha(PICTURES[0]) - before).mean() > 0.05
