@@ -44,7 +44,7 @@ def weights_fingerprint(network: nn.Module) -> str:
     for name, value in sorted(network.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         # NumPy has no bfloat16
-        digest.update(read_out(value.contiguous().flatten().view(torch.uint8)))
+        digest.update(read_out(value.contiguous().flatten().view(torch.uint8)).data)
     return digest.hexdigest()[:16]
 
 
