@@ -235,10 +235,15 @@ def to_tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1))).float().div_(scale)[None]
 
 
+def read_out(tensor: Tensor) -> np.ndarray:
+    """A tensor's values as an array. Nothing else leaves a device, so here alone the processor waits for it."""
+    return tensor.detach().cpu().numpy()
+
+
 def to_array(tensor: Tensor) -> np.ndarray:
     """(1, C, H, W) or (C, H, W) tensor in [0, 1] to (H, W, C) uint8, or (H, W) for one channel."""
     tensor = tensor[0] if tensor.ndim == 4 else tensor
-    array = tensor.detach().float().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+    array = read_out(tensor.float().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0))
     return array[..., 0] if array.shape[2] == 1 else array
 
 

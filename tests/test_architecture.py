@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "regions": set(),
     "provenance": {"paths"},
     "profiles": {"paths"},
-    "network": {"files", "paths"},
+    "network": {"files", "images", "paths"},
     "objectives": {"regions"},
     "data": BASE,
     "baselines": {"network"},

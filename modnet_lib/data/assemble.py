@@ -87,11 +87,19 @@ def through_camera(image: Tensor, settings: Tensor) -> Tensor:
     """Pictures (N, 3, H, W) in [0, 1] as their cameras, (N, 5) of `camera_settings`, give them."""
     if not bool(settings.any()):
         return image
-    rows = zip(image, settings.tolist(), strict=True)
-    return torch.stack([_shoot(picture, *row) if any(row) else picture for picture, row in rows])
+    rows = settings.tolist()
+    shots = [_shoot(picture, row) if any(row) else picture for picture, row in zip(image, rows, strict=True)]
+    qualities = {number: int(row[3]) for number, row in enumerate(rows) if row[3]}
+    if qualities:  # all pictures leave the device at once
+        arrays = np.split(to_array(torch.cat([shots[number] for number in qualities], dim=1)), len(qualities))
+        for (number, quality), array in zip(qualities.items(), arrays, strict=True):
+            shots[number] = to_tensor(jpeg(array, quality))[0].to(image.device, non_blocking=True)
+    return torch.stack(shots)
 
 
-def _shoot(picture: Tensor, blur: float, noise: float, grain: float, quality: float, seed: float) -> Tensor:
+def _shoot(picture: Tensor, settings: Sequence[float]) -> Tensor:
+    """A picture before it becomes a file."""
+    blur, noise, grain, _, seed = settings
     if blur:
         picture = gaussian_blur(picture, [2 * int(np.ceil(3 * blur)) + 1] * 2, [blur, blur])
     if noise:
@@ -102,7 +110,4 @@ def _shoot(picture: Tensor, blur: float, noise: float, grain: float, quality: fl
         # enlarging averages neighbours, which takes away from the deviation
         values = F.interpolate(values, (height, width), mode="bilinear")[0] if grain > 1 else values[0]
         picture = picture + noise * values / values.std()
-    picture = picture.clamp(0, 1)
-    if quality:
-        picture = to_tensor(jpeg(to_array(picture), int(quality)))[0].to(picture.device)
-    return picture
+    return picture.clamp(0, 1)

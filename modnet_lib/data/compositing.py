@@ -118,7 +118,7 @@ def resize(picture: Tensor, size: int) -> Tensor:
     if picture.shape[0] == size:
         return picture
     planes = picture.permute(2, 0, 1)[None]
-    planes = planes.float() if planes.is_cuda else planes  # only processors resize bytes
+    planes = planes if planes.device.type == "cpu" else planes.float()  # only processors resize bytes
     planes = F.interpolate(planes, (size, size), mode="bilinear", antialias=True)
     planes = planes if planes.dtype == torch.uint8 else planes.round_().byte()
     return planes[0].permute(1, 2, 0)

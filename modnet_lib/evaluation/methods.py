@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from modnet_lib.baselines import Baseline, load_network, needs
 from modnet_lib.data.trimaps import band_size, trimap_from_alpha
+from modnet_lib.images import read_out
 from modnet_lib.inference.matter import SHORT_SIDE, Matter, enlarge, network_size, shrink
 from modnet_lib.network import MODNet, Segmenter
 
@@ -18,7 +19,7 @@ from modnet_lib.network import MODNet, Segmenter
 def trimap_of(truth: np.ndarray) -> np.ndarray:
     """The (H, W) trimap of a matte that trimap-based methods are given: 30 pixels wide for a person of 512."""
     alpha = torch.from_numpy(truth).float()[None, None]
-    return trimap_from_alpha(alpha, band_size(alpha))[0, 0].numpy()
+    return read_out(trimap_from_alpha(alpha, band_size(alpha))[0, 0])
 
 
 class Method(NamedTuple):
@@ -55,8 +56,11 @@ class Method(NamedTuple):
         Raises
         ------
         ValueError
-            If something that the network needs is missing or does not fit, or is of no use to it.
+            If something that the network needs is missing or does not fit, or is of no use to it, or if the network is
+            in training mode.
         """
+        if self.network.training:
+            raise ValueError("the network is in training mode, in which norms change; call its eval() first")
         height, width = shape = image.shape[:2]
         size = network_size(height, width, self.short_side, self.squash)
         given = {"image": shrink(image, *size)}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import ImageColor
 
-from modnet_lib.images import ImageLike, cover, keep_threads, read_image, to_tensor
+from modnet_lib.images import ImageLike, cover, keep_threads, read_image, read_out, to_tensor
 from modnet_lib.images16 import from_srgb
 
 BLOCK, MARGIN = 2048, 128  # pixels of a block's side, and of what it sees around it
@@ -52,7 +52,7 @@ def sharpen(alpha: np.ndarray, image: np.ndarray, scale: float) -> np.ndarray:
     for inner, outer, place, mixed in blocks(alpha, 0.05, 0.95, 8 * step):
         coarse, guide = torch.from_numpy(alpha[outer])[None, None], to_tensor(image[outer])
         filtered = guided_blur(guide, coarse, 4 * step + 1, 1e-5, "replicate", subsample=step)
-        result[inner][mixed] = filtered[0, 0].clamp_(0, 1).numpy()[place][mixed]
+        result[inner][mixed] = read_out(filtered[0, 0].clamp_(0, 1))[place][mixed]
     return result
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from modnet_lib import paths
 from modnet_lib.files import write_atomically
-from modnet_lib.images import ImageLike, read_image, to_tensor
+from modnet_lib.images import ImageLike, read_image, read_out, to_tensor
 from modnet_lib.inference.deploy import AlphaOnly, deploy
 from modnet_lib.network import MODNet
 from modnet_lib.network.checkpoints import weights_fingerprint
@@ -58,7 +58,7 @@ def export_onnx(
         raise ValueError(f"size must be multiples of 32 from 64 on, got {size[0]} x {size[1]}")
     if network.config["trimap_input"]:
         raise ValueError("a network that takes a trimap is not exported; give one without trimap_input")
-    network = copy.deepcopy(network).cpu().eval()
+    network = copy.deepcopy(network).to("cpu").eval()
     side, difference = int(network.metadata.get("short_side", 512)), float("nan")
     shape, generator = size or (max(64, side // 32 * 32),) * 2, torch.Generator().manual_seed(0)
     sizes = [(1, 3, *size), (2, 3, *size)] if size else [(1, 3, 64, 96), (3, 3, 160, 128)]
@@ -75,7 +75,7 @@ def export_onnx(
             _save(network, side, file, size)
             exported = _session(file)
             found = [(exported(image) - network(image).alpha).abs().max() for image in inputs]
-        difference = float(torch.stack(found).max())
+        difference = float(read_out(torch.stack(found).max()))
         if not difference <= TOLERANCE:  # also if it is NaN
             raise ValueError(f"{path} was not written: its mattes differ by {difference:.2g} from the network's")
 
@@ -120,4 +120,4 @@ def _session(file: Path) -> Callable[[Tensor], Tensor]:
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     answer: Any = session.run
-    return lambda image: torch.from_numpy(answer(None, {"image": image.contiguous().numpy()})[0])
+    return lambda image: torch.from_numpy(answer(None, {"image": read_out(image.contiguous())})[0])

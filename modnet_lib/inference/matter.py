@@ -15,7 +15,7 @@ from torch import Tensor
 
 from modnet_lib import paths
 from modnet_lib.baselines import Baseline, load_network, needs
-from modnet_lib.images import ImageLike, read_image, to_tensor
+from modnet_lib.images import ImageLike, read_image, read_out, to_tensor
 from modnet_lib.inference.deploy import Backend, make_backend
 from modnet_lib.inference.edges import clean_foreground, compose, cutout, drop_specks, sharpen
 from modnet_lib.network import MODNet, Segmenter
@@ -41,7 +41,7 @@ class Matter:
     ----------
     network
         A trained network that needs nothing but the picture: MODNet, a method of `modnet_lib.baselines`, or a
-        `Segmenter` for masks. It is set to evaluation mode and shared if it is on `device` already, else copied.
+        `Segmenter` for masks. It stays as it is; its weights are shared if they are on `device`, else copied.
     short_side
         What the network sees, pixels; by default what the checkpoint names (the size it was trained up to), or 512.
     device
@@ -78,9 +78,13 @@ class Matter:
         self.short_side = short_side or int(network.metadata.get("short_side", SHORT_SIDE))
         if self.short_side < 32:
             raise ValueError(f"short_side must be at least 32 pixels, got {short_side}")
-        self.device, self.squash = choose_device(device), False
+        # a tensor has its device's number, "cuda" has none
+        self.device, self.squash = torch.empty(0, device=choose_device(device)).device, False
         self.backend, self.dtype, self.refine, self.specks = backend, dtype, refine, specks
-        if next(network.parameters()).device != self.device:
+        if next(network.parameters()).device == self.device:
+            # modules of our own, for evaluation mode, around the same weights
+            network = copy.deepcopy(network, {id(one): one for one in (*network.parameters(), *network.buffers())})
+        else:
             network = copy.deepcopy(network).to(self.device)
         self.network = network.eval()
         self._module, self._answer = make_backend(self.network, backend, self.device, dtype)
@@ -130,7 +134,7 @@ class Matter:
         pixels = read_image(image)
         small = shrink(pixels, *self._size(pixels)).to(self.device, self.dtype)
         semantic, *large = self._module(small, auxiliary=True)
-        coarse = semantic[0, 0].float().cpu().numpy()
+        coarse = read_out(semantic[0, 0].float())
         return Prediction(pixels, coarse, *(self._enlarge(answer, pixels) for answer in large))
 
     def cutout(self, image: ImageLike, *, clean: bool = True) -> Image.Image:
@@ -194,4 +198,4 @@ def shrink(pixels: np.ndarray, height: int, width: int) -> Tensor:
 
 def enlarge(matte: Tensor, shape: Sequence[int]) -> np.ndarray:
     """A matte (1, 1, h, w) of any device and type as (H, W) float32 in [0, 1]."""
-    return resize(matte.float(), *shape)[0, 0].clamp_(0, 1).cpu().numpy()
+    return read_out(resize(matte.float(), *shape)[0, 0].clamp_(0, 1))

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from modnet_lib.files import write_atomically
+from modnet_lib.images import read_out
 from modnet_lib.network.backbones import fill, read_state, torchvision_names
 from modnet_lib.network.modnet import MODNet
 
@@ -43,7 +44,7 @@ def weights_fingerprint(network: nn.Module) -> str:
     for name, value in sorted(network.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         # NumPy has no bfloat16
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(read_out(value.contiguous().flatten().view(torch.uint8)).data)
     return digest.hexdigest()[:16]
 
 

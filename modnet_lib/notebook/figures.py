@@ -22,7 +22,7 @@ from matplotlib.ticker import LogLocator
 from PIL import Image
 from torch import Tensor
 
-from modnet_lib.images import to_bytes
+from modnet_lib.images import read_out, to_bytes
 from modnet_lib.inference.matter import Prediction
 
 Picture = np.ndarray | Tensor
@@ -101,7 +101,7 @@ def as_pixels(image: Picture) -> np.ndarray:
     """
     pixels = image
     if isinstance(pixels, Tensor):
-        pixels = (pixels.float() if pixels.is_floating_point() else pixels).numpy(force=True)
+        pixels = read_out(pixels.float() if pixels.is_floating_point() else pixels)
         pixels = pixels[0] if pixels.ndim == 4 and len(pixels) == 1 else pixels
         pixels = np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels

@@ -16,7 +16,7 @@ from traitlets import Unicode
 from modnet_lib.data.readers import Labelled
 from modnet_lib.data.trimaps import band_size
 from modnet_lib.evaluation.robustness import degrade
-from modnet_lib.images import ImageLike, read_image, to_bytes
+from modnet_lib.images import ImageLike, read_image, read_out, to_bytes
 from modnet_lib.inference.matter import Matter, Prediction
 from modnet_lib.notebook.figures import checkerboard, error_map, fitting, over_colour, part
 from modnet_lib.objectives.supervised import SEMANTIC_SCALE, semantic_target
@@ -179,9 +179,9 @@ class MatteInspector(widgets.VBox):
         if truth is not None:
             size = SEMANTIC_SCALE * given[0].shape[1], SEMANTIC_SCALE * given[0].shape[0]
             small = semantic_target(torch.tensor(part(truth, size))[None, None])
-            wanted = [small[0, 0].numpy(), truth, truth]
+            wanted = [read_out(small[0, 0]), truth, truth]
         matte = torch.tensor(wanted[2])[None, None]
-        inside = transition_region(matte, band_size(matte), maybe=UNSURE * (truth is None))[0, 0].numpy()
+        inside = read_out(transition_region(matte, band_size(matte), maybe=UNSURE * (truth is None))[0, 0])
         errors = []
         for answer, target, weight in zip(given, wanted, (1, inside, 1), strict=True):
             errors.append((weight * abs(answer - target)).sum() / max((weight * target).sum(), 1e-3))

@@ -65,7 +65,7 @@ def released_semantic_target(alpha: Tensor) -> Tensor:
 
 
 def _blur(x: Tensor, taps: Tensor, padding: str) -> Tensor:
-    kernel = torch.outer(taps, taps).to(x)[None, None]
+    kernel = torch.outer(taps, taps).to(x, non_blocking=True)[None, None]
     return F.conv2d(F.pad(x, (1, 1, 1, 1), mode=padding), kernel)
 
 

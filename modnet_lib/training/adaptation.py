@@ -139,8 +139,8 @@ class SOC(Trainer):
         super().__init__(live, data, training, folder, validate=self.close_epoch, identity=identity, cpu=cpu)
         if self.processes > 1:
             raise ValueError("SOC adapts a network in one process")
-        self.frozen.to(self.device)
-        original.to(self.device)
+        for each in (self.frozen, self.best, original):
+            each.to(self.device)
         self.watched = [data[k].to(self.device) for k in spread(len(frames), WATCHED)]
         with torch.no_grad():
             self.before = [original(image, auxiliary=False).alpha for image in self.watched]
@@ -263,6 +263,6 @@ def adapt(
         reason = str(error)
     epochs = [trainer.first, *(one["epoch"] for one in trainer.history if "epoch" in one)]
     kept = [one["epoch"] for one in epochs if not has_collapsed(one["person"], one["person_before"])][-1]
-    adapted = trainer.best.to(trainer.device).requires_grad_(True)
+    adapted = trainer.best.requires_grad_(True)
     adapted.metadata = network.metadata | {"adapted": f"SOC, {config.preset}, epoch {kept}"}
     return Adaptation(adapted, epochs, kept, reason)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from modnet_lib.data.manifest import background_files, find_items, sources
 from modnet_lib.files import atomic_folder
-from modnet_lib.images import ImageLike, read_image, to_tensor
+from modnet_lib.images import ImageLike, read_image, read_out, to_tensor
 from modnet_lib.inference.matter import network_size, resize
 from modnet_lib.inference.media import Clip
 from modnet_lib.network import MODNet
@@ -115,7 +115,7 @@ def watch(network: MODNet, images: Sequence[Tensor], before: Sequence[Tensor] | 
         parts = (disagreement(semantic, alpha), (alpha - mirrored).abs(), alpha, (alpha - old).abs(), old)
         rows.append(torch.stack([part.mean() for part in parts]))
     names = ("disagreement", "flip", "person", "drift", "person_before")
-    return dict(zip(names, torch.stack(rows).mean(dim=0).tolist(), strict=True))
+    return dict(zip(names, read_out(torch.stack(rows).mean(dim=0)).tolist(), strict=True))
 
 
 def has_collapsed(person: float, before: float) -> bool:

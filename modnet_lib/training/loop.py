@@ -18,6 +18,7 @@ from modnet_lib.baselines import Baseline
 from modnet_lib.data.assemble import MattingBatch, assemble
 from modnet_lib.data.dataset import CompositionDataset, StagedSampler, training_loader
 from modnet_lib.files import write_json
+from modnet_lib.images import read_out
 from modnet_lib.network import MODNet, Segmenter
 from modnet_lib.objectives import OBJECTIVES
 from modnet_lib.profiles import TrainingConfig
@@ -206,12 +207,12 @@ class Trainer:
                 terms = self.terms(model, piece)
                 self.scaler.scale(terms["total"] * share).backward()
             total = total + torch.stack([*terms.values()]).detach() * share
-        numbers = self.accelerator.reduce(total, "mean").tolist()  # type: ignore[union-attr]
+        numbers = read_out(self.accelerator.reduce(total, "mean")).tolist()  # type: ignore[arg-type]
         record = dict(zip(terms, numbers, strict=True))  # type: ignore[possibly-undefined]
         record["loss"] = record.pop("total")
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip or math.inf)
-        record["gradient_norm"] = float(norm)
+        record["gradient_norm"] = float(read_out(norm))
         # otherwise keep the weights, for debugging
         if math.isfinite(record["loss"]) and math.isfinite(record["gradient_norm"]):
             self.scaler.step(self.optimizer)

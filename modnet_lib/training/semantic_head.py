@@ -54,10 +54,11 @@ def fit_semantic_head(
         raise ValueError(f"expected four samples and a paper variant, got {len(samples)}, {network.config}")
     network, side = copy.deepcopy(network).eval(), input_side(network, side)
     branch, frames, rows = network.semantic_branch, Frames([one.image for one in samples], side), []
+    device = branch.head.weight.device
     with torch.no_grad():
         for number, sample in enumerate(samples):
-            image = frames[number]
-            target = semantic_target(resize(to_tensor(sample.alpha), *image.shape[2:]))
+            image = frames[number].to(device)
+            target = semantic_target(resize(to_tensor(sample.alpha), *image.shape[2:])).to(device)
             rows.append((image, branch(image * 2 - 1, False)[0], target))
     held_out = len(rows) // 4
     optimizer = torch.optim.Adam(branch.head.parameters(), lr=2e-3)

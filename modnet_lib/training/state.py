@@ -52,15 +52,17 @@ def averaged_weights(network: nn.Module, decay: float) -> AveragedModel:
     Step n keeps the share `decay` of the old average, at most (1 + n) / (10 + n).
     """
 
-    def average(mine: Sequence[Tensor], theirs: Sequence[Tensor], steps: Tensor | int) -> None:
-        share = 1 - min(decay, (1 + int(steps)) / (10 + int(steps)))
+    def average(mine: Sequence[Tensor], theirs: Sequence[Tensor], _: Tensor | int) -> None:
+        steps = int(averaged.n_averaged)  # the model's own count stays on the CPU
+        share = 1 - min(decay, (1 + steps) / (10 + steps))
         for old, new in zip(mine, theirs, strict=True):
             if old.is_floating_point():
                 old.lerp_(new, share)
             else:  # counters
                 old.copy_(new)
 
-    return AveragedModel(network, multi_avg_fn=average, use_buffers=True).eval().requires_grad_(False)
+    averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True).eval().requires_grad_(False)
+    return averaged
 
 
 def save_state(path: Path, step: int, identity: dict[str, Any], kept: dict[str, Any]) -> None:

@@ -75,7 +75,7 @@ def validator(samples: list[tuple[str, MattingSample]], folder: Path, short_side
     """A function for `Trainer` that measures a network on `samples` and keeps a picture of four mattes."""
 
     def validate(network: Network, step: int) -> dict[str, float]:
-        method, records, rows = Method(network.eval(), short_side), [], []
+        method, records, rows = Method(network, short_side), [], []
         for name, s in samples:
             alpha = method.alpha(s.image, **given_with(network, s.image, s.alpha, s.background))
             records += evaluate(lambda _, alpha=alpha: alpha, [(name, s.image, s.alpha)])

@@ -177,7 +177,7 @@ def test_a_table_belongs_to_one_model_and_one_set(small_benchmark, tmp_path, tin
         return run_benchmark(model, readers, output=tmp_path / name, **common | changes)
 
     matter, calls = Matter(tiny_network, device="cpu"), []
-    tiny_network.register_forward_pre_hook(lambda *_: calls.append(1))
+    matter.network.register_forward_pre_hook(lambda *_: calls.append(1))
     run(matter, "a.csv", count=2)
     run(matter, "a.csv")
     assert len(calls) == 5, "of fewer pictures, and then of more"

@@ -99,7 +99,8 @@ def test_the_network_is_in_evaluation_mode_and_keeps_no_graph(tiny_network, pict
     matter = Matter(tiny_network.train(), short_side=64, device="cpu")
     statistics = {k: v.clone() for k, v in tiny_network.state_dict().items()}
     matter.alpha(picture)
-    assert not tiny_network.training
+    assert not matter.network.training
+    assert tiny_network.training, "the caller's mode is the caller's"
     assert all(torch.equal(v, statistics[k]) for k, v in tiny_network.state_dict().items())
     assert all(p.grad is None for p in tiny_network.parameters())
 
@@ -133,7 +134,8 @@ def test_the_callers_network_stays_where_it_is(tiny_network) -> None:
     elsewhere = Matter(tiny_network, short_side=64, device="meta")
     assert next(elsewhere.network.parameters()).device.type == "meta"
     assert next(tiny_network.parameters()).device.type == "cpu"
-    assert Matter(tiny_network, short_side=64, device="cpu").network is tiny_network
+    shared = Matter(tiny_network, short_side=64, device="cpu").network.parameters()
+    assert all(mine is theirs for mine, theirs in zip(shared, tiny_network.parameters(), strict=True))
 
 
 def test_networks_that_need_more_than_a_picture_are_refused() -> None:
