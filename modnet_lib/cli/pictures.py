@@ -10,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import BatchSize, Dtype, Model, ShortSide, bar, dtype_of, errors, say
+from modnet_lib.cli.common import BatchSize, Device, Dtype, Model, ShortSide, bar, dtype_of, errors, say
 
 
 def matte(
@@ -24,7 +24,7 @@ def matte(
     format: Annotated[str, Option(help="Format in an output folder: png, webp, jpg or tif.")] = "png",
     model: Model = paths.PRETRAINED,
     short_side: ShortSide = None,
-    device: Annotated[str | None, Option(help="cpu, cuda or cuda:1; a GPU by default.")] = None,
+    device: Device = None,
     backend: Annotated[str, Option(help="eager, fused, compiled, cudagraphs or onnxruntime.")] = "auto",
     dtype: Dtype = "float32",
     batch_size: BatchSize = 1,
@@ -82,6 +82,7 @@ def video(
     frames: Annotated[int | None, Option(min=1, help="Maximum number of frames.")] = None,
     batch_size: BatchSize = 1,
     short_side: ShortSide = None,
+    device: Device = None,
     dtype: Dtype = "float32",
     resume: Annotated[bool, Option(help="Store mattes, to resume an interrupted run.")] = True,
     model: Model = paths.PRETRAINED,
@@ -92,7 +93,7 @@ def video(
 
     settings = {"background": background, "batch_size": batch_size, "limit": frames, "resume": resume}
     settings |= {"threshold": threshold if ofd else 1.0, "track": bar(target.name)}
-    matter = Matter.from_pretrained(model, short_side=short_side, dtype=dtype_of(dtype))
+    matter = Matter.from_pretrained(model, short_side=short_side, device=device, dtype=dtype_of(dtype))
     start, clip = time.perf_counter(), sys.stdin.buffer if source == "-" else source
     repaired = matte_video(matter, clip, target, **settings)
     say(f"{target}: {len(repaired)} frames, {len(repaired) / (time.perf_counter() - start):.1f} a second")

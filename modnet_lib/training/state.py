@@ -1,8 +1,10 @@
-"""What a run keeps between steps: optimiser, averaged weights, random states, in files that resume it exactly."""
+"""What a run keeps between steps, in files that resume it exactly, and what a step is made of."""
 
+import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from modnet_lib.profiles import TrainingConfig
 from modnet_lib.provenance import require_same
 
 BATCH_NORM = nn.modules.batchnorm._BatchNorm
+DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def create_optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -52,31 +55,50 @@ def averaged_weights(network: nn.Module, decay: float) -> AveragedModel:
     Step n keeps the share `decay` of the old average, at most (1 + n) / (10 + n).
     """
 
-    def average(mine: Sequence[Tensor], theirs: Sequence[Tensor], steps: Tensor | int) -> None:
-        share = 1 - min(decay, (1 + int(steps)) / (10 + int(steps)))
+    def average(mine: Sequence[Tensor], theirs: Sequence[Tensor], _steps: Tensor | int) -> None:
+        steps = int(averaged.n_averaged)  # not on a GPU, where `_steps` is
+        share = 1 - min(decay, (1 + steps) / (10 + steps))
         for old, new in zip(mine, theirs, strict=True):
             if old.is_floating_point():
                 old.lerp_(new, share)
             else:  # counters
                 old.copy_(new)
 
-    return AveragedModel(network, multi_avg_fn=average, use_buffers=True).eval().requires_grad_(False)
+    averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True).eval().requires_grad_(False)
+    return averaged
 
 
-def save_state(path: Path, step: int, identity: dict[str, Any], kept: dict[str, Any]) -> None:
-    """Write what resuming needs: the states of all in `kept` (``None`` is skipped) and of PyTorch's random generators.
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context of a forward pass in one of `DTYPES`."""
+    return torch.autocast(device.type, DTYPES[precision], enabled=precision != "no")
 
-    Nothing here draws from those of Python and NumPy.
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The states of PyTorch's random generators of a process; nothing here draws from those of Python and NumPy."""
+    cuda = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
+    return {"cpu": torch.get_rng_state()} | cuda
+
+
+def identify(network: Any, dataset: Any, config: TrainingConfig) -> dict[str, Any]:
+    """Everything that determines the result of a run, except the initial weights: ``network``, ``training``, ``data``.
+
+    How often files are written and how many processes read data are not part of it.
     """
+    free = ("checkpoint_every", "validate_every", "workers")
+    training = {key: value for key, value in dataclasses.asdict(config).items() if key not in free}
+    built = {"kind": type(network).__name__, "config": network.config}
+    return json.loads(json.dumps({"network": built, "training": training, "data": dataset.identity()}))
+
+
+def save_state(path: Path, step: int, identity: dict[str, Any], kept: dict[str, Any], random: list) -> None:
+    """Write what resuming needs: the states of all in `kept` (``None`` is skipped), and `random_state` by process."""
     states = {name: None if one is None else one.state_dict() for name, one in kept.items()}
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    random = {"torch": torch.get_rng_state(), "cuda": cuda}
     state = {"step": step, "identity": identity, "random": random} | states
     write_atomically(path, lambda temporary: torch.save(state, temporary))
 
 
-def load_state(path: Path, identity: dict[str, Any], kept: dict[str, Any]) -> int:
-    """Load what `save_state` wrote, and return the number of steps done; 0 without a file.
+def load_state(path: Path, identity: dict[str, Any], kept: dict[str, Any], process: int, device: torch.device) -> int:
+    """Load what `save_state` wrote, for the process of this number; the number of steps done, 0 without a file.
 
     Raises
     ------
@@ -93,9 +115,10 @@ def load_state(path: Path, identity: dict[str, Any], kept: dict[str, Any]) -> in
     for name, one in kept.items():
         if one is not None:
             one.load_state_dict(state[name])
-    torch.set_rng_state(state["random"]["torch"])
-    if len(state["random"]["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["random"]["cuda"])
+    for random in state["random"][process : process + 1]:  # empty if there were fewer processes
+        torch.set_rng_state(random["cpu"])
+        if device.type == "cuda" and "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"], device)
     return state["step"]
 
 
@@ -115,3 +138,14 @@ def freeze_norms(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, BATCH_NORM):
             module.eval()
+
+
+@contextmanager
+def same_norms(network: nn.Module) -> Iterator[None]:
+    """Put the batch norms back that SyncBatchNorm replaces inside; it shares their weights and statistics."""
+    norms = {name: module for name, module in network.named_modules() if isinstance(module, BATCH_NORM)}
+    try:
+        yield
+    finally:
+        for name, norm in norms.items():
+            network.set_submodule(name, norm)

@@ -22,4 +22,4 @@ CONFIG = TrainingConfig(
 if __name__ == "__main__":
     torch.set_num_threads(1)
     stop = int(sys.argv[2]) if len(sys.argv) > 2 else None
-    train(network(), dataset(), CONFIG, sys.argv[1], cpu=True, stop_after=stop)
+    train(network(), dataset(), CONFIG, sys.argv[1], device="cpu", stop_after=stop)

@@ -51,7 +51,7 @@ def together(tmp_path_factory) -> Path:
 
 def test_two_processes_have_the_curve_of_one(together, tmp_path) -> None:
     alone = network()
-    train(alone, dataset(), CONFIG, tmp_path, cpu=True)
+    train(alone, dataset(), CONFIG, tmp_path, device="cpu")
     assert_close(measured(together), measured(tmp_path), 1e-4)
     for name, value in state(together)["network"].items():
         torch.testing.assert_close(value, alone.state_dict()[name], rtol=1e-3, atol=1e-4)
@@ -73,9 +73,9 @@ def test_two_processes_resume_to_the_same_bits(together, tmp_path) -> None:
 
 @pytest.mark.parametrize("pieces", [2, 4])
 def test_a_batch_in_pieces_gives_the_same_curve(tmp_path, pieces) -> None:
-    train(network(), dataset(), CONFIG, tmp_path / "whole", cpu=True)
+    train(network(), dataset(), CONFIG, tmp_path / "whole", device="cpu")
     settings = dataclasses.replace(CONFIG, accumulate=pieces)
-    train(network(), dataset(), settings, tmp_path / "pieces", cpu=True)
+    train(network(), dataset(), settings, tmp_path / "pieces", device="cpu")
     assert_close(measured(tmp_path / "pieces"), measured(tmp_path / "whole"), 1e-4)
 
 
