@@ -5,15 +5,21 @@ from __future__ import annotations
 import io
 import math
 import re
+import runpy
 import warnings
 
 import pytest
 import torch
 import torch.nn.functional as F
+from typer import Typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from modnet_lib import paths
+from modnet_lib.cli import app
 from modnet_lib.data import compositing
 from modnet_lib.devices import choose_device, resize
+from modnet_lib.profiles import Profile
 
 GPU_TODO = paths.REPOSITORY / "benchmarks" / "GPU_TODO.md"
 
@@ -90,12 +96,38 @@ def test_crops_shrink_by_any_factor_too() -> None:
     assert (small - exact).abs().max() < 0.03 * 255
 
 
+def commands() -> list[str]:
+    blocks = re.findall(r"^```sh\n(.*?)^```", GPU_TODO.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [line for block in blocks for line in block.splitlines() if not line.startswith("#")]
+
+
 def test_every_test_that_needs_a_gpu_waits_in_the_list() -> None:
-    marked = [
-        (file.relative_to(paths.REPOSITORY).as_posix(), name)
+    marked = {
+        f"{file.relative_to(paths.REPOSITORY).as_posix()}::{name}"
         for file in (paths.REPOSITORY / "tests").rglob("test_*.py")
-        for name in re.findall(r"@pytest\.mark\.gpu\b.*?\ndef (\w+)", file.read_text(encoding="utf-8"), re.DOTALL)
-    ]
-    listed = GPU_TODO.read_text(encoding="utf-8")
-    assert marked
-    assert [name for name in marked if f"{name[0]}::{name[1]}" not in listed] == []
+        for name in re.findall(r"@pytest\.mark\.gpu\n(?:@.*\n)*def (\w+)", file.read_text(encoding="utf-8"))
+    }
+    assert marked == {line.split()[-1] for line in commands() if "pytest" in line}
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if "pytest" not in line])
+def test_commands_that_wait_for_a_gpu_can_be_called(line, monkeypatch) -> None:
+    program, *arguments = line.split()
+    if program == "make":
+        target, profile = arguments
+        assert f"\n{target}: " in (paths.REPOSITORY / "Makefile").read_text(encoding="utf-8")
+        assert Profile.load(profile.removeprefix("PROFILE="))
+        return
+    if arguments[:2] == ["-m", "modnet_lib.cli"]:
+        program, *arguments = ["modnet", *arguments[2:]]
+    chosen = app
+    if program == "python":
+        monkeypatch.syspath_prepend(str(paths.REPOSITORY / "benchmarks"))
+        module = runpy.run_path(str(paths.REPOSITORY / arguments.pop(0)))
+        chosen = module.get("app") or Typer()
+        if "app" not in module:
+            chosen.command()(module["main"])
+    command = get_command(chosen)
+    if isinstance(command, TyperGroup):
+        command = command.commands[arguments.pop(0)]
+    command.make_context("", arguments)  # an unknown option or a missing argument is an error

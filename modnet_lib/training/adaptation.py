@@ -98,7 +98,7 @@ def soc_terms(network: nn.Module, frozen: MODNet, images: Tensor, config: Adapta
         with torch.no_grad():
             held = frozen(images, auxiliary=True)
         output = network(images, auxiliary=True)
-    held, output = (one._make(part.float() for part in one) for one in (held, output))
+    held, output = (one._make(part.to(images.dtype) for part in one) for one in (held, output))
     losses = CONSISTENCY[config.preset](output, held, config.weights)
     return losses._asdict() | {"person": output.alpha.mean(), "frozen_person": held.alpha.mean()}
 

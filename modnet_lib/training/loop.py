@@ -26,8 +26,8 @@ from modnet_lib.objectives import OBJECTIVES
 from modnet_lib.profiles import TrainingConfig
 from modnet_lib.provenance import read_json, require_same
 from modnet_lib.training.state import (
+    AveragedWeights,
     autocast,
-    averaged_weights,
     create_optimizer,
     freeze_norms,
     identify,
@@ -108,12 +108,13 @@ class Trainer:
         if config.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = self.create_optimizer()
-        self.averaged = averaged_weights(network, config.ema) if config.ema else None
+        self.averaged = AveragedWeights(network, config.ema) if config.ema else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.mixed_precision == "fp16")
         number = self.accelerator.process_index
         self.step = load_state(self.folder / STATE, self.identity, self.kept(), number, self.device)
         self.accelerator.wait_for_everyone()  # before the first process drops lines that belong to no checkpoint
         self.history = read_metrics(self.folder / METRICS, self.step, rewrite=self.is_first)
+        self.upcoming: list[tuple[Any, float]] = []
         if self.is_first:
             write_json(self.folder / IDENTITY, self.identity)
 
@@ -143,7 +144,7 @@ class Trainer:
         """
         config, end = self.config, min(self.config.steps, stop_after or self.config.steps)
         pieces = self.pieces(iter(self.batches() if self.step < end else ()))  # a finished run starts no workers
-        self.upcoming = next(pieces, [])
+        self.upcoming = []
         hidden = not (self.is_first and show_progress)
         with (
             same_norms(self.network),
@@ -210,7 +211,7 @@ class Trainer:
     def update(self, model: nn.Module, pieces: Iterator[list]) -> dict[str, float]:
         """Forward, loss and backward for each piece of the batch, then the update; the terms of the whole batch."""
         total = torch.zeros((), device=self.device)
-        for piece, share in self.upcoming:
+        for piece, share in self.upcoming or next(pieces):
             terms = self.terms(model, piece)
             self.scaler.scale(terms["total"] * share).backward()
             total = total + torch.stack([*terms.values()]).detach() * share

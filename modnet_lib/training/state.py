@@ -3,8 +3,8 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -49,28 +49,33 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def averaged_weights(network: nn.Module, decay: float) -> AveragedModel:
+class AveragedWeights(AveragedModel):
     """An exponential moving average of weights and batch statistics; early on it averages over fewer steps.
 
     Step n keeps the share `decay` of the old average, at most (1 + n) / (10 + n).
     """
 
-    def average(mine: Sequence[Tensor], theirs: Sequence[Tensor], _steps: Tensor | int) -> None:
-        steps = int(averaged.n_averaged)  # not on a GPU, where `_steps` is
-        share = 1 - min(decay, (1 + steps) / (10 + steps))
-        for old, new in zip(mine, theirs, strict=True):
+    def __init__(self, network: nn.Module, decay: float):
+        super().__init__(network)
+        self.decay = decay
+        self.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Add the weights of a step, without waiting for a GPU as the parent does."""
+        steps = int(self.n_averaged)  # on the CPU
+        share = 1 - min(self.decay, (1 + steps) / (10 + steps)) if steps else 1.0
+        for old, new in zip(self.module.state_dict().values(), model.state_dict().values(), strict=True):
             if old.is_floating_point():
                 old.lerp_(new, share)
             else:  # counters
                 old.copy_(new)
-
-    averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True).eval().requires_grad_(False)
-    return averaged
+        self.n_averaged += 1
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """The context of a forward pass in one of `DTYPES`."""
-    return torch.autocast(device.type, DTYPES[precision], enabled=precision != "no")
+    return nullcontext() if precision == "no" else torch.autocast(device.type, DTYPES[precision])
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from modnet_lib.network import MODNet, load_checkpoint, save_checkpoint
 from modnet_lib.objectives import paper_objective
 from modnet_lib.profiles import DataConfig, Stage, TrainingConfig
 from modnet_lib.training import loop
-from modnet_lib.training.state import averaged_weights, create_optimizer, learning_rate
+from modnet_lib.training.state import AveragedWeights, create_optimizer, learning_rate, load_state, save_state
 
 AUGMENTED = DataConfig(framing="person", flip=0.5, colour=1.0, defocus=0.35)
 
@@ -131,7 +133,7 @@ def test_a_small_batch_is_learnt(dataset, tmp_path, tiny_network, objective) -> 
 
 
 def test_averaged_weights_equal_a_loop(tiny_network) -> None:
-    averaged, expected = averaged_weights(tiny_network, 0.7), {}
+    averaged, expected = AveragedWeights(tiny_network, 0.7), {}
     for step in range(30):
         for value in tiny_network.state_dict().values():
             if value.is_floating_point():
@@ -311,7 +313,7 @@ def test_training_in_bf16_returns_a_plain_float32_network(dataset, tmp_path, opt
 def test_runs_on_different_devices_follow_each_other(tiny_network, dataset, tmp_path) -> None:
     other = copy.deepcopy(tiny_network)
     with pytest.raises(RuntimeError, match="meta"):  # this device cannot say its numbers
-        train(other, dataset, config(1), tmp_path / "first", device="meta", show_progress=False)
+        train(other, dataset, config(1, workers=0), tmp_path / "first", device="meta", show_progress=False)
     assert {p.device.type for p in other.parameters()} == {"meta"}
     train(tiny_network, dataset, config(1), tmp_path / "second", device="cpu", show_progress=False)
     assert {p.device.type for p in tiny_network.parameters()} == {"cpu"}
@@ -337,6 +339,71 @@ def test_a_gradient_that_is_not_finite_changes_nothing(tiny_network, dataset, tm
     with pytest.raises(FloatingPointError, match=r"step 1 .*norm of the gradient nan"):
         train(tiny_network, dataset, config(2), tmp_path, device="cpu", show_progress=False)
     assert all(torch.equal(a, b) for a, b in zip(before, tiny_network.parameters(), strict=True))
+
+
+class Steep(torch.autograd.Function):
+    """0, with an infinite gradient."""
+
+    @staticmethod
+    def forward(context, x):
+        context.save_for_backward(x)
+        return x.new_zeros(())
+
+    @staticmethod
+    def backward(context, gradient):
+        (x,) = context.saved_tensors
+        return torch.full_like(x, torch.inf)
+
+
+def test_infinite_gradients_skip_a_step_in_fp16(tiny_network, dataset, tmp_path, monkeypatch) -> None:
+    states, calls = [], []
+
+    def objective(output, *given):
+        losses = paper_objective(output, *given)
+        states.append(copy.deepcopy(tiny_network.state_dict()))
+        calls.append(1)
+        return losses._replace(total=losses.total + Steep.apply(output.alpha)) if len(calls) == 2 else losses
+
+    monkeypatch.setitem(loop.OBJECTIVES, "paper", objective)
+    settings = config(3, learning_rate=1e-3, mixed_precision="fp16", freeze_norm=True)
+    trainer = loop.Trainer(tiny_network, dataset, settings, tmp_path, device="cpu")
+    scale = trainer.scaler.get_scale()
+    history = trainer.run(show_progress=False)
+    assert [math.isfinite(record["gradient_norm"]) for record in history] == [True, False, True]
+    same = [all(torch.equal(a[key], b[key]) for key in a) for a, b in pairwise(states)]
+    assert same == [False, True], "the first step changes weights, the second none"
+    assert trainer.scaler.get_scale() == scale / 2
+
+
+def test_a_step_reads_its_numbers_from_the_device_once(tiny_network, dataset, tmp_path) -> None:
+    """On a device without values, everything else that asks for one is an error."""
+
+    class Blind(loop.Trainer):
+        asked = 0
+
+        def read_out(self, numbers):
+            self.asked += 1
+            assert numbers.device.type == "meta"
+            return [0.5] * len(numbers)
+
+    for optimizer in ("adamw", "sgd"):
+        settings = config(3, optimizer=optimizer, ema=0.9, gradient_clip=1.0, accumulate=2, workers=0)
+        trainer = Blind(tiny_network, dataset, settings, tmp_path / optimizer, device="meta")
+        assert [record["loss"] for record in trainer.run(show_progress=False)] == [0.5] * 3
+        assert trainer.asked == 3
+
+
+def test_a_resumed_optimizer_counts_where_nobody_waits(tmp_path) -> None:
+    first = torch.optim.AdamW([nn.Parameter(torch.ones(3))])
+    first.param_groups[0]["params"][0].grad = torch.ones(3)
+    first.step()
+    save_state(tmp_path / "state.pt", 1, {}, {"optimizer": first}, [])
+    resumed = torch.optim.AdamW([nn.Parameter(torch.ones(3, device="meta"))])  # another device than the CPU
+    assert load_state(tmp_path / "state.pt", {}, {"optimizer": resumed}, 0, torch.device("meta")) == 1
+    (state,) = resumed.state.values()
+    assert {key: value.device.type for key, value in state.items()} == {
+        "step": "cpu", "exp_avg": "meta", "exp_avg_sq": "meta"
+    }  # fmt: skip
 
 
 def test_the_scaler_of_fp16_resumes_with_the_run(dataset, tmp_path) -> None:
