@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import math
 import re
@@ -94,6 +95,16 @@ def test_crops_shrink_by_any_factor_too() -> None:
     small = compositing.resize(picture, 30)[..., 0]
     assert small.dtype == torch.uint8
     assert (small - exact).abs().max() < 0.03 * 255
+
+
+@pytest.mark.parametrize("source", sorted((paths.NOTEBOOKS / "src").glob("*.py")), ids=lambda path: path.stem)
+def test_notebooks_compute_where_their_profile_says(source) -> None:
+    """So that smoke is the same everywhere."""
+    calls = [node for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    for call in calls:
+        name = ast.unparse(call.func)
+        if name in ("Matter", "adapt") or name.endswith((".from_pretrained", ".Trainer", "open_model")):
+            assert "device" in {option.arg for option in call.keywords}, ast.unparse(call)
 
 
 def commands() -> list[str]:
