@@ -281,11 +281,9 @@ def training_loader(
 ) -> DataLoader:
     """A loader of `RawBatch`; the order does not depend on the number of workers.
 
-    A dataset on a GPU is read without workers, after it has been filled. `sampling` goes to `StagedSampler`, the rest
-    to `data_loader`.
+    A dataset on a GPU is filled, then read without workers. `sampling` goes to `StagedSampler`.
     """
-    batches = StagedSampler(stages, **sampling)
-    if dataset.device.type == "cpu":
-        return data_loader(dataset, batches, collate, workers=workers, pin=pin)
-    dataset.fill()
-    return data_loader(dataset, batches, collate, workers=0, pin=False)
+    if on_gpu := dataset.device.type != "cpu":
+        dataset.fill()
+    options = {"workers": 0 if on_gpu else workers, "pin": pin and not on_gpu}
+    return data_loader(dataset, StagedSampler(stages, **sampling), collate, **options)

@@ -24,10 +24,7 @@ def worker_pool(workers: int | None = None) -> ProcessPoolExecutor:
 def data_loader(
     dataset: Any, batches: Iterable[Any], collate: Callable[[list[Any]], Any], *, workers: int, pin: bool
 ) -> DataLoader:
-    """`collate` of the samples of each batch of keys, read here without `workers`; their number changes nothing else.
-
-    `pin` is for copies to a GPU.
-    """
+    """`collate` of the samples of each batch of keys; without `workers` they are read here. `pin` is for a GPU."""
     return DataLoader(
         dataset,
         batch_sampler=batches,  # type: ignore[arg-type]

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
-from accelerate import PartialState
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -21,7 +20,7 @@ from modnet_lib import paths
 from modnet_lib.baselines import load_network
 from modnet_lib.data.sets import drawn_people
 from modnet_lib.data.workers import worker_pool
-from modnet_lib.devices import Device, choose_device
+from modnet_lib.devices import Device
 from modnet_lib.evaluation.methods import Method
 from modnet_lib.evaluation.statistics import Difference, paired_difference
 from modnet_lib.files import write_atomically, write_json, write_text
@@ -30,6 +29,7 @@ from modnet_lib.profiles import Profile
 from modnet_lib.provenance import fingerprint, read_json, recorded, require_same
 from modnet_lib.training.loop import STATE
 from modnet_lib.training.run import BACKBONE, CHECKPOINT, RECIPE, pretraining, run, supervised
+from modnet_lib.training.state import all_processes
 from modnet_lib.training.validation import held_out_sets, measure, measured_sets, stage_errors
 
 RESULT, ERRORS, MATTES = "result.json", "errors.json", "mattes.jpg"
@@ -122,7 +122,7 @@ def run_row(grid: Grid, profile: Profile, folder: Path, row: str, seed: int) -> 
         pretrain(profile, folder, seed)
     chosen = recipe(grid, profile, row, seed, folder)
     network = run(chosen, target, show_progress=False)
-    if not PartialState().is_main_process:  # they share the training
+    if not all_processes().is_main_process:  # they share the training
         return
     method = Method(network.eval(), min(512, chosen.training.stages[-1].image_size), squash=grid.squash)
     sets = measured_sets(profile, list(grid.sets))
@@ -169,10 +169,10 @@ def run_grid(
         If `folder` holds another profile's grid, other runs or errors of other pictures: the first difference is named;
         or if several processes are to start `jobs`.
     """
-    folder, rows, processes = Path(folder), list(rows or grid.rows), PartialState()
+    folder, rows, processes = Path(folder), list(rows or grid.rows), all_processes()
     if jobs > 1 and processes.num_processes > 1:
         raise ValueError(f"{processes.num_processes} processes share every run; leave out {jobs} jobs")
-    profile = replace(profile, device=str(choose_device(device or profile.device)))
+    profile = replace(profile, device=str(device)) if device else profile
     if (folder / RECIPE).is_file():
         free = {"name": "", "seeds": 1, "timing_repeats": 1, "device": None}  # a grid may grow by seeds
         stored = Profile.load(folder / RECIPE)

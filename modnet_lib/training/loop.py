@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -27,6 +26,7 @@ from modnet_lib.profiles import TrainingConfig
 from modnet_lib.provenance import read_json, require_same
 from modnet_lib.training.state import (
     AveragedWeights,
+    all_processes,
     autocast,
     create_optimizer,
     freeze_norms,
@@ -93,8 +93,7 @@ class Trainer:
         self.network, self.dataset, self.config, self.validate = network, dataset, config, validate
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        # precision is explicit (autocast around the forward pass, a gradient scaler), so the network stays plain
-        self.accelerator, self.device = Accelerator(mixed_precision="no"), choose_device(device)
+        self.accelerator, self.device = all_processes(), choose_device(device)
         self.processes, self.is_first = self.accelerator.num_processes, self.accelerator.is_main_process
         if self.processes > 1 and self.device.type != self.accelerator.device.type:
             found = f"{self.processes} processes cannot train on {self.device}: they share {self.accelerator.device}"

@@ -12,7 +12,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
 from accelerate.utils import set_seed
 from safetensors.torch import save_file
 
@@ -35,7 +34,7 @@ from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.profiles import Profile
 from modnet_lib.provenance import fingerprint, read_json, recorded, require_same
 from modnet_lib.training.loop import IDENTITY, Network, Trainer
-from modnet_lib.training.state import identify
+from modnet_lib.training.state import all_processes, identify
 from modnet_lib.training.validation import held_out_sets, validation_data, validator
 
 CHECKPOINT = "modnet.safetensors"
@@ -132,10 +131,8 @@ def run(
         `Profile.rounds` it gets a folder for the pre-training and for each round, and the last one's result.
     device
         Instead of the recipe's; see `choose_device`.
-    stop_after
-        As for `Trainer.run`; it also ends the rounds.
-    show_progress
-        Show a bar.
+    stop_after, show_progress
+        As for `Trainer.run`; the first also ends the rounds.
 
     Returns
     -------
@@ -148,7 +145,7 @@ def run(
     """
     if recipe.rounds:
         return _run_rounds(recipe, Path(folder), device=device, stop_after=stop_after, show_progress=show_progress)
-    folder, config, processes = Path(folder), recipe.training, PartialState()
+    folder, config, processes = Path(folder), recipe.training, all_processes()
     device, first = choose_device(device or recipe.device), processes.is_main_process
     with processes.main_process_first():  # the others find everything prepared
         network = build_network(recipe)
@@ -215,7 +212,7 @@ def _run_rounds(recipe: Profile, folder: Path, **options: Any) -> Network:
         if not result.is_file():
             return network
         part = replace(part, initial=str(result.resolve()))
-    with PartialState().main_process_first():
-        if PartialState().is_main_process:
-            write_atomically(folder / CHECKPOINT, lambda temporary: shutil.copyfile(result, temporary))  # type: ignore
+    if (processes := all_processes()).is_main_process:
+        write_atomically(folder / CHECKPOINT, lambda temporary: shutil.copyfile(result, temporary))  # type: ignore
+    processes.wait_for_everyone()
     return network  # type: ignore[possibly-undefined]

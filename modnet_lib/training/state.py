@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -47,6 +48,11 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
     if step < warm_up:
         return config.learning_rate * (step + 1) / warm_up
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def all_processes() -> Accelerator:
+    """Those that train together; precision is explicit (autocast, a gradient scaler), so the networks stay plain."""
+    return Accelerator(mixed_precision="no")
 
 
 class AveragedWeights(AveragedModel):
