@@ -195,7 +195,7 @@ def make_backend(
     return module, lambda image: answer(image.to(dtype, memory_format=layout)).float()
 
 
-def in_one_thread(make: Callable[[], Callable[[Tensor], Tensor]], device: torch.device) -> Callable[[Tensor], Tensor]:
+def in_one_thread(make: Callable[[], Any], device: torch.device) -> Callable[[Tensor], Tensor]:
     """What `make` returns, made and called in one thread whoever calls it: CUDA graphs belong to one."""
     options: dict[str, Any] = {"initializer": torch.cuda.set_device, "initargs": (device,)}
     thread = ThreadPoolExecutor(1, **options if device.type == "cuda" else {})
