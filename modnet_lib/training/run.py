@@ -145,13 +145,12 @@ def run(
     """
     if recipe.rounds:
         return _run_rounds(recipe, Path(folder), device=device, stop_after=stop_after, show_progress=show_progress)
-    folder, config, processes = Path(folder), recipe.training, all_processes()
-    device, first = choose_device(device or recipe.device), processes.is_main_process
+    folder, device, processes = Path(folder), choose_device(device or recipe.device), all_processes()
     with processes.main_process_first():  # the others find everything prepared
         network = build_network(recipe)
         masks = isinstance(network, Segmenter)
         dataset = (mask_data if masks else training_data)(recipe.data, recipe.seed, device)
-    identity = identify(network, dataset, config) | {"initial weights": weights_fingerprint(network)}
+    identity = identify(network, dataset, recipe.training) | {"initial weights": weights_fingerprint(network)}
     if (folder / IDENTITY).is_file():
         require_same(read_json(folder / IDENTITY), identity, folder)
     elif (folder / RECIPE).is_file():  # of a run without a first step, or of a grid
@@ -161,24 +160,30 @@ def run(
     if result.is_file():
         trained = Segmenter(load_backbone(result, recipe.backbone)).eval() if masks else load_network(result)
         return trained.to(device)
-    if first and not (folder / RECIPE).is_file():
-        write_text(folder / RECIPE, recipe.to_yaml())
-    with processes.main_process_first():
-        samples = validation_data(recipe.data, recipe.validation) if config.validate_every else []
-    if first and show_progress:
-        sets = " and ".join(held_out_sets(recipe.data)) or "drawn people"
-        print(dataset.describe(), f"validation: {sets}: {len(samples):,} pictures", sep="\n")
-    side = min(512, config.stages[-1].image_size)
-    validate = validator(samples, folder, short_side=side) if samples else None
-    trainer = Trainer(network, dataset, config, folder, validate=validate, identity=identity, device=device)
-    trainer.run(stop_after, show_progress)
-    if first and trainer.step == config.steps:
-        _write_result(trainer, recipe, result, side)
+    trainer = Trainer(network, dataset, recipe.training, folder, identity=identity, device=device)
+    _train(trainer, recipe, stop_after, show_progress)
     processes.wait_for_everyone()
     return network
 
 
-def _write_result(trainer: Trainer, recipe: Profile, file: Path, side: int) -> None:
+def _train(trainer: Trainer, recipe: Profile, stop_after: int | None, show_progress: bool) -> None:
+    """What `run` does until there is a result."""
+    folder, config, first = trainer.folder, recipe.training, trainer.is_first
+    if first and not (folder / RECIPE).is_file():
+        write_text(folder / RECIPE, recipe.to_yaml())
+    with trainer.accelerator.main_process_first():
+        samples = validation_data(recipe.data, recipe.validation) if config.validate_every else []
+    if first and show_progress:
+        sets = " and ".join(held_out_sets(recipe.data)) or "drawn people"
+        print(trainer.dataset.describe(), f"validation: {sets}: {len(samples):,} pictures", sep="\n")
+    side = min(512, config.stages[-1].image_size)
+    trainer.validate = validator(samples, folder, short_side=side) if samples else None
+    trainer.run(stop_after, show_progress)
+    if first and trainer.step == config.steps:
+        _write_result(trainer, recipe, folder, side)
+
+
+def _write_result(trainer: Trainer, recipe: Profile, folder: Path, side: int) -> None:
     """The network, or its backbone, with what it is and what its last validation said."""
     # the history is empty if the metrics were lost
     network, last = trainer.network, trainer.history[-1] if trainer.history else {}
@@ -190,10 +195,10 @@ def _write_result(trainer: Trainer, recipe: Profile, file: Path, side: int) -> N
     metadata["provenance"] = json.dumps(where["origin"])
     if isinstance(network, Segmenter):
         state = {name: value.contiguous() for name, value in network.backbone.state_dict().items()}
-        write_atomically(file, lambda temporary: save_file(state, temporary, metadata))
+        write_atomically(folder / BACKBONE, lambda temporary: save_file(state, temporary, metadata))
     else:
         network.metadata = network.metadata | metadata
-        save_checkpoint(network, file)
+        save_checkpoint(network, folder / CHECKPOINT)
 
 
 def _run_rounds(recipe: Profile, folder: Path, **options: Any) -> Network:
