@@ -17,10 +17,11 @@ from rich.table import Table
 from modnet_lib import paths
 from modnet_lib.data.manifest import find_items
 from modnet_lib.data.pseudo_mattes import MattingSample, read_parts
+from modnet_lib.devices import choose_device
 from modnet_lib.files import write_json
 from modnet_lib.provenance import recorded
 
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+DEVICE = choose_device()
 NAME = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
 
 

@@ -22,12 +22,12 @@ from safetensors.torch import save_file
 from modnet_lib import paths
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.data.readers import Labelled, benchmark
+from modnet_lib.devices import resize
 from modnet_lib.evaluation.metrics import METRICS, dtssd
 from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.files import write_atomically, write_json
 from modnet_lib.images import read_image, to_array, to_tensor
-from modnet_lib.inference.matter import resize
 from modnet_lib.network import MODNet, load_checkpoint
 from modnet_lib.provenance import read_json
 from modnet_lib.training.adaptation import PRESETS, AdaptationConfig, adapt

@@ -28,6 +28,7 @@ from modnet_lib import paths
 from modnet_lib.data.compositing import background_versions
 from modnet_lib.data.manifest import find_source, held_out_backgrounds
 from modnet_lib.data.readers import Labelled, benchmark
+from modnet_lib.devices import resize
 from modnet_lib.evaluation.metrics import iou, mad
 from modnet_lib.evaluation.protocol import evaluate
 from modnet_lib.evaluation.records import mean_errors, unit
@@ -35,7 +36,7 @@ from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.images import read_image, to_tensor
 from modnet_lib.inference import Matter
-from modnet_lib.inference.matter import enlarge, network_size, resize
+from modnet_lib.inference.matter import enlarge, network_size
 from modnet_lib.network import MODNet, Segmenter, create_backbone
 from modnet_lib.objectives.supervised import semantic_target
 from modnet_lib.profiles import DataConfig

@@ -78,7 +78,8 @@ class DataConfig:
     balance: Portion = 0.0
     #: GiB of decoded pictures that are kept, over all workers; the others are read again each time.
     memory: float = 0.0
-    #: Keep them on the training device, if that is a GPU, and cut them there; then `workers` stay idle.
+    #: Keep them on the training device and cut them there. On a GPU they are read before the first step, and `workers`
+    #: stay idle.
     on_device: bool = False
 
     def __post_init__(self) -> None:
@@ -138,8 +139,8 @@ class TrainingConfig:
     #: Steps; 0 is never (a checkpoint is written at the end in any case).
     checkpoint_every: int = 500
     validate_every: int = 0
-    #: Processes that read data.
-    workers: int = 0
+    #: Processes that read data; by default none beside a CPU, and one a core, at most 8, beside a GPU.
+    workers: Count | None = None
 
     @property
     def steps(self) -> int:
@@ -160,6 +161,8 @@ class Profile:
     name: str
     #: The one seed of the run.
     seed: int = 0
+    #: As PyTorch names it, if it is fixed; ``None`` takes a GPU if there is one.
+    device: str | None = None
     #: What `modnet_lib.network.MODNet` takes.
     variant: Literal["paper", "released"] = "paper"
     backbone: str = "mobilenet_v2"

@@ -108,7 +108,7 @@ def recorded(what: str, *, device: Any, precision: str, seed: int | None = None)
     what
         Data and protocol, in words.
     device
-        What computed it, a `torch.device` or its name.
+        What computed it: a `torch.device`, or what stands in ``origin`` for others.
     precision
         For instance ``"float32"`` or ``"bf16"``.
     seed
@@ -122,8 +122,9 @@ def recorded(what: str, *, device: Any, precision: str, seed: int | None = None)
     import torch
     import torchvision
 
-    device = torch.device(device)
-    on_gpu = device.type == "cuda"
+    if isinstance(device, torch.device):
+        on_gpu = device.type == "cuda"
+        device = torch.cuda.get_device_name(device) if on_gpu else f"{device.type}, {platform.machine()}"
     program, *arguments = sys.argv or ["python"]
     # absolute paths depend on the machine
     words = [Path(program).name, *(Path(a).name if Path(a).is_absolute() else a for a in arguments)]
@@ -131,7 +132,7 @@ def recorded(what: str, *, device: Any, precision: str, seed: int | None = None)
         "commit": _commit(),
         "date": str(date.today()),
         "command": "notebook" if "ipykernel" in program else " ".join(words),
-        "device": torch.cuda.get_device_name(device) if on_gpu else f"{device.type}, {platform.machine()}",
+        "device": device,
         "threads": torch.get_num_threads(),
         "precision": precision,
         "seed": seed,

@@ -28,12 +28,13 @@ MODULES = {
     ".".join(("modnet_lib", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in FILES
 }
-BASE = {"files", "images", "images16", "paths", "profiles", "provenance", "regions"}
+BASE = {"devices", "files", "images", "images16", "paths", "profiles", "provenance", "regions"}
 MIDDLE = {"network", "baselines", "objectives", "data", "inference", "evaluation", "training"}
 TOP = {"notebook", "reproduce", "cli"}
 # what each part of the library may know of, besides itself
 ALLOWED: dict[str, set[str]] = {
     "paths": set(),
+    "devices": set(),
     "files": set(),
     "images": set(),
     "images16": {"images"},

@@ -186,7 +186,7 @@ def test_adapt_stops_early_unless_told_otherwise(
 ) -> None:
     seen = []
 
-    def adapt(network, frames, config, folder):
+    def adapt(network, frames, config, folder, **options):
         seen.append(config.until)
         raise ValueError("seen")
 

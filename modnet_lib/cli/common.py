@@ -1,6 +1,7 @@
 """What the commands share: consoles, options, and mistakes that end with a message."""
 
 import functools
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,11 +11,12 @@ from rich import progress
 from rich.console import Console
 from typer import Argument, Option
 
-console = Console()
+console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of the processes of a launcher, one speaks
 errors = Console(stderr=True, force_jupyter=False)  # standard output may be a picture; notebooks call `matte`
 
 Model = Annotated[Path, Option(help="Checkpoint, ours or the authors'.", show_default="the shipped one")]
 ShortSide = Annotated[int | None, Option(help="Short side of the network's input, if not the checkpoint's.")]
+Device = Annotated[str | None, Option(help="cpu, cuda or cuda:1; a GPU by default.")]
 Dtype = Annotated[str, Option(help="float32, bfloat16 or float16.")]
 Device = Annotated[str | None, Option(help="cpu, cuda or cuda:1; a GPU by default.")]
 Backend = Annotated[str, Option(help="eager, fused, compiled, cudagraphs or onnxruntime.")]

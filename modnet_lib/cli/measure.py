@@ -9,7 +9,7 @@ from rich.table import Table
 from typer import Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import BatchSize, Count, choice, console
+from modnet_lib.cli.common import BatchSize, Count, Device, choice, console
 
 
 def evaluate(
@@ -30,6 +30,7 @@ def evaluate(
     output: Annotated[Path | None, Option(help="CSV, one row per picture; also resumes a run.")] = None,
     workers: Annotated[int, Option(help="Threads that compute metrics beside the model.")] = 0,
     batch_size: BatchSize = 1,
+    device: Device = None,
 ) -> None:
     """Measure a checkpoint, or another tool's mattes, on a benchmark."""
     from modnet_lib.data.readers import benchmark as read_benchmark
@@ -40,7 +41,7 @@ def evaluate(
     chosen = PROTOCOLS[choice("protocol", protocol, PROTOCOLS)]
     chosen = replace(chosen, side=short_side or chosen.side)
     records = run_benchmark(
-        open_model(model),
+        open_model(model, device),
         read_benchmark(benchmark, count=count),
         protocol=chosen,
         output=output,

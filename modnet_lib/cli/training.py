@@ -8,7 +8,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import Count, Folder, Jobs, ProfileName, ShortSide, choice, console, say
+from modnet_lib.cli.common import Count, Device, Folder, Jobs, ProfileName, ShortSide, choice, console, say
 
 
 def train(
@@ -19,6 +19,7 @@ def train(
     baseline: Annotated[
         str | None, Option(help="Another method than MODNet, with its own losses; a wrong name lists all.")
     ] = None,
+    device: Device = None,
 ) -> None:
     """Train MODNet (Eq. 5), its backbone alone (on masks), MODNet with a trimap, or another method."""
     from modnet_lib.profiles import Profile
@@ -32,7 +33,7 @@ def train(
     if backbone_weights:
         # instead of the pre-training that rounds begin with
         chosen = replace(chosen, backbone_weights=str(backbone_weights.resolve()), pretraining=None)
-    run(chosen, folder)
+    run(chosen, folder, device=device)
 
 
 def grid(
@@ -41,6 +42,7 @@ def grid(
     folder: Folder,
     jobs: Jobs = 1,
     row: Annotated[list[str] | None, Option(help="Only this row; may be repeated.")] = None,
+    device: Device = None,
 ) -> None:
     """Train and measure every row of a table with every seed."""
     from modnet_lib.profiles import Profile
@@ -48,7 +50,7 @@ def grid(
 
     chosen = Grid.load(name)
     rows = [choice("row", key, chosen.rows) for key in row or chosen.rows]
-    result = run_grid(chosen, Profile.load(profile), folder, jobs=jobs, rows=rows)
+    result = run_grid(chosen, Profile.load(profile), folder, device=device, jobs=jobs, rows=rows)
     columns = [f"{name}_{metric}" for name in chosen.sets for metric in ("mse", "mad")]
     table = Table("row", *(column.replace("_", " ") for column in columns))
     for key in result["errors"]["natural"]:
@@ -76,18 +78,22 @@ def adapt(
         float, Option(help="Stop at this multiple of the source domain's disagreement; 0 runs all epochs.")
     ] = 1.1,
     fit: Annotated[int, Option(help="Drawn people to fit the semantic head on first; 0 skips this.")] = 24,
+    device: Device = None,
+    mixed_precision: Annotated[str, Option(help="no, bf16 or fp16.")] = "no",
 ) -> None:
     """Adapt a checkpoint to unlabelled pictures (SOC), and keep the weights from before it did harm."""
     from modnet_lib.data.sets import drawn_people
+    from modnet_lib.devices import choose_device
     from modnet_lib.network import load_checkpoint, save_checkpoint
     from modnet_lib.training import adaptation
     from modnet_lib.training.frames import find_frames
     from modnet_lib.training.semantic_head import fit_semantic_head, input_side
+    from modnet_lib.training.state import DTYPES
 
     chosen = adaptation.PRESETS[choice("preset", preset, adaptation.PRESETS)]
     if output.suffix != ".safetensors":
         raise ValueError(f"the output must end in .safetensors, got {output}")
-    network = load_checkpoint(paths.PRETRAINED if str(model) == "shipped" else model)
+    network = load_checkpoint(paths.PRETRAINED if str(model) == "shipped" else model).to(choose_device(device))
     side = input_side(network, short_side)
     config = replace(
         chosen,
@@ -96,13 +102,14 @@ def adapt(
         batch_size=batch_size,
         short_side=side,
         until=until,
+        mixed_precision=choice("mixed precision", mixed_precision, DTYPES),
     )
     folder = folder or output.with_suffix("")
     if fit and network.config["variant"] == "paper":
         drawn = [read() for read in drawn_people(fit).readers]
         network = fit_semantic_head(network, drawn, side)
     pictures = find_frames(frames, folder / "frames", side, count)
-    result = adaptation.adapt(network, pictures, config, folder)
+    result = adaptation.adapt(network, pictures, config, folder, device=device)
     save_checkpoint(result.network, output)
     table = Table("epoch", "loss", "disagreement", "drift", title=f"{frames}, {len(pictures)} pictures")
     for record in result.history:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from modnet_lib import devices
 from modnet_lib.data.pseudo_mattes import Cutout, MattingSample
 from modnet_lib.images import cover
 
@@ -119,7 +119,7 @@ def resize(picture: Tensor, size: int) -> Tensor:
         return picture
     planes = picture.permute(2, 0, 1)[None]
     planes = planes if planes.device.type == "cpu" else planes.float()  # only processors resize bytes
-    planes = F.interpolate(planes, (size, size), mode="bilinear", antialias=True)
+    planes = devices.resize(planes, size, size)
     planes = planes if planes.dtype == torch.uint8 else planes.round_().byte()
     return planes[0].permute(1, 2, 0)
 

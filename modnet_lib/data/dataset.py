@@ -5,7 +5,9 @@ makes resuming exact.
 """
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -27,6 +29,7 @@ from modnet_lib.data.compositing import (
     portrait_crop,
 )
 from modnet_lib.data.hard_cases import add_distractors, change_person
+from modnet_lib.data.workers import data_loader
 from modnet_lib.profiles import DataConfig
 from modnet_lib.provenance import code_version
 
@@ -59,7 +62,7 @@ class CompositionDataset(Dataset):
     config
         Proportions and augmentation.
     device
-        Where pictures are kept and cut; by default the CPU, or the GPU if `config.on_device` says so.
+        Where pictures are kept and cut.
     """
 
     def __init__(
@@ -68,11 +71,9 @@ class CompositionDataset(Dataset):
         backgrounds: Sequence[Any],
         seed: int,
         config: DataConfig | None = None,
-        device: torch.device | str | None = None,
+        device: torch.device | str = "cpu",
     ):
-        self.config, self.seed = config or DataConfig(), seed
-        on_gpu = self.config.on_device and torch.cuda.is_available()
-        self.device = torch.device(device or ("cuda" if on_gpu else "cpu"))
+        self.config, self.seed, self.device = config or DataConfig(), seed, torch.device(device)
         self.contents = {"foregrounds": _as_contents(foregrounds), "backgrounds": _as_contents(backgrounds)}
         self.foregrounds, self.backgrounds = (
             [reader for part in parts for reader in part.readers] for parts in self.contents.values()
@@ -91,7 +92,8 @@ class CompositionDataset(Dataset):
             for kind, parts in self.contents.items()
         }
         settings = asdict(self.config) | {"memory": None, "on_device": None}
-        code = code_version(paths.PACKAGE / "data", paths.PACKAGE / "images.py", paths.PACKAGE / "regions.py")
+        files = (paths.PACKAGE / f"{name}.py" for name in ("devices", "images", "regions"))
+        code = code_version(paths.PACKAGE / "data", *files)
         return {"seed": self.seed, "settings": settings, **sets, "code": code}
 
     def describe(self) -> str:
@@ -110,15 +112,29 @@ class CompositionDataset(Dataset):
         """A background, (H, W, 3) uint8 on the dataset's device, from memory if it is kept."""
         return self._keep(self.backgrounds[number], as_tensor)
 
-    def _keep(self, read: Callable[[], Any], put_on: Callable[[Any, torch.device], Any]) -> Any:
+    def _keep(self, read: Callable[[], Any], put_on: Callable[..., Any], decoded: Any = None) -> Any:
         if read in self.kept:
             return self.kept[read]
-        value = put_on(read(), self.device)
+        value = put_on(read() if decoded is None else decoded, self.device)
         tensors = filter(torch.is_tensor, value if isinstance(value, tuple) else [value])
         size, worker = sum(tensor.nbytes for tensor in tensors), torch.utils.data.get_worker_info()
         if (self.kept_bytes + size) * (worker.num_workers if worker else 1) <= self.config.memory * 2**30:
             self.kept[read], self.kept_bytes = value, self.kept_bytes + size
         return value
+
+    def fill(self) -> None:
+        """Read, with a thread a core, until all pictures are kept or the memory for them is full."""
+        todo = [(read, Foreground.of) for read in self.foregrounds] + [(read, as_tensor) for read in self.backgrounds]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for start in range(0, len(todo), 64):  # at most so many wait in the computer's memory
+                part = todo[start : start + 64]
+                for (read, put_on), decoded in zip(part, pool.map(lambda one: one[0](), part), strict=True):
+                    self._keep(read, put_on, decoded)
+                    if read not in self.kept:
+                        return
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"kept": {}, "kept_bytes": 0}  # every worker process keeps its own
 
     def __getitem__(self, key: tuple[int, int]) -> tuple:
         """Sample number `key[0]` (counted over all epochs) at `key[1]` pixels a side; see `RawBatch`."""
@@ -261,20 +277,13 @@ class StagedSampler:
 
 
 def training_loader(
-    dataset: CompositionDataset, stages: Sequence[tuple[int, int, int]], *, workers: int = 0, **sampling: int
+    dataset: Any, stages: Sequence[tuple[int, int, int]], *, workers: int = 0, pin: bool = False, **sampling: int
 ) -> DataLoader:
     """A loader of `RawBatch`; the order does not depend on the number of workers.
 
-    A dataset on a GPU is read without workers. `sampling` goes to `StagedSampler`.
+    A dataset on a GPU is filled, then read without workers. `sampling` goes to `StagedSampler`.
     """
-    workers = workers if dataset.device.type == "cpu" else 0
-    return DataLoader(
-        dataset,
-        batch_sampler=StagedSampler(stages, **sampling),  # type: ignore[arg-type]
-        collate_fn=collate,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available() and dataset.device.type == "cpu",
-        # a loader draws a seed when it starts; from the global generator, a resumed run would draw one more
-        generator=torch.Generator(),
-    )
+    if on_gpu := dataset.device.type != "cpu":
+        dataset.fill()
+    options = {"workers": 0 if on_gpu else workers, "pin": pin and not on_gpu}
+    return data_loader(dataset, StagedSampler(stages, **sampling), collate, **options)

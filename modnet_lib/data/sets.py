@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from modnet_lib import paths
 from modnet_lib.data.dataset import CompositionDataset, Contents
@@ -37,8 +38,10 @@ from modnet_lib.profiles import DataConfig
 from modnet_lib.provenance import file_contents
 
 
-def training_data(config: DataConfig, seed: int) -> CompositionDataset:
+def training_data(config: DataConfig, seed: int, device: torch.device | str = "cpu") -> CompositionDataset:
     """The training set that a profile asks for; `seed` decides the order, crops and augmentation.
+
+    Pictures are kept and cut on `device` if `config.on_device` says so.
 
     Raises
     ------
@@ -51,10 +54,10 @@ def training_data(config: DataConfig, seed: int) -> CompositionDataset:
     backgrounds = [drawn_scenes(config.scenes)] if config.scenes else []
     backgrounds += [background_set(name) for name in places]
     foregrounds += [foreground_set(name, config.photographs, config.teacher) for name in names]
-    return CompositionDataset(foregrounds, backgrounds, seed, config)
+    return CompositionDataset(foregrounds, backgrounds, seed, config, device if config.on_device else "cpu")
 
 
-def mask_data(config: DataConfig, seed: int) -> CompositionDataset:
+def mask_data(config: DataConfig, seed: int, device: torch.device | str = "cpu") -> CompositionDataset:
     """What the backbone is pre-trained on: crops of photographs with masks, one per photograph and epoch.
 
     The arguments, and what is raised, are as in `training_data`; `config.masks` names the data sets.
@@ -63,7 +66,8 @@ def mask_data(config: DataConfig, seed: int) -> CompositionDataset:
         drawn_people(config.portraits) if name == "drawn" else mask_set(name, config.photographs)
         for name in (config.masks if config.real else ("drawn",))
     ]
-    return CompositionDataset(sets, [], seed, replace(config, natural=1, composites=0))
+    settings = replace(config, natural=1, composites=0)
+    return CompositionDataset(sets, [], seed, settings, device if config.on_device else "cpu")
 
 
 def drawn_people(count: int, split: str = "train") -> Contents:

@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from modnet_lib.baselines import Baseline, load_network, needs
 from modnet_lib.data.trimaps import band_size, trimap_from_alpha
+from modnet_lib.devices import Device, choose_device
 from modnet_lib.images import read_out
 from modnet_lib.inference.matter import SHORT_SIDE, Matter, enlarge, network_size, shrink
 from modnet_lib.network import MODNet, Segmenter
@@ -86,11 +87,11 @@ def _nearest(trimap: np.ndarray, size: tuple[int, int]) -> Tensor:
     return interpolate(torch.from_numpy(trimap).float()[None, None], size, mode="nearest-exact")
 
 
-def open_model(path: Path) -> Matter | Method | Path:
-    """What a path names for `run_benchmark`: a folder of mattes, or a checkpoint of any method."""
+def open_model(path: Path, device: Device = None) -> Matter | Method | Path:
+    """What a path names for `run_benchmark`: a folder of mattes, or a checkpoint of any method on a device."""
     if path.is_dir():
         return path
     network = load_network(path)
     if not needs(network):
-        return Matter(network, backend="auto")
-    return Method(network, int(network.metadata.get("short_side", SHORT_SIDE)))
+        return Matter(network, backend="auto", device=device)
+    return Method(network.to(choose_device(device)), int(network.metadata.get("short_side", SHORT_SIDE)))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from tqdm.auto import tqdm
 
 from modnet_lib.data.items import read_matte, refuse_cutout
@@ -209,7 +210,9 @@ def _begin(output: Path, model: Model, protocol: Protocol, readers: dict[str, Re
     beside, done = output.with_suffix(".json"), dict[str, Record]()
     files = {key: [checksum(file) for file in reader_files(read)] for key, read in readers.items()}
     identity: dict[str, Any] = {"model": _model_identity(model), "protocol": asdict(protocol)}
-    device, dtype = (model.device, model.dtype) if isinstance(model, Matter) else ("cpu", "float32")
+    ours = isinstance(model, Matter | Method)
+    device = next(model.network.parameters()).device if ours else torch.device("cpu")
+    dtype = model.dtype if isinstance(model, Matter) else "float32"
     origin = recorded("errors", device=device, precision=str(dtype).removeprefix("torch."))["origin"]
     known: dict[str, Any] = {}
     if output.is_file():

@@ -193,7 +193,6 @@ def run(
     todo = [job for job in jobs if overwrite or not job.target.exists()]
     yield from (Result(job, skipped=True) for job in sorted({*jobs} - {*todo}))
     batches = (todo[start : start + batch_size] for start in range(0, len(todo), batch_size))
-    # CUDA graphs belong to the thread that recorded them
     with ThreadPoolExecutor(1) as network, ThreadPoolExecutor(workers) as pool:
         yield from chain.from_iterable(pool.map(matte, batches))
 

@@ -2,6 +2,8 @@
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
@@ -191,5 +193,18 @@ def make_backend(
     answer: Callable[[Tensor], Tensor] = AlphaOnly(module)
     compilers: dict[str, Any] = {"compiled": {"options": {"freezing": True}}, "cudagraphs": {"backend": "cudagraphs"}}
     if backend in compilers:
-        answer = torch.compile(answer, dynamic=False, **compilers[backend])
+        answer = in_one_thread(partial(torch.compile, answer, dynamic=False, **compilers[backend]), device)
     return module, lambda image: answer(image.to(dtype, memory_format=layout)).float()
+
+
+def in_one_thread(make: Callable[[], Any], device: torch.device) -> Callable[[Tensor], Tensor]:
+    """What `make` returns, made and called in one thread whoever calls it: CUDA graphs belong to one."""
+    options: dict[str, Any] = {"initializer": torch.cuda.set_device, "initargs": (device,)}
+    thread = ThreadPoolExecutor(1, **options if device.type == "cuda" else {})
+    function = thread.submit(make).result()
+
+    @torch.inference_mode()  # of this thread
+    def call(image: Tensor) -> Tensor:
+        return function(image).clone()  # the next call overwrites a graph's output
+
+    return lambda image: thread.submit(call, image).result()

@@ -2,19 +2,18 @@
 
 import copy
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from modnet_lib import paths
 from modnet_lib.baselines import Baseline, load_network, needs
+from modnet_lib.devices import Device, choose_device, resize
 from modnet_lib.images import ImageLike, read_image, read_out, to_tensor
 from modnet_lib.inference.deploy import Backend, make_backend
 from modnet_lib.inference.edges import clean_foreground, compose, cutout, drop_specks, sharpen
@@ -66,7 +65,7 @@ class Matter:
         network: MODNet | Segmenter | Baseline,
         *,
         short_side: int | None = None,
-        device: str | torch.device | None = None,
+        device: Device = None,
         backend: Backend = "eager",
         dtype: torch.dtype = torch.float32,
         refine: bool = False,
@@ -78,8 +77,7 @@ class Matter:
         self.short_side = short_side or int(network.metadata.get("short_side", SHORT_SIDE))
         if self.short_side < 32:
             raise ValueError(f"short_side must be at least 32 pixels, got {short_side}")
-        # a tensor has its device's number, "cuda" has none
-        self.device, self.squash = torch.empty(0, device=choose_device(device)).device, False
+        self.device, self.squash = choose_device(device), False
         self.backend, self.dtype, self.refine, self.specks = backend, dtype, refine, specks
         if next(network.parameters()).device == self.device:
             # modules of our own, for evaluation mode, around the same weights
@@ -158,14 +156,6 @@ class Matter:
         return drop_specks(full, self.specks) if self.specks else full
 
 
-def choose_device(device: str | torch.device | None = None) -> torch.device:
-    """The device that is meant: a GPU if there is one, and the process's own one under a launcher."""
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if chosen == torch.device("cuda") and "LOCAL_RANK" in os.environ:
-        return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % max(torch.cuda.device_count(), 1))
-    return chosen
-
-
 def network_size(height: int, width: int, short_side: int = SHORT_SIDE, squash: bool = False) -> tuple[int, int]:
     """The network's input for a picture: short side to `short_side`, floor to multiples of 32, at most 2 MP.
 
@@ -179,11 +169,6 @@ def network_size(height: int, width: int, short_side: int = SHORT_SIDE, squash: 
     # a side that was raised to 32 can break the cap again
     longest = MAX_PIXELS // 32 // 32 * 32
     return min(height, longest), min(width, longest)
-
-
-def resize(x: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear, with antialiasing when it shrinks; (N, C, H, W) in and out."""
-    return F.interpolate(x, (height, width), mode="bilinear", align_corners=False, antialias=True)
 
 
 def shrink(pixels: np.ndarray, height: int, width: int) -> Tensor:

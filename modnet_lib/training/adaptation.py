@@ -8,15 +8,16 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
+from modnet_lib.data.workers import data_loader
+from modnet_lib.devices import Device
 from modnet_lib.images import ImageLike
 from modnet_lib.network import MODNet
 from modnet_lib.network.checkpoints import weights_fingerprint
@@ -25,6 +26,7 @@ from modnet_lib.profiles import STRICT, Positive, Stage, TrainingConfig
 from modnet_lib.training.frames import Frames, by_size, has_collapsed, spread, watch
 from modnet_lib.training.loop import Trainer
 from modnet_lib.training.semantic_head import SOURCE, SOURCE_SIDE, input_side
+from modnet_lib.training.state import autocast
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 WATCHED = 4  # frames that are looked at after every epoch
@@ -51,6 +53,8 @@ class AdaptationConfig:
     #: Early stopping, which is ours: at this multiple of the source domain's disagreement, if that is known for this
     #: size (see `fit_semantic_head`). With 0 all epochs run, as in the paper.
     until: float = 0.0
+    #: Of the forward passes, as in `TrainingConfig`.
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     #: Of the order of the frames.
     seed: int = 0
 
@@ -90,9 +94,11 @@ def soc_terms(network: nn.Module, frozen: MODNet, images: Tensor, config: Adapta
     -------
     The terms, their weighted sum ``total``, and ``person`` and ``frozen_person``, the mean of alpha~ and alpha~'.
     """
-    with torch.no_grad():
-        held = frozen(images, auxiliary=True)
-    output = network(images, auxiliary=True)
+    with autocast(images.device, config.mixed_precision):
+        with torch.no_grad():
+            held = frozen(images, auxiliary=True)
+        output = network(images, auxiliary=True)
+    held, output = (one._make(part.to(images.dtype) for part in one) for one in (held, output))
     losses = CONSISTENCY[config.preset](output, held, config.weights)
     return losses._asdict() | {"person": output.alpha.mean(), "frozen_person": held.alpha.mean()}
 
@@ -110,7 +116,7 @@ class SOC(Trainer):
         folder: str | Path,
         *,
         validate: Validate | None = None,
-        cpu: bool = False,
+        device: Device = None,
     ):
         if not frames:
             raise ValueError("there are no frames to adapt to")
@@ -135,8 +141,9 @@ class SOC(Trainer):
             (Stage(64, config.batch_size, config.epochs * self.epoch_steps),),
             checkpoint_every=min(500, self.epoch_steps),
             validate_every=self.epoch_steps,
+            mixed_precision=config.mixed_precision,
         )
-        super().__init__(live, data, training, folder, validate=self.close_epoch, identity=identity, cpu=cpu)
+        super().__init__(live, data, training, folder, validate=self.close_epoch, identity=identity, device=device)
         if self.processes > 1:
             raise ValueError("SOC adapts a network in one process")
         for each in (self.frozen, self.best, original):
@@ -160,14 +167,12 @@ class SOC(Trainer):
             whole = torch.randperm(len(self.dataset.pictures), generator=torch.Generator().manual_seed(seed))
             order += whole.split(self.soc.batch_size)
         left = [part.tolist() for part in order[self.step :]]
-        # a loader draws a seed when it starts, not from the global generator
-        options = {"num_workers": 2 * (self.device.type == "cuda"), "generator": torch.Generator()}
-        return DataLoader(self.dataset, batch_sampler=left, collate_fn=by_size, **options)
+        return data_loader(self.dataset, left, by_size, workers=self.workers, pin=self.device.type == "cuda")
 
-    def pieces(self, batches: Iterator[list[Tensor]]) -> Iterator[tuple[Tensor, float]]:
-        groups = next(batches)
-        for group in groups:
-            yield group.to(self.device), len(group) / sum(map(len, groups))
+    def pieces(self, batches: Iterator[list[Tensor]]) -> Iterator[list[tuple[Tensor, float]]]:
+        for groups in batches:
+            count = sum(map(len, groups))
+            yield [(group.to(self.device, non_blocking=True), len(group) / count) for group in groups]
 
     def begin(self, model: nn.Module) -> float:
         model.eval()
@@ -240,7 +245,7 @@ def adapt(
     folder, stop_after, show_progress
         As for `Trainer`.
     options
-        ``cpu``, as for `Trainer`; ``validate``, for experiments with labels: what it says of a network goes into the
+        ``device``, as for `Trainer`; ``validate``, for experiments with labels: what it says of a network goes into the
         history and affects nothing else.
 
     Returns

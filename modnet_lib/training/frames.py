@@ -11,9 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from modnet_lib.data.manifest import background_files, find_items, sources
+from modnet_lib.devices import resize
 from modnet_lib.files import atomic_folder
 from modnet_lib.images import ImageLike, read_image, read_out, to_tensor
-from modnet_lib.inference.matter import network_size, resize
+from modnet_lib.inference.matter import network_size
 from modnet_lib.inference.media import Clip
 from modnet_lib.network import MODNet
 from modnet_lib.objectives.consistency import disagreement

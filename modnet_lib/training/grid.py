@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 import yaml
 from PIL import Image
 from tqdm.auto import tqdm
@@ -21,6 +20,7 @@ from modnet_lib import paths
 from modnet_lib.baselines import load_network
 from modnet_lib.data.sets import drawn_people
 from modnet_lib.data.workers import worker_pool
+from modnet_lib.devices import Device
 from modnet_lib.evaluation.methods import Method
 from modnet_lib.evaluation.statistics import Difference, paired_difference
 from modnet_lib.files import write_atomically, write_json, write_text
@@ -29,6 +29,7 @@ from modnet_lib.profiles import Profile
 from modnet_lib.provenance import fingerprint, read_json, recorded, require_same
 from modnet_lib.training.loop import STATE
 from modnet_lib.training.run import BACKBONE, CHECKPOINT, RECIPE, pretraining, run, supervised
+from modnet_lib.training.state import all_processes
 from modnet_lib.training.validation import held_out_sets, measure, measured_sets, stage_errors
 
 RESULT, ERRORS, MATTES = "result.json", "errors.json", "mattes.jpg"
@@ -121,6 +122,8 @@ def run_row(grid: Grid, profile: Profile, folder: Path, row: str, seed: int) -> 
         pretrain(profile, folder, seed)
     chosen = recipe(grid, profile, row, seed, folder)
     network = run(chosen, target, show_progress=False)
+    if not all_processes().is_main_process:  # they share the training
+        return
     method = Method(network.eval(), min(512, chosen.training.stages[-1].image_size), squash=grid.squash)
     sets = measured_sets(profile, list(grid.sets))
     seen = {name: {key: fingerprint(*one) for key, one in pictures.items()} for name, pictures in sets.items()}
@@ -130,12 +133,14 @@ def run_row(grid: Grid, profile: Profile, folder: Path, row: str, seed: int) -> 
         return
     errors = {name: measure(method, pictures) for name, pictures in sets.items()}
     result = {"identity": what, "errors": errors, "stages": stage_errors(method, sets["natural"])}
+    made = recorded("errors", device=next(network.parameters()).device, precision="float32", seed=seed)
+    result["origin"] = made["origin"]
     write_json(target / ERRORS, result, indent=None)
     (target / STATE).unlink(missing_ok=True)  # up to a gigabyte
 
 
 def run_grid(
-    grid: Grid, profile: Profile, folder: str | Path, *, jobs: int = 1, rows: Sequence[str] = ()
+    grid: Grid, profile: Profile, folder: str | Path, *, device: Device = None, jobs: int = 1, rows: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Train and measure every row with every seed, seed after seed; an interrupted grid continues.
 
@@ -148,8 +153,11 @@ def run_grid(
         ``seeds`` how often, ``validation`` on how many pictures of each set it is measured.
     folder
         Gets ``recipe.yaml``, a folder a run, ``result.json`` and ``mattes.jpg`` (drawn people, a column a row).
+    device
+        Instead of the profile's; see `choose_device`.
     jobs
-        Runs side by side, each in a process with one thread; 1 runs them here, with all threads or a GPU.
+        Runs side by side, each in a process with one thread; 1 runs them here, with all threads or a GPU. Processes of
+        a launcher share each run.
 
     Returns
     -------
@@ -158,15 +166,21 @@ def run_grid(
     Raises
     ------
     ValueError
-        If `folder` holds another profile's grid, other runs or errors of other pictures: the first difference is named.
+        If `folder` holds another profile's grid, other runs or errors of other pictures: the first difference is named;
+        or if several processes are to start `jobs`.
     """
-    folder, rows = Path(folder), list(rows or grid.rows)
+    folder, rows, processes = Path(folder), list(rows or grid.rows), all_processes()
+    if jobs > 1 and processes.num_processes > 1:
+        raise ValueError(f"{processes.num_processes} processes share every run; leave out {jobs} jobs")
+    profile = replace(profile, device=str(device)) if device else profile
     if (folder / RECIPE).is_file():
-        free = {"name": "", "seeds": 1, "timing_repeats": 1}  # a grid may grow by seeds
+        free = {"name": "", "seeds": 1, "timing_repeats": 1, "device": None}  # a grid may grow by seeds
         stored = Profile.load(folder / RECIPE)
         require_same(asdict(stored.changed(free)), asdict(profile.changed(free)), folder)
-    measured_sets(profile, list(grid.sets))  # what is missing is said before hours of training
-    write_text(folder / RECIPE, profile.to_yaml())
+    with processes.main_process_first():
+        measured_sets(profile, list(grid.sets))  # what is missing is said before hours of training
+        if processes.is_main_process:
+            write_text(folder / RECIPE, profile.to_yaml())
     seeds = range(profile.seed, profile.seed + profile.seeds)
     # here, as parallel processes would do it twice
     for seed in seeds if any(grid.rows[row].pretrained for row in rows) else ():
@@ -178,16 +192,19 @@ def run_grid(
     else:
         for row, seed in tqdm(todo, "runs", disable=None):
             work(row, seed)
-    draw_mattes(folder, [row for row in grid.gallery if row in rows], profile.seed)
-    return collect(grid, profile, folder, rows)
+    with processes.main_process_first():
+        if processes.is_main_process:
+            draw_mattes(folder, [row for row in grid.gallery if row in rows], profile.seed, profile.device)
+            collect(grid, profile, folder, rows)
+    return read_json(folder / RESULT)
 
 
-def draw_mattes(folder: Path, rows: Sequence[str], seed: int) -> Path:
+def draw_mattes(folder: Path, rows: Sequence[str], seed: int, device: str | None) -> None:
     """Fig. 5 and 8: drawn people, their mattes by each row of one seed, and the truth; a person a line."""
     samples = [read() for read in drawn_people(SHOWN, "validation").readers]
     columns = [[sample.image for sample in samples], [sample.alpha for sample in samples]]
     for row in rows:
-        matter = Matter(load_network(folder / f"{row}-{seed}" / CHECKPOINT))
+        matter = Matter(load_network(folder / f"{row}-{seed}" / CHECKPOINT), device=device)
         mattes = [(matter.alpha(sample.image) * 255).round().astype(np.uint8) for sample in samples]
         columns.insert(-1, mattes)
     tiles = [
@@ -196,7 +213,6 @@ def draw_mattes(folder: Path, rows: Sequence[str], seed: int) -> Path:
     ]
     picture = Image.fromarray(np.hstack(tiles))
     write_atomically(folder / MATTES, lambda temporary: picture.save(temporary, "JPEG", quality=88))
-    return folder / MATTES
 
 
 def collect(grid: Grid, profile: Profile, folder: Path, rows: Sequence[str]) -> dict[str, Any]:
@@ -231,7 +247,7 @@ def collect(grid: Grid, profile: Profile, folder: Path, rows: Sequence[str]) -> 
         f"steps: {steps}{masks}; {len(seeds)} seeds from {profile.seed}; errors on validation pictures ({people}; "
         f"{counts}), seen {'as squares' if grid.squash else 'with their proportions'}"
     )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = " and ".join(sorted({one["origin"]["device"] for each in runs.values() for one in each}))
     result = {
         "profile": profile.name,
         "identity": fingerprint([one["identity"] for each in runs.values() for one in each]),

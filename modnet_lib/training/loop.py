@@ -1,22 +1,24 @@
 """One training loop for everything: mixed precision, clipping, averaged weights, atomic files, exact resume."""
 
-import dataclasses
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from modnet_lib.baselines import Baseline
 from modnet_lib.data.assemble import MattingBatch, assemble
-from modnet_lib.data.dataset import CompositionDataset, StagedSampler, training_loader
+from modnet_lib.data.dataset import StagedSampler, training_loader
+from modnet_lib.devices import Device, choose_device
 from modnet_lib.files import write_json
 from modnet_lib.images import read_out
 from modnet_lib.network import MODNet, Segmenter
@@ -24,18 +26,21 @@ from modnet_lib.objectives import OBJECTIVES
 from modnet_lib.profiles import TrainingConfig
 from modnet_lib.provenance import read_json, require_same
 from modnet_lib.training.state import (
-    BATCH_NORM,
-    averaged_weights,
+    AveragedWeights,
+    all_processes,
+    autocast,
     create_optimizer,
     freeze_norms,
+    identify,
     learning_rate,
     load_state,
+    random_state,
     read_metrics,
+    same_norms,
     save_state,
 )
 
 STATE, METRICS, IDENTITY = "state.pt", "metrics.jsonl", "identity.json"
-DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Network = MODNet | Segmenter | Baseline
 Validate = Callable[[Any, int], dict[str, Any]]
 
@@ -63,13 +68,13 @@ class Trainer:
         reason, ends the run.
     identity
         Everything that determines the result; by default `identify` of the arguments.
-    cpu
-        Stay on the CPU even if there is a GPU.
+    device
+        See `modnet_lib.devices.choose_device`.
 
     Raises
     ------
     ValueError
-        If `folder` holds another run (the message names the first difference).
+        If `folder` holds another run (the message names the first difference), or the processes do not share `device`.
     """
 
     #: A run ends after this many failing steps in a row; see `collapse`.
@@ -84,18 +89,18 @@ class Trainer:
         *,
         validate: Validate | None = None,
         identity: dict[str, Any] | None = None,
-        cpu: bool = False,
+        device: Device = None,
     ):
         self.network, self.dataset, self.config, self.validate = network, dataset, config, validate
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        # precision is explicit (autocast around the forward pass, a gradient scaler), so the network stays plain;
-        # accelerate keeps one device for the whole process, so `cpu` is not for it to know
-        self.accelerator = Accelerator(mixed_precision="no")
-        self.device = torch.device("cpu") if cpu else self.accelerator.device
+        self.accelerator, self.device = all_processes(), choose_device(device)
         self.processes, self.is_first = self.accelerator.num_processes, self.accelerator.is_main_process
-        if self.processes > 1 and isinstance(network, Baseline):
-            raise ValueError("other methods freeze parts of themselves, so they are trained in one process")
+        if self.processes > 1 and self.device.type != self.accelerator.device.type:
+            found = f"{self.processes} processes cannot train on {self.device}: they share {self.accelerator.device}"
+            raise ValueError(f"{found}; for CPUs, set ACCELERATE_USE_CPU=1")
+        default = min(8, (os.cpu_count() or 1) // self.processes) if self.device.type != "cpu" else 0
+        self.workers = default if config.workers is None else config.workers
         self.identity = identity or identify(network, dataset, config)
         if (self.folder / IDENTITY).is_file():
             require_same(read_json(self.folder / IDENTITY), self.identity, folder)
@@ -103,11 +108,13 @@ class Trainer:
         if config.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = self.create_optimizer()
-        self.averaged = averaged_weights(network, config.ema) if config.ema else None
+        self.averaged = AveragedWeights(network, config.ema) if config.ema else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.mixed_precision == "fp16")
-        self.step = load_state(self.folder / STATE, self.identity, self.kept())
+        number = self.accelerator.process_index
+        self.step = load_state(self.folder / STATE, self.identity, self.kept(), number, self.device)
         self.accelerator.wait_for_everyone()  # before the first process drops lines that belong to no checkpoint
         self.history = read_metrics(self.folder / METRICS, self.step, rewrite=self.is_first)
+        self.upcoming: list[tuple[Any, float]] = []
         if self.is_first:
             write_json(self.folder / IDENTITY, self.identity)
 
@@ -136,30 +143,28 @@ class Trainer:
             the step and its samples, which the dataset returns by their numbers.
         """
         config, end = self.config, min(self.config.steps, stop_after or self.config.steps)
-        norms = {n: m for n, m in self.network.named_modules() if isinstance(m, BATCH_NORM)}
-        model = self.wrapped()
-        batches = iter(self.batches() if self.step < end else ())  # a finished run starts no workers
+        pieces = self.pieces(iter(self.batches() if self.step < end else ()))  # a finished run starts no workers
+        self.upcoming = []
         hidden = not (self.is_first and show_progress)
         with (
+            same_norms(self.network),
             tqdm(total=config.steps, initial=self.step, desc="training", unit="step", disable=hidden) as bar,
-            (self.folder / METRICS).open("a", encoding="utf-8") if self.is_first else nullcontext() as log,
+            (self.folder / METRICS).open("a", 1, encoding="utf-8") if self.is_first else nullcontext() as log,
         ):
+            model = self.wrapped()
             while self.step < end and not self.stopped:
-                record = self._advance(model, batches)
+                record = self._advance(model, pieces)
                 if log:
-                    log.write(json.dumps(record) + "\n")
-                    log.flush()
+                    log.write(json.dumps(record) + "\n")  # line by line
                 bar.update()
                 bar.set_postfix(loss=f"{record['loss']:.3f}")
                 due = config.checkpoint_every and self.step % config.checkpoint_every == 0
                 if due or self.step == end or self.stopped:
-                    self.accelerator.wait_for_everyone()
+                    random = gather_object([random_state(self.device)])
                     if self.is_first:
-                        save_state(self.folder / STATE, self.step, self.identity, self.kept())
+                        save_state(self.folder / STATE, self.step, self.identity, self.kept(), random)
         if self.averaged and self.step == config.steps:
             self.network.load_state_dict(self.averaged.module.state_dict())
-        for name, norm in norms.items():  # SyncBatchNorm replaced them; it shares weights and statistics
-            self.network.set_submodule(name, norm)
         self.network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
         return self.history
 
@@ -169,22 +174,22 @@ class Trainer:
         return self.history[-1].get("stopped", "") if self.history else ""
 
     def wrapped(self) -> nn.Module:
-        """The network in the wrappers that it is trained in; they share its weights."""
+        """The network as it is trained, with norms over all processes, or compiled; its weights are shared."""
         config = self.config
         model: nn.Module = self.network
         if self.processes > 1 and self.device.type == "cuda" and not config.freeze_norm:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         if config.compile:
             model = torch.compile(model)  # type: ignore[assignment]
-        return nn.parallel.DistributedDataParallel(model) if self.processes > 1 else model
+        return model
 
-    def _advance(self, model: nn.Module, batches: Iterator[Any]) -> dict[str, Any]:
+    def _advance(self, model: nn.Module, pieces: Iterator[list]) -> dict[str, Any]:
         """One step with its learning rate, averaging and validation; its metrics."""
         started, config = time.perf_counter(), self.config
         rate = self.begin(model)
         for group in self.optimizer.param_groups:
             group["lr"] = group["scale"] * rate
-        record = self.update(model, self.pieces(batches))
+        record = self.update(model, pieces)
         if problem := self._problem(record):
             raise FloatingPointError(f"{self.where()}: {problem}")
         self.step += 1
@@ -193,29 +198,37 @@ class Trainer:
         record |= {"step": self.step, "learning_rate": rate, "seconds": time.perf_counter() - started}
         self.history.append(record)
         due = config.validate_every and (self.step % config.validate_every == 0 or self.step == config.steps)
-        if self.validate and due and self.is_first:
+        if self.validate and due:
             kept = self.averaged.module if self.averaged else self.network
-            record |= self.validate(kept.eval(), self.step)
+            found = [self.validate(kept.eval(), self.step) if self.is_first else {}]
+            record |= broadcast_object_list(found)[0]
         return record
 
-    def update(self, model: nn.Module, pieces: Iterable[tuple[Any, float]]) -> dict[str, float]:
+    def read_out(self, numbers: Tensor) -> list[float]:
+        """The numbers of a step; nothing else waits for the device, and the next batch is made while it computes."""
+        return read_out(numbers).tolist()
+
+    def update(self, model: nn.Module, pieces: Iterator[list]) -> dict[str, float]:
         """Forward, loss and backward for each piece of the batch, then the update; the terms of the whole batch."""
-        config, total = self.config, torch.zeros((), device=self.device)
-        for number, (piece, share) in enumerate(pieces, 1):
-            # processes exchange gradients once, with the last piece
-            with self.accelerator.no_sync(model) if number < config.accumulate else nullcontext():
-                terms = self.terms(model, piece)
-                self.scaler.scale(terms["total"] * share).backward()
+        total = torch.zeros((), device=self.device)
+        for piece, share in self.upcoming or next(pieces):
+            terms = self.terms(model, piece)
+            self.scaler.scale(terms["total"] * share).backward()
             total = total + torch.stack([*terms.values()]).detach() * share
-        numbers = read_out(self.accelerator.reduce(total, "mean")).tolist()  # type: ignore[arg-type]
-        record = dict(zip(terms, numbers, strict=True))  # type: ignore[possibly-undefined]
-        record["loss"] = record.pop("total")
+        if self.processes > 1:  # the mean; what is frozen or has no part in the loss has no gradient in any of them
+            parts = [total, *(one.grad for one in model.parameters() if one.grad is not None)]
+            flat: Any = self.accelerator.reduce(torch.cat([one.flatten() for one in parts]), "mean")
+            for one, mean in zip(parts, flat.split([one.numel() for one in parts]), strict=True):
+                one.copy_(mean.view(one.shape))
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip or math.inf)
-        record["gradient_norm"] = float(read_out(norm))
+        norm = nn.utils.clip_grad_norm_(model.parameters(), self.config.gradient_clip or math.inf)
+        self.upcoming = next(pieces, [])
+        *numbers, norm = self.read_out(torch.cat([total, norm[None]]))  # type: ignore[list-item]
+        record = dict(zip(terms, numbers, strict=True))  # type: ignore[possibly-undefined]
+        record |= {"loss": record.pop("total"), "gradient_norm": norm}
         # otherwise keep the weights, for debugging
-        if math.isfinite(record["loss"]) and math.isfinite(record["gradient_norm"]):
-            self.scaler.step(self.optimizer)
+        if math.isfinite(record["loss"]) and math.isfinite(norm):
+            self.optimizer.step()  # the scaler's `step` would ask the device again
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return record
@@ -230,15 +243,16 @@ class Trainer:
         return self.collapse(recent) if len(recent) == self.window else ""
 
     def batches(self) -> Iterable[Any]:
-        """Batches from the next step on, as the data set has them."""
-        share = {"rank": self.accelerator.process_index, "processes": self.processes}
-        share |= {"pieces": self.config.accumulate, "workers": self.config.workers}
-        return training_loader(self.dataset, self.config.sizes, start=self.step, **share)
+        """Pieces of batches from the next step on, as the data set has them."""
+        share = {"rank": self.accelerator.process_index, "processes": self.processes, "pieces": self.config.accumulate}
+        how: dict[str, Any] = {"workers": self.workers, "pin": self.device.type == "cuda"}
+        return training_loader(self.dataset, self.config.sizes, start=self.step, **share, **how)
 
-    def pieces(self, batches: Iterator[Any]) -> Iterator[tuple[Any, float]]:
-        """The pieces of the next batch on the device, each with its share of the loss."""
-        for _ in range(self.config.accumulate):
-            yield assemble(next(batches), self.device), 1 / self.config.accumulate
+    def pieces(self, batches: Iterator[Any]) -> Iterator[list[tuple[Any, float]]]:
+        """The pieces of each batch on the device, each with its share of the loss."""
+        count = self.config.accumulate
+        while batch := [(assemble(raw, self.device), 1 / count) for raw in islice(batches, count)]:
+            yield batch
 
     def begin(self, model: nn.Module) -> float:
         """Make the network ready for a step, and return its learning rate."""
@@ -260,8 +274,7 @@ class Trainer:
             given = network.training_inputs(batch)
         elif network.config["trimap_input"]:
             given["trimap"] = batch.trimap
-        precision = {"dtype": DTYPES[config.mixed_precision], "enabled": config.mixed_precision != "no"}
-        with torch.autocast(self.device.type, **precision):
+        with autocast(self.device, config.mixed_precision):
             output = model(image, **given)
         if isinstance(network, Baseline):
             parts = {name: part.float() for name, part in output.parts.items()}
@@ -285,14 +298,3 @@ class Trainer:
         samples = next(iter(StagedSampler(self.config.sizes, self.step)))
         (lowest, size), (highest, _) = samples[0], samples[-1]
         return f"step {self.step + 1} (samples {lowest} to {highest} at {size} pixels)"
-
-
-def identify(network: Network, dataset: CompositionDataset, config: TrainingConfig) -> dict[str, Any]:
-    """Everything that determines the result of a run, except the initial weights: ``network``, ``training``, ``data``.
-
-    How often files are written and how many processes read data are not part of it.
-    """
-    free = ("checkpoint_every", "validate_every", "workers")
-    training = {key: value for key, value in dataclasses.asdict(config).items() if key not in free}
-    built = {"kind": type(network).__name__, "config": network.config}
-    return json.loads(json.dumps({"network": built, "training": training, "data": dataset.identity()}))

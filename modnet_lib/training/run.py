@@ -12,7 +12,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
 from accelerate.utils import set_seed
 from safetensors.torch import save_file
 
@@ -20,6 +19,7 @@ from modnet_lib import paths
 from modnet_lib.baselines import create_baseline, load_network
 from modnet_lib.data.manifest import manifest
 from modnet_lib.data.sets import mask_data, training_data
+from modnet_lib.devices import Device, choose_device
 from modnet_lib.files import write_atomically, write_text
 from modnet_lib.network import (
     Backbone,
@@ -33,7 +33,8 @@ from modnet_lib.network import (
 from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.profiles import Profile
 from modnet_lib.provenance import fingerprint, read_json, recorded, require_same
-from modnet_lib.training.loop import IDENTITY, Network, Trainer, identify
+from modnet_lib.training.loop import IDENTITY, Network, Trainer
+from modnet_lib.training.state import all_processes, identify
 from modnet_lib.training.validation import held_out_sets, validation_data, validator
 
 CHECKPOINT = "modnet.safetensors"
@@ -106,10 +107,18 @@ def _backbone(profile: Profile) -> str | Backbone:
     return load_backbone(file, name) if file.is_file() else load_imagenet_backbone()
 
 
-def run(recipe: Profile, folder: str | Path, *, stop_after: int | None = None, show_progress: bool = True) -> Network:
+def run(
+    recipe: Profile,
+    folder: str | Path,
+    *,
+    device: Device = None,
+    stop_after: int | None = None,
+    show_progress: bool = True,
+) -> Network:
     """Train a recipe: start, resume what `folder` holds, or only load a finished result.
 
-    The data that is used and left out is printed before the first step, and stored with the run.
+    The data that is used and left out is printed before the first step, and stored with the run. Of several processes,
+    the first downloads, prepares, validates and writes.
 
     Parameters
     ----------
@@ -120,14 +129,14 @@ def run(recipe: Profile, folder: str | Path, *, stop_after: int | None = None, s
         every file that is read), ``metrics.jsonl``, ``state.pt``, ``validation.png``
         and, when the run is complete, ``modnet.safetensors``, or ``backbone.safetensors`` from pre-training. With
         `Profile.rounds` it gets a folder for the pre-training and for each round, and the last one's result.
-    stop_after
-        As for `Trainer.run`; it also ends the rounds.
-    show_progress
-        Show a bar.
+    device
+        Instead of the recipe's; see `choose_device`.
+    stop_after, show_progress
+        As for `Trainer.run`; the first also ends the rounds.
 
     Returns
     -------
-    The trained network in evaluation mode: plain float32, whatever the precision of training.
+    The trained network in evaluation mode, on the device: plain float32, whatever the precision of training.
 
     Raises
     ------
@@ -135,38 +144,46 @@ def run(recipe: Profile, folder: str | Path, *, stop_after: int | None = None, s
         If data is missing or cannot be used, or `folder` holds another run: the message names the first difference.
     """
     if recipe.rounds:
-        return _run_rounds(recipe, Path(folder), stop_after=stop_after, show_progress=show_progress)
-    folder, config = Path(folder), recipe.training
-    network = build_network(recipe)
-    masks = isinstance(network, Segmenter)
-    dataset = (mask_data if masks else training_data)(recipe.data, recipe.seed)
-    identity = identify(network, dataset, config) | {"initial weights": weights_fingerprint(network)}
+        return _run_rounds(recipe, Path(folder), device=device, stop_after=stop_after, show_progress=show_progress)
+    folder, device, processes = Path(folder), choose_device(device or recipe.device), all_processes()
+    with processes.main_process_first():  # the others find everything prepared
+        network = build_network(recipe)
+        masks = isinstance(network, Segmenter)
+        dataset = (mask_data if masks else training_data)(recipe.data, recipe.seed, device)
+    identity = identify(network, dataset, recipe.training) | {"initial weights": weights_fingerprint(network)}
     if (folder / IDENTITY).is_file():
         require_same(read_json(folder / IDENTITY), identity, folder)
     elif (folder / RECIPE).is_file():  # of a run without a first step, or of a grid
-        require_same(asdict(Profile.load(folder / RECIPE)), asdict(recipe), folder)
+        stored = replace(Profile.load(folder / RECIPE), device=recipe.device)  # may change
+        require_same(asdict(stored), asdict(recipe), folder)
     result = folder / (BACKBONE if masks else CHECKPOINT)
     if result.is_file():
-        if not masks:
-            return load_network(result)
-        return Segmenter(load_backbone(result, recipe.backbone)).eval()
-    first = PartialState().is_main_process  # only this process writes
-    if first and not (folder / RECIPE).is_file():
-        write_text(folder / RECIPE, recipe.to_yaml())
-    samples = validation_data(recipe.data, recipe.validation) if config.validate_every else []
-    if first and show_progress:
-        sets = " and ".join(held_out_sets(recipe.data)) or "drawn people"
-        print(dataset.describe(), f"validation: {sets}: {len(samples):,} pictures", sep="\n")
-    side = min(512, config.stages[-1].image_size)
-    validate = validator(samples, folder, short_side=side) if samples else None
-    trainer = Trainer(network, dataset, config, folder, validate=validate, identity=identity)
-    trainer.run(stop_after, show_progress)
-    if first and trainer.step == config.steps:
-        _write_result(trainer, recipe, result, side)
+        trained = Segmenter(load_backbone(result, recipe.backbone)).eval() if masks else load_network(result)
+        return trained.to(device)
+    trainer = Trainer(network, dataset, recipe.training, folder, identity=identity, device=device)
+    _train(trainer, recipe, stop_after, show_progress)
+    processes.wait_for_everyone()
     return network
 
 
-def _write_result(trainer: Trainer, recipe: Profile, file: Path, side: int) -> None:
+def _train(trainer: Trainer, recipe: Profile, stop_after: int | None, show_progress: bool) -> None:
+    """What `run` does until there is a result."""
+    folder, config, first = trainer.folder, recipe.training, trainer.is_first
+    if first and not (folder / RECIPE).is_file():
+        write_text(folder / RECIPE, recipe.to_yaml())
+    with trainer.accelerator.main_process_first():
+        samples = validation_data(recipe.data, recipe.validation) if config.validate_every else []
+    if first and show_progress:
+        sets = " and ".join(held_out_sets(recipe.data)) or "drawn people"
+        print(trainer.dataset.describe(), f"validation: {sets}: {len(samples):,} pictures", sep="\n")
+    side = min(512, config.stages[-1].image_size)
+    trainer.validate = validator(samples, folder, short_side=side) if samples else None
+    trainer.run(stop_after, show_progress)
+    if first and trainer.step == config.steps:
+        _write_result(trainer, recipe, folder, side)
+
+
+def _write_result(trainer: Trainer, recipe: Profile, folder: Path, side: int) -> None:
     """The network, or its backbone, with what it is and what its last validation said."""
     # the history is empty if the metrics were lost
     network, last = trainer.network, trainer.history[-1] if trainer.history else {}
@@ -178,10 +195,10 @@ def _write_result(trainer: Trainer, recipe: Profile, file: Path, side: int) -> N
     metadata["provenance"] = json.dumps(where["origin"])
     if isinstance(network, Segmenter):
         state = {name: value.contiguous() for name, value in network.backbone.state_dict().items()}
-        write_atomically(file, lambda temporary: save_file(state, temporary, metadata))
+        write_atomically(folder / BACKBONE, lambda temporary: save_file(state, temporary, metadata))
     else:
         network.metadata = network.metadata | metadata
-        save_checkpoint(network, file)
+        save_checkpoint(network, folder / CHECKPOINT)
 
 
 def _run_rounds(recipe: Profile, folder: Path, **options: Any) -> Network:
@@ -200,6 +217,7 @@ def _run_rounds(recipe: Profile, folder: Path, **options: Any) -> Network:
         if not result.is_file():
             return network
         part = replace(part, initial=str(result.resolve()))
-    if PartialState().is_main_process:
+    if (processes := all_processes()).is_main_process:
         write_atomically(folder / CHECKPOINT, lambda temporary: shutil.copyfile(result, temporary))  # type: ignore
+    processes.wait_for_everyone()
     return network  # type: ignore[possibly-undefined]

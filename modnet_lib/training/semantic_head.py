@@ -10,8 +10,9 @@ from safetensors import safe_open
 
 from modnet_lib import paths
 from modnet_lib.data.pseudo_mattes import MattingSample
+from modnet_lib.devices import resize
 from modnet_lib.images import to_tensor
-from modnet_lib.inference.matter import SHORT_SIDE, resize
+from modnet_lib.inference.matter import SHORT_SIDE
 from modnet_lib.network import MODNet
 from modnet_lib.network.layers import upsample
 from modnet_lib.objectives.supervised import semantic_target
@@ -37,7 +38,7 @@ def fit_semantic_head(
     Parameters
     ----------
     network
-        A trained MODNet of the paper's variant; it is not changed.
+        A trained MODNet of the paper's variant, on any device; it is not changed.
     samples
         At least four labelled pictures of the source domain.
     side
@@ -54,11 +55,11 @@ def fit_semantic_head(
         raise ValueError(f"expected four samples and a paper variant, got {len(samples)}, {network.config}")
     network, side = copy.deepcopy(network).eval(), input_side(network, side)
     branch, frames, rows = network.semantic_branch, Frames([one.image for one in samples], side), []
-    device = branch.head.weight.device
+    device = next(network.parameters()).device
     with torch.no_grad():
         for number, sample in enumerate(samples):
             image = frames[number].to(device)
-            target = semantic_target(resize(to_tensor(sample.alpha), *image.shape[2:])).to(device)
+            target = semantic_target(resize(to_tensor(sample.alpha), *image.shape[2:]).to(device))
             rows.append((image, branch(image * 2 - 1, False)[0], target))
     held_out = len(rows) // 4
     optimizer = torch.optim.Adam(branch.head.parameters(), lr=2e-3)

@@ -1,12 +1,15 @@
-"""What a run keeps between steps: optimiser, averaged weights, random states, in files that resume it exactly."""
+"""What a run keeps between steps, in files that resume it exactly, and what a step is made of."""
 
+import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -15,6 +18,7 @@ from modnet_lib.profiles import TrainingConfig
 from modnet_lib.provenance import require_same
 
 BATCH_NORM = nn.modules.batchnorm._BatchNorm
+DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def create_optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -46,39 +50,66 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def averaged_weights(network: nn.Module, decay: float) -> AveragedModel:
+def all_processes() -> Accelerator:
+    """Those that train together; precision is explicit (autocast, a gradient scaler), so the networks stay plain."""
+    return Accelerator(mixed_precision="no")
+
+
+class AveragedWeights(AveragedModel):
     """An exponential moving average of weights and batch statistics; early on it averages over fewer steps.
 
     Step n keeps the share `decay` of the old average, at most (1 + n) / (10 + n).
     """
 
-    def average(mine: Sequence[Tensor], theirs: Sequence[Tensor], _: Tensor | int) -> None:
-        steps = int(averaged.n_averaged)  # the model's own count stays on the CPU
-        share = 1 - min(decay, (1 + steps) / (10 + steps))
-        for old, new in zip(mine, theirs, strict=True):
+    def __init__(self, network: nn.Module, decay: float):
+        super().__init__(network)
+        self.decay = decay
+        self.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Add the weights of a step, without waiting for a GPU as the parent does."""
+        steps = int(self.n_averaged)  # on the CPU
+        share = 1 - min(self.decay, (1 + steps) / (10 + steps)) if steps else 1.0
+        for old, new in zip(self.module.state_dict().values(), model.state_dict().values(), strict=True):
             if old.is_floating_point():
                 old.lerp_(new, share)
             else:  # counters
                 old.copy_(new)
-
-    averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True).eval().requires_grad_(False)
-    return averaged
+        self.n_averaged += 1
 
 
-def save_state(path: Path, step: int, identity: dict[str, Any], kept: dict[str, Any]) -> None:
-    """Write what resuming needs: the states of all in `kept` (``None`` is skipped) and of PyTorch's random generators.
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """The context of a forward pass in one of `DTYPES`."""
+    return nullcontext() if precision == "no" else torch.autocast(device.type, DTYPES[precision])
 
-    Nothing here draws from those of Python and NumPy.
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The states of PyTorch's random generators of a process; nothing here draws from those of Python and NumPy."""
+    cuda = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
+    return {"cpu": torch.get_rng_state()} | cuda
+
+
+def identify(network: Any, dataset: Any, config: TrainingConfig) -> dict[str, Any]:
+    """Everything that determines the result of a run, except the initial weights: ``network``, ``training``, ``data``.
+
+    How often files are written and how many processes read data are not part of it.
     """
+    free = ("checkpoint_every", "validate_every", "workers")
+    training = {key: value for key, value in dataclasses.asdict(config).items() if key not in free}
+    built = {"kind": type(network).__name__, "config": network.config}
+    return json.loads(json.dumps({"network": built, "training": training, "data": dataset.identity()}))
+
+
+def save_state(path: Path, step: int, identity: dict[str, Any], kept: dict[str, Any], random: list) -> None:
+    """Write what resuming needs: the states of all in `kept` (``None`` is skipped), and `random_state` by process."""
     states = {name: None if one is None else one.state_dict() for name, one in kept.items()}
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    random = {"torch": torch.get_rng_state(), "cuda": cuda}
     state = {"step": step, "identity": identity, "random": random} | states
     write_atomically(path, lambda temporary: torch.save(state, temporary))
 
 
-def load_state(path: Path, identity: dict[str, Any], kept: dict[str, Any]) -> int:
-    """Load what `save_state` wrote, and return the number of steps done; 0 without a file.
+def load_state(path: Path, identity: dict[str, Any], kept: dict[str, Any], process: int, device: torch.device) -> int:
+    """Load what `save_state` wrote, for the process of this number; the number of steps done, 0 without a file.
 
     Raises
     ------
@@ -95,9 +126,10 @@ def load_state(path: Path, identity: dict[str, Any], kept: dict[str, Any]) -> in
     for name, one in kept.items():
         if one is not None:
             one.load_state_dict(state[name])
-    torch.set_rng_state(state["random"]["torch"])
-    if len(state["random"]["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["random"]["cuda"])
+    for random in state["random"][process : process + 1]:  # empty if there were fewer processes
+        torch.set_rng_state(random["cpu"])
+        if device.type == "cuda" and "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"], device)
     return state["step"]
 
 
@@ -117,3 +149,14 @@ def freeze_norms(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, BATCH_NORM):
             module.eval()
+
+
+@contextmanager
+def same_norms(network: nn.Module) -> Iterator[None]:
+    """Put the batch norms back that SyncBatchNorm replaces inside; it shares their weights and statistics."""
+    norms = {name: module for name, module in network.named_modules() if isinstance(module, BATCH_NORM)}
+    try:
+        yield
+    finally:
+        for name, norm in norms.items():
+            network.set_submodule(name, norm)

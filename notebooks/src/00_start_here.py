@@ -141,7 +141,7 @@ for name, photo in photos.items():
 # return the matte alone, `cutout` an RGBA picture.
 
 # %%
-matter = Matter.from_pretrained()
+matter = Matter.from_pretrained(device=profile.device)
 predictions = {name: matter.predict(photo) for name, photo in photos.items()}
 
 # %%

@@ -587,7 +587,7 @@ if profile.data.real:
     scenes = [read_image(file) for file in held_out_backgrounds()]
 else:
     scenes = [render_background(seed, 256) for seed in range(40, 48)]
-matter = Matter.from_pretrained()
+matter = Matter.from_pretrained(device=profile.device)
 
 made = []
 for number, (name, sample) in enumerate(samples):

@@ -586,7 +586,7 @@ print(other.semantic_branch.backbone.channels, f"{cost.count_parameters(other):,
 # controls: step from `semantic` to `alpha` at the same zoom, and see where the detail comes in.
 
 # %%
-matter = Matter(trained)
+matter = Matter(trained, device=profile.device)
 show_prediction(matter.predict(image))
 
 # %%

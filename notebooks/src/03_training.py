@@ -39,6 +39,7 @@ from PIL import Image
 from modnet_lib import paths
 from modnet_lib.data.assemble import assemble, collate
 from modnet_lib.data.sets import training_data
+from modnet_lib.devices import choose_device
 from modnet_lib.inference import Matter
 from modnet_lib.network import MattingOutput, MODNet, Segmenter, load_checkpoint
 from modnet_lib.notebook.figures import image_row, show_prediction, show_source, training_curves, use_style
@@ -55,8 +56,7 @@ profile = Profile.load(PROFILE)
 config, size = profile.training, profile.training.stages[0].image_size
 RUN = paths.RUNS / "notebooks" / "03" / PROFILE
 shutil.rmtree(RUN, ignore_errors=True)  # every execution starts afresh
-cpu = PROFILE == "smoke" or not torch.cuda.is_available()  # smoke is the same everywhere
-device = "cpu" if cpu else "cuda"
+device = choose_device(profile.device)  # smoke stays on the CPU, so it is the same everywhere
 
 # %% [markdown]
 # ## 1. The schedule
@@ -245,7 +245,7 @@ def watched(folder, live):
 config = replace(config, validate_every=max(1, config.steps // 4))
 network, live = build_network(profile), display(display_id=True)
 watch = watched(RUN / "whole", live)
-history = loop.Trainer(network, dataset, config, RUN / "whole", validate=watch, cpu=cpu).run()
+history = loop.Trainer(network, dataset, config, RUN / "whole", validate=watch, device=device).run()
 
 # %% tags=["nbval-check-output"]
 print("steps:", len(history), "validations:", sum("validation_mad" in line for line in history))
@@ -276,9 +276,9 @@ training_curves(history)
 short = replace(config, stages=(replace(config.stages[0], steps=8),), validate_every=0)
 uninterrupted, cut_off, resumed = (build_network(profile) for _ in range(3))
 checked, measure = replace(short, validate_every=4), validator(samples, RUN / "whole", short_side=size)
-_ = loop.Trainer(uninterrupted, dataset, checked, RUN / "short", validate=measure, cpu=cpu).run()
-before = loop.Trainer(cut_off, dataset, short, RUN / "cut", cpu=cpu).run(stop_after=5)
-after = loop.Trainer(resumed, dataset, short, RUN / "cut", cpu=cpu).run()
+_ = loop.Trainer(uninterrupted, dataset, checked, RUN / "short", validate=measure, device=device).run()
+before = loop.Trainer(cut_off, dataset, short, RUN / "cut", device=device).run(stop_after=5)
+after = loop.Trainer(resumed, dataset, short, RUN / "cut", device=device).run()
 
 # %% tags=["nbval-check-output"]
 pairs = list(zip(uninterrupted.state_dict().values(), resumed.state_dict().values(), strict=True))
@@ -321,7 +321,7 @@ masks = run(pretraining(profile), RUN / "masks", show_progress=False)
 torch.manual_seed(profile.seed)
 informed = MODNet(backbone=load_checkpoint(paths.PRETRAINED).semantic_branch.backbone)
 quiet = replace(config, validate_every=0)
-with_backbone = loop.Trainer(informed, dataset, quiet, RUN / "informed", cpu=cpu).run(show_progress=False)
+with_backbone = loop.Trainer(informed, dataset, quiet, RUN / "informed", device=device).run(show_progress=False)
 
 # %% tags=["nbval-check-output"]
 figure, axes = plt.subplots(1, 3, figsize=(9.5, 2.3), layout="constrained")
@@ -379,15 +379,17 @@ if recorded:
 
 # %% tags=["nbval-check-output"]
 _, sample = samples[0]
-trained = Matter.from_pretrained()
+trained = Matter.from_pretrained(device=device)
 errors = {
-    "section 5": np.abs(Matter(network, short_side=size).alpha(sample.image) - sample.alpha / 255).mean(),
+    "section 5": np.abs(
+        Matter(network, short_side=size, device=device).alpha(sample.image) - sample.alpha / 255
+    ).mean(),
     "shipped": np.abs(trained.alpha(sample.image) - sample.alpha / 255).mean(),
 }
 print("nearer to the truth:", min(errors, key=errors.get))
 
 # %%
-display(show_prediction(Matter(network, short_side=size).predict(sample.image)))
+display(show_prediction(Matter(network, short_side=size, device=device).predict(sample.image)))
 show_prediction(trained.predict(sample.image))
 
 # %% [markdown]

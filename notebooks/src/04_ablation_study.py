@@ -400,7 +400,7 @@ for cells in (5, 6, 8, 16):
 # %%
 portrait = drawn_people(4, "validation").readers[3]()
 image, true = portrait.image, portrait.alpha / 255
-matter = Matter.from_pretrained()
+matter = Matter.from_pretrained(device=profile.device)
 show_prediction(matter.predict(image))
 
 # %%

@@ -194,12 +194,12 @@ print("Conn of the truth:", metrics.conn(truth, truth))
 # (`benchmarks/metrics.py`); with two workers beside the model, 100 pictures took 143 seconds, the model's 140 included.
 
 # %%
-matter = Matter.from_pretrained()
+matter = Matter.from_pretrained(device=profile.device)
 settings = {"few": 1 if few else 10, "show_progress": not few}
 live = report(matter, readers, **settings)
 authors = external and external / "weights" / "modnet_photographic_portrait_matting.ckpt"
 if not few and authors and authors.is_file():
-    theirs = report(Matter.from_pretrained(authors), readers, **settings)
+    theirs = report(Matter.from_pretrained(authors, device=profile.device), readers, **settings)
     print("the authors' checkpoint on", BENCHMARKS[name].title, theirs["protocols"]["paper"])
 
 # %%

@@ -442,7 +442,7 @@ for name, cost in sorted(costs["methods"].items(), key=lambda pair: pair[1]["mil
 # %%
 portrait = drawn_people(6, "validation").readers[5]()
 picture, exact = portrait.image, portrait.alpha / 255
-matter = Matter.from_pretrained()
+matter = Matter.from_pretrained(device=profile.device)
 show_prediction(matter.predict(picture))
 
 # %%

@@ -50,6 +50,7 @@ from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
 from modnet_lib.objectives.consistency import disagreement, paper_consistency
 from modnet_lib.objectives.supervised import semantic_loss
+from modnet_lib.profiles import Profile
 from modnet_lib.training.adaptation import NORMS, PRESETS, adapt, soc_terms, trainable
 from modnet_lib.training.frames import find_frames, has_collapsed
 from modnet_lib.training.semantic_head import with_semantic_head
@@ -57,6 +58,7 @@ from modnet_lib.training.semantic_head import with_semantic_head
 use_style()
 SIZE, COUNT, EPOCHS = {"smoke": (192, 8, 2), "laptop": (256, 8, 2)}.get(PROFILE, (512, 40, 3))
 RUN = paths.RUNS / "notebooks" / "07" / PROFILE
+device = Profile.load(PROFILE).device
 shutil.rmtree(RUN, ignore_errors=True)  # every execution starts afresh
 recorded = recorded_run("07_soc_domain_adaptation")
 found = recorded["experiments"]
@@ -81,7 +83,7 @@ sharp = [
 ]
 blurred = [degrade(picture, "blur", 16) for picture in sharp]
 shipped = load_checkpoint(paths.PRETRAINED)
-matter = Matter(shipped, short_side=SIZE)
+matter = Matter(shipped, short_side=SIZE, device=device)
 rows = [(p.image, matter.alpha(p.image), p.alpha / 255) for p in (sharp[0], blurred[0])]
 image_row(
     [part for image, alpha, truth in rows for part in (image, alpha, error_map(alpha, truth))],
@@ -303,8 +305,8 @@ print(f"all {len(norms)} normalisation layers are what they were:", same)
 # on were not among the frames.
 
 # %%
-result = adapt(fitted, [p.image for p in blurred[:COUNT]], config, RUN, show_progress=False)
-changed = Matter(result.network, short_side=SIZE)
+result = adapt(fitted, [p.image for p in blurred[:COUNT]], config, RUN, device=device, show_progress=False)
+changed = Matter(result.network, short_side=SIZE, device=device)
 tests = blurred[COUNT:]
 live = [np.mean([mad(m.alpha(p.image), p.alpha / 255) for p in tests]) for m in (matter, changed)]
 print(f"MAD of {len(tests)} other people: {live[0]:.4f} before, {live[1]:.4f} after {len(result.history) - 1} epochs")
@@ -527,9 +529,9 @@ gentle = dataclasses.replace(config, learning_rate=1e-5)
 screens, titles = [], []
 for clip in clips:
     files = find_frames(clip, RUN / clip.stem / "frames", SIZE, 12)
-    adapted = adapt(fitted, files, gentle, RUN / clip.stem, show_progress=False).network
+    adapted = adapt(fitted, files, gentle, RUN / clip.stem, device=device, show_progress=False).network
     image = read_image(files[4])
-    mattes = [Matter(n, short_side=SIZE).alpha(image) for n in (fitted, adapted)]
+    mattes = [Matter(n, short_side=SIZE, device=device).alpha(image) for n in (fitted, adapted)]
     screens += [image, *(over_colour(image, alpha, "#00B140") for alpha in mattes)]
     titles += [clip.stem, "before", "after"]
 if screens:

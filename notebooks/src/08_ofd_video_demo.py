@@ -47,11 +47,13 @@ from modnet_lib.inference.video import THRESHOLD, flickers, matte_video, one_fra
 from modnet_lib.network import load_checkpoint
 from modnet_lib.notebook.figures import image_row, over_colour, show_source, use_style
 from modnet_lib.notebook.results import ResultsTable, record, recorded_run
+from modnet_lib.profiles import Profile
 from modnet_lib.training.adaptation import PRESETS, adapt
 from modnet_lib.training.semantic_head import with_semantic_head
 
 use_style()
 FRAMES, SIZE = (12, 160) if PROFILE == "smoke" else (24, 192)
+device = Profile.load(PROFILE).device
 recorded = recorded_run("08_ofd_video_demo")
 
 # %% [markdown]
@@ -334,8 +336,8 @@ night = [dark(image, number) for number, image in enumerate(images)]
 network = with_semantic_head(load_checkpoint(paths.PRETRAINED))
 config = dataclasses.replace(PRESETS["paper"], epochs=1, until=0, short_side=SIZE)
 with tempfile.TemporaryDirectory() as folder:
-    adapted = adapt(network, night[:: FRAMES // 12], config, folder, show_progress=False).network
-plain, soc = (np.stack(Matter(one, short_side=SIZE).alphas(night)) for one in (network, adapted))
+    adapted = adapt(network, night[:: FRAMES // 12], config, folder, device=device, show_progress=False).network
+plain, soc = (np.stack(Matter(one, short_side=SIZE, device=device).alphas(night)) for one in (network, adapted))
 fig7 = {"MODNet": plain, "MODNet + SOC": soc, "MODNet + SOC + OFD": flicker.delayed(soc)}
 
 # %%
@@ -460,7 +462,7 @@ Image(
 with tempfile.TemporaryDirectory() as folder:
     source, target = Path(folder) / "in.mp4", Path(folder) / "out.mp4"
     write_clip(source, images[:6])
-    repaired, _ = matte_video(Matter.from_pretrained(short_side=128), source, target, background="blur")
+    repaired, _ = matte_video(Matter.from_pretrained(short_side=128, device=device), source, target, background="blur")
     frames = list(Clip(target))
 print("frames:", len(repaired), " size:", frames[0].image.shape)
 print("times kept:", [f.time for f in frames] == [f.time for f in frames][:6] and float(frames[1].time) == 1 / 24)

@@ -71,7 +71,7 @@ shutil.rmtree(WORK, ignore_errors=True)
 photo = WORK / "photos" / "me.jpg"
 source = Path(PICTURE).expanduser() if PICTURE else None
 Image.open(source or get_sample_data("grace_hopper.jpg")).convert("RGB").save(photo, quality=95)
-matter = Matter.from_pretrained()
+matter = Matter.from_pretrained(device=profile.device)
 alpha = matter.alpha(photo)
 
 # %% [markdown]
@@ -82,7 +82,8 @@ alpha = matter.alpha(photo)
 # %%
 def shell(*arguments):
     """Run `modnet …` and return its exit code and what it said at last."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    fixed = ("--device", profile.device) if profile.device else ()  # smoke is the same everywhere
+    result = CliRunner().invoke(app, [str(argument) for argument in (*arguments, *fixed)])
     shown = " ".join(Path(a).name if isinstance(a, Path) else str(a) for a in arguments)
     said = [line for line in result.stderr.replace(str(WORK), "").splitlines() if "━" not in line]
     return f"$ modnet {shown}\n" + "\n".join(said) + f"\n(exit code {result.exit_code})"

@@ -197,7 +197,7 @@ def test_each_method_learns_four_pictures(name, make_sample, tmp_path) -> None:
         schedule="cosine",
         checkpoint_every=0,
     )
-    Trainer(network, dataset, config, tmp_path, cpu=True).run(show_progress=False)
+    Trainer(network, dataset, config, tmp_path, device="cpu").run(show_progress=False)
     errors = four_errors(network, dataset, size)
     assert sum(errors) / 4 < 0.02, errors
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from collections import Counter
 from dataclasses import replace
 from functools import partial
+from multiprocessing import parent_process
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,6 +18,7 @@ from modnet_lib.baselines.blocks import composition_error
 from modnet_lib.data.assemble import assemble, collate
 from modnet_lib.data.compositing import apply_colour, composite, harmony
 from modnet_lib.data.dataset import CompositionDataset, Contents, StagedSampler, training_loader
+from modnet_lib.data.workers import data_loader
 from modnet_lib.network import MattingOutput
 from modnet_lib.objectives import paper_objective
 from modnet_lib.objectives.supervised import semantic_target
@@ -141,14 +146,52 @@ def test_sampler_continues_where_it_is_told() -> None:
         assert len(sampler) == len(whole) - start
 
 
-def test_batches_do_not_depend_on_the_number_of_workers(dataset) -> None:
-    stages = [(64, 3, 3), (96, 2, 2)]
+def test_batches_do_not_depend_on_the_number_of_workers(source) -> None:
+    stages, dataset = [(64, 3, 3), (96, 2, 2)], make(source, 5, replace(AUGMENTED, memory=1, camera=0.5))
     alone = list(training_loader(dataset, stages))
     two = list(training_loader(dataset, stages, start=1, workers=2))
     assert len(alone) == 5
     assert len(two) == 4
     for first, second in zip(alone[1:], two, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+class Telling:
+    """What a process says of itself."""
+
+    def __getitem__(self, key: int) -> tuple[int, int, bool]:
+        return torch.get_num_threads(), cv2.getNumThreads(), parent_process() is not None
+
+
+def test_processes_that_read_have_one_thread_and_are_not_forked(monkeypatch) -> None:
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("OpenMP does not survive this"))
+    found = list(data_loader(Telling(), [[0], [1]], list, workers=2, pin=False))
+    assert found == [[(1, 1, True)]] * 2
+
+
+def test_a_workers_copy_begins_without_pictures(source) -> None:
+    dataset = make(source, 0, DataConfig(memory=1))
+    dataset.fill()
+    assert len(dataset.kept) == 5
+    copied = pickle.loads(pickle.dumps(dataset))
+    assert (copied.kept, copied.kept_bytes) == ({}, 0)
+    assert equal(copied[7, 64], dataset[7, 64])
+
+
+def test_a_filled_dataset_reads_nothing_again(source) -> None:
+    config = DataConfig(memory=1)
+    dataset, unfilled = make(source, 0, config), make(source, 0, config)
+    dataset.fill()
+    assert set(source.read.values()) == {1}
+    samples = [dataset[i, 64] for i in range(45)]
+    assert set(source.read.values()) == {1}
+    assert all(equal(sample, unfilled[i, 64]) for i, sample in enumerate(samples))
+    # what there is no room for is read when it is needed
+    one = sum(part.nbytes for part in source.samples[0])
+    small = make(source, 0, DataConfig(memory=1.5 * one / 2**30))
+    small.fill()
+    assert len(small.kept) == 1
+    assert equal(small[7, 64], samples[7])
 
 
 def test_assembled_batches_are_in_range_and_consistent(dataset) -> None:
@@ -268,7 +311,7 @@ def test_the_compositional_loss_is_zero_at_the_truth_under_every_augmentation(so
         assert float(composition_error(batch.true_alpha, batch).abs().max()) < 1e-6
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_gpu_makes_the_same_samples(source) -> None:
     config = replace(AUGMENTED, harmonise=0.5, memory=1)
     both = [make(source, 5, config, device) for device in ("cpu", "cuda")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -71,6 +72,17 @@ def test_drawn_people_need_nothing_from_outside(without_data) -> None:
     batch = assemble(next(iter(training_loader(dataset, [(64, 4, 1)]))))
     assert batch.image.shape == (4, 3, 64, 64)
     assert not paths.CACHE.exists()
+
+
+def test_datasets_go_to_other_processes_and_devices(without_data) -> None:
+    config = DataConfig(portraits=2, scenes=3, memory=1)
+    for make in (training_data, mask_data):
+        dataset = make(config, 4, "meta")
+        assert dataset.device.type == "cpu", "unless the profile says so"
+        copied = pickle.loads(pickle.dumps(dataset))
+        for mine, theirs in zip(dataset[3, 64], copied[3, 64], strict=True):
+            assert np.array_equal(mine, theirs)
+        assert make(replace(config, on_device=True), 4, "meta").device.type == "meta"
 
 
 def test_a_set_that_is_absent_is_an_error_and_never_drawn_people(monkeypatch, tmp_path, without_data) -> None:

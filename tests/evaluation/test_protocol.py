@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -167,6 +169,23 @@ def test_the_table_has_a_plain_column_for_each_metric(small_benchmark, tmp_path)
     assert beside["provenance"].keys() >= {"commit", "device", "precision", "versions"}
     image, matte = (small_benchmark / part / "p0.jpg" for part in ("image", "matte"))
     assert beside["pictures"]["p0"] == [checksum(image), checksum(matte)]
+
+
+def test_the_device_of_the_model_is_recorded(small_benchmark, tmp_path, tiny_network, monkeypatch) -> None:
+    readers = benchmark("ppm100", small_benchmark, count=1)
+    where = {}
+    monkeypatch.setattr("modnet_lib.evaluation.protocol.weights_fingerprint", lambda _: "some")
+    monkeypatch.setattr("modnet_lib.evaluation.protocol.recorded", lambda _, device, **rest: {"origin": str(device)})
+    for model in (
+        Matter(tiny_network, device="cpu"),
+        Method(tiny_network),
+        Method(copy.deepcopy(tiny_network).to("meta")),
+    ):
+        output = tmp_path / f"{len(where)}.csv"
+        with suppress(RuntimeError, ValueError):  # it is written before the first picture
+            run_benchmark(model, readers, output=output, show_progress=False)
+        where[len(where)] = json.loads(output.with_suffix(".json").read_text())["provenance"]
+    assert [*where.values()] == ["cpu", "cpu", "meta"]
 
 
 def test_a_table_belongs_to_one_model_and_one_set(small_benchmark, tmp_path, tiny_network) -> None:

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from pymatting import estimate_foreground_ml
 
+from modnet_lib.devices import resize
 from modnet_lib.inference import edges
 from modnet_lib.inference.edges import blocks, clean_foreground, compose, sharpen
-from modnet_lib.inference.matter import resize
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 
 from modnet_lib.baselines import create_baseline
+from modnet_lib.devices import resize
 from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
-from modnet_lib.inference.matter import choose_device, network_size, resize
+from modnet_lib.inference.matter import network_size
 from modnet_lib.network import MODNet, save_checkpoint
 
 TINY = "mobilenetv3_small_050"
@@ -116,18 +117,6 @@ def test_a_checkpoint_is_read(matter, picture, tmp_path) -> None:
 def test_networks_and_sizes_that_do_not_fit_are_refused(matter) -> None:
     with pytest.raises(ValueError, match="short_side"):
         Matter(matter.network, short_side=31)
-
-
-def test_each_process_of_a_launcher_takes_its_gpu(monkeypatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
-    assert choose_device() == torch.device("cuda")
-    for rank, own in (("0", "cuda:0"), ("1", "cuda:1"), ("2", "cuda:0")):
-        monkeypatch.setenv("LOCAL_RANK", rank)
-        assert choose_device() == choose_device("cuda") == torch.device(own)
-        assert choose_device("cuda:1") == torch.device("cuda:1")
-        assert choose_device("cpu") == torch.device("cpu")
 
 
 def test_the_callers_network_stays_where_it_is(tiny_network) -> None:

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from modnet_lib.devices import resize
 from modnet_lib.images import to_tensor
 from modnet_lib.inference import matter
-from modnet_lib.inference.matter import MAX_PIXELS, network_size, resize, shrink
+from modnet_lib.inference.matter import MAX_PIXELS, network_size, shrink
 
 
 @pytest.mark.parametrize(

@@ -59,4 +59,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     data = dataset()
     data.pause = 0.05
-    train(network(), data, CONFIG, sys.argv[1], cpu=True)
+    train(network(), data, CONFIG, sys.argv[1], device="cpu")

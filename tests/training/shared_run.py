@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import torch
@@ -22,4 +23,7 @@ CONFIG = TrainingConfig(
 if __name__ == "__main__":
     torch.set_num_threads(1)
     stop = int(sys.argv[2]) if len(sys.argv) > 2 else None
-    train(network(), dataset(), CONFIG, sys.argv[1], cpu=True, stop_after=stop)
+    trained = network()
+    torch.manual_seed(int(os.environ["RANK"]) + 2 * (stop or 0))  # every process its own
+    train(trained, dataset(), CONFIG, sys.argv[1], device="cpu", stop_after=stop)
+    print(float(torch.rand(())))

@@ -37,7 +37,7 @@ def frames(drawn_samples) -> list[np.ndarray]:
 
 
 def run(network, frames, config, folder, **options):
-    return adapt(network, frames, config, folder, cpu=True, show_progress=False, **options)
+    return adapt(network, frames, config, folder, device="cpu", show_progress=False, **options)
 
 
 def moved(before: nn.Module, after: nn.Module) -> set[str]:
@@ -114,7 +114,7 @@ def test_a_batch_of_two_sizes_is_the_mean_over_its_frames(tiny_network, tmp_path
     images = [torch.rand(1, 3, 64, 64).double(), torch.rand(2, 3, 64, 96).double()]
     updates = []
     for number, groups in enumerate((images, [images[1][:1], images[0], images[1][1:]])):
-        trainer = SOC(tiny_network, [np.zeros((64, 64, 3))], CONFIG, tmp_path / str(number), cpu=True)
+        trainer = SOC(tiny_network, [np.zeros((64, 64, 3))], CONFIG, tmp_path / str(number), device="cpu")
         for part in (trainer.network, trainer.frozen):  # in single precision the order of a sum shows
             part.double()
         trainer.optimizer = torch.optim.SGD(trainer.network.parameters(), lr=1.0)
@@ -127,7 +127,7 @@ def test_a_batch_of_two_sizes_is_the_mean_over_its_frames(tiny_network, tmp_path
 
 def test_every_epoch_has_each_frame_once_grouped_by_size(tiny_network, tmp_path) -> None:
     pictures = [np.full((64, 64 + 32 * (k % 2), 3), k, np.uint8) for k in range(5)]
-    trainer = SOC(tiny_network, pictures, CONFIG, tmp_path, cpu=True)
+    trainer = SOC(tiny_network, pictures, CONFIG, tmp_path, device="cpu")
     found = list(trainer.batches())
     assert [sum(map(len, groups)) for groups in found] == [2, 2, 1] * 2
     orders = []
@@ -310,7 +310,7 @@ from modnet_lib.network import load_checkpoint
 from modnet_lib.training.adaptation import AdaptationConfig, adapt
 torch.set_num_threads(1)
 start, frames = load_checkpoint("start.safetensors"), list(np.load("frames.npy"))
-adapt(start, frames, {config!r}, "run", cpu=True, show_progress=False)
+adapt(start, frames, {config!r}, "run", device="cpu", show_progress=False)
 """
     process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stderr=subprocess.PIPE)
     log, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 120

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from train_once import train
 from typer.testing import CliRunner
 
 from modnet_lib.baselines import BASELINES, load_network
@@ -39,6 +38,7 @@ PROFILE = Profile(
     seed=3,
     seeds=2,
     backbone="mobilenetv3_small_050",
+    device="cpu",
     validation=2,
     data=DataConfig(portraits=2, scenes=2),
     training=TRAINING,
@@ -333,13 +333,17 @@ def test_an_interrupted_grid_is_a_table_of_fewer_seeds(methods, tmp_path) -> Non
     folder, result = methods
     for system in SOME:
         (tmp_path / f"{system}-3").mkdir()
-        (tmp_path / f"{system}-3" / "errors.json").write_text((folder / f"{system}-3" / "errors.json").read_text())
+        stored = json.loads((folder / f"{system}-3" / "errors.json").read_text())
+        stored["origin"]["device"] = "another card" if system == "shm" else "a card"  # where it was measured
+        (tmp_path / f"{system}-3" / "errors.json").write_text(json.dumps(stored))
     with pytest.raises(FileNotFoundError, match="no seed with all of"):
         collect(COMPARISON, PROFILE, tmp_path, ["hatt"])
     part = collect(COMPARISON, PROFILE, tmp_path, SOME)
     assert part["seeds"] == [3]
     assert part["errors"]["drawn"]["shm"]["mad"] == result["errors"]["drawn"]["shm"]["mad"][:1]
     assert "1 seeds from 3" in part["provenance"]
+    assert part["origin"]["device"] == "a card and another card"
+    assert result["origin"]["device"].startswith("cpu, ")
 
 
 def test_comparisons_are_paired(methods) -> None:
@@ -373,13 +377,6 @@ def test_validation_gives_each_method_what_it_needs(without_data) -> None:
         run(chosen, without_data / name, show_progress=False)
         lines = (without_data / name / "metrics.jsonl").read_text().splitlines()
         assert all("validation_mad" in json.loads(line) for line in lines)
-
-
-def test_other_methods_are_refused_by_several_processes(without_data, monkeypatch) -> None:
-    chosen = dataclasses.replace(PROFILE, baseline="hatt")
-    monkeypatch.setattr("accelerate.Accelerator.num_processes", 2)
-    with pytest.raises(ValueError, match="trained in one process"):
-        train(build_network(chosen), None, TRAINING, without_data)  # type: ignore[arg-type]
 
 
 def test_commands(without_data) -> None:

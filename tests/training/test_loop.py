@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from modnet_lib.network import MODNet, load_checkpoint, save_checkpoint
 from modnet_lib.objectives import paper_objective
 from modnet_lib.profiles import DataConfig, Stage, TrainingConfig
 from modnet_lib.training import loop
-from modnet_lib.training.state import averaged_weights, create_optimizer, learning_rate
+from modnet_lib.training.state import AveragedWeights, create_optimizer, learning_rate, load_state, save_state
 
 AUGMENTED = DataConfig(framing="person", flip=0.5, colour=1.0, defocus=0.35)
 
@@ -88,7 +90,7 @@ def test_parameter_groups(tiny_network, optimizer) -> None:
 def test_three_steps_equal_a_plain_loop(tiny_network, dataset, tmp_path) -> None:
     reference = copy.deepcopy(tiny_network).train()
     settings = config(4, learning_rate=0.002, weight_decay=0.01, backbone_rate=0.5)
-    history = train(tiny_network, dataset, settings, tmp_path, cpu=True, stop_after=3)
+    history = train(tiny_network, dataset, settings, tmp_path, device="cpu", stop_after=3)
 
     inside = {id(p) for p in reference.semantic_branch.backbone.parameters()}
     momenta = [torch.zeros_like(p) for p in reference.parameters()]
@@ -116,7 +118,7 @@ def test_three_steps_equal_a_plain_loop(tiny_network, dataset, tmp_path) -> None
 def test_gradients_are_clipped_together(tiny_network, dataset, tmp_path) -> None:
     before = [p.detach().clone() for p in tiny_network.parameters()]
     settings = config(1, learning_rate=1.0, gradient_clip=0.01)
-    (record,) = train(tiny_network, dataset, settings, tmp_path, cpu=True)
+    (record,) = train(tiny_network, dataset, settings, tmp_path, device="cpu")
     assert record["gradient_norm"] > 0.01  # it is the norm before the cut that tells how training goes
     moved = sum(float((p - b).square().sum()) for p, b in zip(tiny_network.parameters(), before, strict=True))
     assert moved**0.5 == pytest.approx(0.01, rel=1e-3)
@@ -125,13 +127,13 @@ def test_gradients_are_clipped_together(tiny_network, dataset, tmp_path) -> None
 @pytest.mark.parametrize("objective", ["paper", "released"])
 def test_a_small_batch_is_learnt(dataset, tmp_path, tiny_network, objective) -> None:
     settings = config(30, optimizer="adamw", learning_rate=3e-3, schedule="cosine", objective=objective)
-    history = train(tiny_network, dataset, settings, tmp_path, cpu=True)
+    history = train(tiny_network, dataset, settings, tmp_path, device="cpu")
     losses = [record["loss"] for record in history]
     assert np.mean(losses[-3:]) < 0.5 * np.mean(losses[:3])
 
 
 def test_averaged_weights_equal_a_loop(tiny_network) -> None:
-    averaged, expected = averaged_weights(tiny_network, 0.7), {}
+    averaged, expected = AveragedWeights(tiny_network, 0.7), {}
     for step in range(30):
         for value in tiny_network.state_dict().values():
             if value.is_floating_point():
@@ -160,7 +162,7 @@ def test_validation_sees_the_network_that_is_kept(tiny_network, dataset, tmp_pat
         return {"validation_mad": step / 10}
 
     settings = config(5, ema=0.5, validate_every=2, learning_rate=0.001)
-    history = train(tiny_network, dataset, settings, tmp_path, validate=validate, cpu=True)
+    history = train(tiny_network, dataset, settings, tmp_path, validate=validate, device="cpu")
     assert [step for step, _ in seen] == [2, 4, 5]
     assert [r.get("validation_mad") for r in history] == [None, 0.2, None, 0.4, 0.5]
     assert all(torch.equal(v, seen[-1][1][k]) for k, v in tiny_network.state_dict().items())
@@ -178,7 +180,7 @@ def test_a_loss_that_is_not_finite_names_its_step(tiny_network, dataset, tmp_pat
 
     monkeypatch.setitem(loop.OBJECTIVES, "paper", objective)
     with pytest.raises(FloatingPointError, match=r"step 3 \(samples 8 to 11 at 64 pixels\): the loss is nan"):
-        train(tiny_network, dataset, config(5, learning_rate=0.001), tmp_path, cpu=True)
+        train(tiny_network, dataset, config(5, learning_rate=0.001), tmp_path, device="cpu")
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
     assert all(p.isfinite().all() for p in tiny_network.parameters())  # the bad step was not taken
 
@@ -189,7 +191,7 @@ def test_runs_of_different_precision_follow_each_other_in_one_process(dataset, t
         torch.manual_seed(0)
         network = MODNet(backbone="mobilenetv3_small_050")
         settings = config(1, mixed_precision=precision, channels_last=precision == "bf16")
-        (record,) = train(network, dataset, settings, tmp_path / f"{len(losses)}", cpu=True)
+        (record,) = train(network, dataset, settings, tmp_path / f"{len(losses)}", device="cpu")
         losses.setdefault(precision, []).append(record["loss"])
         assert {p.dtype for p in network.parameters()} == {torch.float32}
     assert losses["bf16"][0] != losses["no"][0] == losses["no"][1]
@@ -210,7 +212,7 @@ def test_a_collapsed_matte_stops_the_run(tiny_network, dataset, tmp_path, monkey
         for parameter in tiny_network.fusion_branch.parameters():
             parameter.zero_()
     with pytest.raises(FloatingPointError, match=r"step 3 \(samples 8 to 11 .*same everywhere for 3 steps"):
-        train(tiny_network, dataset, config(9, learning_rate=0.0), tmp_path, cpu=True)
+        train(tiny_network, dataset, config(9, learning_rate=0.0), tmp_path, device="cpu")
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
 
 
@@ -221,31 +223,31 @@ def test_only_steps_in_a_row_are_a_collapse(tiny_network, dataset, tmp_path) -> 
         def update(self, *arguments):
             return super().update(*arguments) | {"spread": float(self.step % 2)}  # flat in every other step
 
-    assert len(Flickering(tiny_network, dataset, config(5), tmp_path, cpu=True).run()) == 5
+    assert len(Flickering(tiny_network, dataset, config(5), tmp_path, device="cpu").run()) == 5
 
 
 @pytest.mark.parametrize("change", [{"learning_rate": 0.02}, {"ema": 0.9}, {"gradient_clip": 1.0}])
 def test_a_run_is_not_resumed_with_other_settings(tiny_network, dataset, tmp_path, change) -> None:
-    train(tiny_network, dataset, config(2), tmp_path, stop_after=1, cpu=True)
+    train(tiny_network, dataset, config(2), tmp_path, stop_after=1, device="cpu")
     with pytest.raises(ValueError, match=r"belongs to another run: training"):
-        train(tiny_network, dataset, config(2, **change), tmp_path, cpu=True)
+        train(tiny_network, dataset, config(2, **change), tmp_path, device="cpu")
     # how often files are written does not change the weights
-    train(tiny_network, dataset, config(2, checkpoint_every=1, validate_every=1), tmp_path, cpu=True)
+    train(tiny_network, dataset, config(2, checkpoint_every=1, validate_every=1), tmp_path, device="cpu")
 
 
 def test_a_damaged_state_is_named(tiny_network, dataset, tmp_path) -> None:
-    train(tiny_network, dataset, config(2), tmp_path, stop_after=1, cpu=True)
+    train(tiny_network, dataset, config(2), tmp_path, stop_after=1, device="cpu")
     state = tmp_path / "state.pt"
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"state\.pt is damaged"):
-        train(tiny_network, dataset, config(2), tmp_path, cpu=True)
+        train(tiny_network, dataset, config(2), tmp_path, device="cpu")
 
 
 def test_stopping_adds_no_validation(tiny_network, dataset, tmp_path) -> None:
     settings = config(4, validate_every=3)
     for stop in (2, None):
         history = train(
-            tiny_network, dataset, settings, tmp_path, validate=lambda *_: {"seen": 1.0}, stop_after=stop, cpu=True
+            tiny_network, dataset, settings, tmp_path, validate=lambda *_: {"seen": 1.0}, stop_after=stop, device="cpu"
         )
     assert [record.get("seen") for record in history] == [None, None, 1.0, 1.0]
 
@@ -258,7 +260,7 @@ def test_compiled_training_follows_the_plain_one(dataset, tmp_path) -> None:
         network = MODNet(backbone="mobilenetv3_small_050")
         settings = config(3, learning_rate=1e-3, compile=compiled, ema=0.5)
         folder = tmp_path / str(compiled)
-        histories[compiled] = train(network, dataset, settings, folder, cpu=True)
+        histories[compiled] = train(network, dataset, settings, folder, device="cpu")
         states[compiled] = network.state_dict()
         assert set(torch.load(folder / "state.pt", weights_only=True)["network"]) == set(states[compiled])
     for plain, fast in zip(histories[False], histories[True], strict=True):
@@ -270,7 +272,7 @@ def test_compiled_training_follows_the_plain_one(dataset, tmp_path) -> None:
 def test_loss_weights_decide_what_is_learnt(tiny_network, dataset, tmp_path) -> None:
     before = copy.deepcopy(tiny_network.state_dict())
     settings = config(2, learning_rate=1e-2, loss_weights=(0.0, 0.0, 1.0))
-    history = train(tiny_network, dataset, settings, tmp_path, cpu=True)
+    history = train(tiny_network, dataset, settings, tmp_path, device="cpu")
     assert history[0]["loss"] == pytest.approx(history[0]["matte"])
     after = tiny_network.state_dict()
     for head in ("semantic_branch.head", "detail_branch.head"):  # nothing asks them
@@ -297,7 +299,7 @@ def test_training_in_bf16_returns_a_plain_float32_network(dataset, tmp_path, opt
 
     image = torch.rand(1, 3, 64, 64)
     settings = config(2, optimizer="adamw", learning_rate=1e-3, mixed_precision="bf16", validate_every=1, **options)
-    train(network, dataset, settings, tmp_path / "run", validate=validate, cpu=True, show_progress=False)
+    train(network, dataset, settings, tmp_path / "run", validate=validate, device="cpu", show_progress=False)
     assert "forward" not in vars(network)
     assert {p.dtype for p in network.parameters()} == {torch.float32}
     save_checkpoint(network, tmp_path / "modnet.safetensors")
@@ -308,22 +310,19 @@ def test_training_in_bf16_returns_a_plain_float32_network(dataset, tmp_path, opt
     assert max(seen) < 1e-5  # validation is float32 as well; bf16 differs by 1e-3 and more
 
 
-def test_a_run_on_the_cpu_and_one_on_another_device_follow_each_other(
-    tiny_network, dataset, tmp_path, monkeypatch
-) -> None:
-    train(tiny_network, dataset, config(1), tmp_path / "first", cpu=True, show_progress=False)
-    # what accelerate says in a process that has a GPU
-    monkeypatch.setattr("accelerate.Accelerator.device", torch.device("meta"))
-    train(tiny_network, dataset, config(1), tmp_path / "second", cpu=True, show_progress=False)
+def test_runs_on_different_devices_follow_each_other(tiny_network, dataset, tmp_path) -> None:
+    other = copy.deepcopy(tiny_network)
+    with pytest.raises(RuntimeError, match="meta"):  # this device cannot say its numbers
+        train(other, dataset, config(1, workers=0), tmp_path / "first", device="meta", show_progress=False)
+    assert {p.device.type for p in other.parameters()} == {"meta"}
+    train(tiny_network, dataset, config(1), tmp_path / "second", device="cpu", show_progress=False)
     assert {p.device.type for p in tiny_network.parameters()} == {"cpu"}
-    with pytest.raises(RuntimeError, match="meta"):  # where it would run, if that device could
-        train(tiny_network, dataset, config(1), tmp_path / "third", show_progress=False)
 
 
 def test_synchronised_batch_norms_are_undone(tiny_network, dataset, tmp_path, monkeypatch) -> None:
     plain = {name: type(module) for name, module in tiny_network.named_modules()}
     monkeypatch.setattr(loop.Trainer, "wrapped", lambda self: nn.SyncBatchNorm.convert_sync_batchnorm(self.network))
-    train(tiny_network, dataset, config(1), tmp_path, cpu=True)
+    train(tiny_network, dataset, config(1), tmp_path, device="cpu")
     assert {name: type(module) for name, module in tiny_network.named_modules()} == plain
     saved = torch.load(tmp_path / "state.pt", weights_only=True)["network"]
     assert all(torch.equal(value, saved[name]) for name, value in tiny_network.state_dict().items())
@@ -338,8 +337,73 @@ def test_a_gradient_that_is_not_finite_changes_nothing(tiny_network, dataset, tm
     monkeypatch.setitem(loop.OBJECTIVES, "paper", objective)
     before = copy.deepcopy([p.detach() for p in tiny_network.parameters()])
     with pytest.raises(FloatingPointError, match=r"step 1 .*norm of the gradient nan"):
-        train(tiny_network, dataset, config(2), tmp_path, cpu=True, show_progress=False)
+        train(tiny_network, dataset, config(2), tmp_path, device="cpu", show_progress=False)
     assert all(torch.equal(a, b) for a, b in zip(before, tiny_network.parameters(), strict=True))
+
+
+class Steep(torch.autograd.Function):
+    """0, with an infinite gradient."""
+
+    @staticmethod
+    def forward(context, x):
+        context.save_for_backward(x)
+        return x.new_zeros(())
+
+    @staticmethod
+    def backward(context, gradient):
+        (x,) = context.saved_tensors
+        return torch.full_like(x, torch.inf)
+
+
+def test_infinite_gradients_skip_a_step_in_fp16(tiny_network, dataset, tmp_path, monkeypatch) -> None:
+    states, calls = [], []
+
+    def objective(output, *given):
+        losses = paper_objective(output, *given)
+        states.append(copy.deepcopy(tiny_network.state_dict()))
+        calls.append(1)
+        return losses._replace(total=losses.total + Steep.apply(output.alpha)) if len(calls) == 2 else losses
+
+    monkeypatch.setitem(loop.OBJECTIVES, "paper", objective)
+    settings = config(3, learning_rate=1e-3, mixed_precision="fp16", freeze_norm=True)
+    trainer = loop.Trainer(tiny_network, dataset, settings, tmp_path, device="cpu")
+    scale = trainer.scaler.get_scale()
+    history = trainer.run(show_progress=False)
+    assert [math.isfinite(record["gradient_norm"]) for record in history] == [True, False, True]
+    same = [all(torch.equal(a[key], b[key]) for key in a) for a, b in pairwise(states)]
+    assert same == [False, True], "the first step changes weights, the second none"
+    assert trainer.scaler.get_scale() == scale / 2
+
+
+def test_a_step_reads_its_numbers_from_the_device_once(tiny_network, dataset, tmp_path) -> None:
+    """On a device without values, everything else that asks for one is an error."""
+
+    class Blind(loop.Trainer):
+        asked = 0
+
+        def read_out(self, numbers):
+            self.asked += 1
+            assert numbers.device.type == "meta"
+            return [0.5] * len(numbers)
+
+    for optimizer in ("adamw", "sgd"):
+        settings = config(3, optimizer=optimizer, ema=0.9, gradient_clip=1.0, accumulate=2, workers=0)
+        trainer = Blind(tiny_network, dataset, settings, tmp_path / optimizer, device="meta")
+        assert [record["loss"] for record in trainer.run(show_progress=False)] == [0.5] * 3
+        assert trainer.asked == 3
+
+
+def test_a_resumed_optimizer_counts_where_nobody_waits(tmp_path) -> None:
+    first = torch.optim.AdamW([nn.Parameter(torch.ones(3))])
+    first.param_groups[0]["params"][0].grad = torch.ones(3)
+    first.step()
+    save_state(tmp_path / "state.pt", 1, {}, {"optimizer": first}, [])
+    resumed = torch.optim.AdamW([nn.Parameter(torch.ones(3, device="meta"))])  # another device than the CPU
+    assert load_state(tmp_path / "state.pt", {}, {"optimizer": resumed}, 0, torch.device("meta")) == 1
+    (state,) = resumed.state.values()
+    assert {key: value.device.type for key, value in state.items()} == {
+        "step": "cpu", "exp_avg": "meta", "exp_avg_sq": "meta"
+    }  # fmt: skip
 
 
 def test_the_scaler_of_fp16_resumes_with_the_run(dataset, tmp_path) -> None:
@@ -348,7 +412,7 @@ def test_the_scaler_of_fp16_resumes_with_the_run(dataset, tmp_path) -> None:
     def run(folder, **options):
         torch.manual_seed(3)
         network = MODNet(backbone="mobilenetv3_small_050")
-        train(network, dataset, settings, folder, cpu=True, show_progress=False, **options)
+        train(network, dataset, settings, folder, device="cpu", show_progress=False, **options)
         return network.state_dict(), torch.load(folder / "state.pt", weights_only=True)["scaler"]
 
     whole, scaler = run(tmp_path / "whole")

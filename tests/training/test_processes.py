@@ -12,19 +12,21 @@ from pathlib import Path
 import pytest
 import torch
 from resume_run import dataset, network
+from safetensors.torch import load_file
+from shared_recipe import GRID, PROFILE, everything
 from shared_run import CONFIG
 from train_once import train
 
 from modnet_lib.data.dataset import StagedSampler
+from modnet_lib.training.grid import run_grid
 
 
-def launch(folder: Path, *arguments: object) -> list[dict]:
+def launch(script: str, *arguments: object) -> str:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += [str(Path(__file__).with_name("shared_run.py")), str(folder), *map(str, arguments)]
+    command += [str(Path(__file__).with_name(script)), *map(str, arguments)]
     # two processes on a CPU, also where there is a GPU
     env = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-    subprocess.run(command, check=True, timeout=300, env=env)
-    return measured(folder)
+    return subprocess.run(command, check=True, timeout=900, env=env, stdout=subprocess.PIPE, text=True).stdout
 
 
 def measured(folder: Path) -> list[dict]:
@@ -45,13 +47,13 @@ def assert_close(first: list[dict], second: list[dict], rel: float) -> None:
 @pytest.fixture(scope="module")
 def together(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("together")
-    launch(folder)
+    launch("shared_run.py", folder)
     return folder
 
 
 def test_two_processes_have_the_curve_of_one(together, tmp_path) -> None:
     alone = network()
-    train(alone, dataset(), CONFIG, tmp_path, cpu=True)
+    train(alone, dataset(), CONFIG, tmp_path, device="cpu")
     assert_close(measured(together), measured(tmp_path), 1e-4)
     for name, value in state(together)["network"].items():
         torch.testing.assert_close(value, alone.state_dict()[name], rtol=1e-3, atol=1e-4)
@@ -63,19 +65,53 @@ def test_two_processes_have_the_curve_of_one(together, tmp_path) -> None:
 
 
 def test_two_processes_resume_to_the_same_bits(together, tmp_path) -> None:
-    launch(tmp_path, 3)
+    launch("shared_run.py", tmp_path, 3)
     assert len(measured(tmp_path)) == 3
-    assert launch(tmp_path) == measured(together)
+    drawn = sorted(map(float, launch("shared_run.py", tmp_path).split()))
+    assert measured(tmp_path) == measured(together)
+    # every process has its own generator back, seeded before the cut
+    generators = [torch.Generator().manual_seed(seed) for seed in (6, 7)]
+    assert drawn == sorted(float(torch.rand((), generator=one)) for one in generators)
     for part in ("network", "averaged"):
         first, second = state(tmp_path)[part], state(together)[part]
         assert all(torch.equal(first[name], second[name]) for name in second)
 
 
+@pytest.mark.slow
+def test_two_processes_run_recipes_and_grids_like_one(tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("MODNET_DATA", raising=False)
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    printed = launch("shared_recipe.py", together)
+    assert printed.count("validation: drawn people: 1 pictures") == 4, "two for the pre-training, one a round"
+    everything(alone)
+    files = [sorted(file.relative_to(one).as_posix() for file in one.rglob("*")) for one in (together, alone)]
+    assert files[0] == files[1]
+    assert "rounds/modnet.safetensors" in files[0]
+    for name in (one for one in files[0] if one.endswith(".safetensors")):
+        first, second = load_file(together / name), load_file(alone / name)
+        for key, value in second.items():
+            torch.testing.assert_close(first[key], value, rtol=1e-3, atol=1e-4, msg=f"{name}: {key}")
+    for name in (one for one in files[0] if one.endswith("metrics.jsonl")):
+        first, second = (measured((one / name).parent) for one in (together, alone))
+        assert_close(first, second, 1e-3)
+        assert [line["step"] for line in first if "validation_mad" in line] == ([2, 4] if "rounds" in name else [])
+    results = [json.loads((one / "grid" / "result.json").read_text())["values"] for one in (together, alone)]
+    assert results[0] == pytest.approx(results[1], rel=1e-3)
+
+
+def test_processes_share_one_kind_of_device(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("accelerate.Accelerator.num_processes", 2)
+    with pytest.raises(ValueError, match=r"2 processes cannot train on meta: they share cpu; .*ACCELERATE_USE_CPU"):
+        train(network(), dataset(), CONFIG, tmp_path, device="meta")
+    with pytest.raises(ValueError, match="2 processes share every run; leave out 3 jobs"):
+        run_grid(GRID, PROFILE, tmp_path, jobs=3)
+
+
 @pytest.mark.parametrize("pieces", [2, 4])
 def test_a_batch_in_pieces_gives_the_same_curve(tmp_path, pieces) -> None:
-    train(network(), dataset(), CONFIG, tmp_path / "whole", cpu=True)
+    train(network(), dataset(), CONFIG, tmp_path / "whole", device="cpu")
     settings = dataclasses.replace(CONFIG, accumulate=pieces)
-    train(network(), dataset(), settings, tmp_path / "pieces", cpu=True)
+    train(network(), dataset(), settings, tmp_path / "pieces", device="cpu")
     assert_close(measured(tmp_path / "pieces"), measured(tmp_path / "whole"), 1e-4)
 
 

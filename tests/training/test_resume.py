@@ -31,7 +31,7 @@ def one_thread():
 
 def run(folder: Path, config=CONFIG, **options):
     trained = network()
-    history = train(trained, dataset(), config, folder, cpu=True, **options)
+    history = train(trained, dataset(), config, folder, device="cpu", **options)
     return trained.state_dict(), history
 
 
@@ -163,7 +163,7 @@ def test_a_folder_of_other_data_or_another_seed_is_refused(uninterrupted) -> Non
         ),
     ):
         with pytest.raises(ValueError, match=named):
-            train(network(), other, CONFIG, folder, cpu=True)
+            train(network(), other, CONFIG, folder, device="cpu")
 
 
 def test_a_folder_without_a_state_still_belongs_to_its_run(tmp_path) -> None:
@@ -173,7 +173,7 @@ def test_a_folder_without_a_state_still_belongs_to_its_run(tmp_path) -> None:
     first = dataset()
     other = SlowDataset(first.foregrounds, first.backgrounds, 4, AUGMENTED)
     with pytest.raises(ValueError, match=r"data\.seed was 3, now it is 4"):
-        train(network(), other, CONFIG, tmp_path, cpu=True)
+        train(network(), other, CONFIG, tmp_path, device="cpu")
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == kept
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -237,13 +235,14 @@ def test_a_recipe_file_is_never_replaced_by_another(without_data) -> None:
     assert (folder / "recipe.yaml").read_bytes() == kept
 
 
-def test_only_the_first_process_writes(without_data, monkeypatch, capsys) -> None:
-    second = SimpleNamespace(is_main_process=False)
-    monkeypatch.setattr(sys.modules["modnet_lib.training.run"], "PartialState", lambda: second)
-    run(PROFILE, without_data / "run", show_progress=True)
-    assert not list((without_data / "run").glob("recipe.yaml"))
-    assert not list((without_data / "run").glob("*.safetensors"))
-    assert not capsys.readouterr().out
+def test_a_run_is_where_it_is_told(without_data) -> None:
+    fixed = dataclasses.replace(PROFILE, device="meta", training=dataclasses.replace(PROFILE.training, workers=0))
+    with pytest.raises(RuntimeError, match="meta"):  # it cannot say its numbers
+        run(fixed, without_data / "run")
+    network = run(fixed, without_data / "run", device="cpu", show_progress=False)  # instead of the recipe's
+    assert {p.device.type for p in network.parameters()} == {"cpu"}
+    loaded = run(fixed, without_data / "run")  # finished
+    assert {p.device.type for p in loaded.parameters()} == {"meta"}
 
 
 def test_the_trimap_is_used_in_training_and_at_test(without_data) -> None:
