@@ -65,7 +65,7 @@ def main(peak: float = 989, bandwidth: float = 3.35, share: float = 0.3) -> None
         for run, (size, batch, steps) in ((each, stage) for each in recipes for stage in each.training.sizes):
             flops, written = forward(run.baseline, run.trimap_input, run.context, size)
             cost = [3 * batch * flops / peak / share / 1e12, 12 * batch * sum(written) / bandwidth / share / 1e12]
-            cost += [4 * len(written) * 1e-5, batch * sample_seconds(size) / max(1, run.training.workers)]
+            cost += [4 * len(written) * 1e-5, batch * sample_seconds(size) / (run.training.workers or 8)]
             samples, petaflops = samples + steps * batch, petaflops + 3e-15 * steps * batch * flops
             seconds, slowest = [a + steps * b for a, b in zip(seconds, cost, strict=True)], slowest + steps * max(cost)
         parts = " | ".join(f"{part:,.0f}" for part in seconds)

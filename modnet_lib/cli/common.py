@@ -18,7 +18,6 @@ Model = Annotated[Path, Option(help="Checkpoint, ours or the authors'.", show_de
 ShortSide = Annotated[int | None, Option(help="Short side of the network's input, if not the checkpoint's.")]
 Device = Annotated[str | None, Option(help="cpu, cuda or cuda:1; a GPU by default.")]
 Dtype = Annotated[str, Option(help="float32, bfloat16 or float16.")]
-Device = Annotated[str | None, Option(help="cpu, cuda or cuda:1; a GPU by default.")]
 Backend = Annotated[str, Option(help="eager, fused, compiled, cudagraphs or onnxruntime.")]
 Refine = Annotated[bool, Option("--refine", help="Sharpen edges of large pictures.")]
 Specks = Annotated[float, Option(min=0, max=1, help="Clear parts of a matte below this share of the picture.")]

@@ -78,7 +78,8 @@ def test_clips_files_and_benchmarks(backend, dtype, meta, tmp_path, make_clip) -
     size = (64, 96)
     pictures = [np.full((*size, 3), value, np.uint8) for value in range(5)]
     clip = make_clip("in.mkv", pictures)
-    assert len(matte_video(matter, clip, tmp_path / "out.mkv", batch_size=2, background="matte")) == 5
+    report = matte_video(matter, clip, tmp_path / "out.mkv", batch_size=2, background="matte")
+    assert len(report.repaired) == 5
     assert len(list(Clip(tmp_path / "out.mkv"))) == 5
     Image.fromarray(pictures[0]).save(tmp_path / "in.png")
     (done,) = matte_files(matter, [Job(tmp_path / "in.png", tmp_path / "out.png")], Output(alpha=True))

@@ -21,7 +21,7 @@ from modnet_lib.training.state import freeze_norms
 from modnet_lib.training.validation import validator
 
 TINY = "mobilenetv3_small_050"
-CONFIG = TrainingConfig(stages=(Stage(64, 2, 2),), checkpoint_every=1, validate_every=1)
+CONFIG = TrainingConfig(stages=(Stage(64, 2, 2),), checkpoint_every=1, validate_every=1, workers=0)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_steps_validation_and_resume(make, changes, dataset, make_sample, meta, 
     config, samples = replace(CONFIG, **changes), [("one", make_sample(3, 64, 96))]
     todo = (1, 2) if "ema" in changes else (1,)
     for steps in todo:  # the second one resumes
-        trainer = Trainer(make(), dataset, config, tmp_path, validate=validator(samples, tmp_path, 64))
+        trainer = Trainer(make(), dataset, config, tmp_path, validate=validator(samples, tmp_path, 64), device="meta")
         assert devices(trainer.network) == {"meta"}
         with Guard(uploads=True):
             history = trainer.run(stop_after=steps, show_progress=False)
@@ -89,7 +89,10 @@ def test_steps_validation_and_resume(make, changes, dataset, make_sample, meta, 
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_stage_of_every_baseline(name, dataset, meta, tmp_path) -> None:
     network = create_baseline(name, "mobilenet_v2" if name in ("indexnet", "crgnn") else TINY)
-    trainer, shares = Trainer(network, dataset, CONFIG, tmp_path), [stage.share for stage in network.stages]
+    trainer, shares = (
+        Trainer(network, dataset, CONFIG, tmp_path, device="meta"),
+        [stage.share for stage in network.stages],
+    )
     batches = iter([next(iter(trainer.batches()))] * len(shares))
     for number, stage in enumerate(network.stages):
         network.train().begin(sum(shares[:number]))
@@ -104,7 +107,7 @@ def test_adaptation(drawn_samples, meta, tmp_path) -> None:
     config = replace(PRESETS["released"], epochs=1, short_side=64)
     network = MODNet(backbone=TINY)
     with Guard(uploads=True):
-        result = adapt(network, frames, config, tmp_path, show_progress=False)
+        result = adapt(network, frames, config, tmp_path, show_progress=False, device="meta")
     assert result.stopped == ""
     assert result.epoch == 1
     assert devices(result.network) == {"meta"}
