@@ -143,7 +143,7 @@ def test_help_fits_a_screen_and_shells_complete(call) -> None:
 
 
 def test_export_names_the_difference(call, checkpoint, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("modnet_lib.inference.export.export_onnx", lambda network, path, images: 3e-6)
+    monkeypatch.setattr("modnet_lib.inference.export.export_onnx", lambda network, path, images, size: 3e-6)
     code, output = call("export", tmp_path / "n.onnx", "--model", checkpoint)
     assert (code, "3.0e-06" in output) == (0, True)
     monkeypatch.undo()
@@ -345,15 +345,15 @@ def test_grid_prints_the_table_and_its_differences(call, monkeypatch, tmp_path) 
     }
     asked = {}
 
-    def run_grid(grid, profile, folder, jobs, rows):
-        asked.update(grid=grid.name, profile=profile.name, folder=folder, jobs=jobs, rows=rows)
+    def run_grid(grid, profile, folder, jobs, rows, device):
+        asked.update(grid=grid.name, profile=profile.name, folder=folder, jobs=jobs, rows=rows, device=device)
         return result
 
     monkeypatch.setattr("modnet_lib.training.grid.run_grid", run_grid)
     common = ("grid", "ablation", "smoke", "--folder", tmp_path, "--jobs", 2, "--row", "none")
     code, output = call(*common, "--row", "semantic")
     assert code == 0
-    expected = {"profile": "smoke", "folder": tmp_path, "jobs": 2, "rows": ["none", "semantic"]}
+    expected = {"profile": "smoke", "folder": tmp_path, "jobs": 2, "rows": ["none", "semantic"], "device": None}
     assert asked == expected | {"grid": "ablation"}
     for expected in ("0.0251", "0.1500", "-0.1000 to -0.1000", "+ L_s", "two pictures"):
         assert expected in output

@@ -209,7 +209,7 @@ def test_the_paper_profile_uses_only_what_the_paper_states() -> None:
     assert (plain.natural, plain.composites, plain.framing) == (5, 10, "random")
     ours = ("flip", "colour", "empty", "defocus", "harmonise", "camera")
     assert {name: getattr(plain, name) for name in ours} == dict.fromkeys(ours, 0.0)
-    training = dataclasses.replace(profile.training, checkpoint_every=500, validate_every=0, workers=0)
+    training = dataclasses.replace(profile.training, checkpoint_every=500, validate_every=0, workers=None)
     assert training == TrainingConfig()
     assert training.stages == (Stage(512, 16, 112_500),)
 

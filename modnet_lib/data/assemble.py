@@ -63,7 +63,7 @@ def assemble(raw: RawBatch, device: torch.device | str = "cpu") -> MattingBatch:
     foreground, background = apply_colour(foreground, maps), apply_colour(background, colours[:, 1])
     composed = composite(foreground, background, alpha)
     if len(image):
-        where = raw.natural.nonzero()[:, 0].to(device)
+        where = raw.natural.nonzero()[:, 0].to(device, non_blocking=True)
         composed[where] = apply_colour(image, maps[where])
     trimap = trimap_from_alpha(alpha, raw.band.tolist())
     return MattingBatch(through_camera(composed, raw.camera), alpha, trimap, foreground, background)

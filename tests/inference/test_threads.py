@@ -53,7 +53,7 @@ def test_one_thread_makes_it_and_calls_it_for_all(compiled, pictures, make_clip,
     results = list(bulk.run(matter, bulk.plan(pictures, tmp_path / "out"), bulk.Output(alpha=True), workers=3))
     assert [one.error for one in results] == [""] * 6
     clip = make_clip("in.mp4", [np.asarray(Image.open(file)) for file in pictures])
-    assert len(matte_video(matter, clip, tmp_path / "out.mp4", background="green", batch_size=2)) == 6
+    assert len(matte_video(matter, clip, tmp_path / "out.mp4", background="green", batch_size=2).repaired) == 6
     made.module.to("meta")
     with pytest.raises(RuntimeError):  # errors come back, too
         matter.alpha(pictures[0])
