@@ -54,8 +54,11 @@ def is_picture(file: str | Path) -> bool:
 
 def count_frames(file: str | Path) -> int:
     """Frames of an animation or pages of a document; 1 for a photograph, whatever a camera stores beside it."""
-    with Image.open(file) as opened:
-        return 1 if opened.format in ("MPO", "HEIF") else getattr(opened, "n_frames", 1)
+    try:
+        with Image.open(file) as opened:
+            return 1 if opened.format in ("MPO", "HEIF") else getattr(opened, "n_frames", 1)
+    except UnidentifiedImageError:  # a TIFF of a kind that only `read_tiff` reads
+        return 1
 
 
 def read_image(image: ImageLike) -> np.ndarray:

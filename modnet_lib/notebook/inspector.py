@@ -1,16 +1,16 @@
 """MatteInspector: look at every answer of the network, compare models, and disturb the picture until one breaks."""
 
-import io
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import cv2
 import ipywidgets as widgets
 import numpy as np
 import torch
-from PIL import Image
 from traitlets import Unicode
 
 from modnet_lib.data.readers import Labelled
@@ -250,8 +250,11 @@ class MatteInspector(widgets.VBox):
         for file in change.new:
             name = str(file["name"])
             try:
-                pixels = read_image(Image.open(io.BytesIO(bytes(file["content"]))))
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+                with TemporaryDirectory() as folder:
+                    place = Path(folder, f"picture{Path(name).suffix}")
+                    place.write_bytes(bytes(file["content"]))
+                    pixels = read_image(place)
+            except (OSError, ValueError):
                 self.status.value = f"<b>{escape(name)}</b> cannot be read; try another JPEG or PNG file."
                 return
             self._images[name] = part(pixels, fitting(pixels, LONGEST))

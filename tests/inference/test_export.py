@@ -59,6 +59,28 @@ def test_onnx(variant, paper_network, released_network, tmp_path, picture) -> No
         (alpha,) = session.run(None, {"image": image.numpy()})
         with torch.no_grad():
             np.testing.assert_allclose(alpha, network(image).alpha, atol=1e-4)
+    told = session.get_modelmeta().custom_metadata_map
+    assert "RGB from 0 to 1; height and width multiples of 32" in told["image"]
+    assert told["short_side"] == network.metadata.get("short_side", "512")
+    # every convolution has its weights as one constant, which is what quantisation asks for
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(tmp_path / "n.onnx", tmp_path / "q.onnx", weight_type=QuantType.QUInt8)
+    assert (tmp_path / "q.onnx").stat().st_size < 0.4 * (tmp_path / "n.onnx").stat().st_size
+    (coarse,) = onnxruntime.InferenceSession(tmp_path / "q.onnx").run(None, {"image": image.numpy()})
+    assert np.abs(coarse - alpha).mean() < 0.1
+
+
+@pytest.mark.slow
+def test_a_fixed_size_is_the_only_one(tiny_network, tmp_path, picture) -> None:
+    assert export.export_onnx(tiny_network, tmp_path / "n.onnx", [picture], size=(64, 96)) <= export.TOLERANCE
+    session = onnxruntime.InferenceSession(tmp_path / "n.onnx")
+    assert session.get_inputs()[0].shape[1:] == [3, 64, 96]
+    assert "64 x 96" in session.get_modelmeta().custom_metadata_map["image"]
+    with pytest.raises(Exception, match=r"(?i)invalid dimensions"):
+        session.run(None, {"image": np.zeros((1, 3, 96, 64), np.float32)})
+    with pytest.raises(ValueError, match="multiples of 32 from 64 on, got 64 x 100"):
+        export.export_onnx(tiny_network, tmp_path / "m.onnx", size=(64, 100))
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageFile
 from typer.testing import CliRunner
 
@@ -52,6 +53,14 @@ def test_c2_every_format_that_pillow_reads_is_taken_from_a_folder(red_matter, tm
     assert not result.error and not result.note
     found = np.asarray(Image.open(result.job.target))
     assert abs(int(found[90, 48]) - RED[0]) < 12
+
+
+def test_e_a_tiff_that_pillow_does_not_know_is_taken(red_matter, tmp_path):
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "a.tif", np.asarray(person(), np.float32) / 255, photometric="rgb")
+    (result,) = matted(red_matter, tmp_path / "in", tmp_path / "out").values()
+    assert not result.error
+    assert abs(int(np.asarray(Image.open(result.job.target))[90, 48]) - RED[0]) < 2
 
 
 def test_c2_what_a_folder_run_passes_over_is_named(red_matter, tmp_path):

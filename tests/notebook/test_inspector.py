@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from modnet_lib.data.trimaps import band_size, trimap_from_alpha
+from modnet_lib.images import suffixes
 from modnet_lib.inference import Matter
 from modnet_lib.inference.matter import Prediction
 from modnet_lib.network import MODNet
@@ -175,6 +176,15 @@ def test_bad_upload_gives_a_message_and_changes_nothing(inspector: MatteInspecto
     assert capsys.readouterr() == ("", "")
     upload(inspector, "good.png", encoded(GOOD))
     assert inspector.status.value == "" and inspector.picture.value == "good.png"
+
+
+@pytest.mark.parametrize("form", ["heif", "avif", "jpeg2000"])
+def test_uploads_have_any_format_that_is_read(inspector: MatteInspector, form):
+    suffixes()  # registers HEIF
+    upload(inspector, f"phone.{form}", encoded(GOOD, form))
+    assert inspector.picture.value == f"phone.{form}"
+    inspector.stage.value = "input"
+    np.testing.assert_allclose(decode(inspector.view.value).mean(), GOOD.mean(), atol=4)
 
 
 def test_upload_is_chosen_and_shown(inspector: MatteInspector):
