@@ -1,5 +1,6 @@
 """Unlabelled frames: found, stored at the size that the network sees, read, and what a network says of them."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,8 @@ def find_frames(source: str | Path, folder: str | Path, side: int, count: int | 
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is nothing, no picture in it, or the video is damaged.
+        If there is nothing, no picture in it, or no frame of a video can be read. Of a damaged one, the others are
+        used, with a warning.
     """
     source = Path(source)
     name, _, split = str(source).partition(":")
@@ -45,17 +47,22 @@ def find_frames(source: str | Path, folder: str | Path, side: int, count: int | 
     if source.is_dir():
         files = background_files(source)
     elif name in sources():
-        files = [item.files["image"] for item in find_items(name, split=split or None)]
+        files = [file for item in find_items(name, split=split or None) if (file := item.files.get("image"))]
+        if not files:
+            raise FileNotFoundError(f"{source} has no photographs")
     else:
         raise FileNotFoundError(f"{source} is no video, no folder and no data set (NAME:SPLIT)")
     return [files[k] for k in spread(len(files), len(files) if count is None else count)]
 
 
 def _write_frames(video: Path, side: int, place: Path) -> None:
-    for number, frame in enumerate(Clip(video)):
+    clip = Clip(video)
+    for number, frame in enumerate(clip):
         height, width = network_size(frame.image.shape[0], frame.image.shape[1], side)
         small = Image.fromarray(frame.image).resize((width, height), Image.Resampling.BILINEAR)
         small.save(place / f"{number:06d}.jpg", quality=95, subsampling=0)
+    for problem in clip.damage:
+        warnings.warn(f"{video}: {problem}", stacklevel=3)
 
 
 def spread(length: int, count: int) -> list[int]:

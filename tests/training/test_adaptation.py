@@ -385,6 +385,15 @@ def test_several_processes_are_refused(tiny_network, frames, tmp_path, monkeypat
         run(tiny_network, frames, CONFIG, tmp_path)
 
 
+def test_of_a_damaged_clip_the_whole_frames_are_used_with_a_warning(make_clip, tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    clip = make_clip("a.mkv", [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(40)])
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    with pytest.warns(UserWarning, match=r"a\.mkv: (cut short|unreadable)"):
+        frames = find_frames(clip, tmp_path, 64)
+    assert 10 < len(frames) < 35
+
+
 def test_mistakes_are_named(tiny_network, tmp_path) -> None:
     with pytest.raises(ValueError, match="no frames"):
         run(tiny_network, [], CONFIG, tmp_path)
