@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -154,6 +156,19 @@ class Deadly:
 
     def __reduce__(self):
         return os._exit, (9,)
+
+
+def test_a_script_without_its_guard_is_told(masked, tmp_path) -> None:
+    script = tmp_path / "script.py"
+    files = {role: str(file) for role, file in masked[0].files.items()}
+    item = f"Item('one', {{role: Path(file) for role, file in {files}.items()}})"
+    script.write_text(
+        "from pathlib import Path\nfrom modnet_lib.data.manifest import Item\n"
+        "from modnet_lib.data.pseudo_mattes import prepare\n"
+        f"print(prepare([{item}], Path({str(tmp_path / 'out')!r}), workers=1))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=120)
+    assert "without `if __name__ == '__main__':`" in done.stdout.replace("\\'", "'"), done.stderr[-500:]
 
 
 def test_a_worker_that_dies_is_reported_and_a_second_run_goes_on(masked, tmp_path) -> None:
