@@ -137,9 +137,7 @@ def prepare(
     with worker_pool(workers) as pool:
         jobs = {pool.submit(_prepare_one, item, folder): item.id for item in todo}
         for job in track(as_completed(jobs), len(jobs)) if jobs else ():
-            died = (
-                "worker process died: no memory (use fewer workers), or a script without `if __name__ == '__main__':`"
-            )
+            died = "a worker process died: out of memory, or the script lacks `if __name__ == '__main__':`"
             if error := died if job.exception() else job.result():
                 failures[jobs[job]] = error
     return sorted(item.id for item in items if item.id not in failures), failures

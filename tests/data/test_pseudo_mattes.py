@@ -168,7 +168,7 @@ def test_a_script_without_its_guard_is_told(masked, tmp_path) -> None:
         f"print(prepare([{item}], Path({str(tmp_path / 'out')!r}), workers=1))\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=120)
-    assert "without `if __name__ == '__main__':`" in done.stdout.replace("\\'", "'"), done.stderr[-500:]
+    assert "lacks `if __name__ == '__main__':`" in done.stdout.replace("\\'", "'"), done.stderr[-500:]
 
 
 def test_a_worker_that_dies_is_reported_and_a_second_run_goes_on(masked, tmp_path) -> None:
