@@ -53,11 +53,14 @@ def is_picture(file: str | Path) -> bool:
 
 
 def count_frames(file: str | Path) -> int:
-    """Frames of an animation or pages of a document; 1 for a photograph, whatever a camera stores beside it."""
+    """Frames of an animation or pages of a document; 1 for a photograph, whatever a camera stores beside it.
+
+    A file that Pillow cannot open has one, too.
+    """
     try:
         with Image.open(file) as opened:
             return 1 if opened.format in ("MPO", "HEIF") else getattr(opened, "n_frames", 1)
-    except UnidentifiedImageError:  # a TIFF of a kind that only `read_tiff` reads
+    except (OSError, SyntaxError, ValueError):
         return 1
 
 

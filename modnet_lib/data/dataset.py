@@ -126,7 +126,7 @@ class CompositionDataset(Dataset):
         """Read, with a thread a core, until all pictures are kept or the memory for them is full."""
         todo = [(read, Foreground.of) for read in self.foregrounds] + [(read, as_tensor) for read in self.backgrounds]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(todo), 64):  # at most so many wait in the computer's memory
+            for start in range(0, len(todo), 64):  # no more than these wait in main memory
                 part = todo[start : start + 64]
                 for (read, put_on), decoded in zip(part, pool.map(lambda one: one[0](), part), strict=True):
                     self._keep(read, put_on, decoded)

@@ -78,13 +78,14 @@ class Output:
         deep = suffix in (".png", ".tif", ".tiff") and has_16_bits(job.source)
         wide = read_deep(job.source) if deep and not self.alpha else None
         image, profile = wide or Deep(pixels)
+        clean = self.clean and (self.parts or not self.alpha)
+        colours = clean_foreground(image, alpha) if clean else image
         if self.alpha:
             kind = np.uint16 if deep else np.uint8
             result = (alpha * np.iinfo(kind).max).round().astype(kind)
         elif self.background is None:
-            result = cutout(image, alpha, clean=self.clean)
+            result = cutout(colours, alpha, clean=False)
         else:
-            colours = clean_foreground(image, alpha) if self.clean else image
             result = compose(colours, alpha, self.background, image, profile)
         if wide:
             save = partial(write_deep, Deep(result, profile), suffix=suffix)
@@ -92,10 +93,15 @@ class Output:
             options = {"format": Image.registered_extensions()[suffix], **FORMATS[suffix]}
             save = partial(Image.fromarray(result).save, **options)
         write_atomically(job.target, save)
-        for name, part in {"matte": to_bytes(alpha), "foreground": pixels}.items() if self.parts else ():
-            shown = clean_foreground(part, alpha) if part is pixels and self.clean else part
-            place = job.target.with_name(f"{job.target.stem}_{name}.png")
-            write_atomically(place, partial(Image.fromarray(shown).save, format="PNG"))
+        if self.parts:
+            person = clean_foreground(pixels, alpha) if wide and clean else pixels if wide else colours
+            for place, part in zip(beside(job), (to_bytes(alpha), person), strict=True):
+                write_atomically(place, partial(Image.fromarray(part).save, format="PNG"))
+
+
+def beside(job: Job) -> list[Path]:
+    """The files of `Output.parts`."""
+    return [job.target.with_name(f"{job.target.stem}_{name}.png") for name in ("matte", "foreground")]
 
 
 def plan(sources: Sequence[Path], target: str | Path, suffix: str = ".png") -> list[Job]:
@@ -165,7 +171,8 @@ def run(
     Parameters
     ----------
     matter, jobs, output
-        What predicts, what of (see `plan`), and what to write. Files appear whole or not at all.
+        What predicts, what of (see `plan`), and what to write. Files appear whole or not at all; a ValueError says if
+        a part of one picture would overwrite the result of another.
     batch_size
         Pictures that are read together; those of one size go through the network together.
     workers
@@ -190,6 +197,8 @@ def run(
                     output.write(job, pixels, alpha)
         return [Result(job, errors.get(job, ""), note=notes.get(job, "")) for job in batch]
 
+    if output.parts and (shared := {job.target for job in jobs} & {file for job in jobs for file in beside(job)}):
+        raise ValueError(f"{min(shared)} would be a picture's own result and a part of another's; leave out parts")
     todo = [job for job in jobs if overwrite or not job.target.exists()]
     yield from (Result(job, skipped=True) for job in sorted({*jobs} - {*todo}))
     batches = (todo[start : start + batch_size] for start in range(0, len(todo), batch_size))

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from fractions import Fraction
+from itertools import chain, repeat
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -79,10 +80,11 @@ class Clip:
         file = Path(source) if isinstance(source, (str, Path)) else None
         if file and not file.exists():
             raise FileNotFoundError(f"no clip at {source}")
+        length = count_frames(file) if file and file.is_file() and is_picture(file) else 1
         if file and file.is_dir():
             files = sorted(one for one in file.iterdir() if is_picture(one) and not one.name.startswith("."))
             self._frames, self.count = lambda: self._pictures(file, files), len(files)
-        elif file and file.is_file() and is_picture(file) and (length := _animated(file)) > 1:
+        elif file and length > 1 and file.suffix.lower() not in (".tif", ".tiff"):  # which has pages
             self._frames, self.count = lambda: self._animation(file), length
         else:
             self._frames, self.count = self._film, self._open(file, sound)
@@ -167,11 +169,11 @@ class Clip:
             self.note(f"cut short: it ends after {end:.2f} s of {lasts:.2f} s")
 
     def _pictures(self, folder: Path, files: list[Path]) -> Iterator[tuple[np.ndarray, Fraction | None]]:
-        times, size = list[Any]([None] * len(files)), None
-        if (table := folder / "timecodes.txt").is_file():
-            lines = [line for line in table.read_text(encoding="utf-8").splitlines() if line[:1].isdigit()]
-            times[: len(lines)] = [Fraction(line) / 1000 for line in lines]
-        for file, moment in zip(files, times, strict=False):
+        times, size, table = list[Any](), None, folder / "timecodes.txt"
+        if table.is_file():
+            lines = table.read_text(encoding="utf-8").splitlines()
+            times = [Fraction(line) / 1000 for line in lines if line[:1].isdigit()]
+        for file, moment in zip(files, chain(times, repeat(None)), strict=False):
             try:
                 image = read_image(file)
                 if image.shape != (size := size or image.shape):
@@ -192,14 +194,6 @@ class Clip:
                 self.note(f"damaged at {float(moment):.2f} s ({error})")
 
 
-def _animated(file: Path) -> int:
-    """Frames of an animation; 0 for anything else."""
-    try:
-        return 0 if file.suffix.lower() in (".tif", ".tiff") else count_frames(file)
-    except (OSError, SyntaxError, ValueError):
-        return 0
-
-
 def to_rgb(frame: Any, size: tuple[int, int] | None = None) -> np.ndarray:
     """A decoded frame as (H, W, 3) uint8 in BT.709: over white if it is transparent, tone-mapped if it is HDR.
 
@@ -212,9 +206,7 @@ def to_rgb(frame: Any, size: tuple[int, int] | None = None) -> np.ndarray:
         return to_standard_range(frame.reformat(format="rgb48le", **options).to_ndarray(), frame.color_trc)
     if not any(component.is_alpha for component in frame.format.components):
         return frame.reformat(format="rgb24", **options).to_ndarray()
-    rgba = frame.reformat(format="rgba", **options).to_ndarray()
-    weight = rgba[..., 3:] / np.float32(255)
-    return (weight * rgba[..., :3] + 255 * (1 - weight)).round().astype(np.uint8)
+    return read_image(frame.reformat(format="rgba", **options).to_ndarray())
 
 
 def repeated(path: Path) -> Generator[np.ndarray, Fraction, None]:

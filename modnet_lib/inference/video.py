@@ -24,7 +24,7 @@ from modnet_lib.inference.media import Clip, Frame, repeated
 from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.provenance import fingerprint
 
-PARTS = ("_matte", "_foreground")
+BESIDE = ("_matte", "_foreground")
 THRESHOLD = 0.1  # ours: the paper gives none; chosen in notebook 08
 
 
@@ -97,7 +97,7 @@ class Settings:
     rate: int = 24
 
 
-class Report(NamedTuple):
+class VideoResult(NamedTuple):
     """What `matte_video` did: for each frame the share of pixels that the delay repaired; what could not be read."""
 
     repaired: list[float]
@@ -111,7 +111,7 @@ def matte_video(
     *,
     track: Callable[[Iterable[Any], int | None], Iterable[Any]] = lambda frames, count: frames,
     **settings: Any,
-) -> Report:
+) -> VideoResult:
     """Cut the person out of every frame of a clip.
 
     The network and the encoder run in two threads, a few frames apart, so memory does not grow with the clip. Sound
@@ -136,13 +136,14 @@ def matte_video(
     target, chosen, repaired = Path(target), Settings(**settings), list[float]()
     suffix, batch_size = target.suffix.lower(), chosen.batch_size
     file = Path(source) if isinstance(source, (str, Path)) else None
-    targets = [target.with_name(f"{target.stem}{part}{target.suffix}") for part in ("", *PARTS * chosen.parts)]
+    targets = [target.with_name(f"{target.stem}{part}{target.suffix}") for part in ("", *BESIDE * chosen.parts)]
     if suffix not in ("", *FORMATS):
         raise ValueError(f"{target} must end in {', '.join(FORMATS)}, or in nothing for a folder of PNG files")
     if exists := [one for one in targets if not suffix and one.exists()]:
         raise ValueError(f"{exists[0]} exists; name a folder that does not")
     if file and file.resolve() == target.resolve():
         raise ValueError(f"{target} is the clip itself; write to another file")
+    coloured = chosen.parts or chosen.background != "matte"
     render = _renderer(chosen.background, transparent=suffix in ("", ".webm"))
     reading = {"limit": chosen.limit, "sound": bool(suffix), "strict": chosen.strict, "rate": chosen.rate}
     with closing(Clip(source, **reading)) as clip:
@@ -151,30 +152,30 @@ def matte_video(
         with closing(_ahead(mattes, 2 * batch_size)) as ready, ExitStack() as stack:  # ends its thread, which reads
             writers = [stack.enter_context(_writer(one, clip, one == target)) for one in targets]
             for frame, alpha in track(ready, clip.count):
-                pictures = render(frame, alpha), *(_parts(frame, alpha) if chosen.parts else ())
+                colours = clean_foreground(frame.image, alpha) if coloured else frame.image
+                pictures = [render(frame, alpha, colours), *((_grey(alpha), colours) if chosen.parts else ())]
                 for write, picture in zip(writers, pictures, strict=True):
                     write(picture, frame.time)
     if kept:
         shutil.rmtree(kept.parent)
-    return Report(repaired, clip.damage)
+    return VideoResult(repaired, clip.damage)
 
 
 @contextmanager
 def _writer(target: Path, clip: Clip, sound: bool) -> Iterator[Write]:
     """Take pictures for a target, which gets its name when all are written."""
-    if suffix := target.suffix.lower():
-        try:
-            with atomic(target) as path, encoder(path, suffix, clip, sound=sound) as write:
+    suffix = target.suffix.lower()
+    try:
+        with (atomic if suffix else atomic_folder)(target) as path:
+            opened = encoder(path, suffix, clip, sound=sound) if suffix else picture_writer(path)
+            with opened as write:
                 yield write
-        except FFmpegError as error:  # which names the temporary file
-            raise ValueError(f"{clip.source} cannot be written to {target}: {error.strerror}") from error
-    else:
-        with atomic_folder(target) as path, picture_writer(path) as write:
-            yield write
+    except FFmpegError as error:  # which names the temporary file
+        raise ValueError(f"{clip.source} cannot be written to {target}: {error.strerror}") from error
 
 
-def _parts(frame: Frame, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.dstack([to_bytes(alpha)] * 3), clean_foreground(frame.image, alpha)
+def _grey(alpha: np.ndarray) -> np.ndarray:
+    return np.dstack([to_bytes(alpha)] * 3)
 
 
 def _ahead(items: Iterable[Any], depth: int) -> Generator[Any, None, None]:
@@ -223,17 +224,17 @@ def _delayed(
             yield frame, alpha
 
 
-def _renderer(background: str | Path | None, transparent: bool) -> Callable[[Frame, np.ndarray], np.ndarray]:
-    """How a frame and its matte become what is written, with alpha if that can be stored."""
+def _renderer(background: str | Path | None, transparent: bool) -> Callable[..., np.ndarray]:
+    """How a frame, its matte and the person's colours become what is written, with alpha if that can be stored."""
     background = background or ("transparent" if transparent else "green")
     if background == "transparent":
         if not transparent:
             raise ValueError("H.264 has no transparency: write .webm or a folder, or choose a background")
-        return lambda frame, alpha: cutout(frame.image, alpha)
+        return lambda frame, alpha, colours: cutout(colours, alpha, clean=False)
     if background == "matte":
-        return lambda frame, alpha: np.dstack([to_bytes(alpha)] * 3)
+        return lambda frame, alpha, colours: _grey(alpha)
     behind = _backdrop(str(background))
-    return lambda frame, alpha: compose(clean_foreground(frame.image, alpha), alpha, behind(frame), frame.image)
+    return lambda frame, alpha, colours: compose(colours, alpha, behind(frame), frame.image)
 
 
 def _backdrop(name: str) -> Callable[[Frame], str | np.ndarray]:

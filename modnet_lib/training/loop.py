@@ -204,10 +204,6 @@ class Trainer:
             record |= broadcast_object_list(found)[0]
         return record
 
-    def read_out(self, numbers: Tensor) -> list[float]:
-        """The numbers of a step; nothing else waits for the device, and the next batch is made while it computes."""
-        return read_out(numbers).tolist()
-
     def update(self, model: nn.Module, pieces: Iterator[list]) -> dict[str, float]:
         """Forward, loss and backward for each piece of the batch, then the update; the terms of the whole batch."""
         total = torch.zeros((), device=self.device)
@@ -222,8 +218,8 @@ class Trainer:
                 one.copy_(mean.view(one.shape))
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(model.parameters(), self.config.gradient_clip or math.inf)
-        self.upcoming = next(pieces, [])
-        *numbers, norm = self.read_out(torch.cat([total, norm[None]]))  # type: ignore[list-item]
+        self.upcoming = next(pieces, [])  # made while the device computes; nothing else waits for it
+        *numbers, norm = read_out(torch.cat([total, norm[None]])).tolist()
         record = dict(zip(terms, numbers, strict=True))  # type: ignore[possibly-undefined]
         record |= {"loss": record.pop("total"), "gradient_norm": norm}
         # otherwise keep the weights, for debugging

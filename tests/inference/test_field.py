@@ -360,6 +360,16 @@ def test_parts_of_pictures_and_clips_are_written_in_one_pass(red_matter, make_cl
     assert all(len(list(Clip(tmp_path / name))) == 3 for name in names)
 
 
+def test_parts_never_overwrite_another_picture(red_matter, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a", "a_matte"):
+        person().save(tmp_path / "in" / f"{name}.png")
+    jobs = bulk.plan([tmp_path / "in"], tmp_path / "out")
+    with pytest.raises(ValueError, match=r"a_matte\.png would be a picture's own result and a part of another's"):
+        next(bulk.run(red_matter, jobs, bulk.Output(parts=True)))
+    assert not (tmp_path / "out").exists()
+
+
 # --- mutated files
 
 
