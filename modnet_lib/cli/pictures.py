@@ -85,7 +85,11 @@ def matte(
     for note in [one.note for one in results if one.note]:
         say(note, "yellow", errors)
     if rest:
-        say(f"{len(rest)} files are no pictures: {', '.join(file.name for file in rest[:20])}", "yellow", errors)
+        say(
+            f"{len(rest)} files skipped, which are no pictures: {', '.join(file.name for file in rest[:20])}",
+            "yellow",
+            errors,
+        )
     for reason in failed:
         say(reason, "red", errors)
     written = len(jobs) - skipped - len(failed)
@@ -103,7 +107,7 @@ def video(
     ofd: Annotated[bool, Option(help="One-frame delay against flicker.")] = True,
     threshold: Annotated[float, Option(help="Threshold of the one-frame delay.")] = 0.1,
     frames: Annotated[int | None, Option(min=1, help="Maximum number of frames.")] = None,
-    rate: Annotated[int, Option(min=1, help="Frames a second of a folder without timecodes.txt.")] = 24,
+    rate: Annotated[int, Option(min=1, help="Frame rate of a folder without timecodes.txt.")] = 24,
     parts: Annotated[bool, Option("--parts", help="Also write NAME_matte and NAME_foreground.")] = False,
     refine: Refine = False,
     drop_specks: Specks = 0.0,

@@ -49,7 +49,7 @@ class Clip:
     strict
         Raise at the first damage instead of noting it.
     rate
-        Frames a second of a folder without times.
+        Frame rate of a folder without times.
 
     Attributes
     ----------
