@@ -85,11 +85,7 @@ def matte(
     for note in [one.note for one in results if one.note]:
         say(note, "yellow", errors)
     if rest:
-        say(
-            f"{len(rest)} files skipped, which are no pictures: {', '.join(file.name for file in rest[:20])}",
-            "yellow",
-            errors,
-        )
+        say(f"{len(rest)} files skipped, no pictures: {', '.join(file.name for file in rest[:20])}", "yellow", errors)
     for reason in failed:
         say(reason, "red", errors)
     written = len(jobs) - skipped - len(failed)
