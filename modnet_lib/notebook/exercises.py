@@ -4,6 +4,7 @@ import tomllib
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from modnet_lib import paths
 
@@ -42,7 +43,8 @@ def check_answer(exercise: str, answer: Any) -> Verdict:
     if exercise not in table:
         raise ValueError(f"no exercise {exercise!r} checks itself; these do: {', '.join(table)}")
     entry = table[exercise]
-    arguments = [np.array(value) for value in entry.get("arguments", ())]
+    convert = torch.tensor if entry.get("tensors") else np.array
+    arguments = [convert(value) for value in entry.get("arguments", ())]
     if answer is None or answer is ...:
         return Verdict(False, "replace the dots by your answer")
     if arguments and not callable(answer):

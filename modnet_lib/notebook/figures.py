@@ -1,13 +1,15 @@
-"""The figures of the notebooks: one style, rows of pictures, training curves, and pictures prepared for them.
+"""The figures of the notebooks: one style, rows of pictures, and pictures prepared for them.
 
 Colours are Okabe and Ito's, so no figure depends on telling red from green. A figure is shown once, where it is the
 last line of a cell: pyplot does not keep it.
 """
 
+import ast
 import inspect
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +20,6 @@ from IPython import get_ipython
 from IPython.display import Code
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 from PIL import Image
 from torch import Tensor
 
@@ -38,7 +39,8 @@ STYLE: dict[str, Any] = {
     "grid.color": "#DDDDDD",
     "legend.frameon": False,
 }
-WIDTH = 10.0  # inches; 900 pixels
+WIDTH = 10.0  # inches; 900 pixels of a drawing
+PHOTOGRAPH_DPI = 150  # a row of photographs is 1,500 pixels wide
 
 
 def use_style() -> None:
@@ -79,7 +81,8 @@ def encode(figure: Figure, kind: str) -> tuple[bytes, dict[str, str]] | None:
     if photographs != (kind == "jpeg"):
         return None
     drawn, stored = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=STYLE["figure.dpi"], bbox_inches="tight", pad_inches=0.08)
+    dpi = PHOTOGRAPH_DPI if photographs else STYLE["figure.dpi"]
+    figure.savefig(drawn, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08)
     picture = Image.open(drawn).convert("RGB")
     (picture if photographs else picture.quantize(256)).save(stored, kind, quality=85, optimize=True)
     return stored.getvalue(), {"alt": describe(figure)}
@@ -118,7 +121,7 @@ def image_row(
     *,
     caption: str | None = None,
     columns: int | None = None,
-    height: float = 2.6,
+    height: float = 3.4,
 ) -> Figure:
     """Show pictures side by side, each under its title.
 
@@ -131,9 +134,9 @@ def image_row(
     caption
         A sentence below: what to look at.
     columns
-        Pictures in a row, at least 1; all of them if ``None``.
+        Pictures in a row, at least 1; up to four if ``None``.
     height
-        Of a row, in inches; less if the row would be wider than the page.
+        Of a row, in inches of 150 pixels; less if the row would be wider than the page.
 
     Raises
     ------
@@ -143,7 +146,7 @@ def image_row(
     pictures = [as_pixels(image) for image in images]
     if not pictures or len(pictures) != len(titles):
         raise ValueError(f"need one title for each picture, got {len(pictures)} and {len(titles)}")
-    columns = min(columns or len(pictures), len(pictures))
+    columns = min(columns or 4, len(pictures))
     rows = -(-len(pictures) // columns)
     aspects = [p.shape[1] / p.shape[0] for p in pictures]
     widths = [max(aspects[column::columns]) for column in range(columns)]
@@ -245,56 +248,36 @@ def _of_one_size(image: Picture, matte: Picture) -> tuple[np.ndarray, np.ndarray
     return pixels, values
 
 
+def finest(alpha: Picture, size: int = 160) -> tuple[slice, slice]:
+    """Rows and columns of the square of that many pixels in which most of a matte (H, W) is mixed: hair, as a rule."""
+    values = as_pixels(alpha)
+    size = min(size, *values.shape)
+    mixed = cv2.boxFilter(values * (1 - values), -1, (size, size), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
+    inside = mixed[: values.shape[0] - size + 1, : values.shape[1] - size + 1]
+    top, left = np.unravel_index(inside.argmax(), inside.shape)
+    return slice(int(top), int(top) + size), slice(int(left), int(left) + size)
+
+
 def show_source(thing: Callable[..., Any] | type) -> Code:
-    """Show the live source of a function or class, highlighted: definitions are shown, never copied."""
-    return Code(inspect.getsource(thing), language="python")
+    """Show the live source of a function or class, highlighted and without docstrings: never a copy."""
+    source = textwrap.dedent(inspect.getsource(thing))
+    lines, nodes = source.splitlines(), ast.walk(ast.parse(source))
+    documented = [n.body[0] for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(n)]
+    for node in sorted(documented, key=lambda node: -node.lineno):
+        del lines[node.lineno - 1 : node.end_lineno]
+    return Code("\n".join(lines).replace("\n\n\n", "\n\n"), language="python")
 
 
 def show_prediction(prediction: Prediction) -> Figure:
-    """Show a picture, MODNet's three answers, and the cut-out that the matte gives."""
+    """Show a picture, MODNet's three answers, the cut-out that the matte gives, and its hair."""
     image, semantic, detail, alpha = prediction
     titles = [
-        "input $I$\nas it was read",
-        "semantics $s_p$ (1/16)\nthe whole person? holes?",
-        "details $d_p$\nonly the border counts",
-        "matte $\\alpha_p$\nhair, gaps, soft edges",
-        "cut-out over squares\ncolours left from behind?",
+        "input $I$",
+        "semantics $s_p$ (1/16): the whole person? holes?",
+        "details $d_p$: only the outline counts",
+        "matte $\\alpha_p$: hair, gaps, soft edges",
+        "cut-out over squares: colours left from behind?",
+        "the most mixed part of the matte",
     ]
     cutout = checkerboard(image, alpha, square=max(8, image.shape[1] // 32))
-    return image_row([image, semantic, detail, alpha, cutout], titles)
-
-
-def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Draw losses, learning rate and validation over the steps of a run; a `ValueError` if there are none.
-
-    A mapping of `history` is a line of ``metrics.jsonl``: ``step``, ``learning_rate``, the loss and its terms;
-    ``validation_...`` where the run validated.
-    """
-    if not history:
-        raise ValueError("history is empty: nothing was trained yet")
-    steps, window = [record["step"] for record in history], max(1, len(history) // 20)
-    checks = sorted({key for record in history for key in record if key.startswith("validation_")})
-    aside = {"step", "learning_rate", "seconds", "gradient_norm", "spread", *checks}
-    with plt.rc_context(STYLE | {"axes.grid": True, "axes.grid.axis": "y"}):
-        figure = make_figure(WIDTH, 3.6, layout="constrained")
-        panels = figure.subplot_mosaic([["losses", "rate"], ["losses", "checks"]], width_ratios=(1.7, 1))
-        losses, rate, validation = panels["losses"], panels["rate"], panels["checks"]
-        for key in [key for key in history[0] if key not in aside]:
-            values = np.array([record[key] for record in history])
-            (line,) = losses.plot(steps, values, linewidth=0.6, alpha=0.35)
-            means = [values[max(0, end - window) : end].mean() for end in range(1, len(values) + 1)]
-            losses.plot(steps, means, color=line.get_color(), linewidth=2, label=key)
-        title = f"training losses, mean of {window} steps" if window > 1 else "training losses"
-        losses.set(yscale="log", xlabel="step", ylabel="loss", title=title)
-        # ticks also where there is less than a decade
-        losses.yaxis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter="{x:g}", minor_formatter="")
-        losses.legend(ncols=2)
-        rate.plot(steps, [record["learning_rate"] for record in history], color=BLACK)
-        rate.set(title="learning rate", ylim=(0, None))
-        validation.set(xlabel="step", ylabel="validation" if checks else "not validated")
-        for key, marker in zip(checks, "osD^vP", strict=False):
-            points = [(record["step"], record[key]) for record in history if key in record]
-            label = f"{key.removeprefix('validation_')}: {points[-1][1]:.3g}"
-            validation.plot(*zip(*points, strict=True), marker=marker, markersize=5, label=label)
-            validation.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
-    return figure
+    return image_row([image, semantic, detail, alpha, cutout, alpha[finest(alpha)]], titles, columns=3)

@@ -16,14 +16,13 @@ _records: dict[str, tuple[float, float | None, str]] = {}
 
 
 def record(name: str, value: float, *, paper: float | None = None, unit: str = "") -> None:
-    """Put a number into the notebook's output, where `reproduce` finds it, and into its `ResultsTable`.
+    """Put a number into the notebook's output, unseen, where `reproduce` finds it, and into its `ResultsTable`.
 
     `name` is unique within a notebook, such as ``"easpp_weights"``; `paper` is what the paper says, if it does; `unit`
     is for the table.
     """
     _records[name] = float(value), paper, unit
-    text = f"{name} = {float(value):g} {unit}".rstrip()
-    display({MIME: {"name": name, "value": float(value)}, "text/plain": text}, raw=True)
+    display({MIME: {"name": name, "value": float(value)}}, raw=True)
 
 
 def read_records(notebook: str | Path) -> dict[str, float]:
@@ -71,12 +70,15 @@ class ResultsTable(Markdown):
     def __init__(self, stem: str, profile: str):
         run = recorded_run(stem)
         head = ["", "paper", *([f"recorded ({run['profile']})"] if run else []), f"this run ({profile})"]
-        rows = [head, ["---", *["---:"] * (len(head) - 1)]]
+        rows = []
         for name, (value, paper, unit) in _records.items():
             numbers = [paper, *([run["values"].get(name)] if run else []), value]
             rows.append([name.replace("_", " "), *(_number(number, unit) for number in numbers)])
+        # a column in which nothing is known says nothing
+        kept = [k for k, _ in enumerate(head) if any(row[k] != "–" for row in rows)]
+        lines = [[row[k] for k in kept] for row in [head, ["---", *["---:"] * (len(head) - 1)], *rows]]
         note = f"\n\nRecorded run: {escape(run['provenance'])}" if run else ""
-        super().__init__("\n".join(f"| {' | '.join(row)} |" for row in rows) + note)
+        super().__init__("\n".join(f"| {' | '.join(row)} |" for row in lines) + note)
 
 
 def _number(value: float | None, unit: str) -> str:

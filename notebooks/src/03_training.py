@@ -42,7 +42,8 @@ from modnet_lib.data.sets import training_data
 from modnet_lib.devices import choose_device
 from modnet_lib.inference import Matter
 from modnet_lib.network import MattingOutput, MODNet, Segmenter, load_checkpoint
-from modnet_lib.notebook.figures import image_row, show_prediction, show_source, training_curves, use_style
+from modnet_lib.notebook.curves import training_curves
+from modnet_lib.notebook.figures import image_row, show_prediction, show_source, use_style
 from modnet_lib.notebook.inspector import MatteInspector
 from modnet_lib.notebook.results import ResultsTable, record
 from modnet_lib.objectives import paper_objective

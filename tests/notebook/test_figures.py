@@ -14,6 +14,7 @@ from PIL import Image
 
 from modnet_lib.inference.matter import Prediction
 from modnet_lib.notebook import figures
+from modnet_lib.notebook.curves import training_curves
 
 
 @pytest.fixture
@@ -181,15 +182,48 @@ def test_image_row_wants_a_title_for_each_picture(images):
         figures.image_row(images, [])
 
 
-def test_show_prediction_shows_the_five_pictures(prediction: Prediction):
+def test_show_prediction_shows_the_answers_the_cutout_and_the_hair(prediction: Prediction):
     figure = figures.show_prediction(prediction)
-    image, semantic, detail, alpha, cutout = shown(figure)
+    image, semantic, detail, alpha, cutout, hair = shown(figure)
     np.testing.assert_allclose(image, prediction.image / 255, atol=1e-6)
     for values, expected in ((semantic, "semantic"), (detail, "detail"), (alpha, "alpha")):
         np.testing.assert_array_equal(values, getattr(prediction, expected))
     opaque = prediction.alpha > 0.999
     assert opaque.any()
     np.testing.assert_allclose(cutout[opaque], image[opaque], atol=2 / 255)
+    np.testing.assert_array_equal(hair, prediction.alpha[figures.finest(prediction.alpha)])
+
+
+def test_the_finest_part_is_where_most_pixels_are_mixed():
+    rng = np.random.default_rng(3)
+    alpha = rng.random((40, 60)).round()
+    alpha[21:29, 33:47] = rng.random((8, 14))
+    sums = {
+        (top, left): (alpha * (1 - alpha))[top : top + 9, left : left + 9].sum()
+        for top in range(32)
+        for left in range(52)
+    }
+    rows, columns = figures.finest(alpha, 9)
+    assert (rows.start, columns.start) == max(sums, key=sums.get)
+    assert (rows.stop - rows.start, columns.stop - columns.start) == (9, 9)
+    assert alpha[figures.finest(alpha, 100)].shape == (40, 40), "no part is larger than the matte"
+
+
+def test_source_is_shown_without_docstrings_and_with_its_comments():
+    text = figures.show_source(figures.Figure.savefig).data
+    assert "def savefig" in text and '"""' not in text
+    ours = figures.show_source(figures.encode).data
+    assert "Encode photographs" not in ours and "figure.savefig(drawn" in ours
+    compile(ours, "shown", "exec")
+
+
+def test_photographs_are_stored_at_1500_pixels_and_at_most_four_share_a_row():
+    photographs = [np.random.default_rng(n).random((60, 50, 3)) for n in range(5)]
+    figure = figures.image_row(photographs, "abcde")
+    content, _ = figures.encode(figure, "jpeg")
+    assert 1400 < Image.open(io.BytesIO(content)).width <= 1560
+    tops = [round(axes.get_position().y1, 2) for axes in figure.axes]
+    assert len(set(tops)) == 2
 
 
 def history(steps: int) -> list[dict[str, float]]:
@@ -204,7 +238,7 @@ def history(steps: int) -> list[dict[str, float]]:
 
 
 def test_training_curves_draw_the_history():
-    figure = figures.training_curves(history(80))
+    figure = training_curves(history(80))
     losses, rate, checks = figure.axes
     lines = {line.get_label(): line.get_ydata() for line in losses.lines if not line.get_label().startswith("_")}
     assert set(lines) == {"semantic", "detail", "matte", "loss"}
@@ -219,13 +253,13 @@ def test_training_curves_draw_the_history():
 
 @pytest.mark.parametrize("steps", [1, 5])
 def test_training_curves_of_a_short_run(steps: int):
-    figure = figures.training_curves(history(steps))
+    figure = training_curves(history(steps))
     assert figure.axes[2].get_ylabel() == "not validated"
 
 
 def test_training_curves_refuse_an_empty_history():
     with pytest.raises(ValueError, match="empty"):
-        figures.training_curves([])
+        training_curves([])
 
 
 def test_photographs_are_stored_as_jpeg_and_everything_else_as_png(monkeypatch):

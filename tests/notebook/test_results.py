@@ -56,3 +56,10 @@ def test_table_keeps_paper_recorded_and_live_apart(folder) -> None:
         "",
         "Recorded run: CPU, &lt;commit&gt;",
     ]
+
+
+def test_a_column_without_numbers_is_left_out(monkeypatch) -> None:
+    monkeypatch.setattr(results, "_records", {})
+    results.record("table_error", 0.0123)
+    head, *_ = results.ResultsTable("no such notebook", "smoke").data.splitlines()
+    assert head == "|  | this run (smoke) |"

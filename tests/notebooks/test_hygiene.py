@@ -14,7 +14,7 @@ from modnet_lib import paths
 SERIES = [source.stem for source in build.sources()]
 STEM = "00_example"
 CHECKED = "nbval-check-output"
-MAX_BYTES = 1_000_000
+MAX_BYTES, MAX_TOTAL = 1_500_000, 10_000_000
 SCRIPT = f"""# %% [markdown]
 # # Example
 
@@ -33,6 +33,10 @@ Change = Callable[[nbformat.NotebookNode], None]
 @pytest.mark.parametrize("stem", SERIES)
 def test_stored_notebook_is_clean(stem: str) -> None:
     assert problems(stem) == []
+
+
+def test_the_series_is_small() -> None:
+    assert sum(path.stat().st_size for path in paths.NOTEBOOKS.glob("*.ipynb")) <= MAX_TOTAL
 
 
 def test_every_stored_notebook_has_a_source() -> None:

@@ -1,0 +1,52 @@
+"""The photographs of the notebooks, and what setting them in motion does."""
+
+import numpy as np
+
+from modnet_lib.notebook.portraits import portraits, set_in_motion
+from modnet_lib.profiles import DataConfig
+
+
+def test_three_photographs_ship():
+    found = portraits(DataConfig())
+    assert [one.shape for one in found.values()] == [(600, 512, 3), (512, 512, 3), (512, 512, 3)]
+    assert all(one.dtype == np.uint8 for one in found.values())
+    grey = found["camera man"]
+    assert (grey[..., 0] == grey[..., 2]).all()
+
+
+def disc(size: int = 120) -> np.ndarray:
+    rows, columns = np.mgrid[:size, :size]
+    return np.clip(30 - np.hypot(rows - 60, columns - 60), 0, 1).astype(np.float32)
+
+
+def centre(matte: np.ndarray) -> np.ndarray:
+    return np.argwhere(matte > 0.5).mean(axis=0)
+
+
+def test_the_matte_moves_with_the_photograph():
+    alpha = disc()
+    film, mattes = set_in_motion(np.dstack([alpha * 200] * 3).astype(np.uint8), alpha, 10, grain=0)
+    assert film.shape == (10, 120, 120, 3) and mattes.shape == (10, 120, 120)
+    for frame, matte in zip(film[..., 0].astype(float), mattes, strict=True):
+        light = frame[matte == 1].mean() / 200
+        assert 0.85 < light < 1.15
+        assert np.abs(frame / (200 * light) - matte).max() < 0.02
+    steps = np.linalg.norm(np.diff([centre(matte) for matte in mattes], axis=0), axis=1)
+    assert steps.max() > 0.3, "something moves"
+    slow, fast = (
+        np.ptp([centre(m) for m in set_in_motion(film[0], alpha, 10, speed=s)[1]], axis=0).sum() for s in (1, 4)
+    )
+    assert fast > 2 * slow
+
+
+def test_nothing_of_the_border_is_seen():
+    for seed in range(20):
+        mattes = set_in_motion(np.zeros((80, 80, 3), np.uint8), np.pad(np.ones((78, 78)), 1), 12, seed=seed)[1]
+        assert mattes.min() == 1
+
+
+def test_grain_and_seed():
+    image, alpha = np.full((80, 80, 3), 128, np.uint8), disc(80)
+    first, again, other = (set_in_motion(image, alpha, 3, seed=seed, grain=6)[0] for seed in (1, 1, 2))
+    assert (first == again).all() and (first != other).any()
+    assert 5 < first[0].astype(float).std() < 7
