@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from modnet_lib.inference.media import Clip, to_rgb
 from modnet_lib.inference.tone_mapping import HLG, PQ
 from modnet_lib.inference.video import matte_video
 from modnet_lib.network import load_checkpoint, save_checkpoint
+from modnet_lib.notebook.inspector import MatteInspector
 
 RED = (200, 40, 40)
 
@@ -417,6 +419,15 @@ def test_150_mutated_pictures_end_in_a_matte_or_a_message(red_matter, tmp_path):
         Image.new("L", (64, 64), 128).save(tmp_path / "alpha" / f"{file.stem}.png")
     report = items.check("pairs", tmp_path)
     assert report.fine + len({one.split()[0] for one in report.problems}) >= 150 and report.problems
+    inspector = MatteInspector(red_matter, {"whole": np.asarray(person(64))})
+    unread = {result.job.source.name for result in results if result.error}
+    for file in sorted((tmp_path / "image").iterdir()):
+        content = memoryview(file.read_bytes())
+        about = {"name": file.name, "type": "", "size": len(content), "last_modified": datetime(2026, 1, 1, tzinfo=UTC)}
+        inspector.upload.value = (about | {"content": content},)
+        said = f"<b>{file.name}</b> cannot be read" in inspector.status.value
+        assert said == (file.name in unread) == (file.name not in inspector.picture.options)
+        assert said or inspector.picture.value == file.name
 
 
 @pytest.mark.slow
