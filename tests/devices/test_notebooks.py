@@ -41,11 +41,14 @@ CALLS = {
     "03": {"network(batch.image)", "tuned(part.image)", "tuned.eval()(four.image)"},
     "04": {"module(torch.rand(4, 64, cells, cells))", "network(batch.image)"},
     "06": {"create_baseline(name)(image, **given)"},
-    "07": {"network(to_tensor(picture.image), auxiliary=True)", "shipped(to_tensor(sharp[0].image), auxiliary=True)"},
+    "07": {
+        *("frozen(image, auxiliary=True)", "model(image, auxiliary=True)"),
+        "model(images.to_tensor(frame), auxiliary=True)",
+    },
     "09": {"folded(picture, auxiliary=False)", "released(picture)"},
 }
 # calls of values that are no networks
-OTHERS = re.compile(r"read\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[")
+OTHERS = re.compile(r"read\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[|use\(spotted|filters\[")
 
 
 def imports(tree: ast.Module) -> dict[str, Any]:
