@@ -26,7 +26,7 @@ TESTED = {
     "test_functions.py": {"checkerboard", "error_map", "image_row", "over_colour", "tint_trimap", "to_array"},
 }
 # reads or builds only, or gets what a function above is given
-ASIDE = {"MattingBatch", "MattingOutput", "EnlargingConvolution.forward", "MatteInspector", "band_size"}
+ASIDE = {"MattingBatch", "MattingOutput", "EnlargingConvolution.forward", "MatteInspector", "band_size", "finest"}
 ASIDE |= {"count_flops", "count_parameters", "report", "trainable", "with_semantic_head"}
 # calls of networks in cells. On one device for certain: what `Matter` holds is asked on its device, and what
 # notebook 03 trains is given a batch there. All others stay on the CPU, with what a cell made of arrays.
@@ -48,7 +48,9 @@ CALLS = {
     "09": {"folded(picture, auxiliary=False)", "released(picture)"},
 }
 # calls of values that are no networks
-OTHERS = re.compile(r"read\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[|use\(spotted|filters\[")
+OTHERS = re.compile(
+    r"read\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[|use\(spotted|filters\["
+)
 
 
 def imports(tree: ast.Module) -> dict[str, Any]:
