@@ -66,7 +66,7 @@ from modnet_lib.training import adaptation, semantic_head
 # 255, different in every frame. **Predict**: what does that do to the matte of a frame, and what to the mattes of three
 # frames in a row?
 #
-# Now follow one pixel, the one that jumps most:
+# The first figure shows the frame and three mattes, the second follows one pixel, the one that jumps most.
 
 # %%
 figures.use_style()
@@ -362,7 +362,7 @@ _ = axes[0].legend(fontsize=8)
 # > — section "Conclusion"
 #
 # Give the rule *exact* mattes: whatever it changes is harm. A bar of four pixels crosses the picture. **Predict** from
-# which speed on the rule takes the bar for flicker.
+# which speed on, in pixels a frame, the rule takes the bar for flicker.
 
 
 # %% tags=["nbval-check-output"]
@@ -377,19 +377,19 @@ def moving_bar(speed, frames=12, width=4):
 for speed in (1, 2, 4, 5, 8):
     bar = moving_bar(speed)
     left = filters["OFD"](bar)[1:-1].sum() / bar[1:-1].sum()
-    print(f"{speed} pixels a frame: {left:.0%} of the bar is left")
+    print(f"speed {speed}: {left:.0%} of the bar is left")
 
 shown = [part[:, 0] for speed in (3, 5) for part in (moving_bar(speed), filters["OFD"](moving_bar(speed)))]
-titles = ["3 pixels a frame", "after OFD", "5 pixels a frame", "after OFD"]
+titles = ["speed 3", "after OFD", "speed 5", "after OFD"]
 figures.image_row(shown, titles, columns=2, caption="One row for each frame, from top to bottom.")
 
 # %% [markdown]
 # A pixel that the bar covers for one frame only looks exactly like flicker, so the bar vanishes, except in the first
-# and the last frame. The same happens to fingers, to a swinging strand of hair, to a ball. And to the hand-held camera:
-# the film of section 1, with its exact reference mattes, and a camera that moves faster and faster.
+# and the last frame. The same happens to fingers, to a swinging strand of hair, to a ball.
 #
-# Now the eight recorded clips: the harm to exact mattes if only each 1st, 2nd, 4th or 8th frame is kept, and what the
-# delay did to the dtSSD of the model's own mattes.
+# A camera that moves does the same to a whole person. The table below films the photograph of section 1 with a faster
+# and faster camera, and gives the rule its exact mattes. The figure has the eight recorded clips: the harm to exact
+# mattes if only each 1st, 2nd, 4th or 8th frame is kept, and what the delay did to the dtSSD of the model's own mattes.
 
 # %%
 lines = ["| speed of the camera | harm by OFD (MAD × 1000) |", "|---|---:|"]
