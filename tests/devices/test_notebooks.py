@@ -26,7 +26,7 @@ TESTED = {
     "test_functions.py": {"checkerboard", "error_map", "image_row", "over_colour", "tint_trimap", "to_array"},
 }
 # reads or builds only, or gets what a function above is given
-ASIDE = {"MattingBatch", "MattingOutput", "EnlargingConvolution.forward", "MatteInspector", "band_size"}
+ASIDE = {"MattingBatch", "MattingOutput", "EnlargingConvolution.forward", "MatteInspector", "band_size", "finest"}
 ASIDE |= {"count_flops", "count_parameters", "report", "trainable", "with_semantic_head"}
 # calls of networks in cells. On one device for certain: what `Matter` holds is asked on its device, and what
 # notebook 03 trains is given a batch there. All others stay on the CPU, with what a cell made of arrays.
@@ -41,11 +41,16 @@ CALLS = {
     "03": {"network(batch.image)", "tuned(part.image)", "tuned.eval()(four.image)"},
     "04": {"module(torch.rand(4, 64, cells, cells))", "network(batch.image)"},
     "06": {"create_baseline(name)(image, **given)"},
-    "07": {"network(to_tensor(picture.image), auxiliary=True)", "shipped(to_tensor(sharp[0].image), auxiliary=True)"},
+    "07": {
+        *("frozen(image, auxiliary=True)", "model(image, auxiliary=True)"),
+        "model(images.to_tensor(frame), auxiliary=True)",
+    },
     "09": {"folded(picture, auxiliary=False)", "released(picture)"},
 }
 # calls of values that are no networks
-OTHERS = re.compile(r"read\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[")
+OTHERS = re.compile(
+    r"read\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[|use\(spotted|filters\["
+)
 
 
 def imports(tree: ast.Module) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 import build
 from modnet_lib.notebook.exercises import check_answer, exercises
@@ -31,6 +32,25 @@ def test_every_exercise_has_a_hidden_solution() -> None:
 
 def is_far(one, other, threshold):
     return abs(one - other) > threshold
+
+
+def is_flicker(before, now, after, close, different):
+    return ~is_far(before, after, close) & is_far(now, before, different) & is_far(now, after, different)
+
+
+def one_frame(before, now, after, threshold):
+    return np.where(is_flicker(before, now, after, threshold, threshold), (before + after) / 2, now)
+
+
+def mean_square(one, other):
+    return (one - other).square().mean()
+
+
+def soc_step(s, d, alpha, d_before, region, rate, keep=1):
+    """By hand: the gradients of Eq. 7 and 8."""
+    apart, side = alpha - s, region * (alpha - d).sign()
+    moved_d = d + rate * (side + keep * region * (d_before - d).sign())
+    return torch.stack([s + rate * apart, moved_d, alpha - rate * (apart + side)])
 
 
 @pytest.mark.parametrize("exercise", exercises())
@@ -65,13 +85,25 @@ def test_the_hidden_solution_is_right(exercise: str) -> None:
         ("05.1", (0.3, 0.3, 300_000), "thousands"),
         ("05.2", (0.5, 1), "both directions"),
         ("06.1", 0, "whatever M-Net says"),
-        ("07.2", 52, "two bytes"),
+        ("07.1", lambda c, s, a, d, m: (c - s).square().mean() + (m * (a - d).abs()).mean(), "one half"),
+        ("07.1", lambda c, s, a, d, m: mean_square(c, s) / 2 + (m * (a - d).abs()).sum() / m.sum(), "0 / 0"),
+        ("07.1", lambda c, s, a, d, m: mean_square(c, s) / 2 + (a - d).abs().mean(), "transition region only"),
+        ("07.2", lambda s, d, a, b, m, r: soc_step(s, d, a, b, m, r, keep=0), "Eq. 8 is missing"),
+        ("07.2", lambda s, d, a, b, m, r: soc_step(s, d, a, b, m, -r), "uphill"),
+        ("07.2", lambda s, d, a, b, m, r: soc_step(s, d, a, b, m**0, r), "outside the region"),
+        ("07.2", lambda s, d, a, b, m, r: torch.stack([s, d, a]), "autograd"),
+        ("07.3", 52, "two bytes"),
         ("09.1", 0.56, "multiplied by alpha"),
-        ("08.1", lambda b, n, a, t: np.where(is_far(n, b, t) & is_far(n, a, t), (a + b) / 2, n), "motion"),
-        ("08.1", lambda b, n, a, t: np.where(is_far(b, a, t), n, (a + b) / 2), "hardly differs"),
-        ("08.1", lambda b, n, a, t: n, "far from both"),
-        ("08.1", lambda b, n, a, t: n[0], "shape (16,)"),
+        ("08.1", lambda b, n, a, c, t: np.where(is_far(n, b, t) & is_far(n, a, t), (a + b) / 2, n), "motion"),
+        ("08.1", lambda b, n, a, c, t: np.where(is_far(b, a, c), n, (a + b) / 2), "hardly differs"),
+        ("08.1", lambda b, n, a, c, t: np.where(is_flicker(b, n, a, t, c), (a + b) / 2, n), "exchanged"),
+        ("08.1", lambda b, n, a, c, t: np.where(is_flicker(b, n, a, c, c), (a + b) / 2, n), "close is used"),
+        ("08.1", lambda b, n, a, c, t: n, "far from both"),
+        ("08.1", lambda b, n, a, c, t: n[0], "shape (9,)"),
         ("08.1", lambda b, n, a: n, "TypeError"),
+        ("08.2", lambda b, f, s, a, t: np.stack([one_frame(b, f, a, t), one_frame(b, s, a, t)]), "both frames"),
+        ("08.2", lambda b, f, s, a, t: np.stack([one_frame(b, f, s, t), one_frame(f, s, a, t)]), "with each other"),
+        ("08.2", lambda b, f, s, a, t: np.stack([f, s]), "become the mean"),
     ],
 )
 def test_a_wrong_answer_is_told_why(exercise, answer, why) -> None:
