@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 import build
 from modnet_lib.notebook.exercises import check_answer, exercises
@@ -29,6 +30,11 @@ def test_every_exercise_has_a_hidden_solution() -> None:
     assert set(solutions()) == set(exercises())
 
 
+def conv2d(cells, kernel, rate):
+    rate = int(rate)
+    return torch.nn.functional.conv2d(cells[None, None], kernel[None, None], padding=rate, dilation=rate)[0, 0]
+
+
 def is_far(one, other, threshold):
     return abs(one - other) > threshold
 
@@ -52,6 +58,14 @@ def test_the_hidden_solution_is_right(exercise: str) -> None:
         ("00.3", (16, 18), "rows come first"),
         ("00.3", 18, "shape (2,)"),
         ("02.1", 9, "does not divide"),
+        ("02.2", lambda c, k, r: conv2d(c, k.flip(0, 1), r), "flipped"),
+        ("02.2", lambda c, k, r: conv2d(c, k, 1), "neighbours"),
+        ("02.2", lambda c, k, r: conv2d(c, k.T, r), "exchanged"),
+        ("02.2", lambda c, k, r: c, "reads the cell"),
+        ("02.3", lambda s, w: torch.einsum("jkhw,jk->jhw", s.flatten(0, 1).unflatten(0, (2, 3)), w), "`cat`"),
+        ("02.3", lambda s, w: torch.einsum("kchw,jk->jhw", s, w), "all channels are mixed"),
+        ("02.3", lambda s, w: torch.einsum("kjhw,kj->jhw", s, w.reshape(3, 2)), "transpose"),
+        ("02.3", lambda s, w: s.mean(dim=0), "averaged"),
         ("03.1", 1e-6, "fifth stage"),
         ("03.2", (0.3, 0.3), "median"),
         ("04.1", 0.003, "one mean"),
