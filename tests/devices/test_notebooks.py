@@ -50,7 +50,7 @@ CALLS = {
     "09": {"folded(picture, auxiliary=False)", "released(picture)"},
 }
 # calls of values that are no networks
-OTHERS = re.compile(r"read\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[")
+OTHERS = re.compile(r"read\(|jitter\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[")
 
 
 def imports(tree: ast.Module) -> dict[str, Any]:

@@ -30,6 +30,13 @@ def test_every_exercise_has_a_hidden_solution() -> None:
     assert set(solutions()) == set(exercises())
 
 
+def row_trimap(alpha, radius, sure=0.9, maybe=0.0, after=None):
+    after = radius if after is None else after
+    windows = [alpha[max(0, i - radius) : i + after + 1] for i in range(len(alpha))]
+    unknown = [window.max() > maybe and window.min() < sure for window in windows]
+    return np.where(unknown, 0.5, alpha >= sure)
+
+
 def conv2d(cells, kernel, rate):
     rate = int(rate)
     return torch.nn.functional.conv2d(cells[None, None], kernel[None, None], padding=rate, dilation=rate)[0, 0]
@@ -76,6 +83,13 @@ def test_the_hidden_solution_is_right(exercise: str) -> None:
         ("01.2", lambda f, b, a, g: f[0], "shape (2, 2, 3)"),
         ("01.2", lambda f, b, a, g: 1 / 0, "ZeroDivisionError"),
         ("01.2", 5, "a function"),
+        ("01.3", lambda a, r: row_trimap(a, r, sure=1), "0.95"),
+        ("01.3", lambda a, r: row_trimap(a, r, maybe=0.5), "wisp"),
+        ("01.3", lambda a, r: np.where((a > 0) & (a < 0.9), 0.5, a >= 0.9), "have to grow"),
+        ("01.3", lambda a, r: row_trimap(a, r // 2), "half of it"),
+        ("01.3", lambda a, r: row_trimap(a, r, after=r - 1), "one side"),
+        ("01.3", lambda a, r: np.ceil(255 * row_trimap(a, r)), "PNG"),
+        ("01.3", lambda a, r: a, "has both"),
         ("05.1", (0.3, 0.3, 300_000), "thousands"),
         ("05.2", (0.5, 1), "both directions"),
         ("06.1", 0, "whatever M-Net says"),
