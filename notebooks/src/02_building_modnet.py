@@ -59,8 +59,9 @@ from modnet_lib.objectives import supervised
 #
 # ![Fig. 2, the architecture of MODNet. S halves the image five times and ends with e-ASPP on 1280 maps of 16 by 16. D works at a quarter of the size with at most 64 channels, takes the low-level features of S and S(I), and restores the full size. F joins S(I) and D(I, S(I)) to the matte. Each branch has a loss of its own.](figures/fig2.svg)
 #
-# This is the goal: the three answers of the trained network. The backbone halves its input five times, so both sides
-# of a photograph must be multiples of $2^5 = 32$. The short side becomes 384 pixels, the size the checkpoint was trained for.
+# This is the goal: the three answers of the trained network. The backbone halves its input five times, so both sides of
+# a photograph must be multiples of $2^5 = 32$. The short side becomes 384 pixels, the size the checkpoint was trained
+# for.
 
 # %%
 profile, photos = profiles.Profile.load(PROFILE), {}
@@ -105,7 +106,8 @@ with torch.no_grad():
 # final one. These five maps are the *feature pyramid*.
 #
 # Is the result the library's backbone? The test that we use throughout: give both the same trained weights and the same
-# input, and compare the outputs. `load_state_dict` is strict, so the names and shapes of all weights must agree as well.
+# input, and compare the outputs. `load_state_dict` is strict, so the names and shapes of all weights must agree as
+# well.
 
 
 # %%
@@ -167,8 +169,8 @@ print(cells[0, 0].int(), result[0, 0].int(), sep="\n")
 # next function colours the cells that one cell of a map can use, with one colour for each rate.
 #
 # **Predict** how many cells five rates reach if all their taps are inside, and how many 6, 12 and 18 reach from the
-# middle of a $16 \times 16$ map. And: a tap at distance $r$ has a weight to learn. How many of the nine weights of rate 8
-# get a gradient on a $16 \times 16$ map, and how many on the $8 \times 8$ map of a 256 picture?
+# middle of a $16 \times 16$ map. And: a tap at distance $r$ has a weight to learn. How many of the nine weights of rate
+# 8 get a gradient on a $16 \times 16$ map, and how many on the $8 \times 8$ map of a 256 picture?
 
 
 # %%
@@ -202,11 +204,11 @@ for rate, size in ((7, 16), (8, 16), (16, 16), (7, 8), (8, 8)):
 
 
 # %% [markdown]
-# Five rates have $5 \cdot 8$ outer taps and share the middle one: 41 cells, dense near the cell and nearly as wide as the map.
-# Rates 12 and 18 reach nothing from the middle. On a map of $n$ cells a tap at a distance $r \ge n$ is outside from
-# *everywhere*: it multiplies zeros only, so its weight never learns. A dead tap is silent: training runs, and the module is smaller than you think. Small runs of this series train at 256
-# pixels, so our rates stay below 8. In a running notebook, draw `field((6, 12, 18), 8, 0, 0)`: which taps come back in a
-# corner?
+# Five rates have $5 \cdot 8$ outer taps and share the middle one: 41 cells, dense near the cell and nearly as wide as
+# the map. Rates 12 and 18 reach nothing from the middle. On a map of $n$ cells a tap at a distance $r \ge n$ is outside
+# from *everywhere*: it multiplies zeros only, so its weight never learns. A dead tap is silent: training runs, and the
+# module is smaller than you think. Small runs of this series train at 256 pixels, so our rates stay below 8. In a
+# running notebook, draw `field((6, 12, 18), 8, 0, 0)`: which taps come back in a corner?
 #
 # ## 3. From ASPP to e-ASPP: Fig. 3, Eq. 9–16
 #
@@ -266,8 +268,9 @@ print(f"Eq. 9: {tiny[0].weight.numel()} weights, Eq. 10: {cost.count_flops(tiny,
 #
 # A depth-wise convolution treats each channel alone, with $k^2$ weights for each. The point-wise one then mixes
 # channels, with $c^2$. Weights: $m (c k^2 + c^2) + m c^2$. What is lost? A full convolution has a $3 \times 3$ pattern
-# of its own for every pair of channels. Now all outputs share one pattern $d_i$ for each input channel $i$, scaled by a number:
-# $W_{oi} = p_{oi}\, d_i$. Check it with 2 channels in and 3 out:
+# of its own for every pair of channels. Now all outputs share one pattern $d_i$ for each input channel $i$, scaled by a
+# number: $W_{oi} = p_{oi}\, d_i$. Check it with 2 channels in and 3 out. (The modules put a norm and a ReLU between the
+# two, which changes no count.)
 
 # %%
 p, d, x = torch.rand(3, 2), torch.rand(2, 3, 3), torch.rand(1, 2, 4, 4)
@@ -380,14 +383,17 @@ with torch.device("meta"):
     top, modules = torch.rand(1, c, h, w), [StandardASPP(c), SplitASPP(c), SwitchedASPP(c), EASPP(c)]
 measured = [(cost.count_parameters(x, nn.Conv2d), cost.count_flops(x, top)) for x in modules]
 assert measured == [*formulas.values()]
+assert formulas["0 ASPP"] == (cost.aspp_parameters(c), cost.aspp_flops(c, h, w))
+assert formulas["2 switched"][0] == cost.easpp_parameters(c, reduction=1)
+assert formulas["3 e-ASPP"] == (cost.easpp_parameters(c), cost.easpp_flops(c, h, w))
 rows = ["| step | weights | share of ASPP | GFLOPs on 16 × 16 |", "|---|--:|--:|--:|"]
 for name, (weights, flops) in formulas.items():
     rows.append(f"| {name} | {weights:,} | {100 * weights / measured[0][0]:.2f} % | {flops / 1e9:.2f} |")
 Markdown("\n".join(rows))
 
 # %% [markdown]
-# Formula and count agree to the last weight and the last FLOP. Switching saves most, nearly a factor of ten. The
-# switched module without compression is the variant with 2 % in Appendix A, and the library's
+# Your formulas, the library's and the count agree to the last weight and the last FLOP. Switching saves most, nearly a
+# factor of ten. The switched module without compression is the variant with 2 % in Appendix A, and the library's
 # `EfficientASPP(c, reduction=1)`.
 #
 # ### One per cent?
@@ -395,10 +401,10 @@ Markdown("\n".join(rows))
 # > $$\frac{\mathcal{P}_{e\text{-}ASPP}}{\mathcal{P}_{ASPP}} \approx 0.01 \quad (15) \qquad
 # > \frac{\mathcal{O}_{e\text{-}ASPP}}{\mathcal{O}_{ASPP}} \approx 0.01 \quad (16)$$
 #
-# Divide Eq. 13 by Eq. 11 for $k = 3$, $m = 5$: $(2c^2 + 50c) / (4 \cdot 50 c^2) = 0.01 + 1/(4c)$. Divide Eq. 14 by Eq. 12:
-# $(c + 25)/(100 c)$, the same, since every weight of both modules is used at every place of the map.
-# So 0.01 is the limit for many channels. The paper says that "usually, $c \ge 256$ is applied". **Predict** without a
-# calculator: from which $c$ on is the ratio below 0.011?
+# Divide Eq. 13 by Eq. 11 for $k = 3$, $m = 5$: $(2c^2 + 50c) / (4 \cdot 50 c^2) = 0.01 + 1/(4c)$. Divide Eq. 14 by Eq.
+# 12: $(c + 25)/(100 c)$, the same, since every weight of both modules is used at every place of the map. So 0.01 is the
+# limit for many channels. The paper says that "usually, $c \ge 256$ is applied". **Predict** without a calculator: from
+# which $c$ on is the ratio below 0.011?
 
 # %% tags=["nbval-check-output"]
 for width in (64, 248, 256, 1280):
@@ -468,8 +474,8 @@ print("a row before:", hair[0, 0, 8].int().tolist())
 print("and after:   ", [round(value, 2) for value in back[0, 0, 8].tolist()])
 
 # %% [markdown]
-# Less than a quarter, and a haze of eight pixels. That is why the *skip link* brings the image itself past the reduction
-# to the last two layers. The twelve layers, with our choices where the paper leaves them open:
+# Less than a quarter, and a haze of eight pixels. That is why the *skip link* brings the image itself past the
+# reduction to the last two layers. The twelve layers, with our choices where the paper leaves them open:
 #
 # | layer | what | size |
 # |---|---|---|
@@ -595,9 +601,9 @@ for name, branch in [*counted.named_children(), ("M", counted)]:
 Markdown("\n".join(rows))
 
 # %% [markdown]
-# S holds nine tenths of the weights, D and F do three quarters of the work: a weight of F is used at each of 262,144 pixels,
-# a weight of e-ASPP at 256 cells. With ASPP instead, S alone would need 82 million more weights and 42 more GFLOPs, three
-# times the work of the whole network.
+# S holds nine tenths of the weights, D and F do three quarters of the work: a weight of F's last convolutions is used
+# at each of 262,144 pixels, a weight of e-ASPP at 256 cells. With ASPP instead, S alone would need 82 million more
+# weights and 42 more GFLOPs, three times the work of the whole network.
 #
 # ### The trained weights
 #
@@ -620,23 +626,23 @@ for name, photo in photos.items():
     assert max(gaps) <= 1e-5
 
 # %%
-shown = []
-for photo, matte in zip((hopper, astronaut), mattes.values(), strict=False):
-    rows, columns = (matte > 0.5).nonzero(as_tuple=True)
-    left = max(0, int(columns[rows < rows.min() + 60].float().mean()) - 90)
-    head = slice(max(0, int(rows.min()) - 20), None), slice(left, left + 180)
-    head = slice(head[0].start, head[0].start + 180), head[1]
-    shown += [photo, matte, figures.checkerboard(photo, matte), matte[head]]
-figures.image_row(shown, ["image", "the matte of your network", "cut-out", "the head, enlarged"] * 2)
+of_hopper, matte, *_ = mattes.values()
+views = [astronaut, matte, figures.checkerboard(astronaut, matte)]
+rows, columns = (matte > 0.5).nonzero(as_tuple=True)
+top, left = max(0, int(rows.min()) - 10), max(0, int(columns[rows < rows.min() + 60].float().mean()) - 75)
+shown = [*views, *(view[top : top + 150, left : left + 150] for view in views)]
+shown += [hopper, of_hopper, figures.checkerboard(hopper, of_hopper)]
+titles = ["image", "the matte of your network", "cut-out", "the head, enlarged", "", "", "image", "matte", "cut-out"]
+figures.image_row(shown, titles, columns=3)
 
 # %%
 models = {"MODNet": matter, "skip link cut": inference.Matter(cut, short_side=384, device="cpu")}
 inspector.MatteInspector(models, photos)
 
 # %% [markdown]
-# The same matte as the library's, from fewer than 90 lines that you could have written. The paper's network is no more than
-# this. What makes it good, or not yet good enough, is what it was trained on ([notebook 01](01_dataset_compositing.ipynb))
-# and how ([03](03_training.ipynb)).
+# The same matte as the library's, from fewer than 90 lines that you could have written. The paper's network is no more
+# than this. What makes it good, or not yet good enough, is what it was trained on ([notebook
+# 01](01_dataset_compositing.ipynb)) and how ([03](03_training.ipynb)).
 #
 # With a running kernel, the inspector above compares the network with the one whose skip link was cut. Choose `detail`,
 # a zoom of 4, and the other model beside it; then disturb the picture by `blur`, and see which of the two changes less.
@@ -649,9 +655,9 @@ inspector.MatteInspector(models, photos)
 # > "where $G$ stands for $16\times$ downsampling followed by Gaussian blur. It removes the fine structures (such as
 # > hair) that are not essential to portrait semantics." *(Semantic Estimation)*
 #
-# We take the mean of each $16 \times 16$ block and blur with a $3 \times 3$ Gaussian of $\sigma = 0.8$ (the paper names
-# neither). Take a matte of $32 \times 32$ whose left half is 1. **Predict** the shape of $G(\alpha_g)$, and whether its
-# left column is 1.
+# We take the mean of each $16 \times 16$ block and blur with a $3 \times 3$ Gaussian of $\sigma = 0.8$. (The paper
+# gives no size and no $\sigma$.) Take a matte of $32 \times 32$ whose left half is 1. **Predict** the shape of
+# $G(\alpha_g)$, and whether its left column is 1.
 
 
 # %% tags=["nbval-check-output"]
@@ -682,8 +688,8 @@ print(f"L_s: {float(L_s(guess, half)):.4f}")
 # > "$m_d$ is generated through dilation and erosion on $\alpha_g$. Its values are 1 if the pixels are inside the
 # > transition region, and 0 otherwise." *(Detail Prediction)*
 #
-# Four pixels of a row: person, hair, hair, wall. **Predict** $\mathcal{L}_d$ by hand. And which of the four predictions will
-# be pushed towards the truth, and how hard?
+# Four pixels of a row: person, hair, hair, wall. **Predict** $\mathcal{L}_d$ by hand. And which of the four predictions
+# will be pushed towards the truth, and how hard?
 
 
 # %% tags=["nbval-check-output"]
@@ -695,9 +701,7 @@ true_row, m_row = torch.tensor([1.0, 0.6, 0.1, 0.0]), torch.tensor([0.0, 1.0, 1.
 d_row = torch.tensor([0.5, 0.8, 0.3, 0.4], requires_grad=True)
 loss = L_d(d_row, true_row, m_row)
 loss.backward()
-print("errors:  ", [round(error, 1) for error in (d_row - true_row).abs().tolist()])
-print(f"L_d:      {loss:.3f}")
-print("gradient:", d_row.grad.abs().tolist())
+print(f"L_d {loss:.3f}, sizes of the gradient {d_row.grad.abs().tolist()}")
 
 # %% [markdown]
 # $(0 \cdot 0.5 + 1 \cdot 0.2 + 1 \cdot 0.2 + 0 \cdot 0.4) / 4 = 0.1$. The two largest errors cost nothing and get no
@@ -708,10 +712,10 @@ print("gradient:", d_row.grad.abs().tolist())
 # > "where $\mathcal{L}_c$ [...] measures the absolute difference between input image $I$ and the composited image
 # > obtained from $\alpha_p$, the ground truth foreground, and the ground truth background." *(Semantic-Detail Fusion)*
 #
-# Insert Eq. 1 for $I$ and subtract: $\alpha_p F + (1 - \alpha_p) B - I = (\alpha_p - \alpha_g)(F - B)$. So $\mathcal{L}_c$
-# is the error of the matte, weighted by how different person and background look. **Predict** $\mathcal{L}_\alpha$ for one pixel with
-# $\alpha_g = 0.6$ and $\alpha_p = 0.8$: dark hair $F = (0.2, 0.1, 0.1)$ in front of a wall $B = (0.9, 0.9, 0.8)$; and in front of
-# a wall of the colour of the hair.
+# Insert Eq. 1 for $I$ and subtract: $\alpha_p F + (1 - \alpha_p) B - I = (\alpha_p - \alpha_g)(F - B)$. So
+# $\mathcal{L}_c$ is the error of the matte, weighted by how different person and background look. **Predict**
+# $\mathcal{L}_\alpha$ for one pixel with $\alpha_g = 0.6$ and $\alpha_p = 0.8$: dark hair $F = (0.2, 0.1, 0.1)$ in
+# front of a wall $B = (0.9, 0.9, 0.8)$; and in front of a wall of the colour of the hair.
 
 
 # %% tags=["nbval-check-output"]
@@ -741,27 +745,26 @@ batch = assemble.MattingBatch(image, alpha, trimap, foreground, background)
 s_p, d_p, alpha_p = modnet.train()(image)
 losses = L_s(s_p, alpha), L_d(d_p, alpha, (trimap == 0.5).float()), L_alpha(alpha_p, alpha, foreground, background)
 expected = supervised.paper_objective(MattingOutput(s_p, d_p, alpha_p), batch)
-for name, ours, theirs in zip(
-    expected._fields, (*losses, losses[0] + 10 * losses[1] + losses[2]), expected, strict=True
-):
-    print(f"{name:8} {ours:.6f}, library {theirs:.6f}, difference {abs(ours - theirs):.0e} of 1e-06 allowed")
-    assert abs(ours - theirs) <= 1e-6
+ours = *losses, losses[0] + 10 * losses[1] + losses[2]
+for name, value, theirs in zip(expected._fields, ours, expected, strict=True):
+    print(f"{name:8} {value:.6f}, library {theirs:.6f}: difference {abs(value - theirs):.0e}, 1e-06 allowed")
+    assert abs(value - theirs) <= 1e-6
 
 label = next(iter(mattes.values()))[None, None]
 m_d = (trimaps.trimap_from_alpha(label * (label > 0.05), 22) == 0.5).float()  # 30 pixels at 512, in proportion
 titles = [
     "image",
-    "$G(\\alpha_g)$: target of $s_p$",
+    r"$G(\alpha_g)$: target of $s_p$",
     "$m_d$: where $d_p$ counts",
-    "$\\alpha_g$: target of $d_p$ and $\\alpha_p$",
+    r"$\alpha_g$: target of $d_p$, $\alpha_p$",
 ]
 figures.image_row([hopper, G(label), m_d, label], titles)
 
 # %% [markdown]
-# $G(\alpha_g)$ has lost the hair, as the paper wants. $m_d$ is a band around the outline. $\mathcal{L}_d$ is averaged over the
-# whole picture but is zero outside the band, so the band's share of the picture, a few per cent to a quarter, scales it down;
-# that is one plausible reason for $\lambda_d = 10$. The paper gives none. The weight 10 applies to $d_p$; $\alpha_p$ counts
-# with weight 1 everywhere, inside the band and outside.
+# $G(\alpha_g)$ has lost the hair, as the paper wants. $m_d$ is a band around the outline. $\mathcal{L}_d$ is averaged
+# over the whole picture but is zero outside the band, so the band's share of the picture, a few per cent to a quarter,
+# scales it down; that is one plausible reason for $\lambda_d = 10$. The paper gives none. The weight 10 applies to
+# $d_p$; $\alpha_p$ counts with weight 1 everywhere, inside the band and outside.
 #
 # ## 7. Which loss trains which branch?
 #
@@ -821,8 +824,8 @@ Markdown("\n".join(rows))
 
 # %% [markdown]
 # The paper's design needs about half the weights and half the work of the released one. (It is a little below the table
-# of section 5: in use, the heads of S and D are skipped.) The last row is the paper's "arbitrary CNN backbone": any timm
-# model with maps at 1/2 to 1/32 is built by its name.
+# of section 5: in use, the heads of S and D are skipped.) The last row is the paper's "arbitrary CNN backbone": any
+# timm model with maps at 1/2 to 1/32 is built by its name.
 #
 # What the paper leaves open, and what we chose:
 #
@@ -846,13 +849,14 @@ results.ResultsTable("02_building_modnet", profile.name)
 # ## What to believe, and what to use
 #
 # - The weights and FLOPs are exact: formula, hand calculation and count agree. e-ASPP has
-#   0.0102<!-- easpp_weight_ratio --> of ASPP's weights and FLOPs, without compression 0.0208<!-- uncompressed_weight_ratio -->.
+#   0.0102<!-- easpp_weight_ratio --> of ASPP's weights and FLOPs, without compression
+#   0.0208<!-- uncompressed_weight_ratio -->.
 # - Counting says nothing about quality. Whether e-ASPP loses accuracy against ASPP, and whether each loss earns its
 #   place, are questions for trained networks: [notebook 04](04_ablation_study.ipynb).
 # - Counting FLOPs is not measuring seconds; [notebook 06](06_baselines_and_efficiency.ipynb) does both.
 # - The paper leaves eight choices open. Its tables cannot tell which ones the authors made, so our numbers are ours.
-# - For use, take `Matter`; for research, take the modules of this notebook and change them. Keep rates below the side of the
-#   smallest map that you train on.
+# - For use, take `Matter`; for research, take the modules of this notebook and change them. Keep rates below the side
+#   of the smallest map that you train on.
 #
 # ## Exercises
 #
@@ -864,13 +868,13 @@ results.ResultsTable("02_building_modnet", profile.name)
 # check_answer("02.1", ...)  # your answer instead of the dots
 # ```
 #
-# **1.** Which reduction would bring e-ASPP at $c = 1280$ below half a per cent of ASPP? Derive the smallest one that divides
-# 1280, then check with `cost.parameter_ratio`.
+# **1.** Which reduction would bring e-ASPP at $c = 1280$ below half a per cent of ASPP? Derive the smallest one that
+# divides 1280, then check with `cost.parameter_ratio`.
 #
 # <details><summary>Answer</summary>
 #
-# With reduction $r$ the ratio is $(2c^2 + 50c) / (50 r c^2) = (0.04 + 1/c)/r$, so $r = 8$ gives 0.0051 and $r = 10$ gives
-# 0.0041. The first $r$ that divides 1280 and is large enough is 10.
+# With reduction $r$ the ratio is $(2c^2 + 50c) / (50 r c^2) = (0.04 + 1/c)/r$, so $r = 8$ gives 0.0051 and $r = 10$
+# gives 0.0041. The first $r$ that divides 1280 and is large enough is 10.
 #
 # ```python
 # check_answer("02.1", next(r for r in range(1, 1281) if 1280 % r == 0 and (0.04 + 1 / 1280) / r < 0.005))
@@ -878,8 +882,9 @@ results.ResultsTable("02_building_modnet", profile.name)
 #
 # </details>
 #
-# **2.** Write one scale of e-ASPP for one channel, without `conv2d`: `atrous(cells, kernel, rate)` for a map of any size
-# (H, W) and a kernel (3, 3), with zeros outside. All three arrive as tensors. Hint: pad once, then add nine shifted maps.
+# **2.** Write one scale of e-ASPP for one channel, without `conv2d`: `atrous(cells, kernel, rate)` for a map of any
+# size (H, W) and a kernel (3, 3), with zeros outside. All three arrive as tensors. Hint: pad once, then add nine
+# shifted maps.
 #
 # <details><summary>Answer</summary>
 #
@@ -905,8 +910,8 @@ results.ResultsTable("02_building_modnet", profile.name)
 #
 # </details>
 #
-# **3.** Write the multi-scale fusion of e-ASPP without `conv2d`: `fuse(scales, weights)` for scales (m, c, h, w) and weights (c, m)
-# gives (c, h, w), where channel $j$ of the result sees only channel $j$ of each scale.
+# **3.** Write the multi-scale fusion of e-ASPP without `conv2d`: `fuse(scales, weights)` for scales (m, c, h, w) and
+# weights (c, m) gives (c, h, w), where channel $j$ of the result sees only channel $j$ of each scale.
 #
 # <details><summary>Answer</summary>
 #
@@ -927,8 +932,8 @@ results.ResultsTable("02_building_modnet", profile.name)
 #
 # <details><summary>Answer</summary>
 #
-# Train twice from the same seed, once with the inputs from the side to layers 11 and 12 fixed at zero, with several seeds
-# each, and compare the error inside $m_d$. [Notebook 04](04_ablation_study.ipynb) does such ablations.
+# Train twice from the same seed, once with the inputs from the side to layers 11 and 12 fixed at zero, with several
+# seeds each, and compare the error inside $m_d$. [Notebook 04](04_ablation_study.ipynb) does such ablations.
 #
 # </details>
 #
