@@ -149,8 +149,8 @@ drawing, scenes, spm = (importlib.import_module(f"drawn_{name}") for name in ("p
 whole = drawing.render_portrait(6, 512, hair="coils", body="half")
 near = drawing.render_portrait(6, 1536, hair="coils", body="half", window=(1083, 312, 144))  # 48 pixels of 512
 glass = np.s_[104:152, 361:409]
-views = [np.where(part.alpha[..., None] > 0, part.foreground, 235) for part in (whole, near)]
-titles = ["a drawn person", "48 of its 512 pixels", "the same window at 1,536", "its exact matte at 512"]
+views = [eq1(part.foreground, 235, part.alpha[..., None]).astype(np.uint8) for part in (whole, near)]
+titles = ["a drawn person", "48 of the 512 pixels", "the same window at 1,536", "its exact matte at 512"]
 figures.image_row([views[0], views[0][glass], views[1], whole.alpha[glass]], titles)
 
 # %% [markdown]

@@ -27,7 +27,8 @@
 #
 # ## Needs
 #
-# Convolutions and PyTorch; [notebook 00](00_start_here.ipynb) for the words *matte* and *Eq. 1*. No data.
+# Convolutions and PyTorch; [notebook 00](00_start_here.ipynb) for the words *matte* and *Eq. 1*, and
+# [notebook 01](01_dataset_compositing.ipynb) for trimaps. No data.
 # Reading takes about 41 minutes. The smoke profile takes about 25 seconds on two CPU cores.
 
 # %% tags=["parameters"]
@@ -255,6 +256,7 @@ class StandardASPP(nn.Module):
 
 
 tiny = block(2, 3, 3)
+assert (cost.convolution_parameters(3, 2, 3), cost.convolution_flops(3, 2, 3, 4, 4)) == (54, 1728)
 print(f"Eq. 9: {tiny[0].weight.numel()} weights, Eq. 10: {cost.count_flops(tiny, torch.rand(1, 2, 4, 4)):,} FLOPs")
 
 # %% [markdown]
@@ -640,7 +642,7 @@ models = {"MODNet": matter, "skip link cut": inference.Matter(cut, short_side=38
 inspector.MatteInspector(models, photos)
 
 # %% [markdown]
-# The same matte as the library's, from fewer than 90 lines that you could have written. The paper's network is no more
+# The same matte as the library's (look at what it gets wrong, too), from fewer than 90 lines that you could have written. The paper's network is no more
 # than this. What makes it good, or not yet good enough, is what it was trained on ([notebook
 # 01](01_dataset_compositing.ipynb)) and how ([03](03_training.ipynb)).
 #
