@@ -33,10 +33,15 @@ ASIDE |= {"count_flops", "count_parameters", "report", "trainable", "with_semant
 CALLS = {
     "00": {"matter.network(torch.zeros(1, 3, 64, 64, device=matter.device))"},
     "02": {
-        *("convolution(torch.ones(1, 1, size, size))", "easpp(top)", "module(cells)", "project(semantics)"),
-        *("net(to_tensor(image), auxiliary=True)", "network(exact)", "network(picture)"),
-        *("network(picture, auxiliary=True)", "network.semantic_branch.backbone(picture * 2 - 1)"),
-        "project(upsample(semantics, 32))",
+        *("detail(picture, low, top)", "easpp(x)", "easpp.scales[0](easpp.reduce(x))"),
+        *("lateral([*low[1:], top][level])", "layer(torch.ones(1, 1, size, size))", "layer(x)"),
+        *("library(images.to_tensor(astronaut), auxiliary=True)", "library(images.to_tensor(photo))"),
+        *("library.semantic_branch.backbone(picture)", "library.semantic_branch.context(x)", "look(x)"),
+        *("mix(look(x))", "modnet(images.to_tensor(photo))", "modnet.train()(image)"),
+        *("net(images.to_tensor(drawn.image), auxiliary=True)", "project(enlarge(tall, 32))"),
+        *("project(tall)", "pyramid(picture)", "scale(x)", "self.backbone(image)", "self.context(top)"),
+        *("self.head(self.fuse(torch.cat((detail, top), dim=1)))", "self.head(top)", "self.head(x)"),
+        *("semantic(images.to_tensor(hopper) * 2 - 1)", "semantic(picture)"),
     },
     "03": {"network(batch.image)", "tuned(part.image)", "tuned.eval()(four.image)"},
     "04": {"module(torch.rand(4, 64, cells, cells))", "network(batch.image)"},
@@ -49,7 +54,7 @@ CALLS = {
 }
 # calls of values that are no networks
 OTHERS = re.compile(
-    r"read\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[|use\(spotted|filters\["
+    r"read\(|jitter\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[|use\(spotted|filters\["
 )
 
 

@@ -30,6 +30,18 @@ def test_every_exercise_has_a_hidden_solution() -> None:
     assert set(solutions()) == set(exercises())
 
 
+def row_trimap(alpha, radius, sure=0.9, maybe=0.0, after=None):
+    after = radius if after is None else after
+    windows = [alpha[max(0, i - radius) : i + after + 1] for i in range(len(alpha))]
+    unknown = [window.max() > maybe and window.min() < sure for window in windows]
+    return np.where(unknown, 0.5, alpha >= sure)
+
+
+def conv2d(cells, kernel, rate):
+    rate = int(rate)
+    return torch.nn.functional.conv2d(cells[None, None], kernel[None, None], padding=rate, dilation=rate)[0, 0]
+
+
 def is_far(one, other, threshold):
     return abs(one - other) > threshold
 
@@ -72,6 +84,14 @@ def test_the_hidden_solution_is_right(exercise: str) -> None:
         ("00.3", (16, 18), "rows come first"),
         ("00.3", 18, "shape (2,)"),
         ("02.1", 9, "does not divide"),
+        ("02.2", lambda c, k, r: conv2d(c, k.flip(0, 1), r), "flipped"),
+        ("02.2", lambda c, k, r: conv2d(c, k, 1), "neighbours"),
+        ("02.2", lambda c, k, r: conv2d(c, k.T, r), "exchanged"),
+        ("02.2", lambda c, k, r: c, "reads the cell"),
+        ("02.3", lambda s, w: torch.einsum("jkhw,jk->jhw", s.flatten(0, 1).unflatten(0, (2, 3)), w), "`cat`"),
+        ("02.3", lambda s, w: torch.einsum("kchw,jk->jhw", s, w), "all channels are mixed"),
+        ("02.3", lambda s, w: torch.einsum("kjhw,kj->jhw", s, w.reshape(3, 2)), "transpose"),
+        ("02.3", lambda s, w: s.mean(dim=0), "averaged"),
         ("03.1", 1e-6, "fifth stage"),
         ("03.2", (0.3, 0.3), "median"),
         ("04.1", 0.003, "one mean"),
@@ -82,6 +102,13 @@ def test_the_hidden_solution_is_right(exercise: str) -> None:
         ("01.2", lambda f, b, a, g: f[0], "shape (2, 2, 3)"),
         ("01.2", lambda f, b, a, g: 1 / 0, "ZeroDivisionError"),
         ("01.2", 5, "a function"),
+        ("01.3", lambda a, r: row_trimap(a, r, sure=1), "0.95"),
+        ("01.3", lambda a, r: row_trimap(a, r, maybe=0.5), "wisp"),
+        ("01.3", lambda a, r: np.where((a > 0) & (a < 0.9), 0.5, a >= 0.9), "have to grow"),
+        ("01.3", lambda a, r: row_trimap(a, r // 2), "half of it"),
+        ("01.3", lambda a, r: row_trimap(a, r, after=r - 1), "one side"),
+        ("01.3", lambda a, r: np.ceil(255 * row_trimap(a, r)), "PNG"),
+        ("01.3", lambda a, r: a, "has both"),
         ("05.1", (0.3, 0.3, 300_000), "thousands"),
         ("05.2", (0.5, 1), "both directions"),
         ("06.1", 0, "whatever M-Net says"),
