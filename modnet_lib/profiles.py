@@ -32,8 +32,8 @@ class DataConfig:
     foregrounds: Names = ("ccp",)
     #: Data sets of backgrounds, or folders of pictures.
     backgrounds: Names = ("backgrounds",)
-    #: Use the mattes that ``modnet data prepare --teacher`` made: near the outline of a mask where the two agree, and
-    #: as they are where there is neither matte nor mask.
+    #: Use the mattes that ``python data/teacher`` made: near the outline of a mask where the two agree, and as they
+    #: are where there is neither matte nor mask.
     teacher: bool = False
     #: For pre-training: data sets with masks or mattes, or ``"drawn"``.
     masks: Names = ("drawn",)
