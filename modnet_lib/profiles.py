@@ -73,9 +73,6 @@ class DataConfig:
     graded: Portion = 0.0
     #: Share of samples that are turned by 90, 180 or 270 degrees.
     turned: Portion = 0.0
-    #: How far the sources of a data set are evened out. A source is what starts with the same letters in the ids, of
-    #: n pictures; it is sampled in proportion to n ** (1 - balance).
-    balance: Portion = 0.0
     #: GiB of decoded pictures that are kept, over all workers; the others are read again each time.
     memory: float = 0.0
     #: Keep them on the training device and cut them there. On a GPU they are read before the first step, and `workers`

@@ -42,7 +42,6 @@ class Contents(NamedTuple):
     readers: Sequence[Callable[[], Any]]  # one for each picture
     files: dict[str, Any]  # what they read: name, size and checksum
     left_out: dict[str, str]  # every picture that is not used, with the reason
-    sources: tuple[int, ...] = ()  # how many readers in a row share a source; all do if it is empty
 
     def __str__(self) -> str:
         head = f"{self.name}:{self.split}" if self.split else self.name
@@ -81,7 +80,7 @@ class CompositionDataset(Dataset):
         if not self.foregrounds or (self.config.composites and not self.backgrounds):
             raise ValueError(f"got {len(self.foregrounds)} foregrounds and {len(self.backgrounds)} backgrounds")
         self.per_foreground = self.config.natural + self.config.composites
-        self.counts = _counts(self.contents["foregrounds"], self.config, self.per_foreground)
+        self.counts = _counts(self.contents["foregrounds"], self.config.shares, self.per_foreground)
         self.kept: dict[Callable[[], Any], Any] = {}
         self.kept_bytes = 0
 
@@ -201,29 +200,21 @@ def _as_contents(parts: Sequence[Any]) -> list[Contents]:
     return [Contents("unnamed", "", parts, {"count": len(parts)}, {})]
 
 
-def _counts(parts: list[Contents], config: DataConfig, each: int) -> tuple[tuple[int, int], ...]:
-    """For each source: how many samples its foregrounds have, and how many of them an epoch takes."""
-    sizes, shares = [len(part.readers) * each for part in parts], config.shares
-    if shares is None and not config.balance:
+def _counts(parts: list[Contents], shares: dict[str, float] | None, each: int) -> tuple[tuple[int, int], ...]:
+    """How many samples the foregrounds of each set have, and how many of them an epoch takes; all without shares."""
+    sizes = [len(part.readers) * each for part in parts]
+    if shares is None:
         return ((sum(sizes), sum(sizes)),)
     names = [part.name for part in parts]
-    if shares is not None and sorted(shares) != sorted(names):  # a set named twice is refused, too
+    if sorted(shares) != sorted(names):  # a set named twice is refused, too
         raise ValueError(f"data.shares names {', '.join(shares)}; the sets are {', '.join(names)}")
-    counts = []
-    for part, size in zip(parts, sizes, strict=True):
-        taken = size if shares is None else shares[part.name] * sum(sizes) / sum(shares.values())
-        numbers = [n for n in (part.sources if config.balance else ()) or (len(part.readers),) if n]
-        weights = [number ** (1 - config.balance) for number in numbers]
-        counts += [
-            (size * number // sum(numbers), round(taken * weight / sum(weights)))
-            for number, weight in zip(numbers, weights, strict=True)
-        ]
-    return tuple(counts)
+    part_of_all = {name: share * sum(sizes) / sum(shares.values()) for name, share in shares.items()}
+    return tuple((size, round(part_of_all[name])) for size, name in zip(sizes, names, strict=True))
 
 
 @functools.lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, counts: tuple[tuple[int, int], ...]) -> np.ndarray:
-    """A shuffled epoch; each source repeats or leaves out samples to reach its count."""
+    """A shuffled epoch; each set repeats or leaves out samples to reach its count."""
     rng, start, chosen = np.random.default_rng([seed, epoch]), 0, []
     for size, taken in counts:
         rounds = [rng.permutation(size) for _ in range(0, taken, size)] or [np.arange(0)]

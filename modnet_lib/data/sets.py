@@ -1,7 +1,5 @@
 """What is trained on: drawn people, data sets of the manifest and folders of one's own."""
 
-import itertools
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -199,6 +197,4 @@ def _contents(
     for file in sorted(beside - {*used.values()}):
         if (twin := used.get(file.with_suffix(""))) and is_picture(file):
             left_out[file.relative_to(root).as_posix()] = f"{twin.name} has the same name"
-    runs = itertools.groupby(re.split(r"[^A-Za-z]", key, maxsplit=1)[0] for key in readers)
-    sizes = tuple(len([*run]) for _, run in runs)
-    return Contents(name, split, [*readers.values()], file_contents(files, root), left_out, sizes)
+    return Contents(name, split, [*readers.values()], file_contents(files, root), left_out)
