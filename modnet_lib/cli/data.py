@@ -32,7 +32,7 @@ def check(name: Name, root: Root = None) -> None:
     """Decode every file of a data set, and list files that are missing, damaged or do not fit."""
     from modnet_lib.data import items
 
-    report = items.check(name, root, bar("checking"))
+    report = items.check(name, root)
     for problem in report.problems:
         say(problem, "red")
     if report.absent:
@@ -98,7 +98,7 @@ def prepare(
     if not masked:
         raise ValueError(f"{name} has no masks to prepare: its mattes are used as they are")
     items, folder = find_items(name, root, split or masked[0]), pseudo_mattes.prepared_folder(name)
-    ready, failures = pseudo_mattes.prepare(items, folder, workers, bar("pseudo-mattes"))
+    ready, failures = pseudo_mattes.prepare(items, folder, workers)
     for key, reason in sorted(failures.items()):
         say(f"{key}: {reason}", "red")
     say(f"{name}: {len(ready):,} ready, {len(failures):,} failed")
@@ -115,7 +115,7 @@ def pack(
     from modnet_lib.data import pack as packs
     from modnet_lib.profiles import Profile
 
-    index = packs.pack(Profile.load(profile), output, size, bar("packing"))
+    index = packs.pack(Profile.load(profile), output, size)
     for name, part in index["sets"].items():
         left_out = (f"\n  left out: {key}: {reason}" for key, reason in part["left out"].items())
         say(f"{name}: {len(part['ids']):,} pictures{''.join(left_out)}")

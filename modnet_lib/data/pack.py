@@ -12,9 +12,9 @@ from typing import Any
 
 import cv2
 from PIL import Image
+from tqdm.auto import tqdm
 
 from modnet_lib import paths
-from modnet_lib.data.items import Track
 from modnet_lib.data.manifest import PACKED, PARTS, find_items, find_source, manifest
 from modnet_lib.data.sets import foreground_items, prepared_readers
 from modnet_lib.files import write_atomically
@@ -27,7 +27,7 @@ ALPHA_QUALITY = 95  # of WebP; colours have less
 Picture = tuple[str, Callable[[], Any]]  # its place in the pack, and how to read it
 
 
-def pack(profile: Profile, file: str | Path, size: float = 24, track: Track = lambda jobs, _count: jobs) -> dict:
+def pack(profile: Profile, file: str | Path, size: float = 24) -> dict[str, Any]:
     """Write the pictures that a profile trains and validates on as a zip of at most `size` MiB.
 
     Unpacked, it is a folder for ``MODNET_DATA``: the same ids in the same splits, foregrounds as F, alpha and, of a
@@ -42,8 +42,6 @@ def pack(profile: Profile, file: str | Path, size: float = 24, track: Track = la
         Where to; written whole or not at all.
     size
         Colours get the highest quality that fits.
-    track
-        Shows progress.
 
     Returns
     -------
@@ -74,11 +72,11 @@ def pack(profile: Profile, file: str | Path, size: float = 24, track: Track = la
             index["sets"][f"{source.name}:{split}"] = about
             pictures += [(f"{source.folder}/{names[key]}.webp", read) for key, read in readers.items()]
     index |= recorded("modnet data pack", device="cpu", precision="uint8")
-    write_atomically(file, lambda temporary: _write(temporary, index, pictures, size * 2**20, track))
+    write_atomically(file, lambda temporary: _write(temporary, index, pictures, size * 2**20))
     return index
 
 
-def _write(file: Path, index: dict[str, Any], pictures: list[Picture], limit: float, track: Track) -> None:
+def _write(file: Path, index: dict[str, Any], pictures: list[Picture], limit: float) -> None:
     """Write a pack, with the highest quality of colours with which it fits."""
     weights = manifest()["mobilenet_v2"]["file"]
     source = (paths.external_data() or Path()) / weights
@@ -92,7 +90,9 @@ def _write(file: Path, index: dict[str, Any], pictures: list[Picture], limit: fl
     for index["quality"] in range(max(1, bisect(range(1, 96), room, key=expected)), 0, -2):
         with zipfile.ZipFile(file, "w") as archive, ThreadPoolExecutor() as pool:  # encoding leaves Python's lock
             encoded = pool.map(partial(_encode, quality=index["quality"]), pictures)
-            for name, content in (part for parts in track(encoded, len(pictures)) for part in parts.items()):
+            for name, content in (
+                part for parts in tqdm(encoded, "pictures", len(pictures), disable=None) for part in parts.items()
+            ):
                 archive.writestr(name, content)
             if source.is_file():
                 archive.write(source, weights)

@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from modnet_lib import paths
-from modnet_lib.data.items import Track, read_item
+from modnet_lib.data.items import read_item
 from modnet_lib.data.manifest import Item
 from modnet_lib.data.trimaps import trimap_from_mask
 from modnet_lib.data.workers import worker_pool
@@ -106,12 +106,7 @@ def fill_transparent(foreground: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.where(weight > 0, foreground, with_colours(grey, alpha).foreground)
 
 
-def prepare(
-    items: Sequence[Item],
-    folder: Path,
-    workers: int | None = None,
-    track: Track = lambda jobs, count: tqdm(jobs, "pseudo-mattes", count),
-) -> tuple[list[str], dict[str, str]]:
+def prepare(items: Sequence[Item], folder: Path, workers: int | None = None) -> tuple[list[str], dict[str, str]]:
     """Compute what training needs for every item: F, B, and a pseudo-matte where there is only a mask.
 
     Existing results of the same files and the same code are kept, so an interrupted call continues.
@@ -125,8 +120,6 @@ def prepare(
         is a hash of the contents of the item's files, and of the code.
     workers
         Processes of one thread each; as many as there are cores if ``None``.
-    track
-        Shows progress.
 
     Returns
     -------
@@ -136,7 +129,7 @@ def prepare(
     failures: dict[str, str] = {}
     with worker_pool(workers) as pool:
         jobs = {pool.submit(_prepare_one, item, folder): item.id for item in todo}
-        for job in track(as_completed(jobs), len(jobs)) if jobs else ():
+        for job in tqdm(as_completed(jobs), "pseudo-mattes", len(jobs)) if jobs else ():
             died = "a worker process died: out of memory, or the script lacks `if __name__ == '__main__':`"
             if error := died if job.exception() else job.result():
                 failures[jobs[job]] = error
@@ -190,14 +183,16 @@ def _parts(item: Item) -> tuple[np.ndarray, ...]:
 
 
 def has_all_parts(item: Item) -> bool:
-    """Whether an item comes with F, alpha and B, so that nothing has to be estimated."""
-    return item.files.keys() >= {"foreground", "alpha", "background"}
+    """Whether an item comes with all that is needed of it, so that nothing has to be estimated."""
+    return item.packed or item.files.keys() >= {"foreground", "alpha", "background"}
 
 
-def read_parts(item: Item) -> MattingSample:
-    """Read an item that comes with F, alpha and B; Eq. 1 gives its image."""
+def read_parts(item: Item) -> MattingSample | Cutout:
+    """Read an item that `has_all_parts`; Eq. 1 gives the image if there is a background."""
     parts = read_item(item)
-    foreground, alpha, background = parts["foreground"], parts["alpha"], parts["background"]
+    foreground, alpha, background = parts["foreground"], parts["alpha"], parts.get("background")
+    if background is None:
+        return Cutout(foreground, alpha)
     weight = alpha[..., None] / 255.0
     image = (foreground * weight + background * (1 - weight)).round().astype(np.uint8)
     return MattingSample(image, alpha, foreground, background)

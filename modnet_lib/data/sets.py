@@ -13,17 +13,8 @@ import torch
 from modnet_lib import paths
 from modnet_lib.data.dataset import CompositionDataset, Contents
 from modnet_lib.data.items import read_item
-from modnet_lib.data.manifest import (
-    Item,
-    background_files,
-    custom_folder,
-    find_items,
-    refuse_copies,
-    sources,
-    training_items,
-)
+from modnet_lib.data.manifest import Item, find_items, training_items
 from modnet_lib.data.pseudo_mattes import (
-    Cutout,
     MattingSample,
     has_all_parts,
     prepare,
@@ -87,77 +78,52 @@ def drawn_scenes(count: int) -> Contents:
 
 
 def _drawn(count: int, split: str, command: str) -> Contents:
-    root, hint = paths.SAMPLES / "drawn", "set MODNET_DATA to a folder for data, then "
-    items, place = find_items("drawn", root, split), "$MODNET_DATA/drawn"
-    if len(items) < count and (data := paths.external_data()):
-        root, hint, items = data / "drawn", "", []
-        place = str(root)
+    data, items = paths.external_data(), list[Item]()
+    for root in (paths.SAMPLES / "drawn", *([data / "drawn"] if data else [])):
         with suppress(FileNotFoundError):
-            items = find_items("drawn", root, split)
-    if len(items) < count:
-        raise FileNotFoundError(
-            f"{root} has {len(items)} of the {count:,} drawn pictures needed (split {split}): "
-            f"{hint}run python data/drawn_people {command.format(count, place)}"
-        )
-    items = items[:count]
-    readers = {item.id: _reader(item) or partial(read_image, item.files["background"]) for item in items}
-    return _contents("drawn", (split, root, items), readers)
+            items = find_items("drawn", root, split)[:count]
+        if len(items) == count:
+            readers = {item.id: _reader(item) or partial(read_image, item.files["background"]) for item in items}
+            return _contents("drawn", (split, root, items), readers)
+    place, hint = (root, "") if data else ("$MODNET_DATA/drawn", "set MODNET_DATA to a folder for data, then ")
+    raise FileNotFoundError(
+        f"{root} has {len(items)} of the {count:,} drawn pictures needed (split {split}): "
+        f"{hint}run python data/drawn_people {command.format(count, place)}"
+    )
 
 
 def _reader(item: Item) -> Any:
     """How to read a person who needs no preparation; ``None`` for any other item."""
-    if has_all_parts(item):
-        return partial(read_parts, item)
-    return partial(_read_cutout, item) if item.packed else None
-
-
-def _read_cutout(item: Item) -> Cutout:
-    parts = read_item(item)
-    return Cutout(parts["foreground"], parts["alpha"])
+    return partial(read_parts, item) if has_all_parts(item) else None
 
 
 def foreground_set(name: str, count: int, teacher: bool = False) -> Contents:
-    """The first `count` foregrounds of a data set or custom folder, prepared; see `training_items`.
-
-    With `teacher`, a matte in ``$MODNET_DATA/teacher/NAME`` is one of an item's files; see `DataConfig`.
-    """
+    """The first `count` foregrounds of a data set or custom folder, prepared; see `foreground_items`."""
     split, root, items = foreground_items(name, teacher)
     return _contents(name, (split, root, items), *prepared_readers(items[:count], name))
 
 
 def foreground_items(name: str, teacher: bool = False) -> tuple[str, Path, list[Item]]:
-    """What `training_items` gives of a data set or custom folder, with the files of `foreground_set`'s `teacher`."""
+    """What `training_items` gives; with `teacher`, a matte in ``$MODNET_DATA/teacher/NAME`` is one of an item's files."""
     split, root, items = training_items(name)
-    if teacher:
-        folder = root.parent / "teacher" / name.partition(":")[0]
-        items = [
-            item._replace(files=item.files | ({"teacher": file} if file.is_file() else {}))
-            for item in items
-            for file in [folder / f"{item.id}.png"]
-        ]
-    return split, root, items
+    mattes = {item.id: root.parent / "teacher" / name.partition(":")[0] / f"{item.id}.png" for item in items}
+    taught = {key: {"teacher": file} for key, file in mattes.items() if teacher and file.is_file()}
+    return split, root, [item._replace(files=item.files | taught.get(item.id, {})) for item in items]
 
 
 def prepared_readers(items: Sequence[Item], name: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Id and reader of every item, prepared where necessary, and the reason for every one that is left out."""
-    folder, readers = prepared_folder(name), {item.id: _reader(item) for item in items}
-    todo = {item.id: item for item in items if not readers[item.id]}
-    ready, failures = prepare([*todo.values()], folder)
-    readers |= {key: partial(read_prepared, todo[key], folder) for key in ready}
-    return {key: read for key, read in readers.items() if read}, failures
+    folder, todo = prepared_folder(name), [item for item in items if not has_all_parts(item)]
+    _, failures = prepare(todo, folder)
+    readers = {item.id: _reader(item) or partial(read_prepared, item, folder) for item in items}
+    return {key: read for key, read in readers.items() if key not in failures}, failures
 
 
 def background_set(name: str) -> Contents:
     """The backgrounds of a data set or custom folder, without the held-out ones."""
-    if name.partition(":")[0] in sources():
-        split, root, items = training_items(name)
-        if any("background" not in item.files for item in items):
-            raise ValueError(f"{name} has no backgrounds")
-    else:
-        split, root = "all", custom_folder(name)
-        files = background_files(root)
-        items = [Item(file.relative_to(root).as_posix(), {"background": file}) for file in files]
-        refuse_copies(root, [str(Path(item.id).with_suffix("")) for item in items])
+    split, root, items = training_items(name, backgrounds=True)
+    if any("background" not in item.files for item in items):
+        raise ValueError(f"{name} has no backgrounds")
     readers = {item.id: partial(read_image, item.files["background"]) for item in items}
     return _contents(name, (split, root, items), readers)
 
@@ -168,7 +134,10 @@ def mask_set(name: str, count: int) -> Contents:
     readers, left_out = {}, {}
     for item in items[:count]:
         present = {role for role, file in item.files.items() if file.is_file()}
-        known = has_all_parts(item) or ("image" in present and present & {"mask", "alpha", "label"})
+        # a photograph, or what Eq. 1 makes one of
+        known = present >= {"foreground", "alpha", "background"} or (
+            "image" in present and present & {"mask", "alpha", "label"}
+        )
         if present == item.files.keys() and known:
             readers[item.id] = partial(read_mask, item)
         else:

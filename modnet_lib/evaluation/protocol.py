@@ -24,7 +24,6 @@ from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.provenance import checksum, file_contents, fingerprint, read_json, recorded, require_same
 
 STILL = ("mse", "mad", "sad", "grad", "conn")
-QUICK = ("mse", "mad", "iou")
 Model = Matter | Method | Callable[[np.ndarray], np.ndarray] | Path
 Predict = Callable[[Sequence[str], Sequence[Labelled]], list[np.ndarray]]
 
@@ -44,38 +43,18 @@ class Protocol:
     metrics: tuple[str, ...] = STILL
 
 
+QUICK = Protocol(metrics=("mse", "mad", "iou"))
 PROTOCOLS = {"paper": Protocol(), "squash": Protocol(resize="squash"), "unknown": Protocol(region="unknown")}
 
 
-def evaluate(
-    alpha: Callable[[np.ndarray], np.ndarray],
-    pictures: Iterable[tuple[str, np.ndarray, np.ndarray]],
-    *,
-    regions: bool = False,
-) -> list[Record]:
-    """Measure MSE, MAD and IoU of a matting function, for instance ``matter.alpha``, on pictures in memory.
-
-    Parameters
-    ----------
-    alpha
-        A picture to its matte at the picture's size.
-    pictures
-        Name, image (H, W, 3) uint8, and true alpha (H, W), uint8 or float in [0, 1].
-    regions
-        Also give `errors_by_region`.
-
-    Raises
-    ------
-    ValueError
-        Naming the picture, if a matte has another size, or values that are not finite or outside of [0, 1].
-    """
-    protocol = Protocol(metrics=QUICK)
-    return [Record(name, _errors(name, alpha(image), truth, protocol, regions)) for name, image, truth in pictures]
-
-
-def _errors(
-    name: str, matte: np.ndarray, truth: np.ndarray, protocol: Protocol, regions: bool = False
+def matte_errors(
+    name: str, matte: np.ndarray, truth: np.ndarray, protocol: Protocol = QUICK, *, regions: bool = False
 ) -> dict[str, float]:
+    """Errors of a matte (H, W) in [0, 1] by metric; the truth is uint8 or in [0, 1].
+
+    With `regions` also `errors_by_region`. A ValueError names the picture if the matte has another size, or values that
+    are not finite or outside of [0, 1].
+    """
     truth, unknown = unit(truth), protocol.region == "unknown"
     trimap = trimap_of(truth) if regions or unknown else np.empty(0)
     try:
@@ -83,6 +62,16 @@ def _errors(
         return errors | (errors_by_region(matte, truth, trimap) if regions else {})
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def evaluate(
+    alpha: Callable[[np.ndarray], np.ndarray], pictures: Iterable[tuple[str, np.ndarray, np.ndarray]]
+) -> list[Record]:
+    """Measure MSE, MAD and IoU of a matting function, for instance ``matter.alpha``, on pictures in memory.
+
+    `pictures` are names, images (H, W, 3) uint8, and true alpha, as for `matte_errors`, which says what is raised.
+    """
+    return [Record(name, matte_errors(name, alpha(image), truth)) for name, image, truth in pictures]
 
 
 def run_benchmark(
@@ -174,7 +163,7 @@ def _measure(
 
     def record(name: str, picture: Labelled, matte: np.ndarray, seconds: float) -> Record:
         strata = picture.strata | describe(picture.image, picture.alpha)
-        return Record(name, _errors(name, matte, picture.alpha, protocol), strata, seconds)
+        return Record(name, matte_errors(name, matte, picture.alpha, protocol), strata, seconds)
 
     waiting: deque[Future[Record]] = deque()
     with ThreadPoolExecutor(max(workers, 1)) as pool:
