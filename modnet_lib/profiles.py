@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -17,6 +17,7 @@ Positive = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Portion = Annotated[float, Field(ge=0, le=1)]
+T = TypeVar("T")
 TRAINING = ("training", "pretraining", "ablation")
 
 
@@ -32,8 +33,8 @@ class DataConfig:
     foregrounds: Names = ("ccp",)
     #: Data sets of backgrounds, or folders of pictures.
     backgrounds: Names = ("backgrounds",)
-    #: Use the mattes that ``modnet data prepare --teacher`` made: near the outline of a mask where the two agree, and
-    #: as they are where there is neither matte nor mask.
+    #: Use the mattes that ``python data/teacher`` made: near the outline of a mask where the two agree, and as they
+    #: are where there is neither matte nor mask.
     teacher: bool = False
     #: For pre-training: data sets with masks or mattes, or ``"drawn"``.
     masks: Names = ("drawn",)
@@ -73,9 +74,6 @@ class DataConfig:
     graded: Portion = 0.0
     #: Share of samples that are turned by 90, 180 or 270 degrees.
     turned: Portion = 0.0
-    #: How far the sources of a data set are evened out. A source is what starts with the same letters in the ids, of
-    #: n pictures; it is sampled in proportion to n ** (1 - balance).
-    balance: Portion = 0.0
     #: GiB of decoded pictures that are kept, over all workers; the others are read again each time.
     memory: float = 0.0
     #: Keep them on the training device and cut them there. On a GPU they are read before the first step, and `workers`
@@ -201,26 +199,17 @@ class Profile:
         Raises
         ------
         FileNotFoundError, ValueError
-            If there is no such profile, a key is unknown or a value has the wrong type; the message names key and file.
+            If there is no such file, a key is unknown or a value has the wrong type; the message names key and file.
         """
-        path = Path(name) if Path(name).suffix in (".yaml", ".yml") else paths.PROFILES / f"{name}.yaml"
-        if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in paths.PROFILES.glob("*.yaml")))
-            raise FileNotFoundError(f"no profile {str(name)!r}: give a YAML file or one of {known}")
-        try:
-            return _validated(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is not valid YAML: {error}") from error
+        path, values = read_yaml(name, paths.PROFILES)
+        return validated(cls, values, str(path))
 
     def changed(self, changes: dict[str, Any], where: str = "changes") -> "Profile":
         """This profile with other values, nested as in a file: ``{"training": {"learning_rate": 1e-3}}``.
 
-        Raises
-        ------
-        ValueError
-            If a key is unknown or a value has the wrong type; the message begins with `where`.
+        Raises what `load` raises; the message begins with `where`.
         """
-        return _validated(_merge(self._values(), changes), where)
+        return validated(type(self), _merge(self._values(), changes), where)
 
     def to_yaml(self) -> str:
         """The whole profile as YAML, defaults included."""
@@ -239,10 +228,23 @@ def _merge(values: Any, changes: Any) -> Any:
     return values | {key: _merge(values.get(key), value) for key, value in changes.items()}
 
 
-def _validated(values: Any, where: str) -> Profile:
-    """A profile of nested mappings; a ValueError that begins with `where` if they are wrong."""
+def read_yaml(name: str | Path, folder: Path) -> tuple[Path, Any]:
+    """The path of a YAML file, given by its name in a folder or as a file of one's own, and what is in it."""
+    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else folder / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        kind = folder.name.removesuffix("s")
+        raise FileNotFoundError(f"no {kind} {str(name)!r}: give a YAML file or one of {known}")
+    try:
+        return path, yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+
+
+def validated(kind: type[T], values: Any, where: str) -> T:
+    """An object of nested mappings; a ValueError that begins with `where` and names each key that is wrong."""
     try:  # by way of JSON, which has lists only, and no dates
-        return TypeAdapter(Profile).validate_json(json.dumps(values, default=str))
+        return TypeAdapter(kind).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         raise ValueError(f"{where}: {'; '.join(map(_explain, error.errors()))}") from error
 
@@ -250,11 +252,11 @@ def _validated(values: Any, where: str) -> Profile:
 def _explain(problem: Any) -> str:
     """One of pydantic's errors: the key, what was expected and what was found."""
     place, kind, value = problem["loc"], problem["type"], problem["input"]
-    key = ".".join(map(str, place)) or "the profile"
+    key = ".".join(map(str, place)) + ": " * bool(place)
     if kind == "unexpected_keyword_argument":
         parts = {"data": DataConfig, "stages": Stage} | dict.fromkeys(TRAINING, TrainingConfig)
         owner = next((parts[part] for part in place[-2::-1] if part in parts), Profile)
-        return f"{key}: unknown key; known are {', '.join(sorted(each.name for each in fields(owner)))}"
+        return f"{key}unknown key; known are {', '.join(sorted(each.name for each in fields(owner)))}"
     got = "" if kind in ("missing", "value_error") else f", got {value!r}"
     is_text = kind == "float_type" and isinstance(value, str)
-    return f"{key}: {problem['msg']}{got}{' (YAML reads 1e-3 as text: write 1.0e-3)' * is_text}"
+    return f"{key}{problem['msg']}{got}{' (YAML reads 1e-3 as text: write 1.0e-3)' * is_text}"

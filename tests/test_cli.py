@@ -345,15 +345,15 @@ def test_grid_prints_the_table_and_its_differences(call, monkeypatch, tmp_path) 
     }
     asked = {}
 
-    def run_grid(grid, profile, folder, jobs, rows, device):
-        asked.update(grid=grid.name, profile=profile.name, folder=folder, jobs=jobs, rows=rows, device=device)
+    def run_grid(grid, profile, folder, rows, device):
+        asked.update(grid=grid.name, profile=profile.name, folder=folder, rows=rows, device=device)
         return result
 
     monkeypatch.setattr("modnet_lib.training.grid.run_grid", run_grid)
-    common = ("grid", "ablation", "smoke", "--folder", tmp_path, "--jobs", 2, "--row", "none")
+    common = ("grid", "ablation", "smoke", "--folder", tmp_path, "--row", "none")
     code, output = call(*common, "--row", "semantic")
     assert code == 0
-    expected = {"profile": "smoke", "folder": tmp_path, "jobs": 2, "rows": ["none", "semantic"], "device": None}
+    expected = {"profile": "smoke", "folder": tmp_path, "rows": ["none", "semantic"], "device": None}
     assert asked == expected | {"grid": "ablation"}
     for expected in ("0.0251", "0.1500", "-0.1000 to -0.1000", "+ L_s", "two pictures"):
         assert expected in output

@@ -32,7 +32,7 @@ def check(name: Name, root: Root = None) -> None:
     """Decode every file of a data set, and list files that are missing, damaged or do not fit."""
     from modnet_lib.data import items
 
-    report = items.check(name, root, bar("checking"))
+    report = items.check(name, root)
     for problem in report.problems:
         say(problem, "red")
     if report.absent:
@@ -88,44 +88,21 @@ def prepare(
     root: Root = None,
     split: Annotated[str | None, Option(help="Split; the first with masks if not set.")] = None,
     workers: Annotated[int | None, Option(help="Number of processes; one per core if not set.")] = None,
-    teacher: Annotated[Path | None, Option(help="ONNX network that labels photographs.")] = None,
-    size: Annotated[int | None, Option(help="Side of the teacher's input, if it leaves that open.")] = None,
-    mean: Annotated[float, Option(help="Subtracted from RGB in [0, 1] for the teacher.")] = 0.5,
-    std: Annotated[float, Option(help="RGB is then divided by this.")] = 0.5,
-    activation: Annotated[str, Option(help="Of the teacher's output: none, sigmoid or minmax.")] = "none",
-    agreement: Annotated[float, Option(help="Smallest IoU of a matte and the second opinion.")] = 0.86,
 ) -> None:
-    """Turn masks into pseudo-mattes in data/cache/prepared. An interrupted call resumes.
+    """Turn masks into pseudo-mattes in data/cache/prepared. An interrupted call resumes."""
+    from modnet_lib.data import pseudo_mattes
+    from modnet_lib.data.manifest import find_items, find_source
 
-    With --teacher, label photographs with a strong network instead. NAME is then a data set, whose mattes go to
-    $MODNET_DATA/teacher/NAME, or a folder with photographs in image/, whose mattes go to alpha/ beside it. A mask of
-    the photograph, or else the shipped model, is the second opinion.
-    """
-    if teacher:
-        from modnet_lib.data.teacher import Teacher, label_photographs, places_for
-        from modnet_lib.inference import Matter
-
-        network = Teacher(teacher, size=size, mean=mean, std=std, activation=activation)
-        items, (kept, notes) = places_for(name, root, split)
-        model, track = Matter.from_pretrained().alpha, bar("labelling")
-        labels = label_photographs(items, network, (kept, notes), model, agreement, track)
-        failures = {label.id: label.reason for label in labels if label.reason}
-        summary = f"{len(labels) - len(failures):,} mattes in {kept}; {len(failures):,} dropped, see {notes}"
-    else:
-        from modnet_lib.data import pseudo_mattes
-        from modnet_lib.data.manifest import find_items, find_source
-
-        splits = find_source(name).splits
-        masked = [key for key, layout in splits.items() if {"mask", "label"} & layout.files.keys()]
-        if not masked:
-            raise ValueError(f"{name} has no masks to prepare: its mattes are used as they are")
-        items, folder = find_items(name, root, split or masked[0]), pseudo_mattes.prepared_folder(name)
-        ready, failures = pseudo_mattes.prepare(items, folder, workers, bar("pseudo-mattes"))
-        summary = f"{name}: {len(ready):,} ready, {len(failures):,} failed"
+    splits = find_source(name).splits
+    masked = [key for key, layout in splits.items() if {"mask", "label"} & layout.files.keys()]
+    if not masked:
+        raise ValueError(f"{name} has no masks to prepare: its mattes are used as they are")
+    items, folder = find_items(name, root, split or masked[0]), pseudo_mattes.prepared_folder(name)
+    ready, failures = pseudo_mattes.prepare(items, folder, workers)
     for key, reason in sorted(failures.items()):
         say(f"{key}: {reason}", "red")
-    say(summary)
-    if failures and not teacher:
+    say(f"{name}: {len(ready):,} ready, {len(failures):,} failed")
+    if failures:
         raise typer.Exit(1)
 
 
@@ -138,7 +115,7 @@ def pack(
     from modnet_lib.data import pack as packs
     from modnet_lib.profiles import Profile
 
-    index = packs.pack(Profile.load(profile), output, size, bar("packing"))
+    index = packs.pack(Profile.load(profile), output, size)
     for name, part in index["sets"].items():
         left_out = (f"\n  left out: {key}: {reason}" for key, reason in part["left out"].items())
         say(f"{name}: {len(part['ids']):,} pictures{''.join(left_out)}")

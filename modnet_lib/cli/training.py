@@ -8,7 +8,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import Count, Device, Folder, Jobs, ProfileName, ShortSide, choice, console, say
+from modnet_lib.cli.common import Count, Device, Folder, ProfileName, ShortSide, choice, console, say
 
 
 def train(
@@ -40,7 +40,6 @@ def grid(
     name: Annotated[str, Argument(help="ablation (Table 3), comparison (Tables 1, 2 and 5), or a YAML file.")],
     profile: ProfileName,
     folder: Folder,
-    jobs: Jobs = 1,
     row: Annotated[list[str] | None, Option(help="Only this row; may be repeated.")] = None,
     device: Device = None,
 ) -> None:
@@ -50,7 +49,7 @@ def grid(
 
     chosen = Grid.load(name)
     rows = [choice("row", key, chosen.rows) for key in row or chosen.rows]
-    result = run_grid(chosen, Profile.load(profile), folder, device=device, jobs=jobs, rows=rows)
+    result = run_grid(chosen, Profile.load(profile), folder, device=device, rows=rows)
     columns = [f"{name}_{metric}" for name in chosen.sets for metric in ("mse", "mad")]
     table = Table("row", *(column.replace("_", " ") for column in columns))
     for key in result["errors"]["natural"]:

@@ -18,16 +18,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from modnet_lib import paths
+from modnet_lib.data import compositing
 from modnet_lib.data.assemble import GOOD, camera_settings, collate
-from modnet_lib.data.compositing import (
-    GREYED,
-    Foreground,
-    as_tensor,
-    background_crop,
-    chain,
-    colour_jitter,
-    portrait_crop,
-)
+from modnet_lib.data.compositing import Foreground, chain, colour_jitter
 from modnet_lib.data.hard_cases import add_distractors, change_person
 from modnet_lib.data.workers import data_loader
 from modnet_lib.profiles import DataConfig
@@ -42,7 +35,6 @@ class Contents(NamedTuple):
     readers: Sequence[Callable[[], Any]]  # one for each picture
     files: dict[str, Any]  # what they read: name, size and checksum
     left_out: dict[str, str]  # every picture that is not used, with the reason
-    sources: tuple[int, ...] = ()  # how many readers in a row share a source; all do if it is empty
 
     def __str__(self) -> str:
         head = f"{self.name}:{self.split}" if self.split else self.name
@@ -53,16 +45,8 @@ class Contents(NamedTuple):
 class CompositionDataset(Dataset):
     """The paper's recipe: per foreground 5 natural crops and 10 composites an epoch, in shuffled order.
 
-    Parameters
-    ----------
-    foregrounds, backgrounds
-        What is composited: `Contents`, or functions that each read one picture.
-    seed
-        Decides everything.
-    config
-        Proportions and augmentation.
-    device
-        Where pictures are kept and cut.
+    Foregrounds and backgrounds are `Contents`, or functions that each read one picture; they are kept and cut on
+    `device`. `config` has proportions and augmentation, and `seed` decides everything else.
     """
 
     def __init__(
@@ -81,7 +65,7 @@ class CompositionDataset(Dataset):
         if not self.foregrounds or (self.config.composites and not self.backgrounds):
             raise ValueError(f"got {len(self.foregrounds)} foregrounds and {len(self.backgrounds)} backgrounds")
         self.per_foreground = self.config.natural + self.config.composites
-        self.counts = _counts(self.contents["foregrounds"], self.config, self.per_foreground)
+        self.counts = _counts(self.contents["foregrounds"], self.config.shares, self.per_foreground)
         self.kept: dict[Callable[[], Any], Any] = {}
         self.kept_bytes = 0
 
@@ -109,8 +93,8 @@ class CompositionDataset(Dataset):
         return self._keep(self.foregrounds[number], Foreground.of)
 
     def background(self, number: int) -> Tensor:
-        """A background, (H, W, 3) uint8 on the dataset's device, from memory if it is kept."""
-        return self._keep(self.backgrounds[number], as_tensor)
+        """A background, (H, W, 3) uint8, likewise."""
+        return self._keep(self.backgrounds[number], compositing.as_tensor)
 
     def _keep(self, read: Callable[[], Any], put_on: Callable[..., Any], decoded: Any = None) -> Any:
         if read in self.kept:
@@ -124,7 +108,8 @@ class CompositionDataset(Dataset):
 
     def fill(self) -> None:
         """Read, with a thread a core, until all pictures are kept or the memory for them is full."""
-        todo = [(read, Foreground.of) for read in self.foregrounds] + [(read, as_tensor) for read in self.backgrounds]
+        todo: list[Any] = [(read, Foreground.of) for read in self.foregrounds]
+        todo += [(read, compositing.as_tensor) for read in self.backgrounds]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(todo), 64):  # no more than these wait in main memory
                 part = todo[start : start + 64]
@@ -145,7 +130,7 @@ class CompositionDataset(Dataset):
         foreground, move = self.foreground(which), 0.0
         natural = kind < config.natural and foreground.image is not None
         if natural:
-            parts, extent = portrait_crop(foreground, size, rng, config.framing, natural=True)
+            parts, extent = compositing.portrait_crop(foreground, size, rng, config.framing, natural=True)
             # I, F and B of a photograph change together
             colours = np.stack([colour_jitter(rng, 0.6 * config.colour)] * 2)
         else:
@@ -155,7 +140,7 @@ class CompositionDataset(Dataset):
             colours = chain(colour_jitter(rng, 0.3 * config.colour), own)
             move = rng.uniform(0.3, 1) if rng.random() < config.harmonise else 0.0
         if _chance(config.graded, rng):  # the whole picture, I, F and B alike
-            colours = chain(GREYED if rng.random() < 0.5 else colour_jitter(rng, 2), colours)
+            colours = chain(compositing.GREYED if rng.random() < 0.5 else colour_jitter(rng, 2), colours)
         if _chance(config.turned, rng):
             quarters = int(rng.integers(1, 4))
             parts = [part.rot90(quarters) for part in parts]
@@ -177,15 +162,15 @@ class CompositionDataset(Dataset):
             return read(int(rng.integers(len(of))))
 
         scene = another(self.background, self.backgrounds)
-        (cutout,), extent = portrait_crop(foreground, size, rng, config.framing)
-        background = background_crop(scene, size, rng, config.defocus)
+        (cutout,), extent = compositing.portrait_crop(foreground, size, rng, config.framing)
+        background = compositing.background_crop(scene, size, rng, config.defocus)
         if rng.random() < config.empty:
             cutout, extent = F.pad(cutout[..., :3], (0, 1)), 0.0
         if _chance(config.distractors, rng):
             someone = functools.partial(another, self.foreground, self.foregrounds)
             background = add_distractors(background, someone, rng, empty=not extent)
         if extent and _chance(config.changes, rng):
-            texture = background_crop(another(self.background, self.backgrounds), size, rng)
+            texture = compositing.background_crop(another(self.background, self.backgrounds), size, rng)
             cutout = change_person(cutout, texture, rng)
         return [cutout, background], extent
 
@@ -201,29 +186,21 @@ def _as_contents(parts: Sequence[Any]) -> list[Contents]:
     return [Contents("unnamed", "", parts, {"count": len(parts)}, {})]
 
 
-def _counts(parts: list[Contents], config: DataConfig, each: int) -> tuple[tuple[int, int], ...]:
-    """For each source: how many samples its foregrounds have, and how many of them an epoch takes."""
-    sizes, shares = [len(part.readers) * each for part in parts], config.shares
-    if shares is None and not config.balance:
+def _counts(parts: list[Contents], shares: dict[str, float] | None, each: int) -> tuple[tuple[int, int], ...]:
+    """How many samples the foregrounds of each set have, and how many of them an epoch takes; all without shares."""
+    sizes = [len(part.readers) * each for part in parts]
+    if shares is None:
         return ((sum(sizes), sum(sizes)),)
     names = [part.name for part in parts]
-    if shares is not None and sorted(shares) != sorted(names):  # a set named twice is refused, too
+    if sorted(shares) != sorted(names):  # a set named twice is refused, too
         raise ValueError(f"data.shares names {', '.join(shares)}; the sets are {', '.join(names)}")
-    counts = []
-    for part, size in zip(parts, sizes, strict=True):
-        taken = size if shares is None else shares[part.name] * sum(sizes) / sum(shares.values())
-        numbers = [n for n in (part.sources if config.balance else ()) or (len(part.readers),) if n]
-        weights = [number ** (1 - config.balance) for number in numbers]
-        counts += [
-            (size * number // sum(numbers), round(taken * weight / sum(weights)))
-            for number, weight in zip(numbers, weights, strict=True)
-        ]
-    return tuple(counts)
+    part_of_all = {name: share * sum(sizes) / sum(shares.values()) for name, share in shares.items()}
+    return tuple((size, round(part_of_all[name])) for size, name in zip(sizes, names, strict=True))
 
 
 @functools.lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, counts: tuple[tuple[int, int], ...]) -> np.ndarray:
-    """A shuffled epoch; each source repeats or leaves out samples to reach its count."""
+    """A shuffled epoch; each set repeats or leaves out samples to reach its count."""
     rng, start, chosen = np.random.default_rng([seed, epoch]), 0, []
     for size, taken in counts:
         rounds = [rng.permutation(size) for _ in range(0, taken, size)] or [np.arange(0)]
@@ -234,23 +211,15 @@ def _order(seed: int, epoch: int, counts: tuple[tuple[int, int], ...]) -> np.nda
 
 @dataclass
 class StagedSampler:
-    """Batches of (sample number, size); sizes and batch sizes change with the stages.
+    """Batches of (sample number, size); sizes and batch sizes change with the stages."""
 
-    Parameters
-    ----------
-    stages
-        (image size, batch size, steps) one after another; the batch of a step is that of all processes together.
-    start
-        The first step to draw.
-    pieces
-        A step's batch comes in this many equal pieces, one after another (gradient accumulation).
-    rank, processes
-        Which part of each piece is this process's: every `processes`-th sample from `rank` on.
-    """
-
+    #: Image size, batch size (of all processes together) and steps, one stage after another.
     stages: Sequence[tuple[int, int, int]]
+    #: The first step to draw.
     start: int = 0
+    #: A step's batch comes in this many equal pieces, one after another (gradient accumulation).
     pieces: int = 1
+    #: This process's part of each piece is every `processes`-th sample from `rank` on.
     rank: int = 0
     processes: int = 1
 
@@ -261,10 +230,6 @@ class StagedSampler:
                     f"a batch of {batch} cannot be divided among {self.processes} processes "
                     f"in {self.pieces} pieces each"
                 )
-
-    def __len__(self) -> int:
-        """Pieces left."""
-        return (sum(steps for _, _, steps in self.stages) - self.start) * self.pieces
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         step = number = 0
@@ -279,9 +244,9 @@ class StagedSampler:
 def training_loader(
     dataset: Any, stages: Sequence[tuple[int, int, int]], *, workers: int = 0, pin: bool = False, **sampling: int
 ) -> DataLoader:
-    """A loader of `RawBatch`; the order does not depend on the number of workers.
+    """A loader of `RawBatch`, in the order of `StagedSampler`, whatever the number of workers; `sampling` goes there.
 
-    A dataset on a GPU is filled, then read without workers. `sampling` goes to `StagedSampler`.
+    A dataset on a GPU is filled, then read without workers.
     """
     if on_gpu := dataset.device.type != "cpu":
         dataset.fill()

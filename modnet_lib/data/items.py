@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,25 +11,19 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
+from tqdm.auto import tqdm
 
 from modnet_lib.data.manifest import Item, find_items, find_source
 from modnet_lib.images import open_picture, read_image, to_bytes, unit
 from modnet_lib.images16 import read_channels
 
 HAIR = 19  # Clothing-Co-Parsing's class for hair; 0 is background, everything else is worn, held or skin
-# shows how far a loop is: takes what it goes over and how many there are
-Track = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 def read_item(item: Item, *, exact: bool = False) -> dict[str, np.ndarray]:
     """Read every file of an item.
 
-    Parameters
-    ----------
-    item
-        See `modnet_lib.data.manifest.find_items`.
-    exact
-        Keep a matte that does not fit into 8 bits as (H, W) float32 in [0, 1] instead of rounding it.
+    With `exact`, a matte that does not fit into 8 bits stays (H, W) float32 in [0, 1] and is not rounded.
 
     Returns
     -------
@@ -41,28 +34,17 @@ def read_item(item: Item, *, exact: bool = False) -> dict[str, np.ndarray]:
     Raises
     ------
     FileNotFoundError, ValueError
-        Naming the file that is missing or damaged, or the files whose sizes differ.
+        Naming each file that is missing or damaged, and files whose sizes differ.
     """
-    arrays, errors = _read_parts(item)
-    if errors:
-        raise errors[0]
-    if "alpha" in arrays and arrays["alpha"].dtype != np.uint8:
-        rounded = to_bytes(arrays["alpha"])
-        if not exact or np.array_equal(rounded / np.float32(255), arrays["alpha"]):
-            arrays["alpha"] = rounded
-    return arrays
-
-
-def _read_parts(item: Item) -> tuple[dict[str, np.ndarray], list[Exception]]:
-    arrays, sizes, errors = dict[str, np.ndarray](), dict[Path, tuple[int, ...]](), list[Exception]()
+    arrays, sizes, problems = dict[str, np.ndarray](), dict[Path, tuple[int, ...]](), list[Exception]()
     for role, file in item.files.items():
         try:
             parts = _read_file(role, file)
+            if role == "cutout" and "image" in item.files:
+                del parts["foreground"]
         except (ValueError, FileNotFoundError) as error:
-            errors.append(error)
+            problems.append(error)
             continue
-        if role == "cutout" and "image" in item.files:
-            del parts["foreground"]
         if role != "background":
             sizes[file] = next(iter(parts.values())).shape[:2]
         arrays |= parts
@@ -73,8 +55,14 @@ def _read_parts(item: Item) -> tuple[dict[str, np.ndarray], list[Exception]]:
         if "alpha" in item.files and {"image", "alpha"} <= arrays.keys():
             refuse_cutout(arrays["alpha"], arrays["image"], item.files["alpha"])
     except ValueError as error:
-        errors.append(error)
-    return arrays, errors
+        problems.append(error)
+    if problems:
+        raise type(problems[0])("\n".join(map(str, problems)))
+    if "alpha" in arrays and arrays["alpha"].dtype != np.uint8:
+        rounded = to_bytes(arrays["alpha"])
+        if not exact or np.array_equal(rounded / np.float32(255), arrays["alpha"]):
+            arrays["alpha"] = rounded
+    return arrays
 
 
 def _read_file(role: str, file: Path) -> dict[str, np.ndarray]:
@@ -102,10 +90,8 @@ def read_matte(file: str | Path) -> np.ndarray:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is damaged or coloured, holds two different mattes, or has an ambiguous range.
+    FileNotFoundError, ValueError
+        If there is no such file, or it is damaged or coloured, holds two different mattes, or has an ambiguous range.
     """
     channels = _channels(Path(file))
     count = channels.shape[-1]
@@ -227,8 +213,8 @@ class Report(NamedTuple):
     absent: list[str]
 
 
-def check(name: str, root: str | Path | None = None, track: Track = lambda jobs, _count: jobs) -> Report:
-    """Decode every file of a source and compare counts and sizes, showing progress through `track`.
+def check(name: str, root: str | Path | None = None) -> Report:
+    """Decode every file of a source, with a progress bar, and compare counts and sizes.
 
     `name` and `root` are as for `find_items`, which also says what is raised if no split is there.
     """
@@ -245,9 +231,15 @@ def check(name: str, root: str | Path | None = None, track: Track = lambda jobs,
         items |= {tuple(item.files.values()): item for item in found}  # a split may be a part of another
     if not items:
         raise next(iter(absent.values()))
-    fine = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for errors in track(pool.map(lambda item: _read_parts(item)[1], items.values()), len(items)):
-            problems += [str(error) for error in errors]
-            fine += not errors
-    return Report(fine, problems, list(absent))
+        wrong = [*tqdm(pool.map(_fault, items.values()), "checking", len(items), disable=None)]
+    problems += [line for text in wrong for line in text.splitlines()]
+    return Report(wrong.count(""), problems, list(absent))
+
+
+def _fault(item: Item) -> str:
+    try:
+        read_item(item)
+    except (ValueError, FileNotFoundError) as error:
+        return str(error)
+    return ""

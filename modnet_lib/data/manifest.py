@@ -108,16 +108,10 @@ def find_items(name: str, root: str | Path | None = None, split: str | None = No
     Parameters
     ----------
     name, split
-        A source and one of its splits, which may be left out if there is only one.
+        A source and one of its splits, which may be left out if there is only one. Raises `ValueError` if unknown.
     root
-        The data set's folder; the one below ``MODNET_DATA`` if ``None``.
-
-    Raises
-    ------
-    FileNotFoundError
-        If nothing of the split is in the folder, or the list that it is cut down to is missing.
-    ValueError
-        For an unknown source or split.
+        The data set's folder; the one below ``MODNET_DATA`` if ``None``. Raises `FileNotFoundError` if nothing of the
+        split is in it, or the list that the split is cut down to is missing.
     """
     source = find_source(name)
     split = split or (next(iter(source.splits)) if len(source.splits) == 1 else None)
@@ -192,20 +186,18 @@ def _short(key: str) -> tuple[str, str]:
     return key.partition("/")[0], key.rpartition("/")[2]
 
 
-def training_items(name: str) -> tuple[str, Path, list[Item]]:
+def training_items(name: str, backgrounds: bool = False) -> tuple[str, Path, list[Item]]:
     """The split, root and items that training gets of a data set or custom folder, without held-out ids.
 
-    Parameters
-    ----------
-    name
-        A data set, ``NAME:SPLIT``, or a custom folder: pairs in ``image`` and ``alpha``, or cut-outs.
+    `name` is a data set, ``NAME:SPLIT``, or a custom folder: pairs in ``image`` and ``alpha``, or cut-outs, or (if so
+    said) backgrounds.
 
     Raises
     ------
     FileNotFoundError
         If the set or the folder is missing; the message says how to get it.
     ValueError
-        If the split is held out, or a custom folder holds pictures that are.
+        If the split is held out, or a custom folder holds pictures that are, or shares files with such a data set.
     """
     name, _, split = (name, "", "") if Path(name).is_dir() else name.partition(":")
     if name in sources():
@@ -215,36 +207,6 @@ def training_items(name: str) -> tuple[str, Path, list[Item]]:
             known = ", ".join(allowed) or "none"
             raise ValueError(f"{name}:{split} is held out for tests; splits of {name} for training: {known}")
         return split, sources()[name].root(), find_items(name, split=split)
-    root = custom_folder(name)
-    items = find_items("pairs" if (root / "image").is_dir() else "cutouts", root)
-    refuse_copies(root, [item.id for item in items])
-    return "all", root, items
-
-
-def refuse_copies(root: Path, ids: list[str]) -> None:
-    """Raise a ValueError if a folder holds copies of pictures that ``people`` or ``backgrounds`` hold out.
-
-    `ids` are the names of its pictures below `root`, without suffixes.
-    """
-    for name in ("people", "backgrounds"):
-        known = sources()[name].held_out.keys()
-        if found := [key for key in ids if known & {_short(key), (Path(key).name,) * 2}]:
-            raise ValueError(
-                f"{root} holds {len(found)} pictures that {name} holds out for tests, for instance {found[0]}; "
-                "give the name of the data set instead, or remove them"
-            )
-
-
-def custom_folder(name: str) -> Path:
-    """The path of a custom folder to train on.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder.
-    ValueError
-        If it shares files with a data set that holds out pictures, which would enter training under its path.
-    """
     root = Path(name).expanduser().resolve()
     if not root.is_dir():
         raise FileNotFoundError(f"{name!r} is neither a data set ({', '.join(sources())}) nor a folder")
@@ -254,7 +216,24 @@ def custom_folder(name: str) -> Path:
             raise ValueError(
                 f"{root} shares files with the data set {source.name}, which holds out pictures; give its name instead"
             )
-    return root
+    if backgrounds:
+        items = [Item(file.relative_to(root).as_posix(), {"background": file}) for file in background_files(root)]
+    else:
+        items = find_items("pairs" if (root / "image").is_dir() else "cutouts", root)
+    _refuse_copies(root, items)
+    return "all", root, items
+
+
+def _refuse_copies(root: Path, items: list[Item]) -> None:
+    """Raise a ValueError if a folder holds copies of pictures that ``people`` or ``backgrounds`` hold out."""
+    ids = [item.id.removesuffix(next(iter(item.files.values())).suffix) for item in items]
+    for name in ("people", "backgrounds"):
+        known = sources()[name].held_out.keys()
+        if found := [key for key in ids if known & {_short(key), (Path(key).name,) * 2}]:
+            raise ValueError(
+                f"{root} holds {len(found)} pictures that {name} holds out for tests, for instance {found[0]}; "
+                "give the name of the data set instead, or remove them"
+            )
 
 
 def held_out_backgrounds() -> list[Path]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from PIL import Image
+from tqdm.auto import tqdm
 
 from modnet_lib import paths
-from modnet_lib.data.items import Track
 from modnet_lib.data.manifest import PACKED, PARTS, find_items, find_source, manifest
 from modnet_lib.data.sets import foreground_items, prepared_readers
 from modnet_lib.files import write_atomically
@@ -27,32 +28,20 @@ ALPHA_QUALITY = 95  # of WebP; colours have less
 Picture = tuple[str, Callable[[], Any]]  # its place in the pack, and how to read it
 
 
-def pack(profile: Profile, file: str | Path, size: float = 24, track: Track = lambda jobs, _count: jobs) -> dict:
+def pack(profile: Profile, file: str | Path, size: float = 24) -> dict[str, Any]:
     """Write the pictures that a profile trains and validates on as a zip of at most `size` MiB.
 
     Unpacked, it is a folder for ``MODNET_DATA``: the same ids in the same splits, foregrounds as F, alpha and, of a
     photograph (which Eq. 1 gives back), B; and the backbone's weights. Drawn people and scenes are not in it: their
     program draws the same pixels anywhere.
 
-    Parameters
-    ----------
-    profile
-        Names data sets of the manifest. What training prepares is prepared first; an interrupted call resumes that.
-    file
-        Where to; written whole or not at all.
-    size
-        Colours get the highest quality that fits.
-    track
-        Shows progress.
+    The profile names data sets of the manifest; what training prepares is prepared first, and an interrupted call
+    resumes that. Colours get the highest quality that fits. `file` is written whole or not at all: a FileNotFoundError
+    or ValueError says that data is missing or cannot be used, that the profile uses none, or that it does not fit.
 
     Returns
     -------
     The pack's ``index.json``: ids, what is left out and a hash of the files by set and split; quality; provenance.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If data is missing or cannot be used, the profile uses none, or it does not fit.
     """
     config, index, pictures = profile.data, {"profile": profile.name, "sets": {}}, list[Picture]()
     if not config.real:
@@ -74,11 +63,11 @@ def pack(profile: Profile, file: str | Path, size: float = 24, track: Track = la
             index["sets"][f"{source.name}:{split}"] = about
             pictures += [(f"{source.folder}/{names[key]}.webp", read) for key, read in readers.items()]
     index |= recorded("modnet data pack", device="cpu", precision="uint8")
-    write_atomically(file, lambda temporary: _write(temporary, index, pictures, size * 2**20, track))
+    write_atomically(file, lambda temporary: _write(temporary, index, pictures, size * 2**20))
     return index
 
 
-def _write(file: Path, index: dict[str, Any], pictures: list[Picture], limit: float, track: Track) -> None:
+def _write(file: Path, index: dict[str, Any], pictures: list[Picture], limit: float) -> None:
     """Write a pack, with the highest quality of colours with which it fits."""
     weights = manifest()["mobilenet_v2"]["file"]
     source = (paths.external_data() or Path()) / weights
@@ -92,7 +81,9 @@ def _write(file: Path, index: dict[str, Any], pictures: list[Picture], limit: fl
     for index["quality"] in range(max(1, bisect(range(1, 96), room, key=expected)), 0, -2):
         with zipfile.ZipFile(file, "w") as archive, ThreadPoolExecutor() as pool:  # encoding leaves Python's lock
             encoded = pool.map(partial(_encode, quality=index["quality"]), pictures)
-            for name, content in (part for parts in track(encoded, len(pictures)) for part in parts.items()):
+            for name, content in (
+                part for parts in tqdm(encoded, "pictures", len(pictures), disable=None) for part in parts.items()
+            ):
                 archive.writestr(name, content)
             if source.is_file():
                 archive.write(source, weights)
@@ -106,10 +97,10 @@ def _encode(picture: Picture, quality: int) -> dict[str, bytes]:
     """The files of one picture."""
     (name, read), files = picture, {}
     sample = read()
-    parts = {role: getattr(sample, role) for role in PARTS if hasattr(sample, role)} or {"": sample}
-    for role, part in parts.items():
-        height, width = (round(side * min(1, SIDE / max(part.shape[:2]))) for side in part.shape[:2])
-        small, content = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), io.BytesIO()
+    parts = {"": sample} if isinstance(sample, np.ndarray) else {role: getattr(sample, role) for role in PARTS}
+    for role in (role for role in parts if parts[role] is not None):
+        height, width = (round(side * min(1, SIDE / max(parts[role].shape[:2]))) for side in parts[role].shape[:2])
+        small, content = cv2.resize(parts[role], (width, height), interpolation=cv2.INTER_AREA), io.BytesIO()
         Image.fromarray(small).save(content, "WEBP", quality=ALPHA_QUALITY if role == "alpha" else quality)
         files[name.replace("*", role)] = content.getvalue()
     return files

@@ -7,14 +7,14 @@ import functools
 from collections.abc import Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
 from modnet_lib import paths
-from modnet_lib.data.items import Track, read_item
+from modnet_lib.data.items import read_item
 from modnet_lib.data.manifest import Item
 from modnet_lib.data.trimaps import trimap_from_mask
 from modnet_lib.data.workers import worker_pool
@@ -24,19 +24,15 @@ from modnet_lib.provenance import checksum, code_version, fingerprint
 
 
 class MattingSample(NamedTuple):
-    """One labelled portrait: I, F and B (H, W, 3), alpha (H, W), uint8, such that Eq. 1 holds."""
+    """One labelled portrait: I, F and B (H, W, 3), alpha (H, W), uint8, such that Eq. 1 holds.
 
-    image: np.ndarray
+    A cut-out has no image and no background (``None``): it can only be composited.
+    """
+
+    image: Any
     alpha: np.ndarray
-    foreground: np.ndarray
-    background: np.ndarray
-
-
-class Cutout(NamedTuple):
-    """A person without the surrounding photograph: F (H, W, 3) and alpha (H, W), uint8. It can only be composited."""
-
-    foreground: np.ndarray
-    alpha: np.ndarray
+    foreground: Any
+    background: Any
 
 
 def pseudo_matte(
@@ -48,17 +44,11 @@ def pseudo_matte(
     ----------
     image
         (H, W, 3) uint8 RGB.
-    mask
-        (H, W) bool, the person.
-    hair
-        (H, W) bool; widens the unknown band along hair.
+    mask, hair
+        (H, W) bool, the person and hair, which widens the unknown band. Raises `ValueError` if sizes differ, or the
+        mask is empty or full.
     trimap
         (H, W) of {0, 0.5, 1} to use instead of the one made from the mask.
-
-    Raises
-    ------
-    ValueError
-        If sizes differ, or the mask is empty or full.
     """
     keep_threads()
     from pymatting import estimate_alpha_cf  # slow to import: it compiles
@@ -106,12 +96,7 @@ def fill_transparent(foreground: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.where(weight > 0, foreground, with_colours(grey, alpha).foreground)
 
 
-def prepare(
-    items: Sequence[Item],
-    folder: Path,
-    workers: int | None = None,
-    track: Track = lambda jobs, count: tqdm(jobs, "pseudo-mattes", count),
-) -> tuple[list[str], dict[str, str]]:
+def prepare(items: Sequence[Item], folder: Path, workers: int | None = None) -> tuple[list[str], dict[str, str]]:
     """Compute what training needs for every item: F, B, and a pseudo-matte where there is only a mask.
 
     Existing results of the same files and the same code are kept, so an interrupted call continues.
@@ -125,8 +110,6 @@ def prepare(
         is a hash of the contents of the item's files, and of the code.
     workers
         Processes of one thread each; as many as there are cores if ``None``.
-    track
-        Shows progress.
 
     Returns
     -------
@@ -136,7 +119,7 @@ def prepare(
     failures: dict[str, str] = {}
     with worker_pool(workers) as pool:
         jobs = {pool.submit(_prepare_one, item, folder): item.id for item in todo}
-        for job in track(as_completed(jobs), len(jobs)) if jobs else ():
+        for job in tqdm(as_completed(jobs), "pseudo-mattes", len(jobs)) if jobs else ():
             died = "a worker process died: out of memory, or the script lacks `if __name__ == '__main__':`"
             if error := died if job.exception() else job.result():
                 failures[jobs[job]] = error
@@ -190,16 +173,17 @@ def _parts(item: Item) -> tuple[np.ndarray, ...]:
 
 
 def has_all_parts(item: Item) -> bool:
-    """Whether an item comes with F, alpha and B, so that nothing has to be estimated."""
-    return item.files.keys() >= {"foreground", "alpha", "background"}
+    """Whether an item comes with all that is needed of it, so that nothing has to be estimated."""
+    return item.packed or item.files.keys() >= {"foreground", "alpha", "background"}
 
 
 def read_parts(item: Item) -> MattingSample:
-    """Read an item that comes with F, alpha and B; Eq. 1 gives its image."""
+    """Read an item that `has_all_parts`; Eq. 1 gives the image if there is a background."""
     parts = read_item(item)
-    foreground, alpha, background = parts["foreground"], parts["alpha"], parts["background"]
-    weight = alpha[..., None] / 255.0
-    image = (foreground * weight + background * (1 - weight)).round().astype(np.uint8)
+    foreground, alpha, background, image = parts["foreground"], parts["alpha"], parts.get("background"), None
+    if background is not None:
+        weight = alpha[..., None] / 255.0
+        image = (foreground * weight + background * (1 - weight)).round().astype(np.uint8)
     return MattingSample(image, alpha, foreground, background)
 
 
@@ -209,18 +193,11 @@ def write_picture(path: Path, array: np.ndarray) -> None:
     write_atomically(path, lambda temporary: Image.fromarray(array).save(temporary, format=file_format, quality=95))
 
 
-def read_prepared(item: Item, folder: Path) -> MattingSample | Cutout:
-    """Read what `prepare` wrote.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the item has not been prepared, or its files have changed since.
-    """
+def read_prepared(item: Item, folder: Path) -> MattingSample:
+    """Read what `prepare` wrote; a FileNotFoundError if it has not, or the item's files have changed since."""
     files = _files(item, folder)
     if not all(file.is_file() for file in files):
         raise FileNotFoundError(f"{item.id} is not prepared in {folder}; run prepare first")
-    alpha, foreground, *background = (read_image(file) for file in files)
-    if not background:
-        return Cutout(foreground, alpha[..., 0])
-    return MattingSample(read_image(item.files["image"]), alpha[..., 0], foreground, background[0])
+    alpha, foreground, *background = map(read_image, files)
+    image = read_image(item.files["image"]) if background else None
+    return MattingSample(image, alpha[..., 0], foreground, background[0] if background else None)

@@ -1,7 +1,5 @@
 """What is trained on: drawn people, data sets of the manifest and folders of one's own."""
 
-import itertools
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,26 +11,11 @@ import numpy as np
 import torch
 
 from modnet_lib import paths
+from modnet_lib.data import pseudo_mattes
 from modnet_lib.data.dataset import CompositionDataset, Contents
 from modnet_lib.data.items import read_item
-from modnet_lib.data.manifest import (
-    Item,
-    background_files,
-    custom_folder,
-    find_items,
-    refuse_copies,
-    sources,
-    training_items,
-)
-from modnet_lib.data.pseudo_mattes import (
-    Cutout,
-    MattingSample,
-    has_all_parts,
-    prepare,
-    prepared_folder,
-    read_parts,
-    read_prepared,
-)
+from modnet_lib.data.manifest import Item, find_items, training_items
+from modnet_lib.data.pseudo_mattes import MattingSample, has_all_parts, read_parts
 from modnet_lib.images import is_picture, read_image
 from modnet_lib.profiles import DataConfig
 from modnet_lib.provenance import file_contents
@@ -41,12 +24,8 @@ from modnet_lib.provenance import file_contents
 def training_data(config: DataConfig, seed: int, device: torch.device | str = "cpu") -> CompositionDataset:
     """The training set that a profile asks for; `seed` decides the order, crops and augmentation.
 
-    Pictures are kept and cut on `device` if `config.on_device` says so.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If a data set is missing, unknown, held out, or has nothing to train on.
+    Pictures are kept and cut on `device` if `config.on_device` says so. A FileNotFoundError or ValueError says that a
+    data set is missing, unknown, held out, or has nothing to train on.
     """
     names, places = (config.foregrounds, config.backgrounds) if config.real else ((), ())
     # these first: if they are missing, that is known before anything is prepared
@@ -73,12 +52,8 @@ def mask_data(config: DataConfig, seed: int, device: torch.device | str = "cpu")
 def drawn_people(count: int, split: str = "train") -> Contents:
     """Drawn people of ``"train"`` or ``"validation"``, with their own colours, mattes and backgrounds.
 
-    They are those in ``data/samples``, or if these do not suffice, those of the data set ``drawn``.
-
-    Raises
-    ------
-    FileNotFoundError
-        If neither has that many; the message names the command that draws them.
+    They are those in ``data/samples``, or if these do not suffice, those of the data set ``drawn``. A FileNotFoundError
+    names the command that draws what is missing.
     """
     return _drawn(count, split, f"portraits {{}} {{}} --split {split}")
 
@@ -89,8 +64,8 @@ def drawn_scenes(count: int) -> Contents:
 
 
 def _drawn(count: int, split: str, command: str) -> Contents:
-    root, hint = paths.SAMPLES / "drawn", "set MODNET_DATA to a folder for data, then "
-    items, place = find_items("drawn", root, split), "$MODNET_DATA/drawn"
+    root, place, hint = paths.SAMPLES / "drawn", "$MODNET_DATA/drawn", "set MODNET_DATA to a folder for data, then "
+    items = find_items("drawn", root, split)
     if len(items) < count and (data := paths.external_data()):
         root, hint, items = data / "drawn", "", []
         place = str(root)
@@ -108,58 +83,44 @@ def _drawn(count: int, split: str, command: str) -> Contents:
 
 def _reader(item: Item) -> Any:
     """How to read a person who needs no preparation; ``None`` for any other item."""
-    if has_all_parts(item):
-        return partial(read_parts, item)
-    return partial(_read_cutout, item) if item.packed else None
-
-
-def _read_cutout(item: Item) -> Cutout:
-    parts = read_item(item)
-    return Cutout(parts["foreground"], parts["alpha"])
+    return partial(read_parts, item) if has_all_parts(item) else None
 
 
 def foreground_set(name: str, count: int, teacher: bool = False) -> Contents:
-    """The first `count` foregrounds of a data set or custom folder, prepared; see `training_items`.
-
-    With `teacher`, a matte in ``$MODNET_DATA/teacher/NAME`` is one of an item's files; see `DataConfig`.
-    """
+    """The first `count` foregrounds of a data set or custom folder, prepared; see `foreground_items`."""
     split, root, items = foreground_items(name, teacher)
     return _contents(name, (split, root, items), *prepared_readers(items[:count], name))
 
 
 def foreground_items(name: str, teacher: bool = False) -> tuple[str, Path, list[Item]]:
-    """What `training_items` gives of a data set or custom folder, with the files of `foreground_set`'s `teacher`."""
+    """What `training_items` gives; with `teacher`, with the mattes in ``$MODNET_DATA/teacher/NAME``."""
     split, root, items = training_items(name)
-    if teacher:
-        folder = root.parent / "teacher" / name.partition(":")[0]
-        items = [
-            item._replace(files=item.files | ({"teacher": file} if file.is_file() else {}))
-            for item in items
-            for file in [folder / f"{item.id}.png"]
-        ]
-    return split, root, items
+    mattes = {item.id: root.parent / "teacher" / name.partition(":")[0] / f"{item.id}.png" for item in items}
+    taught = {key: {"teacher": file} for key, file in mattes.items() if teacher and file.is_file()}
+    return split, root, [item._replace(files=item.files | taught.get(item.id, {})) for item in items]
 
 
 def prepared_readers(items: Sequence[Item], name: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Id and reader of every item, prepared where necessary, and the reason for every one that is left out."""
-    folder, readers = prepared_folder(name), {item.id: _reader(item) for item in items}
-    todo = {item.id: item for item in items if not readers[item.id]}
-    ready, failures = prepare([*todo.values()], folder)
-    readers |= {key: partial(read_prepared, todo[key], folder) for key in ready}
-    return {key: read for key, read in readers.items() if read}, failures
+    folder, todo = pseudo_mattes.prepared_folder(name), [item for item in items if not has_all_parts(item)]
+    _, failures = pseudo_mattes.prepare(todo, folder)
+    readers = {item.id: _reader(item) or partial(pseudo_mattes.read_prepared, item, folder) for item in items}
+    return {key: read for key, read in readers.items() if key not in failures}, failures
+
+
+def usable_readers(items: Sequence[Item], name: str) -> dict[str, Any]:
+    """`prepared_readers` of pictures that are measured: a ValueError if one of them cannot be used."""
+    readers, failures = prepared_readers(items, name)
+    if failures:
+        raise ValueError(f"pictures of {name} cannot be used: {failures}")
+    return readers
 
 
 def background_set(name: str) -> Contents:
     """The backgrounds of a data set or custom folder, without the held-out ones."""
-    if name.partition(":")[0] in sources():
-        split, root, items = training_items(name)
-        if any("background" not in item.files for item in items):
-            raise ValueError(f"{name} has no backgrounds")
-    else:
-        split, root = "all", custom_folder(name)
-        files = background_files(root)
-        items = [Item(file.relative_to(root).as_posix(), {"background": file}) for file in files]
-        refuse_copies(root, [str(Path(item.id).with_suffix("")) for item in items])
+    split, root, items = training_items(name, backgrounds=True)
+    if any("background" not in item.files for item in items):
+        raise ValueError(f"{name} has no backgrounds")
     readers = {item.id: partial(read_image, item.files["background"]) for item in items}
     return _contents(name, (split, root, items), readers)
 
@@ -170,7 +131,10 @@ def mask_set(name: str, count: int) -> Contents:
     readers, left_out = {}, {}
     for item in items[:count]:
         present = {role for role, file in item.files.items() if file.is_file()}
-        known = has_all_parts(item) or ("image" in present and present & {"mask", "alpha", "label"})
+        # a photograph, or what Eq. 1 makes one of
+        known = present >= {"foreground", "alpha", "background"} or (
+            "image" in present and present & {"mask", "alpha", "label"}
+        )
         if present == item.files.keys() and known:
             readers[item.id] = partial(read_mask, item)
         else:
@@ -199,6 +163,4 @@ def _contents(
     for file in sorted(beside - {*used.values()}):
         if (twin := used.get(file.with_suffix(""))) and is_picture(file):
             left_out[file.relative_to(root).as_posix()] = f"{twin.name} has the same name"
-    runs = itertools.groupby(re.split(r"[^A-Za-z]", key, maxsplit=1)[0] for key in readers)
-    sizes = tuple(len([*run]) for _, run in runs)
-    return Contents(name, split, [*readers.values()], file_contents(files, root), left_out, sizes)
+    return Contents(name, split, [*readers.values()], file_contents(files, root), left_out)

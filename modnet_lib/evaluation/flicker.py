@@ -13,7 +13,7 @@ from scipy.ndimage import median_filter
 from modnet_lib.evaluation.metrics import dtssd, mad
 from modnet_lib.inference.video import THRESHOLD, one_frame_delay
 
-TOLERANCE = 0.1  # an error above it is seen as flicker if it lasts for one frame
+TOLERANCE = 0.1  # a larger error is seen as flicker if it lasts for one frame
 CHANGED = 0.02  # a filter that moves a value by more has touched the pixel
 
 
@@ -32,10 +32,9 @@ def inject_flicker(
 
     Parameters
     ----------
-    alphas
-        At least three frames.
-    seed
-        Of the spots' places, sizes and strengths (a change of 0.15 to 1, towards the other side).
+    alphas, seed
+        At least three frames; the seed of the spots' places, sizes and strengths (a change of 0.15 to 1, towards the
+        other side).
     spots, radius, frames
         How many in each frame but the first and the last, the largest as a share of the height, how long each lasts.
 
@@ -81,21 +80,13 @@ FILTERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def measure(filtered: np.ndarray, before: np.ndarray, truth: np.ndarray, flicker: np.ndarray) -> dict[str, float]:
-    """What a filter did to a sequence.
+    """What a filter did to a sequence: after it, before it, as it should be, and where there was flicker (bool).
 
-    Parameters
-    ----------
-    filtered, before, truth, flicker
-        After the filter, before it, as it should be, and where there was flicker, (T, H, W) bool.
-
-    Returns
-    -------
     ``mad`` and ``dtssd``; ``precision`` and ``recall`` of the pixels that the filter touched; ``left``: the mean
     error that remains where there was flicker; ``harm``: the share of all pixels that are worse by more than 0.02.
     """
-    touched = np.abs(filtered - before) > CHANGED
+    touched, error = np.abs(filtered - before) > CHANGED, np.abs(filtered - truth)
     hit = int((touched & flicker).sum())
-    error = np.abs(filtered - truth)
     return {
         "mad": mad(filtered.reshape(-1, filtered.shape[2]), truth.reshape(-1, truth.shape[2])),
         "dtssd": dtssd(filtered, truth),

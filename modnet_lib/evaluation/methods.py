@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,14 +12,15 @@ from torch.nn.functional import interpolate
 from modnet_lib.baselines import Baseline, load_network, needs
 from modnet_lib.data.trimaps import band_size, trimap_from_alpha
 from modnet_lib.devices import Device, choose_device
+from modnet_lib.evaluation.metrics import unit
 from modnet_lib.images import read_out
 from modnet_lib.inference.matter import SHORT_SIDE, Matter, enlarge, network_size, shrink
 from modnet_lib.network import MODNet, Segmenter
 
 
 def trimap_of(truth: np.ndarray) -> np.ndarray:
-    """The (H, W) trimap of a matte that trimap-based methods are given: 30 pixels wide for a person of 512."""
-    alpha = torch.from_numpy(truth).float()[None, None]
+    """The trimap of a matte, (H, W) uint8 or in [0, 1], that methods are given: 30 pixels wide for a person of 512."""
+    alpha = torch.from_numpy(unit(truth)).float()[None, None]
     return read_out(trimap_from_alpha(alpha, band_size(alpha))[0, 0])
 
 
@@ -30,35 +31,30 @@ class Method(NamedTuple):
     short_side: int = SHORT_SIDE
     squash: bool = False
 
-    def alpha(self, image: np.ndarray, trimap: np.ndarray | None = None, **given: Any) -> np.ndarray:
-        """The matte of a picture, (H, W) float32 in [0, 1]; arguments as for `estimates`."""
-        return self.estimates(image, trimap, **given)["alpha"]
+    def labelled(self, image: np.ndarray, truth: np.ndarray, background: np.ndarray | None = None) -> np.ndarray:
+        """The matte of a picture whose truth, (H, W) uint8 or in [0, 1], is known.
+
+        What the network needs beside the picture is made from the truth: its trimap, and the picture itself as the
+        frames before and after.
+        """
+        trimap = trimap_of(truth)
+        given = {"background": background, "trimap": trimap, "clip": [(image, trimap)] * 2}
+        return self.alpha(image, **{name: given[name] for name in needs(self.network)})
 
     @torch.inference_mode()
-    def estimates(
+    def alpha(
         self,
         image: np.ndarray,
         trimap: np.ndarray | None = None,
         *,
         background: np.ndarray | None = None,
         clip: Sequence[tuple[np.ndarray, np.ndarray]] = (),
-    ) -> dict[str, np.ndarray]:
-        """The mattes of all stages by name, each (H, W), the last one as ``alpha``.
+    ) -> np.ndarray:
+        """The matte of a picture, (H, W) float32 in [0, 1].
 
-        Parameters
-        ----------
-        image, background
-            (H, W, 3) uint8; the background is the scene without the person.
-        trimap
-            (H, W) of {0, 0.5, 1}.
-        clip
-            The frames before and after, each with its trimap.
-
-        Raises
-        ------
-        ValueError
-            If something that the network needs is missing or does not fit, or is of no use to it, or if the network is
-            in training mode.
+        The image and the background, the scene without the person, are (H, W, 3) uint8; the trimap is (H, W) of
+        {0, 0.5, 1}; a clip is the frames before and after, each with its trimap. Raises `ValueError` if something that
+        the network needs is missing or does not fit, or is of no use to it.
         """
         if self.network.training:
             raise ValueError("the network is in training mode, in which norms change; call its eval() first")
@@ -77,9 +73,7 @@ class Method(NamedTuple):
             given["clip"] = torch.stack(frames, dim=1)
         device = next(self.network.parameters()).device
         output = self.network(**{name: tensor.to(device) for name, tensor in given.items()})
-        names = self.network.estimates if isinstance(self.network, Baseline) else ()
-        mattes = {name: output.parts[name] for name in names} | {"alpha": output.alpha}
-        return {name: enlarge(matte, shape) for name, matte in mattes.items()}
+        return enlarge(output.alpha, shape)
 
 
 def _nearest(trimap: np.ndarray, size: tuple[int, int]) -> Tensor:

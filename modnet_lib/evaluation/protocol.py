@@ -15,8 +15,8 @@ from tqdm.auto import tqdm
 from modnet_lib.data.items import read_matte, refuse_cutout
 from modnet_lib.data.readers import Labelled, Reader, reader_files
 from modnet_lib.evaluation.methods import Method, trimap_of
-from modnet_lib.evaluation.metrics import METRICS, errors_by_region
-from modnet_lib.evaluation.records import Record, append_record, describe, read_records, unit
+from modnet_lib.evaluation.metrics import METRICS, errors_by_region, unit
+from modnet_lib.evaluation.records import Record, append_record, describe, read_records
 from modnet_lib.files import write_json
 from modnet_lib.images import is_picture
 from modnet_lib.inference import Matter
@@ -24,7 +24,6 @@ from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.provenance import checksum, file_contents, fingerprint, read_json, recorded, require_same
 
 STILL = ("mse", "mad", "sad", "grad", "conn")
-QUICK = ("mse", "mad", "iou")
 Model = Matter | Method | Callable[[np.ndarray], np.ndarray] | Path
 Predict = Callable[[Sequence[str], Sequence[Labelled]], list[np.ndarray]]
 
@@ -44,38 +43,18 @@ class Protocol:
     metrics: tuple[str, ...] = STILL
 
 
+QUICK = Protocol(metrics=("mse", "mad", "iou"))
 PROTOCOLS = {"paper": Protocol(), "squash": Protocol(resize="squash"), "unknown": Protocol(region="unknown")}
 
 
-def evaluate(
-    alpha: Callable[[np.ndarray], np.ndarray],
-    pictures: Iterable[tuple[str, np.ndarray, np.ndarray]],
-    *,
-    regions: bool = False,
-) -> list[Record]:
-    """Measure MSE, MAD and IoU of a matting function, for instance ``matter.alpha``, on pictures in memory.
-
-    Parameters
-    ----------
-    alpha
-        A picture to its matte at the picture's size.
-    pictures
-        Name, image (H, W, 3) uint8, and true alpha (H, W), uint8 or float in [0, 1].
-    regions
-        Also give `errors_by_region`.
-
-    Raises
-    ------
-    ValueError
-        Naming the picture, if a matte has another size, or values that are not finite or outside of [0, 1].
-    """
-    protocol = Protocol(metrics=QUICK)
-    return [Record(name, _errors(name, alpha(image), truth, protocol, regions)) for name, image, truth in pictures]
-
-
-def _errors(
-    name: str, matte: np.ndarray, truth: np.ndarray, protocol: Protocol, regions: bool = False
+def matte_errors(
+    name: str, matte: np.ndarray, truth: np.ndarray, protocol: Protocol = QUICK, *, regions: bool = False
 ) -> dict[str, float]:
+    """Errors of a matte (H, W) in [0, 1] by metric; the truth is uint8 or in [0, 1].
+
+    With `regions` also `errors_by_region`. A ValueError names the picture if the matte has another size, or values that
+    are not finite or outside of [0, 1].
+    """
     truth, unknown = unit(truth), protocol.region == "unknown"
     trimap = trimap_of(truth) if regions or unknown else np.empty(0)
     try:
@@ -83,6 +62,16 @@ def _errors(
         return errors | (errors_by_region(matte, truth, trimap) if regions else {})
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def evaluate(
+    alpha: Callable[[np.ndarray], np.ndarray], pictures: Iterable[tuple[str, np.ndarray, np.ndarray]]
+) -> list[Record]:
+    """Measure MSE, MAD and IoU of a matting function, for instance ``matter.alpha``, on pictures in memory.
+
+    `pictures` are names, images (H, W, 3) uint8, and true alpha, as for `matte_errors`, which says what is raised.
+    """
+    return [Record(name, matte_errors(name, alpha(image), truth)) for name, image, truth in pictures]
 
 
 def run_benchmark(
@@ -119,8 +108,7 @@ def run_benchmark(
     Raises
     ------
     ValueError, FileNotFoundError
-        For a folder that is missing or whose mattes do not fit (all of them are named), a matte that is no
-        matte, or an `output` of another run; the message names the first difference.
+        For a folder that is missing or whose mattes do not fit (all of them are named), or an `output` of another run.
     """
     done = _begin(Path(output), model, protocol, readers) if output else {}
     predict = _predictor(model, protocol, readers)
@@ -142,7 +130,7 @@ def _predictor(model: Model, protocol: Protocol, readers: dict[str, Reader]) -> 
         return lambda _names, pictures: matter.alphas([p.image for p in pictures], len(pictures))
     if isinstance(model, Method):
         method = model._replace(short_side=protocol.side, squash=squash)
-        return lambda _names, pictures: [method.alpha(p.image, trimap_of(unit(p.alpha))) for p in pictures]
+        return lambda _names, pictures: [method.labelled(p.image, p.alpha) for p in pictures]
     return lambda _names, pictures: [model(picture.image) for picture in pictures]
 
 
@@ -174,7 +162,7 @@ def _measure(
 
     def record(name: str, picture: Labelled, matte: np.ndarray, seconds: float) -> Record:
         strata = picture.strata | describe(picture.image, picture.alpha)
-        return Record(name, _errors(name, matte, picture.alpha, protocol), strata, seconds)
+        return Record(name, matte_errors(name, matte, picture.alpha, protocol), strata, seconds)
 
     waiting: deque[Future[Record]] = deque()
     with ThreadPoolExecutor(max(workers, 1)) as pool:

@@ -7,51 +7,50 @@ all rows see the same samples in the same order.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, model_validator
 from tqdm.auto import tqdm
 
 from modnet_lib import paths
 from modnet_lib.baselines import load_network
 from modnet_lib.data.sets import drawn_people
-from modnet_lib.data.workers import worker_pool
 from modnet_lib.devices import Device
 from modnet_lib.evaluation.methods import Method
 from modnet_lib.evaluation.statistics import Difference, paired_difference
 from modnet_lib.files import write_atomically, write_json, write_text
 from modnet_lib.inference import Matter
-from modnet_lib.profiles import Profile
+from modnet_lib.profiles import Profile, read_yaml, validated
 from modnet_lib.provenance import fingerprint, read_json, recorded, require_same
 from modnet_lib.training.loop import STATE
 from modnet_lib.training.run import BACKBONE, CHECKPOINT, RECIPE, pretraining, run, supervised
 from modnet_lib.training.state import all_processes
-from modnet_lib.training.validation import held_out_sets, measure, measured_sets, stage_errors
+from modnet_lib.training.validation import held_out_sets, measure, measured_sets
 
 RESULT, ERRORS, MATTES = "result.json", "errors.json", "mattes.jpg"
 SHOWN, TILE = 5, (144, 144)  # drawn people in MATTES, and the size of each tile, pixels
 
 
-class Row(NamedTuple):
-    """A row of a table: its label there, and MSE and MAD in the paper by set."""
+class Row(BaseModel):
+    """A row of a table; every other key is a change in the profile, nested as in its file."""
 
+    model_config = ConfigDict(extra="allow")
     label: str
-    #: What changes in the profile, nested as in its file.
-    changes: dict[str, Any]
     #: Whether the backbone is pre-trained on masks; whether as many steps are added to training instead.
     pretrained: bool = False
     longer: bool = False
-    paper: dict[str, tuple[float, float]] = {}  # noqa: RUF012
+    #: MSE and MAD in the paper by set.
+    paper: dict[str, tuple[float, float]] = {}
 
 
-class Grid(NamedTuple):
+class Grid(BaseModel):
     """What is trained, what it is measured on, and what is compared."""
 
-    name: str
+    model_config = ConfigDict(extra="forbid")
+    name: str = ""
     rows: dict[str, Row]
     #: Pairs of keys: the second is claimed to be better.
     compare: list[tuple[str, str]]
@@ -60,36 +59,21 @@ class Grid(NamedTuple):
     #: Measure on squares, as in training: with other proportions, methods would also be measured on how well they
     #: extrapolate.
     squash: bool = False
-    #: Rows in the picture of mattes.
-    gallery: list[str] = []  # noqa: RUF012
+    #: Rows in the picture of mattes; all by default.
+    gallery: list[str] = []
+
+    @model_validator(mode="after")
+    def _names_rows(self) -> "Grid":
+        if unknown := {*self.gallery, *sum(self.compare, ())} - {*self.rows}:
+            raise ValueError(f"its rows are {', '.join(self.rows)}, not {', '.join(sorted(unknown))}")
+        return self
 
     @classmethod
     def load(cls, name: str | Path) -> "Grid":
-        """Read a grid by name, or any YAML file.
-
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            If there is no such grid, the file is damaged, a key is missing or unknown, or a comparison names no row.
-        """
-        folder = paths.PROFILES / "grids"
-        file = Path(name) if Path(name).suffix == ".yaml" else folder / f"{name}.yaml"
-        if not file.is_file():
-            known = ", ".join(sorted(one.stem for one in folder.glob("*.yaml")))
-            raise FileNotFoundError(f"no grid {str(name)!r}: give a YAML file or one of {known}")
-        try:
-            values, rows = yaml.safe_load(file.read_text(encoding="utf-8")), {}
-            for key, row in values.pop("rows").items():
-                own = {name: row.pop(name) for name in Row._fields if name in row}
-                rows[key] = Row(changes=row, **own)
-            pairs = [(before, after) for before, after in values.pop("compare")]
-            grid = cls(file.stem, rows, pairs, gallery=values.pop("gallery", list(rows)), **values)
-            if unknown := {*grid.gallery, *sum(pairs, ())} - {*rows}:
-                raise ValueError(f"its rows are {', '.join(rows)}, not {', '.join(sorted(unknown))}")
-        except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
-            needed = "it needs sets, compare, and rows with a label each"
-            raise ValueError(f"{file} is no grid ({error}): {needed}") from error
-        return grid
+        """Read a grid by name, or any YAML file; the errors are those of `Profile.load`."""
+        file, values = read_yaml(name, paths.PROFILES / "grids")
+        grid = validated(cls, values, str(file))
+        return grid.model_copy(update={"name": file.stem, "gallery": grid.gallery or [*grid.rows]})
 
 
 def recipe(grid: Grid, profile: Profile, row: str, seed: int, folder: str | Path = "") -> Profile:
@@ -105,21 +89,16 @@ def recipe(grid: Grid, profile: Profile, row: str, seed: int, folder: str | Path
         seed=seed,
         backbone_weights=str(backbone) if which.pretrained else profile.backbone_weights,
         training=replace(training, stages=(first, *rest), validate_every=0),
-    ).changed(which.changes, f"row {row} of {grid.name}")
-
-
-def pretrain(profile: Profile, folder: Path, seed: int) -> None:
-    """Pre-train the backbone of a seed, once for all rows of a grid."""
-    first = pretraining(replace(profile, seed=seed))
-    first = replace(first, training=replace(first.training, validate_every=0))
-    run(first, folder / f"pretraining-{seed}", show_progress=False)
+    ).changed(which.model_extra or {}, f"row {row} of {grid.name}")
 
 
 def run_row(grid: Grid, profile: Profile, folder: Path, row: str, seed: int) -> None:
     """Train and measure one row with one seed, into ``<folder>/<row>-<seed>``; existing results are kept."""
     target = folder / f"{row}-{seed}"
-    if grid.rows[row].pretrained:
-        pretrain(profile, folder, seed)
+    if grid.rows[row].pretrained:  # once for all rows
+        first = pretraining(replace(profile, seed=seed))
+        first = replace(first, training=replace(first.training, validate_every=0))
+        run(first, folder / f"pretraining-{seed}", show_progress=False)
     chosen = recipe(grid, profile, row, seed, folder)
     network = run(chosen, target, show_progress=False)
     if not all_processes().is_main_process:  # they share the training
@@ -132,17 +111,17 @@ def run_row(grid: Grid, profile: Profile, folder: Path, row: str, seed: int) -> 
         require_same(read_json(target / ERRORS)["identity"], what, target / ERRORS)
         return
     errors = {name: measure(method, pictures) for name, pictures in sets.items()}
-    result = {"identity": what, "errors": errors, "stages": stage_errors(method, sets["natural"])}
     made = recorded("errors", device=next(network.parameters()).device, precision="float32", seed=seed)
-    result["origin"] = made["origin"]
-    write_json(target / ERRORS, result, indent=None)
+    write_json(target / ERRORS, {"identity": what, "errors": errors, "origin": made["origin"]}, indent=None)
     (target / STATE).unlink(missing_ok=True)  # up to a gigabyte
 
 
 def run_grid(
-    grid: Grid, profile: Profile, folder: str | Path, *, device: Device = None, jobs: int = 1, rows: Sequence[str] = ()
+    grid: Grid, profile: Profile, folder: str | Path, *, device: Device = None, rows: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Train and measure every row with every seed, seed after seed; an interrupted grid continues.
+
+    Processes of a launcher share each run. The result is that of `collect`.
 
     Parameters
     ----------
@@ -152,26 +131,12 @@ def run_grid(
         Its part ``ablation`` (else ``training``) says how a row is trained, ``pretraining`` how the backbone is,
         ``seeds`` how often, ``validation`` on how many pictures of each set it is measured.
     folder
-        Gets ``recipe.yaml``, a folder a run, ``result.json`` and ``mattes.jpg`` (drawn people, a column a row).
+        Gets ``recipe.yaml``, a folder a run, ``result.json`` and ``mattes.jpg`` (drawn people, a column a row). Raises
+        `ValueError` if it holds another profile's grid, other runs or errors of other pictures.
     device
         Instead of the profile's; see `choose_device`.
-    jobs
-        Runs side by side, each in a process with one thread; 1 runs them here, with all threads or a GPU. Processes of
-        a launcher share each run.
-
-    Returns
-    -------
-    See `collect`.
-
-    Raises
-    ------
-    ValueError
-        If `folder` holds another profile's grid, other runs or errors of other pictures: the first difference is named;
-        or if several processes are to start `jobs`.
     """
     folder, rows, processes = Path(folder), list(rows or grid.rows), all_processes()
-    if jobs > 1 and processes.num_processes > 1:
-        raise ValueError(f"{processes.num_processes} processes share every run; leave out {jobs} jobs")
     profile = replace(profile, device=str(device)) if device else profile
     if (folder / RECIPE).is_file():
         free = {"name": "", "seeds": 1, "timing_repeats": 1, "device": None}  # a grid may grow by seeds
@@ -182,16 +147,8 @@ def run_grid(
         if processes.is_main_process:
             write_text(folder / RECIPE, profile.to_yaml())
     seeds = range(profile.seed, profile.seed + profile.seeds)
-    # here, as parallel processes would do it twice
-    for seed in seeds if any(grid.rows[row].pretrained for row in rows) else ():
-        pretrain(profile, folder, seed)
-    work, todo = partial(run_row, grid, profile, folder), [(row, seed) for seed in seeds for row in rows]
-    if jobs > 1:
-        with worker_pool(jobs) as pool:
-            list(tqdm(pool.map(work, *zip(*todo, strict=True)), "runs", len(todo), disable=None))
-    else:
-        for row, seed in tqdm(todo, "runs", disable=None):
-            work(row, seed)
+    for row, seed in tqdm([(row, seed) for seed in seeds for row in rows], "runs", disable=None):
+        run_row(grid, profile, folder, row, seed)
     with processes.main_process_first():
         if processes.is_main_process:
             draw_mattes(folder, [row for row in grid.gallery if row in rows], profile.seed, profile.device)
@@ -202,31 +159,21 @@ def run_grid(
 def draw_mattes(folder: Path, rows: Sequence[str], seed: int, device: str | None) -> None:
     """Fig. 5 and 8: drawn people, their mattes by each row of one seed, and the truth; a person a line."""
     samples = [read() for read in drawn_people(SHOWN, "validation").readers]
-    columns = [[sample.image for sample in samples], [sample.alpha for sample in samples]]
+    columns = [[sample.image for sample in samples]]
     for row in rows:
         matter = Matter(load_network(folder / f"{row}-{seed}" / CHECKPOINT), device=device)
-        mattes = [(matter.alpha(sample.image) * 255).round().astype(np.uint8) for sample in samples]
-        columns.insert(-1, mattes)
-    tiles = [
-        np.vstack([np.asarray(Image.fromarray(tile).convert("RGB").resize(TILE)) for tile in column])
-        for column in columns
-    ]
-    picture = Image.fromarray(np.hstack(tiles))
+        columns.append([(matter.alpha(sample.image) * 255).round().astype(np.uint8) for sample in samples])
+    columns.append([sample.alpha for sample in samples])
+    tiles = [[np.asarray(Image.fromarray(one).convert("RGB").resize(TILE)) for one in each] for each in columns]
+    picture = Image.fromarray(np.hstack([np.vstack(column) for column in tiles]))
     write_atomically(folder / MATTES, lambda temporary: picture.save(temporary, "JPEG", quality=88))
 
 
 def collect(grid: Grid, profile: Profile, folder: Path, rows: Sequence[str]) -> dict[str, Any]:
-    """Write ``result.json`` of the seeds with which every row has been measured.
+    """Write ``result.json`` of the seeds with which every row has been measured; a FileNotFoundError if there is none.
 
-    Returns
-    -------
-    ``errors`` by set, row and metric as (seeds, pictures), their means as ``values`` (``"natural_mad_shm"``),
-    ``stages`` by row, ``pictures`` by set, ``seeds``, ``profile``, ``provenance``. Numbers have five digits.
-
-    Raises
-    ------
-    FileNotFoundError
-        If no seed is complete.
+    It has ``errors`` by set, row and metric as (seeds, pictures), their means as ``values`` (``"natural_mad_shm"``),
+    ``pictures`` by set, ``seeds``, ``profile``, ``provenance``. Numbers have five digits.
     """
     files = {
         seed: {row: folder / f"{row}-{seed}" / ERRORS for row in rows}
@@ -236,21 +183,29 @@ def collect(grid: Grid, profile: Profile, folder: Path, rows: Sequence[str]) -> 
     if not seeds:
         raise FileNotFoundError(f"{folder} has no seed with all of {', '.join(rows)}; repeat the command")
     runs = {row: [read_json(files[seed][row]) for seed in seeds] for row in rows}
-    pictures = {name: [*seen] for name, seen in runs[rows[0]][0]["identity"]["pictures"].items()}
-    errors = {name: _by_row(runs, lambda one, name=name: one["errors"][name]) for name in grid.sets}
-    stages = (profile.ablation or profile.training).stages
-    steps = ", ".join(f"{one.steps} of {one.batch_size} at {one.image_size} pixels" for one in stages)
+    every = [one for each in runs.values() for one in each]
+    pictures = {name: [*seen] for name, seen in every[0]["identity"]["pictures"].items()}
+    errors = {
+        name: {
+            row: {metric: [one["errors"][name][metric] for one in each] for metric in each[0]["errors"][name]}
+            for row, each in runs.items()
+            if each[0]["errors"][name]  # some methods need a background, which is not always known
+        }
+        for name in grid.sets
+    }
+    steps = ", ".join(
+        f"{n} of {batch} at {size} pixels" for size, batch, n in (profile.ablation or profile.training).sizes
+    )
     masks = f" after {profile.pretraining.steps} on masks" if profile.pretraining else ""
     people = " and ".join(held_out_sets(profile.data)) or "drawn people"
     counts = ", ".join(f"{len(names)} {name}" for name, names in pictures.items())
-    what = (
-        f"steps: {steps}{masks}; {len(seeds)} seeds from {profile.seed}; errors on validation pictures ({people}; "
-        f"{counts}), seen {'as squares' if grid.squash else 'with their proportions'}"
-    )
-    device = " and ".join(sorted({one["origin"]["device"] for each in runs.values() for one in each}))
+    seen = "as squares" if grid.squash else "with their proportions"
+    what = f"steps: {steps}{masks}; {len(seeds)} seeds from {profile.seed}; "
+    what += f"errors on validation pictures ({people}; {counts}), seen {seen}"
+    device = " and ".join(sorted({one["origin"]["device"] for one in every}))
     result = {
         "profile": profile.name,
-        "identity": fingerprint([one["identity"] for each in runs.values() for one in each]),
+        "identity": fingerprint([one["identity"] for one in every]),
         **recorded(what, device=device, precision="float32", seed=profile.seed),
         "seeds": seeds,
         "pictures": pictures,
@@ -261,17 +216,10 @@ def collect(grid: Grid, profile: Profile, folder: Path, rows: Sequence[str]) -> 
             for metric, numbers in by_metric.items()
         },
         "errors": errors,
-        "stages": _by_row(runs, lambda one: one["stages"]),
     }
     result = json.loads(json.dumps(result), parse_float=lambda text: float(f"{float(text):.5g}"))
     write_json(folder / RESULT, result, indent=None)
     return result
-
-
-def _by_row(runs: dict[str, list[dict]], part: Any) -> dict[str, dict[str, list[Any]]]:
-    """Numbers of every row by metric, over its runs; rows without any are left out."""
-    found = {row: [part(one) for one in each] for row, each in runs.items()}
-    return {row: {key: [one[key] for one in each] for key in each[0]} for row, each in found.items() if each[0]}
 
 
 class Summary(NamedTuple):

@@ -3,32 +3,22 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from modnet_lib.baselines import Baseline, needs
+from modnet_lib.baselines import needs
 from modnet_lib.data.compositing import paste
 from modnet_lib.data.manifest import find_items, held_out_backgrounds, sources
 from modnet_lib.data.pseudo_mattes import MattingSample, write_picture
 from modnet_lib.data.readers import benchmark
-from modnet_lib.data.sets import drawn_people, prepared_readers
+from modnet_lib.data.sets import drawn_people, usable_readers
 from modnet_lib.evaluation.methods import Method, trimap_of
-from modnet_lib.evaluation.metrics import mad
-from modnet_lib.evaluation.protocol import evaluate
-from modnet_lib.evaluation.records import mean_errors
+from modnet_lib.evaluation.protocol import matte_errors
 from modnet_lib.images import read_image
 from modnet_lib.profiles import DataConfig, Profile
 from modnet_lib.training.loop import Network, Validate
-
-
-class Picture(NamedTuple):
-    """A labelled picture (H, W, 3) with its matte (H, W), uint8, and its background if that is known."""
-
-    image: np.ndarray
-    alpha: np.ndarray
-    background: np.ndarray | None
 
 
 def held_out_sets(config: DataConfig) -> list[str]:
@@ -40,10 +30,7 @@ def held_out_sets(config: DataConfig) -> list[str]:
 def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSample]]:
     """Names and held-out samples, equally many of each of the `held_out_sets`; of drawn people without any.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If a data set is missing, a picture cannot be prepared, or `count` is below 1.
+    Raises `FileNotFoundError` or `ValueError` if a data set is missing or a picture cannot be prepared.
     """
     if count < 1:
         raise ValueError(f"validation must be at least 1 picture, got {count}")
@@ -53,53 +40,35 @@ def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSa
         return [(f"drawn {number}", read()) for number, read in enumerate(readers)]
     for number, name in enumerate(known):
         share = (count - len(samples)) // (len(known) - number)
-        ready, failures = prepared_readers(find_items(name, split="validation")[:share], name)
-        if failures:
-            raise ValueError(f"validation pictures of {name} cannot be used: {failures}")
+        ready = usable_readers(find_items(name, split="validation")[:share], name)
         samples += [(key, read()) for key, read in ready.items()]
     return samples
-
-
-def given_with(network: Network, image: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> dict[str, Any]:
-    """What a network needs beside a labelled picture, as `Method.alpha` takes it.
-
-    The trimap is that of the truth, and the frames before and after are the picture itself. Arrays are (H, W, 3) uint8,
-    `alpha` (H, W) uint8.
-    """
-    trimap = trimap_of(alpha / 255)
-    given = {"background": background, "trimap": trimap, "clip": [(image, trimap)] * 2}
-    return {name: given[name] for name in needs(network)}
 
 
 def validator(samples: list[tuple[str, MattingSample]], folder: Path, short_side: int = 512) -> Validate:
     """A function for `Trainer` that measures a network on `samples` and keeps a picture of four mattes."""
 
     def validate(network: Network, step: int) -> dict[str, float]:
-        method, records, rows = Method(network, short_side), [], []
-        for name, s in samples:
-            alpha = method.alpha(s.image, **given_with(network, s.image, s.alpha, s.background))
-            records += evaluate(lambda _, alpha=alpha: alpha, [(name, s.image, s.alpha)])
-            parts = [Image.fromarray(part) for part in (s.image, (alpha * 255).astype(np.uint8), s.alpha)]
+        method, errors, rows = Method(network, short_side), [], []
+        for name, sample in samples:
+            alpha = method.labelled(sample.image, sample.alpha, sample.background)
+            errors.append(matte_errors(name, alpha, sample.alpha))
+            parts = [Image.fromarray(part) for part in (sample.image, (alpha * 255).astype(np.uint8), sample.alpha)]
             rows.append(np.hstack([np.asarray(part.convert("RGB").resize((192, 256))) for part in parts]))
         write_picture(folder / "validation.png", np.vstack(rows[:4]))
-        return {f"validation_{name}": value for name, value in mean_errors(records).items()}
+        return {f"validation_{metric}": float(np.mean([one[metric] for one in errors])) for metric in errors[0]}
 
     return validate
 
 
-def measured_sets(profile: Profile, names: Sequence[str]) -> dict[str, dict[str, Picture]]:
-    """Sets of pictures by name, `profile.validation` of each.
+def measured_sets(profile: Profile, names: Sequence[str]) -> dict[str, dict[str, MattingSample]]:
+    """Sets by name, `profile.validation` of each; what is not known of a picture is ``None``.
 
-    Parameters
-    ----------
-    profile
-        Says which data is held out.
-    names
-        Of ``natural`` (photographs as they are), ``composed`` (the same people in front of other scenes) and ``drawn``
-        (drawn people, exact mattes: SPM-100 with real data).
+    They are ``natural`` (photographs as they are), ``composed`` (the same people in front of other scenes) and
+    ``drawn`` (drawn people, exact mattes: SPM-100 with real data).
     """
-    samples, real = validation_data(profile.data, profile.validation), profile.data.real
-    sets = {"natural": {name: Picture(one.image, one.alpha, one.background) for name, one in samples}}
+    samples, real = dict(validation_data(profile.data, profile.validation)), profile.data.real
+    sets = {"natural": samples}
     if "composed" in names:
         if real:
             scenes = [partial(read_image, file) for file in held_out_backgrounds()]
@@ -107,44 +76,25 @@ def measured_sets(profile: Profile, names: Sequence[str]) -> dict[str, dict[str,
             others = drawn_people(profile.validation + 1, "validation").readers[1:]
             scenes = [lambda other=other: other().background for other in others]
         sets["composed"] = {}
-        for number, (name, sample) in enumerate(samples):
+        for number, (name, sample) in enumerate(samples.items()):
             scene = scenes[number % len(scenes)]()
             behind = paste(sample._replace(alpha=np.zeros_like(sample.alpha)), scene)
-            sets["composed"][name] = Picture(paste(sample, scene), sample.alpha, behind)
+            sets["composed"][name] = sample._replace(image=paste(sample, scene), background=behind)
     if "drawn" in names:
         readers = benchmark("spm100" if real else "samples", count=profile.validation)
-        sets["drawn"] = {name: Picture(*read()[:2], None) for name, read in readers.items()}
+        sets["drawn"] = {name: MattingSample(*read()[:2], None, None) for name, read in readers.items()}
     return sets
 
 
-def measure(method: Method, pictures: dict[str, Picture]) -> dict[str, list[float]] | None:
+def measure(method: Method, pictures: dict[str, MattingSample]) -> dict[str, list[float]] | None:
     """Errors of a method on a set by metric, a number a picture; ``None`` if it needs backgrounds and has none."""
-    records = []
-    for name, (image, truth, background) in pictures.items():
-        if background is None and "background" in needs(method.network):
+    errors = []
+    for name, sample in pictures.items():
+        if sample.background is None and "background" in needs(method.network):
             return None
-        given = given_with(method.network, image, truth, image if background is None else background)
-        matte = method.alpha(image, **given)
-        if "trimap" in given:  # other trimap-based methods keep what it is sure of, so MODNet does as well
-            matte = np.where(given["trimap"] == 0.5, matte, given["trimap"])
-        records += evaluate(lambda _, matte=matte: matte, [(name, image, truth)], regions=True)
-    return {metric: [record.errors[metric] for record in records] for metric in records[0].errors}
-
-
-def stage_errors(method: Method, pictures: dict[str, Picture]) -> dict[str, list[float]]:
-    """MAD of every stage of a multi-stage method, a number a picture.
-
-    Where a method accepts a trimap instead of its first stage, ``true first stage`` is the error of its
-    last stage with the true one.
-    """
-    network, found = method.network, dict[str, list[float]]()
-    if not isinstance(network, Baseline) or not network.estimates or network.required:
-        return {}
-    for picture in pictures.values():
-        truth = picture.alpha / 255.0
-        mattes = method.estimates(picture.image)
-        if "trimap" in network.optional:
-            mattes["true first stage"] = method.alpha(picture.image, trimap_of(truth))
-        for name, matte in mattes.items():
-            found.setdefault(name, []).append(mad(matte, truth))
-    return found
+        matte = method.labelled(sample.image, sample.alpha, sample.background)
+        if "trimap" in needs(method.network):  # other methods keep what it is sure of, so MODNet does as well
+            trimap = trimap_of(sample.alpha)
+            matte = np.where(trimap == 0.5, matte, trimap)
+        errors.append(matte_errors(name, matte, sample.alpha, regions=True))
+    return {metric: [one[metric] for one in errors] for metric in errors[0]}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pytest
 import torch
 
 from modnet_lib.data import hard_cases
 from modnet_lib.data.compositing import Foreground
-from modnet_lib.data.dataset import CompositionDataset, Contents
+from modnet_lib.data.dataset import CompositionDataset
 from modnet_lib.data.hard_cases import CHANGES, DISTRACTORS, add_distractors, change_person
 from modnet_lib.profiles import DataConfig
 
@@ -126,19 +124,3 @@ def test_graded_pictures_are_grey_or_keep_one_map_for_both(composites) -> None:
     assert 0.4 < np.mean(grey) < 0.8  # half by intention, and some of the strong grades have no saturation
     for maps in colours:
         np.testing.assert_allclose(maps[0], maps[1], atol=1e-6)
-
-
-def test_sources_of_a_set_are_evened_out(make_sample) -> None:
-    read, sample = Counter(), make_sample(0)
-
-    def reader(name: str):
-        return lambda: read.update([name]) or sample
-
-    readers = [reader("many")] * 16 + [reader("few")] * 4
-    for balance, expected in ((0.0, 4 / 20), (0.5, 2 / 6), (1.0, 1 / 2)):
-        read.clear()
-        config = DataConfig(natural=1, composites=0, balance=balance)
-        dataset = CompositionDataset([Contents("people", "", readers, {}, {}, (16, 4))], [], 0, config)
-        for number in range(20 * len(dataset)):
-            dataset[number, 64]
-        assert read["few"] / read.total() == pytest.approx(expected, abs=0.04)

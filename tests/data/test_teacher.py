@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +12,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from PIL import Image
-from typer.testing import CliRunner
 
-from modnet_lib.cli import app
+from modnet_lib import paths
 from modnet_lib.data.items import read_matte
 from modnet_lib.data.manifest import training_items
-from modnet_lib.data.teacher import Teacher, label_photographs, places_for, read_labels
 from modnet_lib.inference import Matter
 from modnet_lib.inference.export import export_onnx
+from teacher_labels import Teacher, label_photographs, places_for, read_labels
 
 
 def write_teacher(path: Path, size: int | str = 32, gain: float = 1.0, dtype: int = TensorProto.FLOAT) -> Path:
@@ -169,9 +170,11 @@ def test_our_own_exported_network_as_the_teacher(tmp_path) -> None:
     Image.fromarray(skimage.data.coffee()).save(folder / "image" / "coffee.png")
     matter = Matter.from_pretrained(device="cpu")
     export_onnx(matter.network, tmp_path / "modnet.onnx")
-    arguments = ["--teacher", tmp_path / "modnet.onnx", "--size", 512, "--mean", 0, "--std", 1]
-    result = CliRunner().invoke(app, ["data", "prepare", str(folder), *map(str, arguments)])
-    assert result.exit_code == 0, result.output
+    program = [sys.executable, paths.REPOSITORY / "data" / "teacher", tmp_path / "modnet.onnx", folder]
+    result = subprocess.run(
+        [*program, "--size", "512", "--mean", "0", "--std", "1"], capture_output=True, text=True, check=True
+    )
+    assert "mattes in" in result.stdout
     labels = {label.id: label for label in read_labels(folder / "index.csv")}
     assert not labels["astronaut"].reason
     expected = matter.resized(512, squash=True).alpha(astronaut)

@@ -13,12 +13,11 @@ import pytest
 import torch
 from resume_run import dataset, network
 from safetensors.torch import load_file
-from shared_recipe import GRID, PROFILE, everything
+from shared_recipe import everything
 from shared_run import CONFIG
 from train_once import train
 
 from modnet_lib.data.dataset import StagedSampler
-from modnet_lib.training.grid import run_grid
 
 
 def launch(script: str, *arguments: object) -> str:
@@ -103,8 +102,6 @@ def test_processes_share_one_kind_of_device(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("accelerate.Accelerator.num_processes", 2)
     with pytest.raises(ValueError, match=r"2 processes cannot train on meta: they share cpu; .*ACCELERATE_USE_CPU"):
         train(network(), dataset(), CONFIG, tmp_path, device="meta")
-    with pytest.raises(ValueError, match="2 processes share every run; leave out 3 jobs"):
-        run_grid(GRID, PROFILE, tmp_path, jobs=3)
 
 
 @pytest.mark.parametrize("pieces", [2, 4])

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 from torchvision.utils import make_grid
+from tqdm.auto import tqdm
 
-from modnet_lib.data.items import Track, read_item
+from modnet_lib.data.items import read_item
 from modnet_lib.data.manifest import Item, background_files, find_items, sources
 from modnet_lib.data.pseudo_mattes import write_picture
 from modnet_lib.files import read_whole_lines, write_json
@@ -114,12 +115,7 @@ def places_for(name: str, root: Path | None, split: str | None) -> tuple[list[It
 
 
 def label_photographs(
-    items: Sequence[Item],
-    teacher: Teacher,
-    places: tuple[Path, Path],
-    model: Model,
-    threshold: float = 0.86,
-    track: Track = lambda jobs, _count: jobs,
+    items: Sequence[Item], teacher: Teacher, places: tuple[Path, Path], model: Model, threshold: float = 0.86
 ) -> list[Label]:
     """Label photographs with a teacher; an interrupted call continues.
 
@@ -137,8 +133,6 @@ def label_photographs(
         The second opinion where there is no mask, for instance the shipped network's.
     threshold
         Least agreement.
-    track
-        Shows progress.
 
     Returns
     -------
@@ -158,7 +152,7 @@ def label_photographs(
     done = {label.id: label for label in read_labels(folder / "index.csv")}
     with (folder / "index.csv").open("a", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        for item in track([item for item in items if item.id not in done], len(items) - len(done)):
+        for item in tqdm([item for item in items if item.id not in done], "photographs", disable=None):
             label, matte = _label(item, teacher, model, threshold)
             if matte is not None:
                 place = folder / "dropped" if label.reason else kept
