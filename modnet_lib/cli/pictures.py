@@ -32,7 +32,7 @@ def matte(
         list[str], Argument(metavar="IN... OUT", help="Pictures or folders, then a file or a folder/; - for a pipe.")
     ],
     alpha_only: Annotated[bool, Option("--alpha", help="Write the matte, not a cut-out.")] = False,
-    background: Annotated[str | None, Option(help="A colour (white, #00b140), a picture, or blur.")] = None,
+    background: Annotated[str, Option(help="A colour (white, #00b140), a picture, or blur.")] = "transparent",
     parts: Annotated[bool, Option("--parts", help="Also write NAME_matte.png and NAME_foreground.png.")] = False,
     refine: Refine = False,
     drop_specks: Specks = 0.0,
@@ -64,7 +64,8 @@ def matte(
         raise ValueError("a pipe takes one picture: modnet matte - OUT, or modnet matte IN -")
     limit_pixels(max_megapixels * 1_000_000)
     output = bulk.Output(alpha_only, background, clean=not keep_colours, parts=parts)
-    sources, to_pipe, suffix = [*map(Path, given)], target == "-", f".{format.lower().removeprefix('.')}"
+    sources, to_pipe = [file for name in given for file in bulk.expand(name)], target == "-"
+    suffix = f".{format.lower().removeprefix('.')}"
     with TemporaryDirectory() as folder:
         if given == ["-"]:
             sources = [Path(folder, "standard input")]

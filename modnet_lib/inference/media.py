@@ -15,7 +15,7 @@ from av.error import FFmpegError
 from PIL import Image, ImageSequence
 
 from modnet_lib.files import kind_of
-from modnet_lib.images import count_frames, is_picture, read_image
+from modnet_lib.images import is_picture, read_header, read_image
 from modnet_lib.inference.tone_mapping import HLG, PQ, to_standard_range
 
 MISSING = 0.25  # seconds; a file that ends earlier than it declares, by more than this, was cut short
@@ -80,7 +80,7 @@ class Clip:
         file = Path(source) if isinstance(source, (str, Path)) else None
         if file and not file.exists():
             raise FileNotFoundError(f"no clip at {source}")
-        length = count_frames(file) if file and file.is_file() and is_picture(file) else 1
+        length = read_header(file).frames if file and file.is_file() and is_picture(file) else 1
         if file and file.is_dir():
             files = sorted(one for one in file.iterdir() if is_picture(one) and not one.name.startswith("."))
             self._frames, self.count = lambda: self._pictures(file, files), len(files)

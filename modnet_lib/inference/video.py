@@ -17,7 +17,7 @@ from PIL import Image
 
 from modnet_lib.files import atomic, atomic_folder, write_atomically
 from modnet_lib.images import cover, read_image, to_bytes
-from modnet_lib.inference.edges import clean_foreground, colour, compose, cutout
+from modnet_lib.inference.edges import clean_foreground, compose
 from modnet_lib.inference.encode import FORMATS, Write, encoder, picture_writer
 from modnet_lib.inference.matter import Matter
 from modnet_lib.inference.media import Clip, Frame, repeated
@@ -226,27 +226,24 @@ def _delayed(
 
 def _renderer(background: str | Path | None, transparent: bool) -> Callable[..., np.ndarray]:
     """How a frame, its matte and the person's colours become what is written, with alpha if that can be stored."""
-    background = background or ("transparent" if transparent else "green")
-    if background == "transparent":
-        if not transparent:
-            raise ValueError("H.264 has no transparency: write .webm or a folder, or choose a background")
-        return lambda frame, alpha, colours: cutout(colours, alpha, clean=False)
-    if background == "matte":
+    name = str(background or ("transparent" if transparent else "green"))
+    if name == "transparent" and not transparent:
+        raise ValueError("H.264 has no transparency: write .webm or a folder, or choose a background")
+    if name == "matte":
         return lambda frame, alpha, colours: _grey(alpha)
-    behind = _backdrop(str(background))
+    behind = _backdrop(name)
     return lambda frame, alpha, colours: compose(colours, alpha, behind(frame), frame.image)
 
 
 def _backdrop(name: str) -> Callable[[Frame], str | np.ndarray]:
-    """What `compose` is given for a frame: ``"blur"``, a colour, a picture or a frame of a repeated clip."""
-    if name != "blur" and Path(name).is_file():
-        try:
-            covering = lru_cache(maxsize=1)(partial(cover, read_image(name)))
-            return lambda frame: covering(*frame.image.shape[:2])
-        except ValueError:  # no picture, so it should be a clip
-            moving = repeated(Path(name))
-            next(moving)
-            return lambda frame: moving.send(frame.time)
-    if name != "blur":
-        colour(name)  # a ValueError if it is none
-    return lambda frame: name
+    """What `compose` is given for a frame: a word, a colour, a picture or a frame of a repeated clip."""
+    if name in ("transparent", "blur") or not Path(name).is_file():
+        compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), name)  # an error if it is no background
+        return lambda frame: name
+    try:
+        covering = lru_cache(maxsize=1)(partial(cover, read_image(name)))
+        return lambda frame: covering(*frame.image.shape[:2])
+    except ValueError:  # no picture, so it should be a clip
+        moving = repeated(Path(name))
+        next(moving)
+        return lambda frame: moving.send(frame.time)
