@@ -89,12 +89,8 @@ def read_image(image: ImageLike) -> np.ndarray:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is damaged or no picture, or the array has another shape, type or range.
-    TypeError
-        For anything else than the three kinds.
+    FileNotFoundError, ValueError
+        If there is no such file; if it is damaged or no picture, or the array has another shape, type or range.
     """
     if isinstance(image, np.ndarray):
         return _from_array(image)

@@ -25,7 +25,6 @@ BatchSize = Annotated[int, Option(min=1, help="Pictures or frames per forward pa
 Count = Annotated[int | None, Option(help="Maximum number of pictures.")]
 ProfileName = Annotated[str, Argument(help="Name of a profile, or a YAML file.")]
 Folder = Annotated[Path, Option(help="Folder of the run. An interrupted run resumes.")]
-Jobs = Annotated[int, Option(help="Parallel runs, one CPU core each.")]
 
 
 def say(text: object, style: str | None = None, to: Console = console) -> None:
@@ -38,11 +37,12 @@ def bar(title: str, to: Console = console) -> Callable[[Iterable[Any], int | Non
     return lambda jobs, count: progress.track(jobs, title, count, console=to)
 
 
-def dtype_of(name: str) -> Any:
-    """Return the type of torch with this name."""
-    import torch
+def open_matter(model: Path, backend: str, dtype: str, **options: Any) -> Any:
+    """Return a `modnet_lib.Matter` with these options; `dtype` is a name."""
+    from modnet_lib.inference import Matter
+    from modnet_lib.inference.deploy import DTYPES
 
-    return getattr(torch, choice("dtype", name, ("float32", "bfloat16", "float16")))
+    return Matter.from_pretrained(model, backend=backend, dtype=DTYPES[choice("dtype", dtype, DTYPES)], **options)
 
 
 def choice(what: str, given: str, known: Iterable[str]) -> str:

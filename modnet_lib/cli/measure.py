@@ -1,10 +1,9 @@
-"""Commands that measure: ``evaluate`` and ``reproduce``."""
+"""The command that measures: ``evaluate``."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.table import Table
 from typer import Option
 
@@ -53,15 +52,3 @@ def evaluate(
         means.add_row(name.upper(), f"{value:.4f}")
     seconds = sum(record.seconds for record in records)
     console.print(means, f"{1000 * seconds / len(records):.0f} ms per picture for the model")
-
-
-def reproduce(
-    profile: Annotated[str, Option(help="smoke, laptop, overnight, full or paper.")] = "smoke",
-    only: Annotated[list[str] | None, Option(help="Number of a notebook; may be repeated.")] = None,
-) -> None:
-    """Run the notebooks with papermill and write an index of the results."""
-    from modnet_lib.reproduce import reproduce as run_series
-
-    runs = run_series(profile, only=only or ())
-    if any(run.status == "failed" for run in runs):
-        raise typer.Exit(1)

@@ -8,7 +8,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import Count, Device, Folder, Jobs, ProfileName, ShortSide, choice, console, say
+from modnet_lib.cli.common import Count, Device, Folder, ProfileName, ShortSide, choice, console, say
 
 
 def train(
@@ -40,13 +40,13 @@ def grid(
     name: Annotated[str, Argument(help="ablation (Table 3), comparison (Tables 1, 2 and 5), or a YAML file.")],
     profile: ProfileName,
     folder: Folder,
-    jobs: Jobs = 1,
+    jobs: Annotated[int, Option(help="Parallel runs, one CPU core each.")] = 1,
     row: Annotated[list[str] | None, Option(help="Only this row; may be repeated.")] = None,
     device: Device = None,
 ) -> None:
     """Train and measure every row of a table with every seed."""
     from modnet_lib.profiles import Profile
-    from modnet_lib.training.grid import Grid, compare, run_grid
+    from modnet_lib.training.grid import Grid, run_grid
 
     chosen = Grid.load(name)
     rows = [choice("row", key, chosen.rows) for key in row or chosen.rows]
@@ -56,11 +56,7 @@ def grid(
     for key in result["errors"]["natural"]:
         values = (result["values"].get(f"{column}_{key}") for column in columns)
         table.add_row(chosen.rows[key].label, *("–" if value is None else f"{value:.4f}" for value in values))
-    changes = Table("from", "to", "change of MAD", "95 % interval")
-    for before, after, _, (mean, low, high) in compare(chosen, result, "mad"):
-        labels = chosen.rows[before].label, chosen.rows[after].label
-        changes.add_row(*labels, f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}")
-    console.print(table, changes, result["provenance"])
+    console.print(table, result["provenance"])
 
 
 def adapt(
@@ -68,10 +64,10 @@ def adapt(
     frames: Annotated[str, Argument(help="Video, folder, or NAME:SPLIT of a data set, used without labels.")],
     output: Annotated[Path, Option(help="Adapted checkpoint, .safetensors.")],
     folder: Annotated[Path | None, Option(help="Folder of the run; next to the output if not set.")] = None,
-    preset: Annotated[str, Option(help="paper or released.")] = "paper",
+    preset: Annotated[str, Option(help="paper or released, for the epochs and the learning rate, too.")] = "paper",
     count: Count = None,
-    epochs: Annotated[int | None, Option(show_default="the preset's")] = None,
-    learning_rate: Annotated[float | None, Option(show_default="the preset's")] = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
     batch_size: Annotated[int, Option(help="Frames per step.")] = 1,
     short_side: ShortSide = None,
     until: Annotated[
@@ -95,15 +91,9 @@ def adapt(
         raise ValueError(f"the output must end in .safetensors, got {output}")
     network = load_checkpoint(paths.PRETRAINED if str(model) == "shipped" else model).to(choose_device(device))
     side = input_side(network, short_side)
-    config = replace(
-        chosen,
-        epochs=chosen.epochs if epochs is None else epochs,
-        learning_rate=chosen.learning_rate if learning_rate is None else learning_rate,
-        batch_size=batch_size,
-        short_side=side,
-        until=until,
-        mixed_precision=choice("mixed precision", mixed_precision, DTYPES),
-    )
+    given = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "until": until}
+    given |= {"short_side": side, "mixed_precision": choice("mixed precision", mixed_precision, DTYPES)}
+    config = replace(chosen, **{name: value for name, value in given.items() if value is not None})
     folder = folder or output.with_suffix("")
     if fit and network.config["variant"] == "paper":
         drawn = [read() for read in drawn_people(fit).readers]

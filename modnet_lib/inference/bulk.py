@@ -34,33 +34,25 @@ class Job(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of a job: why it failed, if it did, whether its target was there already, and what was left out."""
+    """What became of a job."""
 
     job: Job
-    error: str = ""
-    skipped: bool = False
-    note: str = ""
+    error: str = ""  # why it failed, if it did
+    skipped: bool = False  # its target was there already
+    note: str = ""  # what was left out
 
 
 @dataclass(frozen=True)
 class Output:
-    """What is written for a picture; with 16 bits and its ICC profile if it has 16 bits and the file is a PNG or TIFF.
+    """What is written for a picture: 16 bits and its ICC profile if it has 16 bits and the file is a PNG or TIFF."""
 
-    Attributes
-    ----------
-    alpha
-        The matte alone.
-    background
-        The person is in front of this; see `modnet_lib.inference.edges.compose`.
-    clean
-        Estimate the person's colours where the old background shows through.
-    parts
-        Also write the matte and the person's colours to ``NAME_matte.png`` and ``NAME_foreground.png``.
-    """
-
+    #: The matte alone.
     alpha: bool = False
+    #: The person is in front of this; see `modnet_lib.inference.edges.compose`.
     background: str = "transparent"
+    #: Estimate the person's colours where the old background shows through.
     clean: bool = True
+    #: Also write the matte and the person's colours to ``NAME_matte.png`` and ``NAME_foreground.png``.
     parts: bool = False
 
     def check(self, suffix: str) -> None:
@@ -72,7 +64,7 @@ class Output:
             raise ValueError(f"{suffix} has no transparency; take .png or .webp, or give a background")
         compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), self.background)
 
-    def write(self, job: Job, pixels: np.ndarray, alpha: np.ndarray, deep: bool) -> None:
+    def write(self, job: Job, alpha: np.ndarray, pixels: np.ndarray, deep: bool) -> None:
         """Write the target of a job, atomically; `deep` says that the source has 16 bits."""
         deep = deep and job.target.suffix.lower() in (".png", ".tif", ".tiff")
         wide = read_deep(job.source) if deep and not self.alpha else None
@@ -113,11 +105,6 @@ def plan(sources: Sequence[Path], target: str | Path, suffix: str = ".png") -> l
     folders in it, go into the folder `target` under their own names; two that differ in their ending only keep it:
     ``a.jpg.png``. Under ``torchrun`` or ``accelerate launch``, every process takes each world-size-th of the whole
     plan, whatever is written already: no picture is done twice, and a process that starts again finds its own part.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there are no pictures, or they cannot become `target`.
     """
     into, target = str(target).endswith(("/", os.sep)), Path(target)
     output, single = target.resolve(), len(sources) == 1 and sources[0].is_file()
@@ -160,13 +147,7 @@ def _files(folder: Path, output: Path) -> list[Path]:
 
 
 def run(
-    matter: Matter,
-    jobs: Sequence[Job],
-    output: Output,
-    *,
-    overwrite: bool = False,
-    batch_size: int = 1,
-    workers: int = 2,
+    matter: Matter, jobs: Sequence[Job], output: Output, overwrite: bool = False, batch_size: int = 1, workers: int = 2
 ) -> Iterator[Result]:
     """Matte pictures; existing targets are skipped unless `overwrite`, so an interrupted run continues.
 
@@ -179,25 +160,21 @@ def run(
         Pictures that are read together; those of one size go through the network together.
     workers
         Threads that read, estimate colours and write, a batch each; the network has one of its own.
-
-    Yields
-    ------
-    A result for every job.
     """
 
     def matte(batch: list[Job]) -> list[Result]:
-        errors, notes, pictures = dict[Job, str](), dict[Job, str](), dict[Job, np.ndarray]()
-        headers = {job: read_header(job.source) for job in batch}
+        errors, notes, pictures = dict[Job, str](), dict[Job, str](), dict[Job, tuple[np.ndarray, bool]]()
         for job in batch:
             with _noting(errors, job):
-                pictures[job] = read_image(job.source)
-                if (count := headers[job].frames) > 1:
+                count, deep = read_header(job.source)
+                pictures[job] = read_image(job.source), deep
+                if count > 1:
                     notes[job] = f"{job.source}: the first of {count} frames or pages; `modnet video` takes animations"
         with _noting(errors, *pictures):
-            alphas = network.submit(matter.alphas, list(pictures.values()), batch_size).result()
-            for (job, pixels), alpha in zip(pictures.items(), alphas, strict=True):
+            alphas = network.submit(matter.alphas, [pixels for pixels, _ in pictures.values()], batch_size).result()
+            for (job, picture), alpha in zip(pictures.items(), alphas, strict=True):
                 with _noting(errors, job):
-                    output.write(job, pixels, alpha, headers[job].deep)
+                    output.write(job, alpha, *picture)
         return [Result(job, errors.get(job, ""), note=notes.get(job, "")) for job in batch]
 
     if output.parts and (shared := {job.target for job in jobs} & {file for job in jobs for file in beside(job)}):

@@ -106,11 +106,6 @@ def compose(
         The picture, for ``"blur"``; the foreground if ``None``.
     profile
         The ICC profile of the foreground's values, into which a new background is converted; empty for sRGB.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        If the background is neither a colour nor a picture.
     """
     name, kind = background if isinstance(background, str) else "", foreground.dtype
     if name == "transparent":

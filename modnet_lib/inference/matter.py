@@ -53,11 +53,6 @@ class Matter:
         otherwise bilinearly, as in the paper's protocol.
     specks
         Clear parts of the matte that are smaller than this share of the picture; see `drop_specks`.
-
-    Raises
-    ------
-    ValueError
-        If `short_side` is smaller than 32, the network needs more than a picture, or the backend does not fit.
     """
 
     def __init__(
