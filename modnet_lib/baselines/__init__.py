@@ -21,14 +21,7 @@ from modnet_lib.network.checkpoints import read_network
 BASELINES: dict[str, Callable[[Backbone], Baseline]] = {
     "dim": DIM,
     "dim_trimap": partial(DIM, with_trimap=True),
-    "indexnet": IndexNet,
-    "fdmpa": FDMPA,
-    "lfm": LFM,
-    "shm": SHM,
-    "hatt": HAtt,
-    "bshm": BSHM,
-    "bm": BM,
-    "crgnn": CRGNN,
+    **{method.__name__.lower(): method for method in (IndexNet, FDMPA, LFM, SHM, HAtt, BSHM, BM, CRGNN)},
 }
 
 

@@ -12,17 +12,8 @@ from modnet_lib.cli.common import BatchSize, Count, Device, choice, console
 
 
 def evaluate(
-    model: Annotated[
-        Path, Option(help="Checkpoint, or folder of mattes named like the pictures.", show_default="shipped")
-    ] = paths.PRETRAINED,
-    benchmark: Annotated[
-        str,
-        Option(
-            help="ppm100, amd, d646, p3m500p, p3m500np, crgnn_r, ccp, spm100 or spm_shift; samples, 24 drawn "
-            "pictures that ship; a data set with mattes, NAME or NAME:SPLIT; or a folder with photographs in "
-            "image/ and mattes in alpha/."
-        ),
-    ] = "samples",
+    model: Annotated[Path, Option(help="Checkpoint, or folder of mattes.", show_default="shipped")] = paths.PRETRAINED,
+    benchmark: Annotated[str, Option(help="One of these; samples are 24 drawn pictures that ship.")] = "samples",
     protocol: Annotated[str, Option(help="paper; squash: 512 x 512; unknown: the trimap's band.")] = "paper",
     short_side: Annotated[int | None, Option(help="Instead of the protocol's 512.")] = None,
     count: Count = None,
@@ -31,7 +22,11 @@ def evaluate(
     batch_size: BatchSize = 1,
     device: Device = None,
 ) -> None:
-    """Measure a checkpoint, or another tool's mattes, on a benchmark."""
+    """Measure a checkpoint, or another tool's mattes named like the pictures, on a benchmark.
+
+    Benchmarks: ppm100, amd, d646, p3m500p, p3m500np, crgnn_r, ccp, spm100, spm_shift, samples; a data set with mattes,
+    NAME or NAME:SPLIT; or a folder with photographs in image/ and mattes in alpha/.
+    """
     from modnet_lib.data.readers import benchmark as read_benchmark
     from modnet_lib.evaluation.methods import open_model
     from modnet_lib.evaluation.protocol import PROTOCOLS, run_benchmark
@@ -39,14 +34,8 @@ def evaluate(
 
     chosen = PROTOCOLS[choice("protocol", protocol, PROTOCOLS)]
     chosen = replace(chosen, side=short_side or chosen.side)
-    records = run_benchmark(
-        open_model(model, device),
-        read_benchmark(benchmark, count=count),
-        protocol=chosen,
-        output=output,
-        workers=workers,
-        batch_size=batch_size,
-    )
+    readers, how = read_benchmark(benchmark, count=count), {"workers": workers, "batch_size": batch_size}
+    records = run_benchmark(open_model(model, device), readers, protocol=chosen, output=output, **how)
     means = Table("metric", "mean", title=f"{benchmark}, {len(records)} pictures, protocol {protocol}")
     for name, value in mean_errors(records).items():
         means.add_row(name.upper(), f"{value:.4f}")

@@ -16,9 +16,7 @@ from modnet_lib.cli.common import bar, errors, open_matter, say
 
 
 def matte(
-    places: Annotated[
-        list[str], Argument(metavar="IN... OUT", help="Pictures, folders; file or folder/; - is a pipe.")
-    ],
+    places: Annotated[list[str], Argument(metavar="IN... OUT", help="Pictures, folders, patterns; - is a pipe.")],
     alpha_only: Annotated[bool, Option("--alpha", help="Write the matte, not a cut-out.")] = False,
     background: Annotated[str, Option(help="A colour (white, #00b140), a picture, or blur.")] = "transparent",
     parts: Annotated[bool, Option("--parts", help="Also write NAME_matte.png and NAME_foreground.png.")] = False,
@@ -38,7 +36,7 @@ def matte(
 ) -> None:
     """Cut people out of pictures, folders or a pipe. Files that exist in the output folder are skipped.
 
-    modnet matte me.jpg me.png · modnet matte photos/ cutouts/ · modnet matte --background blur a.jpg b.jpg out/
+    modnet matte me.jpg me.png · modnet matte photos/ cutouts/ · modnet matte --background blur 'photos/*.jpg' out/
 
     Exit codes: 0 success, 1 wrong usage, 3 some pictures failed (listed at the end).
     """
@@ -83,9 +81,7 @@ def matte(
 def video(
     source: Annotated[str, Argument(help="Clip, animation or folder of frames; - for standard input.")],
     target: Annotated[Path, Argument(help=".mp4, .mov, .mkv (H.264), .webm (VP9), or a new folder of PNGs.")],
-    background: Annotated[
-        str | None, Option(help="Colour, picture, clip, blur, matte, or transparent (default of .webm and folders).")
-    ] = None,
+    background: Annotated[str | None, Option(help="Colour, picture, clip, blur, matte or transparent.")] = None,
     ofd: Annotated[bool, Option(help="One-frame delay against flicker.")] = True,
     threshold: Annotated[float, Option(help="Threshold of the one-frame delay.")] = 0.1,
     frames: Annotated[int | None, Option(min=1, help="Maximum number of frames.")] = None,

@@ -16,9 +16,7 @@ def train(
     folder: Folder,
     recipe: Annotated[str, Option(help="supervised, pretraining or trimap.")] = "supervised",
     backbone_weights: Annotated[Path | None, Option(help="Start from this backbone.safetensors.")] = None,
-    baseline: Annotated[
-        str | None, Option(help="Another method than MODNet, with its own losses; a wrong name lists all.")
-    ] = None,
+    baseline: Annotated[str | None, Option(help="Another method than MODNet; a wrong name lists all.")] = None,
     device: Device = None,
 ) -> None:
     """Train MODNet (Eq. 5), its backbone alone (on masks), MODNet with a trimap, or another method."""
@@ -70,9 +68,7 @@ def adapt(
     learning_rate: float | None = None,
     batch_size: Annotated[int, Option(help="Frames per step.")] = 1,
     short_side: ShortSide = None,
-    until: Annotated[
-        float, Option(help="Stop at this multiple of the source domain's disagreement; 0 runs all epochs.")
-    ] = 1.1,
+    until: Annotated[float, Option(help="Stop at this multiple of the source's disagreement; 0 never does.")] = 1.1,
     fit: Annotated[int, Option(help="Drawn people to fit the semantic head on first; 0 skips this.")] = 24,
     device: Device = None,
     mixed_precision: Annotated[str, Option(help="no, bf16 or fp16.")] = "no",

@@ -100,16 +100,18 @@ def compose(
     alpha
         (H, W) in [0, 1].
     background
-        ``"transparent"``; a colour's name or ``"#rrggbb"``; ``"blur"``, the picture's own background out of focus; or
-        a picture, which is scaled to cover and cropped to the middle. ``"green"`` is that of a studio.
+        ``"transparent"``; ``"matte"`` for the matte instead; a colour's name or ``"#rrggbb"``; ``"blur"``, the
+        picture's own background out of focus; or a picture, which is scaled to cover and cropped to the middle.
+        ``"green"`` is that of a studio.
     image
         The picture, for ``"blur"``; the foreground if ``None``.
     profile
         The ICC profile of the foreground's values, into which a new background is converted; empty for sRGB.
     """
     name, kind = background if isinstance(background, str) else "", foreground.dtype
-    if name == "transparent":
-        return np.dstack((foreground, to_bytes(alpha, kind)))
+    if name in ("transparent", "matte"):
+        matte = to_bytes(alpha, kind)
+        return np.dstack((foreground, matte) if name == "transparent" else [matte] * 3)
     weight = alpha[..., None].astype(np.float32)
     if name == "blur":
         behind = out_of_focus(foreground if image is None else image, alpha)

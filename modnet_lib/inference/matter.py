@@ -66,20 +66,17 @@ class Matter:
         refine: bool = False,
         specks: float = 0.0,
     ):
-        if needed := needs(network):
-            beside = " and ".join(needed)
-            raise ValueError(f"this network needs {beside} beside the picture: use evaluation.methods.Method")
+        if needed := " and ".join(needs(network)):
+            raise ValueError(f"this network needs {needed} beside the picture: use evaluation.methods.Method")
         self.short_side = short_side or int(network.metadata.get("short_side", SHORT_SIDE))
         if self.short_side < 32:
             raise ValueError(f"short_side must be at least 32 pixels, got {short_side}")
         self.device, self.squash = choose_device(device), False
         self.backend, self.dtype, self.refine, self.specks = backend, dtype, refine, specks
-        if next(network.parameters()).device == self.device:
-            # modules of our own, for evaluation mode, around the same weights
-            network = copy.deepcopy(network, {id(one): one for one in (*network.parameters(), *network.buffers())})
-        else:
-            network = copy.deepcopy(network).to(self.device)
-        self.network = network.eval()
+        # modules of our own, for evaluation mode, around the same weights if these can stay where they are
+        tensors = (*network.parameters(), *network.buffers())
+        shared = {id(one): one for one in tensors if tensors[0].device == self.device}
+        self.network = copy.deepcopy(network, shared).to(self.device).eval()
         self._module, self._answer = make_backend(self.network, backend, self.device, dtype)
         if backend == "onnxruntime" and isinstance(self.network, MODNet):
             from modnet_lib.inference.export import onnx_session

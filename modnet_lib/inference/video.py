@@ -64,8 +64,8 @@ def flickers(before: np.ndarray, now: np.ndarray, after: np.ndarray, threshold: 
 class Settings:
     """How `matte_video` makes a clip."""
 
-    #: As for `modnet_lib.inference.edges.compose`, or a clip (which is repeated), or ``"matte"`` for the matte itself.
-    #: By default transparent where that can be stored (``.webm`` and folders), or else green.
+    #: As for `modnet_lib.inference.edges.compose`, or a clip, which is repeated. By default transparent where that can
+    #: be stored (``.webm`` and folders), or else green.
     background: str | Path | None = None
     #: Of `one_frame_delay`, which starts anew at every cut.
     threshold: float = THRESHOLD
@@ -129,7 +129,11 @@ def matte_video(
         raise ValueError(f"{exists[0]} exists; name a folder that does not")
     if file and file.resolve() == target.resolve():
         raise ValueError(f"{target} is the clip itself; write to another file")
-    render = _renderer(chosen.background, transparent=suffix in ("", ".webm"))
+    holds_alpha = suffix in ("", ".webm")
+    background = str(chosen.background or ("transparent" if holds_alpha else "green"))
+    if background == "transparent" and not holds_alpha:
+        raise ValueError("H.264 has no transparency: write .webm or a folder, or choose a background")
+    behind = _backdrop(background)
     reading = {"limit": chosen.limit, "sound": bool(suffix), "strict": chosen.strict, "rate": chosen.rate}
     with closing(Clip(source, **reading)) as clip:
         kept = _kept(matter, file, target, chosen.batch_size) if chosen.resume and file else None
@@ -137,11 +141,10 @@ def matte_video(
         with closing(_ahead(mattes, 2 * chosen.batch_size)) as ready, ExitStack() as stack:  # ends its thread
             writers = [stack.enter_context(_writer(one, clip, one == target)) for one in targets]
             for frame, alpha in track(ready, clip.count):
-                pictures = [np.dstack([to_bytes(alpha)] * 3)]
-                if chosen.parts or chosen.background != "matte":
-                    colours = clean_foreground(frame.image, alpha)
-                    pictures = [render(frame, alpha, colours), *pictures, colours]
-                for write, picture in zip(writers, pictures, strict=False):  # one target, or three
+                colours = clean_foreground(frame.image, alpha) if parts or background != "matte" else frame.image
+                pictures = [compose(colours, alpha, behind(frame), frame.image)]
+                pictures += [compose(colours, alpha, "matte"), colours] if parts else []
+                for write, picture in zip(writers, pictures, strict=True):
                     write(picture, frame.time)
     if kept:
         shutil.rmtree(kept.parent)
@@ -159,10 +162,6 @@ def _writer(target: Path, clip: Clip, sound: bool) -> Iterator[Write]:
                 yield write
     except FFmpegError as error:  # which names the temporary file
         raise ValueError(f"{clip.source} cannot be written to {target}: {error.strerror}") from error
-
-
-def _grey(alpha: np.ndarray) -> np.ndarray:
-    return np.dstack([to_bytes(alpha)] * 3)
 
 
 def _ahead(items: Iterable[Any], depth: int) -> Generator[Any, None, None]:
@@ -211,20 +210,9 @@ def _delayed(
             yield frame, alpha
 
 
-def _renderer(background: str | Path | None, transparent: bool) -> Callable[..., np.ndarray]:
-    """How a frame, its matte and the person's colours become what is written, with alpha if that can be stored."""
-    name = str(background or ("transparent" if transparent else "green"))
-    if name == "transparent" and not transparent:
-        raise ValueError("H.264 has no transparency: write .webm or a folder, or choose a background")
-    if name == "matte":
-        return lambda frame, alpha, colours: _grey(alpha)
-    behind = _backdrop(name)
-    return lambda frame, alpha, colours: compose(colours, alpha, behind(frame), frame.image)
-
-
 def _backdrop(name: str) -> Callable[[Frame], str | np.ndarray]:
     """What `compose` is given for a frame: a word, a colour, a picture or a frame of a repeated clip."""
-    if name in ("transparent", "blur") or not Path(name).is_file():
+    if name in ("transparent", "matte", "blur") or not Path(name).is_file():
         compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), name)  # an error if it is no background
         return lambda frame: name
     try:
