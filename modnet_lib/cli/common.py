@@ -25,6 +25,7 @@ BatchSize = Annotated[int, Option(min=1, help="Pictures or frames per forward pa
 Count = Annotated[int | None, Option(help="Maximum number of pictures.")]
 ProfileName = Annotated[str, Argument(help="Name of a profile, or a YAML file.")]
 Folder = Annotated[Path, Option(help="Folder of the run. An interrupted run resumes.")]
+Jobs = Annotated[int, Option(help="Parallel runs, one CPU core each.")]
 
 
 def say(text: object, style: str | None = None, to: Console = console) -> None:

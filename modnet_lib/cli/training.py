@@ -8,7 +8,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import Count, Device, Folder, ProfileName, ShortSide, choice, console, say
+from modnet_lib.cli.common import Count, Device, Folder, Jobs, ProfileName, ShortSide, choice, console, say
 
 
 def train(
@@ -38,7 +38,7 @@ def grid(
     name: Annotated[str, Argument(help="ablation (Table 3), comparison (Tables 1, 2 and 5), or a YAML file.")],
     profile: ProfileName,
     folder: Folder,
-    jobs: Annotated[int, Option(help="Parallel runs, one CPU core each.")] = 1,
+    jobs: Jobs = 1,
     row: Annotated[list[str] | None, Option(help="Only this row; may be repeated.")] = None,
     device: Device = None,
 ) -> None:
