@@ -1,6 +1,6 @@
 """Speed of `matte_video`, end to end and stage by stage, beside the paper's 67 frames a second.
 
-.venv/bin/python benchmarks/video.py speed [--frames 96] [--run float32:1] [--run bfloat16:4] [--clip FILE]
+.venv/bin/python benchmarks/video.py [--frames 96] [--run float32:1] [--run bfloat16:4] [--clip FILE]
 
 Without `--clip` it draws a person of 512 x 512 pixels, the paper's size. A part of ``data/results/OUTPUT.json``; the
 other, ``memory``, was recorded at commit 9f22d37.
@@ -25,8 +25,6 @@ from modnet_lib.inference.encode import write_clip
 from modnet_lib.inference.media import Clip
 from modnet_lib.inference.video import matte_video, one_frame_delay
 
-app = typer.Typer(help=__doc__)
-app.callback()(lambda: None)  # keeps the name of the only command
 PAPER = 67.0  # frames a second at 512 x 512 on a GTX 1080 Ti, "including data loading"
 RUNS = ["float32:1", "float32:4", "bfloat16:1", "bfloat16:4"]
 
@@ -50,8 +48,7 @@ def whole_run(
     return row, mattes
 
 
-@app.command()
-def speed(
+def main(
     frames: int = 96,
     runs: Annotated[list[str], typer.Option("--run", help="Type and batch.")] = RUNS,
     short_side: int = 512,
@@ -85,9 +82,9 @@ def speed(
     content = {"frames": len(pictures), "size": list(pictures[0].shape[:2])}
     content |= {"stages_frames_per_second": rates, "runs": rows, "paper_frames_per_second": PAPER}
     what = f"{len(pictures)} frames, the shipped checkpoint at a short side of {short_side}, {NAME}, "
-    what += f"{torch.backends.cpu.get_cpu_capability()}; benchmarks/video.py speed"
+    what += f"{torch.backends.cpu.get_cpu_capability()}; benchmarks/video.py"
     save(output, what, content, part="speed")
 
 
 if __name__ == "__main__":
-    app()
+    typer.run(main)

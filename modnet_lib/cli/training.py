@@ -80,7 +80,6 @@ def adapt(
     from modnet_lib.training import adaptation
     from modnet_lib.training.frames import find_frames
     from modnet_lib.training.semantic_head import fit_semantic_head, input_side
-    from modnet_lib.training.state import DTYPES
 
     chosen = adaptation.PRESETS[choice("preset", preset, adaptation.PRESETS)]
     if output.suffix != ".safetensors":
@@ -88,7 +87,7 @@ def adapt(
     network = load_checkpoint(paths.PRETRAINED if str(model) == "shipped" else model).to(choose_device(device))
     side = input_side(network, short_side)
     given = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "until": until}
-    given |= {"short_side": side, "mixed_precision": choice("mixed precision", mixed_precision, DTYPES)}
+    given |= {"short_side": side, "mixed_precision": mixed_precision}
     config = replace(chosen, **{name: value for name, value in given.items() if value is not None})
     folder = folder or output.with_suffix("")
     if fit and network.config["variant"] == "paper":
