@@ -18,6 +18,7 @@ import typer
 from nbconvert import HTMLExporter
 
 from modnet_lib import paths
+from modnet_lib.cli.common import add_commands
 from modnet_lib.files import write_text
 from modnet_lib.notebook.results import check_records, read_records
 from modnet_lib.profiles import Profile
@@ -118,10 +119,6 @@ def _index(profile: str, runs: Sequence[Run]) -> str:
     return page
 
 
-app = typer.Typer()
-
-
-@app.command()
 def main(
     profile: Annotated[str, typer.Option(help="smoke, laptop, overnight, full or paper.")] = "smoke",
     only: Annotated[list[str] | None, typer.Option(help="Number of a notebook; may be repeated.")] = None,
@@ -130,6 +127,9 @@ def main(
     if any(run.status == "failed" for run in reproduce(profile, only=only or ())):
         raise typer.Exit(1)
 
+
+app = typer.Typer()
+add_commands(app, main)
 
 if __name__ == "__main__":
     app()
