@@ -1,4 +1,4 @@
-"""Commands that train: ``train``, ``grid`` and ``adapt``."""
+"""Commands that train and measure: ``train``, ``grid``, ``adapt`` and ``evaluate``."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import Count, Device, Folder, Jobs, ProfileName, ShortSide, choice, console, say
+from modnet_lib.cli.common import BatchSize, Count, Device, Folder, Jobs, ProfileName, ShortSide, choice, console, say
 
 
 def train(
@@ -102,3 +102,35 @@ def adapt(
         table.add_row(str(record["epoch"]), *values)
     console.print(table)
     say(f"{output} has the weights of epoch {result.epoch}. {result.stopped}")
+
+
+def evaluate(
+    model: Annotated[Path, Option(help="Checkpoint, or folder of mattes.", show_default="shipped")] = paths.PRETRAINED,
+    benchmark: Annotated[str, Option(help="One of these; samples are 24 drawn pictures that ship.")] = "samples",
+    protocol: Annotated[str, Option(help="paper; squash: 512 x 512; unknown: the trimap's band.")] = "paper",
+    short_side: Annotated[int | None, Option(help="Instead of the protocol's 512.")] = None,
+    count: Count = None,
+    output: Annotated[Path | None, Option(help="CSV, one row per picture; also resumes a run.")] = None,
+    workers: Annotated[int, Option(help="Threads that compute metrics beside the model.")] = 0,
+    batch_size: BatchSize = 1,
+    device: Device = None,
+) -> None:
+    """Measure a checkpoint, or another tool's mattes named like the pictures, on a benchmark.
+
+    Benchmarks: ppm100, amd, d646, p3m500p, p3m500np, crgnn_r, ccp, spm100, spm_shift, samples; a data set with mattes,
+    NAME or NAME:SPLIT; or a folder with photographs in image/ and mattes in alpha/.
+    """
+    from modnet_lib.data.readers import benchmark as read_benchmark
+    from modnet_lib.evaluation.methods import open_model
+    from modnet_lib.evaluation.protocol import PROTOCOLS, run_benchmark
+    from modnet_lib.evaluation.records import mean_errors
+
+    chosen = PROTOCOLS[choice("protocol", protocol, PROTOCOLS)]
+    chosen = replace(chosen, side=short_side or chosen.side)
+    readers, how = read_benchmark(benchmark, count=count), {"workers": workers, "batch_size": batch_size}
+    records = run_benchmark(open_model(model, device), readers, protocol=chosen, output=output, **how)
+    means = Table("metric", "mean", title=f"{benchmark}, {len(records)} pictures, protocol {protocol}")
+    for name, value in mean_errors(records).items():
+        means.add_row(name.upper(), f"{value:.4f}")
+    seconds = sum(record.seconds for record in records)
+    console.print(means, f"{1000 * seconds / len(records):.0f} ms per picture for the model")

@@ -90,17 +90,12 @@ def create_backbone(name: str = "mobilenet_v2", in_channels: int = 3) -> Backbon
     return MobileNetV2Backbone(in_channels) if name == "mobilenet_v2" else TimmBackbone(name, in_channels)
 
 
-def first_convolution(module: nn.Module) -> nn.Conv2d:
-    """The convolution that sees the image."""
-    return next(m for m in module.modules() if isinstance(m, nn.Conv2d))
-
-
 def widen_first_convolution(module: nn.Module, in_channels: int) -> None:
     """Give the first convolution more input channels, the new ones with zero weights.
 
     With zero weights a pre-trained backbone still computes what it did before it learns to use them.
     """
-    conv = first_convolution(module)
+    conv = next(m for m in module.modules() if isinstance(m, nn.Conv2d))
     # the module stays: timm's own kinds of convolution pad or standardise in their own ways
     weight = torch.zeros(conv.out_channels, in_channels, *conv.kernel_size)
     weight[:, : conv.in_channels] = conv.weight.detach()
