@@ -71,7 +71,8 @@ def measure(way: Way, size: int, batch: int, repeats: int) -> dict[str, float]:
     """Images a second (median over steps), peak GiB over what stood before."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     layout: Any = torch.channels_last if way.channels_last else torch.contiguous_format
-    network: Any = MODNet(way.variant).to(DEVICE, memory_format=layout).train()
+    network: Any = MODNet(way.variant).train()
+    network = network.to(DEVICE, memory_format=layout)
     optimizer = torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9)
     if way.whole_loop and way.variant == "paper":
         taken = our_loop(way, size, batch, repeats)

@@ -127,8 +127,8 @@ def evaluate(
 
     chosen = PROTOCOLS[choice("protocol", protocol, PROTOCOLS)]
     chosen = replace(chosen, side=short_side or chosen.side)
-    readers, how = read_benchmark(benchmark, count=count), {"workers": workers, "batch_size": batch_size}
-    records = run_benchmark(open_model(model, device), readers, protocol=chosen, output=output, **how)
+    network, readers = open_model(model, device), read_benchmark(benchmark, count=count)
+    records = run_benchmark(network, readers, protocol=chosen, output=output, workers=workers, batch_size=batch_size)
     means = Table("metric", "mean", title=f"{benchmark}, {len(records)} pictures, protocol {protocol}")
     for name, value in mean_errors(records).items():
         means.add_row(name.upper(), f"{value:.4f}")

@@ -73,10 +73,12 @@ class Matter:
             raise ValueError(f"short_side must be at least 32 pixels, got {short_side}")
         self.device, self.squash = choose_device(device), False
         self.backend, self.dtype, self.refine, self.specks = backend, dtype, refine, specks
-        # modules of our own, for evaluation mode, around the same weights if these can stay where they are
-        tensors = (*network.parameters(), *network.buffers())
-        shared = {id(one): one for one in tensors if tensors[0].device == self.device}
-        self.network = copy.deepcopy(network, shared).to(self.device).eval()
+        if next(network.parameters()).device == self.device:
+            # modules of our own, for evaluation mode, around the same weights
+            network = copy.deepcopy(network, {id(one): one for one in (*network.parameters(), *network.buffers())})
+        else:
+            network = copy.deepcopy(network).to(self.device)
+        self.network = network.eval()
         self._module, self._answer = make_backend(self.network, backend, self.device, dtype)
         if backend == "onnxruntime" and isinstance(self.network, MODNet):
             from modnet_lib.inference.export import onnx_session
