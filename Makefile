@@ -25,7 +25,7 @@ help: ## Explain the targets
 setup: .venv/.ready ## Make the environment in .venv
 
 reproduce: setup ## Run the whole series through papermill (PROFILE=smoke|laptop|full|paper)
-	$(BIN)/modnet reproduce --profile $(PROFILE)
+	$(BIN)/python notebooks/reproduce.py --profile $(PROFILE)
 
 # One thread for each of the two workers: more threads than cores wait for each other, and everything crawls.
 test: export OMP_NUM_THREADS = 1
@@ -55,7 +55,7 @@ book: setup ## The stored notebooks as one site that needs no network: runs/book
 	@echo open runs/book/index.html
 
 bench: setup ## Side-by-side timings
-	$(BIN)/python benchmarks/network.py
+	$(BIN)/python benchmarks/compositing.py
 	$(BIN)/python benchmarks/training.py
 
 lock: setup ## Resolve requirements.lock anew from pyproject.toml

@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import json
 from functools import cache, partial
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,16 +40,13 @@ Pair = tuple[np.ndarray, np.ndarray]  # image (H, W, 3) uint8, matte (H, W) in [
 STEM, FOLDER = "07_soc_domain_adaptation", paths.RUNS / "adaptation"
 DRAWN, SIZE, PICTURES, TEST, MAIN = 256, 192, 40, 20, "out of focus"
 KEPT = ("mad", "loss", "semantic", "preserve", "disagreement", "flip", "drift", "person")
-
 # one camera each: kind of shift, level
-SHIFTS: dict[str, tuple[str, float]] = {
-    "none": ("none", 0),
-    "SPM-shift camera": ("camera", 0),
+SHIFTS: dict[str, tuple[str, float]] = {"none": ("none", 0), "SPM-shift camera": ("camera", 0), "dark": ("dark", 0.03)}
+SHIFTS |= {
     "noise 50": ("noise", 50),
-    "dark": ("dark", 0.03),
+    "noise 80": ("noise", 80),
     "slightly out of focus": ("blur", 8),
     MAIN: ("blur", 16),
-    "noise 80": ("noise", 80),
 }
 # what differs from the paper's preset on eight frames out of focus
 EXPERIMENTS: dict[str, dict[str, Any]] = {
@@ -80,8 +77,7 @@ def shifted(image: np.ndarray, alpha: np.ndarray, shift: str, seed: int) -> Pair
     kind, level = SHIFTS[shift]
     if kind == "dark":  # a share of the light, then the sensor's own noise
         light = (image / 255) ** 2.2 * level
-        rng = np.random.default_rng([seed, 6])
-        light += rng.normal(0, 1, light.shape) * np.sqrt(light * 1e-3 + 1e-5)
+        light += np.random.default_rng([seed, 6]).normal(0, 1, light.shape) * np.sqrt(light * 1e-3 + 1e-5)
         image = (np.clip(light, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8)
     elif kind not in ("none", "camera"):
         image = degrade(Labelled(image, alpha, {}), kind, level).image
@@ -106,9 +102,8 @@ def clips() -> list[list[Pair]]:
     """Neighbouring frames of the first four clips of SPM-video."""
     root, found = draw("spm_video", "spm_video", "--clips", 4), []
     for clip in sorted((root / "image").iterdir())[:4]:
-        mattes = [root / "matte" / clip.name / f"{file.stem}.png" for file in sorted(clip.iterdir())[8:32]]
-        pairs = zip(sorted(clip.iterdir())[8:32], mattes, strict=True)
-        found.append([shrunk(read_image(image), read_image(matte)[..., 0]) for image, matte in pairs])
+        files = [(file, root / "matte" / clip.name / f"{file.stem}.png") for file in sorted(clip.iterdir())[8:32]]
+        found.append([shrunk(read_image(image), read_image(matte)[..., 0]) for image, matte in files])
     return found
 
 
@@ -130,10 +125,8 @@ def errors(network: MODNet, sequences: list[list[Pair]]) -> dict[str, list[float
     for sequence in sequences:
         truth = np.concatenate([alpha for _, alpha in sequence])
         found = [network(to_tensor(image), auxiliary=True) for image, _ in sequence]
-        alpha, detail = (
-            np.concatenate([getattr(one, part)[0, 0].clamp(0, 1).numpy() for one in found])
-            for part in ("alpha", "detail")
-        )
+        parts = [[getattr(one, part)[0, 0].clamp(0, 1).numpy() for one in found] for part in ("alpha", "detail")]
+        alpha, detail = map(np.concatenate, parts)
         soft = (truth > 0.02) & (truth < 0.98)
         row = {name: METRICS[name](alpha, truth) for name in ("mad", "mse", "iou")}
         row |= {"hair": METRICS["mad"](alpha, truth, soft), "detail": METRICS["mad"](detail, truth, soft)}
@@ -162,49 +155,43 @@ def head(count: int = 128) -> None:
     print(told)
 
 
+def run(name: str, seed: int) -> dict[str, Any]:
+    """One experiment."""
+    change = {"shift": MAIN, "frames": 8, "video": False, "fitted": True, "preset": "paper"} | EXPERIMENTS[name]
+    frames, sequences = pictures(change.pop("shift"), change.pop("frames"), change.pop("video"), seed)
+    network, place = start(change.pop("fitted")), FOLDER / "states" / f"{name} {seed}".replace(" ", "_")
+    config, validate = preset(change.pop("preset"), seed=seed, **change), partial(errors, sequences=sequences)
+    result = adapt(network, frames, config, place, validate=validate, show_progress=False)
+    (place / STATE).unlink()
+    print(name, seed, *(f"{np.mean(record['mad']):.4f}" for record in result.history), flush=True)
+    return {"experiment": name, "seed": seed, "stopped": result.stopped, "history": result.history}
+
+
 @app.command()
-def measure(
-    seeds: int = 3, only: Annotated[list[str] | None, typer.Option(help="Experiments.")] = None, output: str = STEM
-) -> None:
+def measure(seeds: int = 3, output: str = STEM) -> None:
     """Run every experiment with every seed and write what they found."""
     torch.set_num_threads(1)
-    kept = FOLDER / "runs.jsonl"
+    kept, file = FOLDER / "runs.jsonl", paths.RESULTS / f"{output}.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
     done = [json.loads(line) for line in kept.read_text().splitlines()] if kept.is_file() else []
-    known = {(run["experiment"], run["seed"]) for run in done}
-    for seed, name in itertools.product(range(1, seeds + 1), only or EXPERIMENTS):
-        if (name, seed) in known:
-            continue
-        change = {"shift": MAIN, "frames": 8, "video": False, "fitted": True, "preset": "paper"}
-        change |= EXPERIMENTS[name]
-        frames, sequences = pictures(change.pop("shift"), change.pop("frames"), change.pop("video"), seed)
-        network, place = start(change.pop("fitted")), FOLDER / "states" / f"{name} {seed}".replace(" ", "_")
-        config = preset(change.pop("preset"), seed=seed, **change)
-        validate = partial(errors, sequences=sequences)
-        result = adapt(network, frames, config, place, validate=validate, show_progress=False)
-        run = {"experiment": name, "seed": seed, "stopped": result.stopped, "history": result.history}
-        done.append(run)
-        with kept.open("a") as lines:
-            lines.write(json.dumps(run) + "\n")
-        (place / STATE).unlink()
-        print(name, seed, *(f"{np.mean(record['mad']):.4f}" for record in result.history), flush=True)
-    runs = {name: {r["seed"]: r for r in done if r["experiment"] == name} for name in EXPERIMENTS}
+    known = {(one["experiment"], one["seed"]) for one in done}
+    for seed, name in itertools.product(range(1, seeds + 1), EXPERIMENTS):
+        if (name, seed) not in known:
+            done.append(run(name, seed))
+            with kept.open("a") as lines:
+                lines.write(json.dumps(done[-1]) + "\n")
+    runs = {name: {one["seed"]: one for one in done if one["experiment"] == name} for name in EXPERIMENTS}
     found = {name: summary(some) for name, some in runs.items() if some}
     for name in found:
         if EXPERIMENTS[name].get("shift", MAIN) == MAIN != name:
-            both = runs[name].keys() & runs[MAIN].keys()
-            pairs = [{seed: runs[which][seed] for seed in both} for which in (MAIN, name)]
-            found[name]["against_ordinary"] = {
-                metric: paired(*(table(some, metric, -1) for some in pairs)) for metric in ("mad", "hair", "detail")
-            }
-    values = {
-        f"{metric}_{when}_out_of_focus": found.get(MAIN, {}).get(metric, {}).get(when)
-        for metric, when in itertools.product(("mad", "mse"), ("before", "after"))
-    }
+            both = [{seed: runs[one][seed] for seed in runs[name].keys() & runs[MAIN].keys()} for one in (MAIN, name)]
+            pairs = {metric: [table(some, metric, -1) for some in both] for metric in ("mad", "hair", "detail")}
+            found[name]["against_ordinary"] = {metric: paired(*pair) for metric, pair in pairs.items()}
+    main = {metric: found.get(MAIN, {}).get(metric, {}) for metric in ("mad", "mse")}
+    values = {f"{key}_{when}_out_of_focus": one.get(when) for key, one in main.items() for when in ("before", "after")}
     what = f"the shipped checkpoint with its fitted semantic head, 8 unlabelled drawn people to adapt to, {TEST} "
     what += f"others of SPM-100, drawn at {DRAWN} pixels, seen and measured at {SIZE}; benchmarks/adaptation.py"
     content = {"source_disagreement": float(start(True).metadata[SOURCE]), "experiments": found}
-    file = paths.RESULTS / f"{output}.json"
     content["real"] = read_json(file).get("real", {}) if file.is_file() else {}
     save(output, what, content, values=values)
 
@@ -220,23 +207,18 @@ def paired(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
 
 def summary(runs: dict[int, dict]) -> dict[str, Any]:
     """Of one experiment: means before and after, paired differences over seeds and pictures, and the curves."""
-    told: dict[str, Any] = {"seeds": len(runs), "stopped": [run["stopped"] for run in runs.values()]}
-    histories = [run["history"] for run in runs.values()]
+    histories, last = [one["history"] for one in runs.values()], ("mad", "hair", "detail")
+    told: dict[str, Any] = {"seeds": len(runs), "stopped": [one["stopped"] for one in runs.values()], "curves": {}}
     for metric in ("mad", "mse", "iou", "hair", "detail", "dtssd"):
         if metric in histories[0][0]:
             before, after = (table(runs, metric, epoch) for epoch in (0, -1))
             told[metric] = {"before": before.mean(), "after": after.mean()} | paired(before, after)
     told["after_by_seed"] = {
-        str(seed): {metric: np.mean(run["history"][-1][metric]) for metric in ("mad", "hair", "detail")}
-        for seed, run in runs.items()
+        str(seed): {metric: np.mean(one["history"][-1][metric]) for metric in last} for seed, one in runs.items()
     }
-    told["curves"] = {
-        key: [
-            np.mean([np.mean(r[key]) for r in epoch]) if key in epoch[0] else None
-            for epoch in zip(*histories, strict=False)
-        ]
-        for key in KEPT
-    }
+    for key, epoch in itertools.product(KEPT, zip(*histories, strict=False)):
+        value = np.mean([np.mean(record[key]) for record in epoch]) if key in epoch[0] else None
+        told["curves"].setdefault(key, []).append(value)
     return told
 
 
@@ -244,17 +226,16 @@ def summary(runs: dict[int, dict]) -> dict[str, Any]:
 def real(output: str = STEM) -> None:
     """Photographs of CCP without labels, and the clips of MODNET_DATA: what can be said without mattes."""
     torch.set_num_threads(1)
-    root = paths.external_data()
+    root, file = paths.external_data(), paths.RESULTS / f"{output}.json"
     if root is None:
         raise typer.BadParameter("set MODNET_DATA")
-    domains: dict[str, Any] = {file.stem: file for file in sorted((root / "videos").glob("*.mp4"))}
+    domains: dict[str, Any] = {clip.stem: clip for clip in sorted((root / "videos").glob("*.mp4"))}
     rows, config = {}, preset("paper", learning_rate=1e-5, short_side=256)
     for name, source in (domains | {"ccp": "ccp:unlabelled"}).items():
         frames = find_frames(source, FOLDER / "frames" / name, 256, 12)
-        result = adapt(start(True), frames, config, FOLDER / "real" / name, show_progress=False)
+        history = adapt(start(True), frames, config, FOLDER / "real" / name, show_progress=False).history
         keys = ("disagreement", "flip", "drift", "person", "loss")
-        rows[name] = [{key: record.get(key) for key in keys} for record in result.history]
-    file = paths.RESULTS / f"{output}.json"
+        rows[name] = [{key: record.get(key) for key in keys} for record in history]
     write_json(file, (read_json(file) if file.is_file() else {}) | {"real": rows})
 
 

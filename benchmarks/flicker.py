@@ -12,12 +12,12 @@ Each adds its part to ``data/results/08_ofd_video_demo.json``. Mattes of the net
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
 import typer
 from _timing import draw, save
 from PIL import Image
@@ -26,7 +26,8 @@ from modnet_lib import paths
 from modnet_lib.baselines import load_network
 from modnet_lib.baselines.bm import background_difference
 from modnet_lib.evaluation import flicker
-from modnet_lib.images import read_image, to_bytes, to_tensor
+from modnet_lib.evaluation.methods import Method
+from modnet_lib.images import read_image, to_bytes
 from modnet_lib.inference import Matter
 from modnet_lib.inference.media import Clip
 from modnet_lib.network import load_checkpoint
@@ -61,10 +62,9 @@ def spm_video(folder: Path, short_side: int = 512, output: str = STEM) -> None:
     """Natural and injected flicker of every clip, before and after each filter."""
     matter = Matter.from_pretrained(short_side=short_side)
     filters = flicker.FILTERS | {f"OFD {t:g}": partial(flicker.delayed, threshold=t) for t in THRESHOLDS}
-    clips: dict[str, Any] = {}
+    clips, harm, shape = dict[str, Any](), dict[str, list[float]](), (0, 0, 0)
     rows: dict[str, dict[str, dict[str, list[float]]]] = {}
-    harm: dict[str, list[float]] = {}
-    names, shape = sorted(path.name for path in (folder / "image").iterdir()), (0, 0, 0)
+    names = sorted(path.name for path in (folder / "image").iterdir())
     for number, name in enumerate(names):
         images, truth = clip_of(folder, name)
         shape = truth.shape
@@ -74,17 +74,15 @@ def spm_video(folder: Path, short_side: int = 512, output: str = STEM) -> None:
         cases = {"natural": (prediction, found)}
         for kind, frames in (("injected", 1), ("two frames", 2)):
             cases[kind] = flicker.inject_flicker(truth, SEED + number, frames=frames)
-        for (kind, (before, where)), (title, use) in ((c, f) for c in cases.items() for f in filters.items()):
+        for (kind, (before, where)), (title, use) in product(cases.items(), filters.items()):
             for key, value in flicker.measure(use(before), before, truth, where).items():
                 rows.setdefault(kind, {}).setdefault(title, {}).setdefault(key, []).append(value)
         # exact mattes: whatever the filter changes is harm
         fast = [truth[::stride] for stride in STRIDES]
         harm[name] = [float(np.abs(flicker.delayed(each) - each).mean()) for each in fast]
+    cells = product(("natural", "injected"), ("dtssd", "mad"), (("before", "as it is"), ("after", "OFD")))
     values = {
-        f"{metric}_{kind}_{when}": float(np.mean(rows[kind][title][metric]))
-        for kind in ("natural", "injected")
-        for metric in ("dtssd", "mad")
-        for when, title in (("before", "as it is"), ("after", "OFD"))
+        f"{metric}_{kind}_{when}": float(np.mean(rows[kind][title][metric])) for kind, metric, (when, title) in cells
     }
     content = {"clips": clips, "strides": STRIDES, "harm_by_speed": harm, "errors": rows, "values": values}
     what = f"SPM-video, {len(names)} clips of {shape[0]} frames at {shape[1]} pixels, the shipped checkpoint at a "
@@ -95,8 +93,7 @@ def spm_video(folder: Path, short_side: int = 512, output: str = STEM) -> None:
 @app.command()
 def fixed_camera(bm: Path | None = None, frames: int = 24, size: int = 512, output: str = STEM) -> None:
     """Error over time while a car drives by, of MODNet, of background matting and of the plain difference."""
-    matter, scenes, sheets = Matter.from_pretrained(short_side=size), [], []
-    found: dict[str, np.ndarray] = {}
+    matter, scenes, sheets, found = Matter.from_pretrained(short_side=size), [], [], dict[str, np.ndarray]()
     folder = draw("passing_car", f"passing_car_{size}_{frames}", "--size", size, "--frames", frames)
     for file in sorted((folder / "plate").iterdir()):
         plate, name, tail = read_image(file), file.stem.removeprefix("car_"), f"{size}_{frames}"
@@ -104,43 +101,28 @@ def fixed_camera(bm: Path | None = None, frames: int = 24, size: int = 512, outp
         found = {"MODNet": mattes(matter.alpha, images, f"camera_{name}_modnet_{tail}")}
         found["difference"] = np.stack([background_difference(image, plate) for image in images])
         if bm:
-            found["BM"] = mattes(behind_plate(bm, plate), images, f"camera_{name}_{bm.parent.name}_{tail}")
+            alpha = partial(Method(load_network(bm), size).alpha, background=plate)
+            found["BM"] = mattes(alpha, images, f"camera_{name}_{bm.parent.name}_{tail}")
         car = np.stack([read_image(f)[..., 0] > 0 for f in sorted((folder / "car" / file.stem).iterdir())])
         share = car.mean(axis=(1, 2))
         error = {key: np.abs(alphas - truth).mean(axis=(1, 2)) for key, alphas in found.items()}
         wrong = {key: (alphas > 0.5)[car & (truth < 0.5)].mean() for key, alphas in found.items()}
         shown = [frames // 6, int(np.argmax(share)), 5 * frames // 6]
-        scenes.append(
-            {"seed": int(name), "car": share.tolist(), "shown": shown}
-            | {"mad": {key: each.tolist() for key, each in error.items()}}
-            | {"without_car": {key: float(each[share == 0].mean()) for key, each in error.items()}}
-            | {"with_car": {key: float(each[share > 0].mean()) for key, each in error.items()}}
-            | {"taken_for_person": {key: float(each) for key, each in wrong.items()}}
-        )
+        scene: dict[str, Any] = {"seed": int(name), "car": share.tolist(), "shown": shown}
+        scene["mad"] = {key: each.tolist() for key, each in error.items()}
+        for when, frames_of in (("without_car", share == 0), ("with_car", share > 0)):
+            scene[when] = {key: float(each[frames_of].mean()) for key, each in error.items()}
+        scenes.append(scene | {"taken_for_person": {key: float(each) for key, each in wrong.items()}})
         sheets.append(strip([images, *found.values(), truth], shown))
     Image.fromarray(np.hstack(sheets)).save(paths.RESULTS / "08_fixed_camera.jpg", quality=85)
-    values = {
-        f"mad_{name}_{when}".lower(): float(np.mean([scene[when][name] for scene in scenes]))
-        for name in found
-        for when in ("without_car", "with_car")
-    }
+    cells = product(found, ("without_car", "with_car"))
+    values = {f"mad_{key}_{when}".lower(): float(np.mean([one[when][key] for one in scenes])) for key, when in cells}
     what = f"drawn people before drawn streets, {len(scenes)} scenes of {frames} frames at {size} pixels"
     if bm:
         made = load_network(bm).metadata
         what += f", {bm.name} of recipe {made['recipe']}, {made['steps']} steps, run {made['identity']}"
     content = {"scenes": scenes, "rows": ["input", *found, "truth"], "values": values}
     save(output, f"{what}; benchmarks/flicker.py fixed-camera", content, part="fixed_camera", values=values)
-
-
-def behind_plate(weights: Path, plate: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Background matting with a clean plate: a picture to its matte."""
-
-    @torch.inference_mode()
-    def alpha(image: np.ndarray) -> np.ndarray:
-        output = load_network(weights)(to_tensor(image), background=to_tensor(plate))
-        return output.alpha[0, 0].clamp(0, 1).numpy()
-
-    return alpha
 
 
 def strip(rows: list[Any], shown: list[int], side: int = 160) -> np.ndarray:
@@ -174,20 +156,16 @@ def real_clips(frames: int = 96, short_side: int = 384, count: int = 12, epochs:
         )
         rows = {"MODNet": plain, "+ OFD": flicker.delayed(plain)}
         rows |= {"+ SOC": soc, "+ SOC + OFD": flicker.delayed(soc)}
-        clips[file.stem] = {
-            "disagreement": [record["disagreement"] for record in adapted.history],
-            "rows": {
-                title: {
-                    "change": float(np.abs(np.diff(alphas, axis=0)).mean()),
-                    # steady motion has little distance from the mean of the neighbours in time
-                    "unsteady": float(np.abs(alphas[1:-1] - (alphas[:-2] + alphas[2:]) / 2).mean()),
-                    "flicker_share": float((flicker.delayed(alphas) != alphas).mean()),
-                    "moved": float(np.abs(alphas - plain).mean()),
-                    "person": float(alphas.mean()),
-                }
-                for title, alphas in rows.items()
-            },
-        }
+        clips[file.stem] = {"disagreement": [record["disagreement"] for record in adapted.history], "rows": {}}
+        for title, alphas in rows.items():
+            clips[file.stem]["rows"][title] = {
+                "change": float(np.abs(np.diff(alphas, axis=0)).mean()),
+                # steady motion has little distance from the mean of the neighbours in time
+                "unsteady": float(np.abs(alphas[1:-1] - (alphas[:-2] + alphas[2:]) / 2).mean()),
+                "flicker_share": float((flicker.delayed(alphas) != alphas).mean()),
+                "moved": float(np.abs(alphas - plain).mean()),
+                "person": float(alphas.mean()),
+            }
     what = f"{', '.join(clips)}: first {frames} frames, short side {short_side}, no truth; SOC on {count} frames, "
     what += f"{epochs} epochs at a rate of {config.learning_rate:g}; benchmarks/flicker.py real-clips"
     save(output, what, {"clips": clips}, part="real_clips")

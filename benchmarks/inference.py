@@ -18,7 +18,6 @@ from typing import Any, cast
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 import typer
 from _timing import DEVICE, NAME, in_turns, medians, people, save, show
 from torch.profiler import ProfilerActivity, profile
@@ -32,7 +31,6 @@ from modnet_lib.inference.deploy import AlphaOnly, Backend, deploy, make_backend
 from modnet_lib.inference.edges import clean_foreground, sharpen
 from modnet_lib.inference.export import onnx_session
 from modnet_lib.network import MODNet, load_checkpoint
-from modnet_lib.network.backbones import first_convolution
 from modnet_lib.network.cost import count_flops
 
 app = typer.Typer(help=__doc__)
@@ -60,34 +58,12 @@ def released() -> MODNet:
     return network.eval()
 
 
-def write(part: str, what: str, content: dict[str, Any], values: dict[str, float]) -> None:
-    save(STEM, f"{what}; benchmarks/inference.py {part}", content, part, values)
-
-
 def share_of_convolutions(run: Callable, image: torch.Tensor) -> float:
     """Of the processor's time in one answer."""
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         run(image)
     times = {event.key: event.self_cpu_time_total for event in seen.key_averages()}
     return sum(spent for key, spent in times.items() if "convolution" in key) / sum(times.values())
-
-
-def input_normalisation(network: MODNet, image: torch.Tensor, rounds: int) -> dict[str, float]:
-    """The first convolution after `2 x - 1`, and with this folded in and borders of mid-grey, which 0 means then."""
-    layer = first_convolution(network)
-    folded = copy.deepcopy(layer)
-    folded.weight = torch.nn.Parameter(2 * layer.weight)
-    folded.bias = torch.nn.Parameter(-layer.weight.sum(dim=(1, 2, 3)))
-    height, width = (int(n) for n in layer.padding)
-    folded.padding = (0, 0)
-    image = image.to(memory_format=torch.channels_last)
-    ways: dict[str, Callable] = {
-        "as_it_is": lambda: layer(image * 2 - 1),
-        "folded": lambda: folded(F.pad(image, [width, width, height, height], value=0.5)),
-        "normalisation_alone": lambda: image * 2 - 1,
-    }
-    torch.testing.assert_close(ways["folded"](), ways["as_it_is"](), rtol=1e-4, atol=1e-4)
-    return medians(ways, 5 * rounds)
 
 
 @app.command()
@@ -138,10 +114,9 @@ def speed(
     }
     fused = {key: share_of_convolutions(run, image) for key, run in runs.items() if "fused" in key}
     content = {"rows": rows, "GFLOP": flops, "floor_ms": floors, "share_of_convolutions": fused}
-    content["input_normalisation_ms"] = input_normalisation(networks["released"], image, rounds)
     values = {f"speedup_{key.replace(' float32', '').replace(' ', '_')}": row["speedup"] for key, row in rows.items()}
     what = f"{size} x {size}, batch 1, {NAME}, {torch.backends.cpu.get_cpu_capability()}, {rounds} rounds"
-    write("speed", what, content, values)
+    save(STEM, f"{what}; benchmarks/inference.py speed", content, "speed", values)
 
 
 @app.command()
@@ -156,7 +131,7 @@ def half(count: int = 8, size: int = 512) -> None:
     difference, mad, mad_half = np.mean(rows, axis=0).tolist()
     found = {"mean_difference": difference, "mad_float32": mad, "mad_bfloat16": mad_half}
     values = {"half_mean_difference": difference, "half_mad_more": mad_half - mad}
-    write("half", f"{count} drawn people at {size}", found, values)
+    save(STEM, f"{count} drawn people at {size}; benchmarks/inference.py half", found, "half", values)
 
 
 @app.command()
@@ -173,8 +148,8 @@ def large(count: int = 8, side: int = 3840) -> None:
         rows.append([[METRICS[name](matte, truth, region) for name in names] for matte in mattes])
     plain, guided = (dict(zip(names, row, strict=True)) for row in np.mean(rows, axis=0).tolist())
     values = {f"guided_{name}_change": guided[name] / plain[name] - 1 for name in names}
-    what = f"{count} drawn people at {side}, grain 1.5, JPEG 92, short side 512"
-    write("large", what, {"bilinear": plain, "guided": guided, "pictures": rows}, values)
+    what = f"{count} drawn people at {side}, grain 1.5, JPEG 92, short side 512; benchmarks/inference.py large"
+    save(STEM, what, {"bilinear": plain, "guided": guided, "pictures": rows}, "large", values)
 
 
 @app.command()
@@ -189,7 +164,8 @@ def edges(count: int = 16, size: int = 512) -> None:
         rows.append([float((error * truth)[mixed].sum() / truth[mixed].sum()) for error in errors])
     names = ("with_old_background", "clean_true_matte", "clean_predicted_matte")
     found: dict[str, Any] = dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True))
-    write("edges", f"{count} drawn people at {size}", found, {f"edge_error_{k}": v for k, v in found.items()})
+    values = {f"edge_error_{key}": value for key, value in found.items()}
+    save(STEM, f"{count} drawn people at {size}; benchmarks/inference.py edges", found, "edges", values)
 
 
 if __name__ == "__main__":

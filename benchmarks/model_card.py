@@ -1,8 +1,6 @@
 """What the model card shows: a checkpoint beside the one before, on the same pictures. Set ``MODNET_DATA``.
 
 .venv/bin/python benchmarks/model_card.py measure NEW.safetensors [--old OLD.safetensors] [--name NAME] [--quick]
-.venv/bin/python benchmarks/model_card.py masks RUN                     # of a finished pre-training
-.venv/bin/python benchmarks/model_card.py worst NEW.safetensors OUT.jpg [--count 20]    # to look at; never committed
 .venv/bin/python benchmarks/model_card.py backgrounds                   # notebook 01, section 7
 
 `measure` writes ``data/results/NAME.json``: IoU at one half, MAD, and MAD in a band around the outline, with paired
@@ -10,19 +8,16 @@
 """
 
 import csv
-import json
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
 import torch
 import typer
 from _timing import save
-from PIL import Image
-from safetensors import safe_open
 
 from modnet_lib import paths
 from modnet_lib.data.compositing import background_versions
@@ -36,8 +31,7 @@ from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.images import read_image, to_tensor
 from modnet_lib.inference import Matter
-from modnet_lib.inference.matter import enlarge, network_size
-from modnet_lib.network import MODNet, Segmenter, create_backbone
+from modnet_lib.network import MODNet
 from modnet_lib.objectives.supervised import semantic_target
 from modnet_lib.profiles import DataConfig
 from modnet_lib.training.validation import validation_data
@@ -45,7 +39,6 @@ from modnet_lib.training.validation import validation_data
 app = typer.Typer(help=__doc__)
 SIDE, PEOPLE, WORSE_CAMERAS = 384, "people:validation", (("noise", 25), ("blur", 8), ("jpeg", 10))
 Pictures = Iterable[tuple[str, Labelled]]
-File = Annotated[Path, typer.Argument(help="A checkpoint.")]
 
 
 def errors(matte: np.ndarray, truth: np.ndarray) -> dict[str, float]:
@@ -110,13 +103,9 @@ def semantic_error(network: MODNet, pictures: Pictures, side: int = 256) -> floa
 
 @app.command()
 def measure(
-    new: File,
-    old: Annotated[Path, typer.Option(help="The checkpoint to compare with.")] = paths.PRETRAINED,
-    name: Annotated[str, typer.Option(help="Of the file in data/results.")] = "model_card",
-    quick: Annotated[bool, typer.Option(help="Without 512 pixels and worse cameras.")] = False,
-    count: Annotated[int, typer.Option(help="Pictures of each set.")] = 100,
+    new: Path, old: Path = paths.PRETRAINED, name: str = "model_card", quick: bool = False, count: int = 100
 ) -> None:
-    """Measure two checkpoints on every held-out set."""
+    """Measure two checkpoints on `count` pictures of every held-out set; `quick` leaves out 512 and worse cameras."""
     matters = [Matter.from_pretrained(path, short_side=SIDE) for path in (old, new)]
     larger = [matter.resized(512) for matter in matters]
     people = labelled(PEOPLE, count)
@@ -135,59 +124,6 @@ def measure(
     what = f"{new.name} against {old.name}, short side {SIDE}: {len(people)} people, {count} photographs of CCP, "
     what += f"SPM-100, {len(nobody)} backgrounds; benchmarks/model_card.py measure"
     save(name, what, result)
-
-
-@app.command()
-@torch.no_grad()
-def masks(
-    run: Annotated[Path, typer.Argument(help="The folder of a pre-training.")],
-    side: int = 256,
-    name: str = "overnight_pretraining",
-    count: int | None = None,
-) -> None:
-    """IoU of the masks of a pre-training's averaged network, and its curve: data/results/NAME.json."""
-    network = Segmenter(create_backbone("mobilenet_v2")).eval()
-    averaged = torch.load(run / "state.pt", weights_only=True)["averaged"]
-    averaged.pop("n_averaged", None)
-    network.load_state_dict({key.removeprefix("module."): value for key, value in averaged.items()})
-    found: dict[str, list[float]] = {}
-    for picture, (image, truth, _) in labelled(PEOPLE, count):
-        small = resize(to_tensor(image), *network_size(truth.shape[0], truth.shape[1], side))
-        for group in ("all", *kinds(picture)):
-            found.setdefault(group, []).append(iou(enlarge(network(small).alpha, truth.shape), unit(truth)))
-    with safe_open(run / "backbone.safetensors", "pt") as file:
-        trained = file.metadata()
-    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    what = f"masks of the averaged network at a short side of {side}, cut at one half, on {len(found['all'])} held-out "
-    content = {
-        "training": json.loads(trained["provenance"]) | {"identity": trained["identity"]},
-        "iou": {
-            group: {"pictures": len(ones), "mean": np.mean(ones), "median": np.median(ones)}
-            for group, ones in found.items()
-        },
-        "curve": {
-            str(steps[end - 1]["step"]): np.mean([step["loss"] for step in steps[end - 100 : end]])
-            for end in range(100, len(steps) + 1, 100)
-        },
-    }
-    save(name, what + "people; benchmarks/model_card.py masks", content)
-
-
-@app.command()
-def worst(new: File, output: Path, count: int = 20, source: str = PEOPLE) -> None:
-    """Draw the worst mattes beside picture and truth."""
-    matter, width, height, tiles = Matter.from_pretrained(new, short_side=SIDE), 3 * 360, 260, []
-    for _, (image, truth, _) in labelled(source, 100):
-        matte = matter.alpha(image)
-        greys = (np.repeat((one * 255).astype(np.uint8)[..., None], 3, 2) for one in (matte, unit(truth)))
-        tile = Image.fromarray(np.hstack([image, *greys]))
-        tile = tile.resize((tile.width * height // tile.height, height))
-        tiles.append((errors(matte, truth)["mad"], tile.crop((0, 0, min(tile.width, width), height))))
-    chosen = sorted(tiles, key=lambda pair: -pair[0])[:count]
-    sheet = Image.new("RGB", (2 * width, height * -(-len(chosen) // 2)))
-    for number, (_, tile) in enumerate(chosen):
-        sheet.paste(tile, (number % 2 * width, number // 2 * height))
-    sheet.save(output, quality=88)
 
 
 @app.command()

@@ -3,8 +3,7 @@
 .venv/bin/python benchmarks/soc.py [--size 512] [--batch 1] [--repeats 3] [--output soc_benchmark]
 
 The released way, written anew from its description: the released network, both passes in full, the band by scipy's
-grey morphology on the CPU, picture by picture, and the masks copied to the device. Rows in between change one thing at
-a time, so that it can be seen what the ratio is made of.
+grey morphology on the CPU, picture by picture, and the masks copied to the device.
 """
 
 import copy
@@ -91,13 +90,11 @@ def main(size: int = 512, batch: int = 1, repeats: int = 3, threads: int = 1, ou
         "band alone, ours, released form": lambda: released_transition_region(semantic, alpha),
         "band alone, ours, paper form": lambda: transition_region(alpha, maybe=0.1),
     }
-    what = f"{size} x {size}, batch {batch}, median of {repeats}, random weights; {NAME}; benchmarks/soc.py"
-    rows = {}
-    for ways in (steps, bands):
-        times = medians(ways, repeats)
+    what, rows = f"{size} x {size}, batch {batch}, median of {repeats}, random weights; {NAME}; benchmarks/soc.py", {}
+    for times in (medians(ways, repeats) for ways in (steps, bands)):
         first = next(iter(times.values()))
         rows |= {name: {"milliseconds": each, "ratio": first / each} for name, each in times.items()}
-        show(what, {name: {"milliseconds": each} for name, each in times.items()})
+    show(what, rows)
     if output:
         save(output, what, {"rows": rows})
 

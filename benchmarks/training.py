@@ -4,7 +4,7 @@
 
 Every line has a process of its own, so that its peak memory is its own. The first lines time the step alone (forward,
 losses, backward, SGD) on one ready batch; the last two time the whole loop, samples included: Pillow, NumPy and float32
-beside `modnet_lib.training.loop.Trainer`. Below stands what the paper's schedule costs at the measured rate.
+beside `modnet_lib.training.loop.Trainer`.
 """
 
 import resource
@@ -25,10 +25,9 @@ from compositing import our_data, plain_batch
 
 from modnet_lib.data.assemble import MattingBatch
 from modnet_lib.network import MODNet
-from modnet_lib.network.cost import count_parameters
 from modnet_lib.network.modnet import Variant
 from modnet_lib.objectives import OBJECTIVES
-from modnet_lib.profiles import Profile, Stage, TrainingConfig
+from modnet_lib.profiles import Stage, TrainingConfig
 from modnet_lib.training.loop import Trainer
 
 
@@ -71,26 +70,25 @@ def run_step(network: Any, optimizer: torch.optim.Optimizer, batch: MattingBatch
 def measure(way: Way, size: int, batch: int, repeats: int) -> dict[str, float]:
     """Images a second (median over steps), peak GiB over what stood before."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    network = MODNet(way.variant).to(DEVICE).train()
-    if way.channels_last:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layout: Any = torch.channels_last if way.channels_last else torch.contiguous_format
+    network: Any = MODNet(way.variant).train()
+    network = network.to(DEVICE, memory_format=layout)
     optimizer = torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9)
     if way.whole_loop and way.variant == "paper":
         taken = our_loop(way, size, batch, repeats)
-    elif way.whole_loop:
-        samples, rng = people(4, 512), np.random.default_rng(0)
-
-        def step() -> None:
-            run_step(network, optimizer, MattingBatch(*plain_batch(samples, size, batch, rng)), way)
-
-        taken = medians({"": step}, repeats, 2)[""] / 1000
     else:
         torch.manual_seed(0)
         image, foreground, background = (torch.rand(batch, 3, size, size, device=DEVICE) for _ in range(3))
         alpha = torch.rand(batch, 1, size, size, device=DEVICE)  # the arithmetic is the same whatever is in it
         data = MattingBatch(image, alpha, (alpha * 2).round() / 2, foreground, background)
-        trained = torch.compile(network) if way.compile else network
-        taken = medians({"": lambda: run_step(trained, optimizer, data, way)}, repeats, 2)[""] / 1000
+        network = torch.compile(network) if way.compile else network
+        samples, rng = people(4, 512) if way.whole_loop else [], np.random.default_rng(0)
+
+        def step() -> None:
+            made = MattingBatch(*plain_batch(samples, size, batch, rng)) if samples else data
+            run_step(network, optimizer, made, way)
+
+        taken = medians({"": step}, repeats, 2)[""] / 1000
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     peak = torch.cuda.max_memory_allocated() / 2**30 if DEVICE.type == "cuda" else most / 2**20
     return {"rate": batch / taken, "peak": peak}
@@ -107,35 +105,15 @@ def our_loop(way: Way, size: int, batch: int, repeats: int) -> float:
     return median(record["seconds"] for record in history[2:])
 
 
-def schedule(rate: float, size: int) -> None:
-    """What the paper's schedule takes on several devices like this one, from the measured images a second.
-
-    Each device has the paper's batch to itself, and there are fewer steps. Between two steps the gradients (float32)
-    travel once around a ring of the devices; that the exchange overlaps with the backward pass is not counted on.
-    """
-    paper, rows = Profile.load("paper").training.stages[0], {}
-    step = paper.batch_size / rate * (paper.image_size / size) ** 2
-    for devices, link in ((1, float("inf")), (4, 25e9), (8, 25e9), (16, 1.25e9)):
-        exchange = 2 * (devices - 1) / devices * 4 * count_parameters(MODNet()) / link
-        hours = paper.steps / devices * (step + exchange) / 3600
-        rows[f"{devices} devices, {link / 1e9:g} GB/s"] = {"step, ms": 1000 * step, "hours": hours}
-        rows[f"{devices} devices, {link / 1e9:g} GB/s"] |= {"efficiency": step / (step + exchange)}
-    show(f"The paper's schedule, {paper.steps * paper.batch_size:,} images at {paper.image_size}", rows)
-
-
-def alone(work: Any, *arguments: Any) -> Any:
-    """Run in a fresh process."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
-
-
 def main(size: int = 256, batch: int = 8, repeats: int = 6, compile: bool = False, output: str = "") -> None:
     """Print the tables, and write ``data/results/OUTPUT.json``."""
-    lines = [{"label": way.label} | alone(measure, way, size, batch, repeats) for way in ways(compile)]
+    lines = list[dict[str, Any]]()
+    for way in ways(compile):
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            lines.append({"label": way.label} | pool.submit(measure, way, size, batch, repeats).result())
     for some in (lines[:-2], lines[-2:]):
         rows = {line["label"]: {"images/s": line["rate"], "peak GiB": line["peak"]} for line in some}
         show(f"{size} x {size}, batch {batch}, {NAME}, torch {torch.__version__}", rows)
-    schedule(lines[-1]["rate"], size)
     if output:
         content = {"device": NAME, "torch": torch.__version__, "size": size, "batch": batch, "lines": lines}
         content["date"] = str(date.today())

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,15 +63,14 @@ def read_whole_lines(path: Path) -> list[str]:
 
 
 SIGNATURES = {
-    b"version https://git-lfs": "a Git LFS pointer, not the file itself (run git lfs pull)",
-    b"<!doctype html": "a web page",
-    b"<html": "a web page",
-    b"<svg": "SVG",
-    b"%pdf": "PDF",
-    b"\xff\x0a": "JPEG XL",
-    b"\0\0\0\x0cjxl ": "JPEG XL",
-    b"\x1aE\xdf\xa3": "a Matroska or WebM clip",
-    b"\x08": "ONNX",
+    rb"version https://git-lfs": "a Git LFS pointer, not the file itself (run git lfs pull)",
+    rb"<!doctype html|<html": "a web page",
+    rb"<svg": "SVG",
+    rb"%pdf": "PDF",
+    rb"\xff\x0a|\0\0\0\x0cjxl ": "JPEG XL",
+    rb"\x1aE\xdf\xa3": "a Matroska or WebM clip",
+    rb"....ftyp(is|mp|qt|m4)": "a clip",
+    rb"\x08[\x03-\x1f][\x12\x1a\x22\x3a\x42]": "ONNX",  # its version, then the length of another field
 }
 
 
@@ -78,6 +78,5 @@ def kind_of(path: Path) -> str:
     """What a file is by its first bytes, for messages about files that are given for something else; or ""."""
     with path.open("rb") as file:
         head = file.read(64)
-    if head[4:8] == b"ftyp":
-        return "a clip" if head[8:10] in (b"is", b"mp", b"qt", b"M4") else ""
-    return next((kind for start, kind in SIGNATURES.items() if head.lower().startswith(start.lower())), "")
+    kinds = (kind for start, kind in SIGNATURES.items() if re.match(start, head, re.IGNORECASE | re.DOTALL))
+    return next(kinds, "")

@@ -5,10 +5,12 @@ import functools
 import io
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
@@ -52,16 +54,24 @@ def is_picture(file: str | Path) -> bool:
     return Path(file).suffix.lower() in suffixes()
 
 
-def count_frames(file: str | Path) -> int:
-    """Frames of an animation or pages of a document; 1 for a photograph, whatever a camera stores beside it.
+class Header(NamedTuple):
+    """What a file says of itself before it is decoded."""
 
-    A file that Pillow cannot open has one, too.
-    """
+    frames: int = 1  # of an animation, or pages; 1 for a photograph, whatever a camera stores beside it
+    deep: bool = False  # a PNG or TIFF with integers of 16 bits
+
+
+def read_header(file: str | Path) -> Header:
+    """The defaults for a file that Pillow cannot open."""
+    suffixes()  # registers HEIF
     try:
         with Image.open(file) as opened:
-            return 1 if opened.format in ("MPO", "HEIF") else getattr(opened, "n_frames", 1)
+            # Pillow's mode says 8 bits for a PNG with 16, its decoder's name what is in the file
+            bits = 16 if ";16" in str(opened.tile) else getattr(opened, "tag_v2", {}).get(258, 8)
+            deep = opened.format in ("PNG", "TIFF") and 16 in np.atleast_1d(bits)
+            return Header(1 if opened.format in ("MPO", "HEIF") else getattr(opened, "n_frames", 1), deep)
     except (OSError, SyntaxError, ValueError):
-        return 1
+        return Header()
 
 
 def read_image(image: ImageLike) -> np.ndarray:
@@ -79,12 +89,8 @@ def read_image(image: ImageLike) -> np.ndarray:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is damaged or no picture, or the array has another shape, type or range.
-    TypeError
-        For anything else than the three kinds.
+    FileNotFoundError, ValueError
+        If there is no such file; if it is damaged or no picture, or the array has another shape, type or range.
     """
     if isinstance(image, np.ndarray):
         return _from_array(image)
@@ -104,27 +110,32 @@ def open_picture(file: str | Path) -> Image.Image | np.ndarray:
 
     Raises as `read_image`, also if there are more pixels than `limit_pixels` allows.
     """
-    path, pixels = Path(file), None
+    path = Path(file)
     if not path.is_file():
         raise FileNotFoundError(f"no picture at {file}")
     suffixes()  # registers HEIF
     try:
-        with Image.open(path) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise Image.DecompressionBombError(f"{opened.width} x {opened.height}")
-            opened.load()
-            return _upright(opened)
+        try:
+            with Image.open(path) as opened:
+                _check_size(*opened.size)
+                opened.load()
+                return _upright(opened)
+        except UnidentifiedImageError:
+            if (pixels := read_tiff(path)) is None:
+                raise
+            return pixels
     except Image.DecompressionBombError as error:
         limit = f"{MAX_PIXELS / 1e6:g} megapixels, see --max-megapixels and modnet_lib.images.limit_pixels"
         raise ValueError(f"{file} is larger than {limit}: {error}") from error
     except Exception as error:  # Pillow's plugins raise many types on damaged files
-        if isinstance(error, UnidentifiedImageError):
-            pixels = read_tiff(path)
-        if pixels is None:
-            kind = kind_of(path)
-            fault = f"is {kind}, which cannot be read as a picture" if kind else "is damaged or no picture"
-            raise ValueError(f"{file} {fault}: {error}") from error
-        return pixels
+        kind = kind_of(path)
+        fault = f"is {kind}, which cannot be read as a picture" if kind else "is damaged or no picture"
+        raise ValueError(f"{file} {fault}: {error}") from error
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise Image.DecompressionBombError(f"{width} x {height}")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -148,6 +159,7 @@ def read_tiff(file: Path) -> np.ndarray | None:
     try:
         with io.BytesIO(file.read_bytes()) as content, tifffile.TiffFile(content, mode="r+") as tiff:
             page = tiff.pages.first
+            _check_size(page.imagewidth, page.imagelength)
             tag = page.tags.get(ORIENTATION)
             orientation = int(tag.value) if tag else 1
             try:
@@ -158,6 +170,8 @@ def read_tiff(file: Path) -> np.ndarray | None:
                     tag.overwrite(1)
                 pixels = decode(content.getvalue())
             return turn(np.atleast_3d(pixels), orientation)
+    except Image.DecompressionBombError:
+        raise
     except Exception:  # damaged files raise half a dozen unrelated types
         return None
 
@@ -253,9 +267,9 @@ def to_array(tensor: Tensor) -> np.ndarray:
     return array[..., 0] if array.shape[2] == 1 else array
 
 
-def to_bytes(matte: np.ndarray) -> np.ndarray:
-    """A matte in [0, 1] as uint8, rounded."""
-    return (matte * 255).round().astype(np.uint8)
+def to_bytes(matte: np.ndarray, kind: DTypeLike = np.uint8) -> np.ndarray:
+    """A matte in [0, 1] as integers, rounded."""
+    return (matte * np.iinfo(kind).max).round().astype(kind)
 
 
 def cover(picture: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms
 
-from modnet_lib.images import decode, orientation_of, profile_of, read_tiff, turn
+from modnet_lib.images import decode, orientation_of, profile_of, read_header, read_tiff, turn
 
 
 class Deep(NamedTuple):
@@ -18,22 +18,11 @@ class Deep(NamedTuple):
     profile: bytes = b""  # empty for sRGB
 
 
-def has_16_bits(file: str | Path) -> bool:
-    """Whether a file is a PNG or TIFF with 16-bit integers."""
-    try:
-        with Image.open(file) as opened:
-            if opened.format == "PNG":  # Pillow's mode says 8, its decoder's name what is in the file
-                return ";16" in str(opened.tile)
-            return 16 in np.atleast_1d(getattr(opened, "tag_v2", {}).get(258, 8))
-    except UnidentifiedImageError:  # floating-point colours, for instance
-        return False
-
-
 def read_channels(file: Path) -> tuple[np.ndarray | None, bytes]:
     """The file's own 1 to 4 channels, (H, W, C) uint16, upright, and its profile; ``None`` if it has fewer bits."""
-    pixels = None
-    if not has_16_bits(file):
+    if not read_header(file).deep:
         return None, b""
+    pixels = None
     with Image.open(file) as opened:
         profile = opened.info["icc_profile"] if profile_of(opened) else b""
         if opened.format == "TIFF" and opened.mode != "CMYK":

@@ -30,7 +30,7 @@ MODULES = {
 }
 BASE = {"devices", "files", "images", "images16", "paths", "profiles", "provenance", "regions"}
 MIDDLE = {"network", "baselines", "objectives", "data", "inference", "evaluation", "training"}
-TOP = {"notebook", "reproduce", "cli"}
+TOP = {"notebook", "cli"}
 # what each part of the library may know of, besides itself
 ALLOWED: dict[str, set[str]] = {
     "paths": set(),
@@ -49,8 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"inference", "network", "baselines", "data", *BASE},
     "training": {*MIDDLE, *BASE} - {"training"},
     "notebook": {*MIDDLE, *BASE},
-    "reproduce": {"notebook", *MIDDLE, *BASE},
-    "cli": {"notebook", "reproduce", *MIDDLE, *BASE},
+    "cli": {"notebook", *MIDDLE, *BASE},
 }
 
 
@@ -206,7 +205,7 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = Blind
 from modnet_lib.cli import app
 app(["matte", "--refine", *sys.argv[1:]], standalone_mode=False)
 parts = {{name.split(".")[1] for name in sys.modules if name.startswith("modnet_lib.")}}
-print(sorted(parts & {{"training", "notebook", "evaluation", "data", "objectives", "reproduce", "profiles"}}))
+print(sorted(parts & {{"training", "notebook", "evaluation", "data", "objectives", "profiles"}}))
 """
     picture = np.random.default_rng(0).integers(0, 256, (64, 1200, 3), dtype=np.uint8)
     Image.fromarray(picture).save(tmp_path / "in.png")

@@ -14,8 +14,8 @@ from PIL import Image, ImageCms
 
 from modnet_lib import images
 from modnet_lib.data.items import read_matte, refuse_cutout
-from modnet_lib.images import read_image, to_array, to_tensor
-from modnet_lib.images16 import Deep, has_16_bits, read_deep, write_deep
+from modnet_lib.images import read_header, read_image, to_array, to_tensor
+from modnet_lib.images16 import Deep, read_deep, write_deep
 
 ORIENTATION = 0x0112
 
@@ -288,7 +288,7 @@ def test_colours_with_a_profile_become_srgb(tmp_path, linear_profile) -> None:
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_bits_are_told(tmp_path, values, expected, suffix) -> None:
     Image.fromarray(np.ones((3, 3), values)).save(tmp_path / f"x{suffix}")
-    assert has_16_bits(tmp_path / f"x{suffix}") == expected
+    assert read_header(tmp_path / f"x{suffix}").deep == expected
 
 
 # --- floating-point TIFFs ---------------------------------------------------------------------------
@@ -305,7 +305,7 @@ def test_floating_point_tiffs_are_pictures(values, how, pixels, tmp_path) -> Non
         written, options = written.transpose(2, 0, 1), options | {"planarconfig": "separate"}
     tifffile.imwrite(file, written.astype(values), **options)
     np.testing.assert_array_equal(read_image(file), expected)
-    assert not has_16_bits(file)
+    assert not read_header(file).deep
     assert read_deep(file) is None
 
 
@@ -359,8 +359,11 @@ def test_pictures_above_our_own_limit_are_refused_until_it_is_raised(tmp_path, m
     images.limit_pixels(64 * 64 - 1)
     with pytest.raises(ValueError, match=r"a\.png is larger than .* megapixels, see --max-megapixels"):
         read_image(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((64, 64, 3), np.float32), photometric="rgb")  # Pillow reads no such
+    with pytest.raises(ValueError, match=r"b\.tif is larger than .* megapixels, see --max-megapixels"):
+        read_image(tmp_path / "b.tif")
     images.limit_pixels(64 * 64)
-    assert read_image(tmp_path / "a.png").shape == (64, 64, 3)
+    assert read_image(tmp_path / "a.png").shape == read_image(tmp_path / "b.tif").shape == (64, 64, 3)
     images.limit_pixels(600_000_000)  # more than Pillow allows by itself
     Image.new("1", (20_000, 20_000)).save(tmp_path / "large.png")
     assert images.open_picture(tmp_path / "large.png").size == (20_000, 20_000)

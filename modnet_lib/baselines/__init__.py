@@ -21,31 +21,14 @@ from modnet_lib.network.checkpoints import read_network
 BASELINES: dict[str, Callable[[Backbone], Baseline]] = {
     "dim": DIM,
     "dim_trimap": partial(DIM, with_trimap=True),
-    "indexnet": IndexNet,
-    "fdmpa": FDMPA,
-    "lfm": LFM,
-    "shm": SHM,
-    "hatt": HAtt,
-    "bshm": BSHM,
-    "bm": BM,
-    "crgnn": CRGNN,
+    **{method.__name__.lower(): method for method in (IndexNet, FDMPA, LFM, SHM, HAtt, BSHM, BM, CRGNN)},
 }
 
 
 def create_baseline(name: str, backbone: str | Backbone = "mobilenet_v2") -> Baseline:
-    """Build one of `BASELINES`; nothing is downloaded.
+    """Build one of `BASELINES` on a backbone or the name of one; nothing is downloaded.
 
-    Parameters
-    ----------
-    name
-        A key of `BASELINES`.
-    backbone
-        A name for `create_backbone`, or a backbone, which is used in place.
-
-    Raises
-    ------
-    ValueError
-        If either name is unknown, or the method does not work on the backbone.
+    A ValueError if either name is unknown, or the method does not work on the backbone.
     """
     if name not in BASELINES:
         raise ValueError(f"baseline must be one of {', '.join(BASELINES)}, got {name!r}")

@@ -1,5 +1,6 @@
 """The interface of the methods that MODNet is compared with."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -17,17 +18,11 @@ CHANNELS = {"trimap": 1, "background": 3, "clip": 4}
 
 
 class BaselineOutput(NamedTuple):
-    """What a method predicts.
+    """What a method predicts."""
 
-    Attributes
-    ----------
-    alpha
-        (N, 1, H, W) in [0, 1]. In training, the estimate of the current stage.
-    parts
-        What the losses need, and the estimates of earlier stages by name.
-    """
-
+    #: (N, 1, H, W) in [0, 1]. In training, the estimate of the current stage.
     alpha: Tensor
+    #: What the losses need, and the estimates of earlier stages by name.
     parts: dict[str, Tensor]
 
 
@@ -40,27 +35,17 @@ class Stage(NamedTuple):
 
 
 class Baseline(nn.Module):
-    """A matting method on a given backbone; a subclass implements `predict` and `losses`.
+    """A matting method on a given backbone; a subclass implements `predict` and `losses`."""
 
-    Attributes
-    ----------
-    title, paper
-        Name in tables, and the source.
-    required, optional
-        Inputs beside the image that must, and that may be given: keys of `INPUTS`.
-    stages
-        How the method is trained.
-    estimates
-        Which of the output's `parts` are mattes of earlier stages, (N, 1, H, W).
-    config, metadata
-        As in `MODNet`.
-    """
-
+    #: Name in tables, and the source.
     title: str
     paper: str
+    #: Inputs beside the image that must, and that may be given: keys of `INPUTS`.
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    #: How the method is trained.
     stages: tuple[Stage, ...] = (Stage("all", 1.0),)
+    #: Which of the output's `parts` are mattes of earlier stages, (N, 1, H, W).
     estimates: tuple[str, ...] = ()
 
     def __init__(self, backbone: Backbone):
@@ -78,12 +63,7 @@ class Baseline(nn.Module):
         return parts | {self.stages[-1].name: rest} if known and rest else parts
 
     def begin(self, progress: float) -> float:
-        """Enter the stage after the share `progress` of all steps; call it after `train`.
-
-        Returns
-        -------
-        The share of the stage that is over, in [0, 1).
-        """
+        """Enter the stage after the share `progress` of all steps, after `train`; the share of it that is over."""
         start, within = 0.0, 0.0
         for stage in self.stages:
             self.stage, within = stage, max(0.0, (progress - start) / stage.share)
@@ -105,12 +85,7 @@ class Baseline(nn.Module):
         image
             (N, 3, H, W), RGB in [0, 1]; H and W multiples of 32.
         given
-            Inputs by name, see `INPUTS`; ``None`` is the same as nothing.
-
-        Raises
-        ------
-        ValueError
-            If an input is missing, not used by this method, or of another shape.
+            Inputs by name, see `INPUTS`; ``None`` is the same as nothing, what the method does not use a ValueError.
         """
         check_image(image)
         tensors = {name: value for name, value in given.items() if value is not None}
@@ -126,9 +101,8 @@ class Baseline(nn.Module):
                 raise ValueError(f"{self.title}: {name} must be {INPUTS[name]}, {like}")
         return self.predict(image, **tensors)
 
-    def predict(self, *inputs: Any, **given: Any) -> BaselineOutput:
-        """`forward` with checked inputs."""
-        raise NotImplementedError
+    #: `forward` with checked inputs.
+    predict: Callable[..., BaselineOutput]
 
     def training_inputs(self, batch: Batch) -> dict[str, Tensor]:
         """What is given beside the image in training."""

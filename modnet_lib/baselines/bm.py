@@ -104,18 +104,9 @@ class BM(Baseline):
 
 
 def background_difference(image: np.ndarray, plate: np.ndarray, low: float = 12, high: float = 40) -> np.ndarray:
-    """The oldest matte: how far a pixel is from the clean plate, 0 up to `low`, 1 from `high` (of 255).
+    """The oldest matte, (H, W) float32 in [0, 1]: how far (H, W, 3) uint8 is from the clean plate.
 
-    Parameters
-    ----------
-    image, plate
-        (H, W, 3) uint8.
-    low, high
-        Largest difference of a colour channel, after a median over 3 x 3 pixels.
-
-    Returns
-    -------
-    (H, W) float32 in [0, 1].
+    It is 0 up to `low` and 1 from `high` (of 255), by the largest channel after a median over 3 x 3 pixels.
     """
     difference = cv2.medianBlur(cv2.absdiff(image, plate), 3).max(axis=2).astype(np.float32)
     return np.clip((difference - low) / (high - low), 0, 1)

@@ -42,12 +42,10 @@ class FrameGraph(nn.Module):
     def forward(self, nodes: list[Tensor]) -> list[Tensor]:
         """Map the frames' features (N, C, H, W) to as many."""
         for _ in range(ROUNDS):
-            messages = [self._message(node, nodes) for node in nodes]
+            pairs = [[concat(node, other) for other in nodes if other is not node] for node in nodes]
+            messages = [torch.stack([self.message(pair) for pair in some]).mean(0) for some in pairs]
             nodes = [self._update(node, message) for node, message in zip(nodes, messages, strict=True)]
         return nodes
-
-    def _message(self, node: Tensor, nodes: list[Tensor]) -> Tensor:
-        return torch.stack([self.message(concat(node, n)) for n in nodes if n is not node]).mean(0)
 
     def _update(self, node: Tensor, message: Tensor) -> Tensor:
         update, reset = torch.sigmoid(self.gates(concat(node, message))).chunk(2, dim=1)

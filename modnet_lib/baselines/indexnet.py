@@ -70,11 +70,6 @@ class IndexNet(Baseline):
     """A U-Net on MobileNetV2 whose strides are replaced by pooling with learnt indices, undone with their twins.
 
     Simplified: batch norms are not frozen, and the backbone's learning rate is that of every other method.
-
-    Raises
-    ------
-    ValueError
-        For another backbone than MobileNetV2.
     """
 
     title, paper = "IndexNet", "Lu et al. 2019"

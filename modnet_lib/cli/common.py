@@ -37,11 +37,12 @@ def bar(title: str, to: Console = console) -> Callable[[Iterable[Any], int | Non
     return lambda jobs, count: progress.track(jobs, title, count, console=to)
 
 
-def dtype_of(name: str) -> Any:
-    """Return the type of torch with this name."""
-    import torch
+def open_matter(model: Path, backend: str, dtype: str, **options: Any) -> Any:
+    """Return a `modnet_lib.Matter` with these options; `dtype` is a name."""
+    from modnet_lib.inference import Matter
+    from modnet_lib.inference.deploy import DTYPES
 
-    return getattr(torch, choice("dtype", name, ("float32", "bfloat16", "float16")))
+    return Matter.from_pretrained(model, backend=backend, dtype=DTYPES[choice("dtype", dtype, DTYPES)], **options)
 
 
 def choice(what: str, given: str, known: Iterable[str]) -> str:

@@ -11,51 +11,37 @@ import typer
 from typer import Argument, Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import (
-    Backend,
-    BatchSize,
-    Device,
-    Dtype,
-    Model,
-    Refine,
-    ShortSide,
-    Specks,
-    bar,
-    dtype_of,
-    errors,
-    say,
-)
+from modnet_lib.cli import common
+from modnet_lib.cli.common import bar, errors, open_matter, say
 
 
 def matte(
-    places: Annotated[
-        list[str], Argument(metavar="IN... OUT", help="Pictures or folders, then a file or a folder/; - for a pipe.")
-    ],
+    places: Annotated[list[str], Argument(metavar="IN... OUT", help="Pictures, folders, patterns; - is a pipe.")],
     alpha_only: Annotated[bool, Option("--alpha", help="Write the matte, not a cut-out.")] = False,
-    background: Annotated[str | None, Option(help="A colour (white, #00b140), a picture, or blur.")] = None,
+    background: Annotated[str, Option(help="A colour (white, #00b140), a picture, or blur.")] = "transparent",
     parts: Annotated[bool, Option("--parts", help="Also write NAME_matte.png and NAME_foreground.png.")] = False,
-    refine: Refine = False,
-    drop_specks: Specks = 0.0,
+    refine: common.Refine = False,
+    drop_specks: common.Specks = 0.0,
     keep_colours: Annotated[bool, Option("--keep-colours", help="Do not clean colours at edges.")] = False,
     format: Annotated[str, Option(help="Format in an output folder: png, webp, jpg or tif.")] = "png",
-    model: Model = paths.PRETRAINED,
-    short_side: ShortSide = None,
-    device: Device = None,
-    backend: Backend = "auto",
-    dtype: Dtype = "float32",
-    batch_size: BatchSize = 1,
+    model: common.Model = paths.PRETRAINED,
+    short_side: common.ShortSide = None,
+    device: common.Device = None,
+    backend: common.Backend = "auto",
+    dtype: common.Dtype = "float32",
+    batch_size: common.BatchSize = 1,
     workers: Annotated[int, Option(min=1, help="Threads that read and write.")] = 2,
     max_megapixels: Annotated[int, Option(min=1, help="Refuse larger pictures.")] = 250,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Cut people out of pictures, folders or a pipe. Files that exist in the output folder are skipped.
 
-    modnet matte me.jpg me.png · modnet matte photos/ cutouts/ · modnet matte --background blur a.jpg b.jpg out/
+    modnet matte me.jpg me.png · modnet matte photos/ cutouts/ · modnet matte --background blur 'photos/*.jpg' out/
 
     Exit codes: 0 success, 1 wrong usage, 3 some pictures failed (listed at the end).
     """
     from modnet_lib.images import limit_pixels
-    from modnet_lib.inference import Matter, bulk
+    from modnet_lib.inference import bulk
 
     *given, target = places
     if not given:
@@ -64,7 +50,8 @@ def matte(
         raise ValueError("a pipe takes one picture: modnet matte - OUT, or modnet matte IN -")
     limit_pixels(max_megapixels * 1_000_000)
     output = bulk.Output(alpha_only, background, clean=not keep_colours, parts=parts)
-    sources, to_pipe, suffix = [*map(Path, given)], target == "-", f".{format.lower().removeprefix('.')}"
+    sources, to_pipe = [file for name in given for file in bulk.expand(name)], target == "-"
+    suffix = f".{format.lower().removeprefix('.')}"
     with TemporaryDirectory() as folder:
         if given == ["-"]:
             sources = [Path(folder, "standard input")]
@@ -73,21 +60,18 @@ def matte(
         jobs, rest = bulk.plan(sources, target, suffix), bulk.passed_over(sources, target)
         for ending in {job.target.suffix.lower() for job in jobs}:
             output.check(ending)
-        options = {"device": device, "backend": backend, "dtype": dtype_of(dtype), "refine": refine}
-        matter = Matter.from_pretrained(model, short_side=short_side, specks=drop_specks, **options)
-        overwrite = overwrite or [str(job.target) for job in jobs] == [target]
-        how = {"overwrite": overwrite, "batch_size": batch_size, "workers": workers}
-        running = bulk.run(matter, jobs, output, **how)
+        options = {"device": device, "short_side": short_side, "refine": refine, "specks": drop_specks}
+        how = {"overwrite": overwrite or [str(job.target) for job in jobs] == [target], "batch_size": batch_size}
+        running = bulk.run(open_matter(model, backend, dtype, **options), jobs, output, workers=workers, **how)
         results = list(bar("matting", errors)(running, len(jobs)) if len(jobs) > 1 else running)
         failed, skipped = [one.error for one in results if one.error], sum(one.skipped for one in results)
         if to_pipe and not failed:
             sys.stdout.buffer.write(Path(target).read_bytes())
-    for note in [one.note for one in results if one.note]:
-        say(note, "yellow", errors)
+    notes = [one.note for one in results if one.note]
     if rest:
-        say(f"{len(rest)} files skipped, no pictures: {', '.join(file.name for file in rest[:20])}", "yellow", errors)
-    for reason in failed:
-        say(reason, "red", errors)
+        notes.append(f"{len(rest)} files skipped, no pictures: {', '.join(file.name for file in rest[:20])}")
+    for text, style in [*((note, "yellow") for note in notes), *((reason, "red") for reason in failed)]:
+        say(text, style, errors)
     written = len(jobs) - skipped - len(failed)
     say(f"{written} written, {skipped} already there, {len(failed)} failed", to=errors)
     if failed:
@@ -97,36 +81,33 @@ def matte(
 def video(
     source: Annotated[str, Argument(help="Clip, animation or folder of frames; - for standard input.")],
     target: Annotated[Path, Argument(help=".mp4, .mov, .mkv (H.264), .webm (VP9), or a new folder of PNGs.")],
-    background: Annotated[
-        str | None, Option(help="Colour, picture, clip, blur, matte, or transparent (default of .webm and folders).")
-    ] = None,
+    background: Annotated[str | None, Option(help="Colour, picture, clip, blur, matte or transparent.")] = None,
     ofd: Annotated[bool, Option(help="One-frame delay against flicker.")] = True,
     threshold: Annotated[float, Option(help="Threshold of the one-frame delay.")] = 0.1,
     frames: Annotated[int | None, Option(min=1, help="Maximum number of frames.")] = None,
     rate: Annotated[int, Option(min=1, help="Frame rate of a folder without timecodes.txt.")] = 24,
     parts: Annotated[bool, Option("--parts", help="Also write NAME_matte and NAME_foreground.")] = False,
-    refine: Refine = False,
-    drop_specks: Specks = 0.0,
-    batch_size: BatchSize = 1,
-    short_side: ShortSide = None,
-    device: Device = None,
-    backend: Backend = "auto",
-    dtype: Dtype = "float32",
+    refine: common.Refine = False,
+    drop_specks: common.Specks = 0.0,
+    batch_size: common.BatchSize = 1,
+    short_side: common.ShortSide = None,
+    device: common.Device = None,
+    backend: common.Backend = "auto",
+    dtype: common.Dtype = "float32",
     resume: Annotated[bool, Option(help="Store mattes, to resume an interrupted run.")] = True,
     strict: Annotated[bool, Option("--strict", help="Refuse a damaged clip instead of keeping what is whole.")] = False,
-    model: Model = paths.PRETRAINED,
+    model: common.Model = paths.PRETRAINED,
 ) -> None:
     """Cut people out of a clip, or give them another background.
 
     Exit codes: 0 success, 1 nothing was written, 3 parts of the clip could not be read (listed at the end).
     """
-    from modnet_lib.inference import Matter
     from modnet_lib.inference.video import matte_video
 
     settings = {"background": background, "batch_size": batch_size, "limit": frames, "resume": resume, "parts": parts}
     settings |= {"threshold": threshold if ofd else 1.0, "track": bar(target.name), "strict": strict, "rate": rate}
-    options = {"device": device, "backend": backend, "dtype": dtype_of(dtype), "refine": refine}
-    matter = Matter.from_pretrained(model, short_side=short_side, specks=drop_specks, **options)
+    options = {"device": device, "short_side": short_side, "refine": refine, "specks": drop_specks}
+    matter = open_matter(model, backend, dtype, **options)
     start, clip = time.perf_counter(), sys.stdin.buffer if source == "-" else source
     repaired, damage = matte_video(matter, clip, target, **settings)
     say(f"{target}: {len(repaired)} frames, {len(repaired) / (time.perf_counter() - start):.1f} a second")
@@ -140,7 +121,7 @@ def video(
 
 def export(
     target: Annotated[Path, Argument(help="FILE.onnx")],
-    model: Model = paths.PRETRAINED,
+    model: common.Model = paths.PRETRAINED,
     image: Annotated[list[Path] | None, Option(help="Also compare on this picture; may be repeated.")] = None,
     size: Annotated[str | None, Option(help="Fixed size, such as 512 or 512x384 (height x width).")] = None,
 ) -> None:

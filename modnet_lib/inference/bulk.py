@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from glob import glob
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from modnet_lib.files import write_atomically
-from modnet_lib.images import count_frames, is_picture, read_image, to_bytes
-from modnet_lib.images16 import Deep, has_16_bits, read_deep, write_deep
-from modnet_lib.inference.edges import clean_foreground, compose, cutout
+from modnet_lib.images import is_picture, read_header, read_image, to_bytes
+from modnet_lib.images16 import Deep, read_deep, write_deep
+from modnet_lib.inference.edges import clean_foreground, compose
 from modnet_lib.inference.matter import Matter
 
 # what can be written, with Pillow's options; WebP keeps the colours under transparency too
@@ -33,33 +34,25 @@ class Job(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of a job: why it failed, if it did, whether its target was there already, and what was left out."""
+    """What became of a job."""
 
     job: Job
-    error: str = ""
-    skipped: bool = False
-    note: str = ""
+    error: str = ""  # why it failed, if it did
+    skipped: bool = False  # its target was there already
+    note: str = ""  # what was left out
 
 
 @dataclass(frozen=True)
 class Output:
-    """What is written for a picture; with 16 bits and its ICC profile if it has 16 bits and the file is a PNG or TIFF.
+    """What is written for a picture: 16 bits and its ICC profile if it has 16 bits and the file is a PNG or TIFF."""
 
-    Attributes
-    ----------
-    alpha
-        The matte alone.
-    background
-        Instead of a cut-out, the person in front of this; see `modnet_lib.inference.edges.compose`.
-    clean
-        Estimate the person's colours where the old background shows through.
-    parts
-        Also write the matte and the person's colours, 8-bit, to ``NAME_matte.png`` and ``NAME_foreground.png``.
-    """
-
+    #: The matte alone.
     alpha: bool = False
-    background: str | None = None
+    #: The person is in front of this; see `modnet_lib.inference.edges.compose`.
+    background: str = "transparent"
+    #: Estimate the person's colours where the old background shows through.
     clean: bool = True
+    #: Also write the matte and the person's colours to ``NAME_matte.png`` and ``NAME_foreground.png``.
     parts: bool = False
 
     def check(self, suffix: str) -> None:
@@ -67,36 +60,37 @@ class Output:
         if suffix not in FORMATS:
             formats = "take .png, .webp, .jpg or .tif; the name of a folder ends in /"
             raise ValueError(f"{suffix or 'no ending'} is no format to write; {formats}")
-        if suffix in (".jpg", ".jpeg") and not self.alpha and self.background is None:
+        if suffix in (".jpg", ".jpeg") and not self.alpha and self.background == "transparent":
             raise ValueError(f"{suffix} has no transparency; take .png or .webp, or give a background")
-        if self.background is not None:
-            compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), self.background)
+        compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), self.background)
 
-    def write(self, job: Job, pixels: np.ndarray, alpha: np.ndarray) -> None:
-        """Write the target of a job, atomically, in the format of its suffix."""
-        suffix = job.target.suffix.lower()
-        deep = suffix in (".png", ".tif", ".tiff") and has_16_bits(job.source)
+    def write(self, job: Job, alpha: np.ndarray, pixels: np.ndarray, deep: bool) -> None:
+        """Write the target of a job, atomically; `deep` says that the source has 16 bits."""
+        deep = deep and job.target.suffix.lower() in (".png", ".tif", ".tiff")
         wide = read_deep(job.source) if deep and not self.alpha else None
         image, profile = wide or Deep(pixels)
         clean = self.clean and (self.parts or not self.alpha)
         colours = clean_foreground(image, alpha) if clean else image
-        if self.alpha:
-            kind = np.uint16 if deep else np.uint8
-            result = (alpha * np.iinfo(kind).max).round().astype(kind)
-        elif self.background is None:
-            result = cutout(colours, alpha, clean=False)
-        else:
-            result = compose(colours, alpha, self.background, image, profile)
-        if wide:
-            save = partial(write_deep, Deep(result, profile), suffix=suffix)
-        else:
-            options = {"format": Image.registered_extensions()[suffix], **FORMATS[suffix]}
-            save = partial(Image.fromarray(result).save, **options)
-        write_atomically(job.target, save)
+        matte = to_bytes(alpha, np.uint16 if deep else np.uint8)
+        _save(job.target, matte if self.alpha else compose(colours, alpha, self.background, image, profile), profile)
         if self.parts:
-            person = clean_foreground(pixels, alpha) if wide and clean else pixels if wide else colours
-            for place, part in zip(beside(job), (to_bytes(alpha), person), strict=True):
-                write_atomically(place, partial(Image.fromarray(part).save, format="PNG"))
+            for place, part in zip(beside(job), (matte, colours), strict=True):
+                _save(place, part, profile)
+
+
+def _save(file: Path, pixels: np.ndarray, profile: bytes) -> None:
+    suffix = file.suffix.lower()
+    if pixels.dtype == np.uint16 and pixels.ndim == 3:
+        write_atomically(file, partial(write_deep, Deep(pixels, profile), suffix=suffix))
+    else:
+        options = {"format": Image.registered_extensions()[suffix], **FORMATS[suffix]}
+        write_atomically(file, partial(Image.fromarray(pixels).save, **options))
+
+
+def expand(name: str) -> list[Path]:
+    """The files that a pattern names, such as ``photos/*.jpg`` where no shell expands it, or else the file itself."""
+    found = [] if Path(name).exists() else sorted(glob(name))
+    return [Path(file) for file in found or [name]]
 
 
 def beside(job: Job) -> list[Path]:
@@ -111,11 +105,6 @@ def plan(sources: Sequence[Path], target: str | Path, suffix: str = ".png") -> l
     folders in it, go into the folder `target` under their own names; two that differ in their ending only keep it:
     ``a.jpg.png``. Under ``torchrun`` or ``accelerate launch``, every process takes each world-size-th of the whole
     plan, whatever is written already: no picture is done twice, and a process that starts again finds its own part.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there are no pictures, or they cannot become `target`.
     """
     into, target = str(target).endswith(("/", os.sep)), Path(target)
     output, single = target.resolve(), len(sources) == 1 and sources[0].is_file()
@@ -158,13 +147,7 @@ def _files(folder: Path, output: Path) -> list[Path]:
 
 
 def run(
-    matter: Matter,
-    jobs: Sequence[Job],
-    output: Output,
-    *,
-    overwrite: bool = False,
-    batch_size: int = 1,
-    workers: int = 2,
+    matter: Matter, jobs: Sequence[Job], output: Output, overwrite: bool = False, batch_size: int = 1, workers: int = 2
 ) -> Iterator[Result]:
     """Matte pictures; existing targets are skipped unless `overwrite`, so an interrupted run continues.
 
@@ -177,24 +160,21 @@ def run(
         Pictures that are read together; those of one size go through the network together.
     workers
         Threads that read, estimate colours and write, a batch each; the network has one of its own.
-
-    Yields
-    ------
-    A result for every job.
     """
 
     def matte(batch: list[Job]) -> list[Result]:
-        errors, notes, pictures = dict[Job, str](), dict[Job, str](), dict[Job, np.ndarray]()
+        errors, notes, pictures = dict[Job, str](), dict[Job, str](), dict[Job, tuple[np.ndarray, bool]]()
         for job in batch:
             with _noting(errors, job):
-                pictures[job] = read_image(job.source)
-                if (count := count_frames(job.source)) > 1:
+                count, deep = read_header(job.source)
+                pictures[job] = read_image(job.source), deep
+                if count > 1:
                     notes[job] = f"{job.source}: the first of {count} frames or pages; `modnet video` takes animations"
         with _noting(errors, *pictures):
-            alphas = network.submit(matter.alphas, list(pictures.values()), batch_size).result()
-            for (job, pixels), alpha in zip(pictures.items(), alphas, strict=True):
+            alphas = network.submit(matter.alphas, [pixels for pixels, _ in pictures.values()], batch_size).result()
+            for (job, picture), alpha in zip(pictures.items(), alphas, strict=True):
                 with _noting(errors, job):
-                    output.write(job, pixels, alpha)
+                    output.write(job, alpha, *picture)
         return [Result(job, errors.get(job, ""), note=notes.get(job, "")) for job in batch]
 
     if output.parts and (shared := {job.target for job in jobs} & {file for job in jobs for file in beside(job)}):

@@ -124,8 +124,7 @@ def deploy(network: MODNet | Segmenter, *, whole: bool = False) -> MODNet | Segm
     Every batch norm that follows a convolution is folded into it, IBNorm becomes one affine pass, and the released
     network's widest convolution, which reads an enlarged map, runs before the enlargement. Exact but for rounding.
     Norms of timm backbones outside a `torch.nn.Sequential` stay. So does the normalisation of the input: a zero of the
-    padding means mid-grey, so each of the four convolutions that read the image would need a copy of it with a grey
-    border; this saves 0.1 ms of the first one, of 209 ms in all (benchmarks/inference.py, ``input_normalisation_ms``).
+    padding means mid-grey, so folding it would need copies of the image with a grey border, to save 0.1 of 209 ms.
     """
     result = copy.deepcopy(network).eval()
     for parent in list(result.modules()):
@@ -166,11 +165,6 @@ def make_backend(
     Returns
     -------
     The module, `network` itself if eager; and a function (N, 3, H, W) to (N, 1, H, W).
-
-    Raises
-    ------
-    ValueError
-        For an unknown backend or type, or one that does not fit the device or the network.
     """
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import ImageColor
 
-from modnet_lib.images import ImageLike, cover, keep_threads, read_image, read_out, to_tensor
+from modnet_lib.images import ImageLike, cover, keep_threads, read_image, read_out, to_bytes, to_tensor
 from modnet_lib.images16 import from_srgb
 
 BLOCK, MARGIN = 2048, 128  # pixels of a block's side, and of what it sees around it
@@ -84,13 +84,6 @@ def blocks(alpha: np.ndarray, low: float, high: float, margin: int) -> Iterator[
             yield area, tuple(outer), tuple(place), mixed
 
 
-def cutout(image: np.ndarray, alpha: np.ndarray, *, clean: bool = True) -> np.ndarray:
-    """A picture (H, W, 3) and its matte as (H, W, 4) of the picture's type; `clean`: colours by `clean_foreground`."""
-    top = np.iinfo(image.dtype).max
-    colours = clean_foreground(image, alpha) if clean else image
-    return np.dstack((colours, (alpha * top).round().astype(image.dtype)))
-
-
 def compose(
     foreground: np.ndarray,
     alpha: np.ndarray,
@@ -98,7 +91,7 @@ def compose(
     image: np.ndarray | None = None,
     profile: bytes = b"",
 ) -> np.ndarray:
-    """Eq. 1 with a new background: (H, W, 3) of the foreground's type.
+    """Eq. 1 with a new background: (H, W, 3) of the foreground's type, or (H, W, 4) with straight alpha.
 
     Parameters
     ----------
@@ -107,29 +100,27 @@ def compose(
     alpha
         (H, W) in [0, 1].
     background
-        A colour's name or ``"#rrggbb"``; ``"blur"``, the picture's own background out of focus; or a picture, which is
-        scaled to cover and cropped to the middle. ``"green"`` is that of a studio.
+        ``"transparent"``; ``"matte"`` for the matte instead; a colour's name or ``"#rrggbb"``; ``"blur"``, the
+        picture's own background out of focus; or a picture, which is scaled to cover and cropped to the middle.
+        ``"green"`` is that of a studio.
     image
         The picture, for ``"blur"``; the foreground if ``None``.
     profile
         The ICC profile of the foreground's values, into which a new background is converted; empty for sRGB.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        If the background is neither a colour nor a picture.
     """
+    name, kind = background if isinstance(background, str) else "", foreground.dtype
+    if name in ("transparent", "matte"):
+        matte = to_bytes(alpha, kind)
+        return np.dstack((foreground, matte) if name == "transparent" else [matte] * 3)
     weight = alpha[..., None].astype(np.float32)
-    if isinstance(background, str) and background == "blur":
+    if name == "blur":
         behind = out_of_focus(foreground if image is None else image, alpha)
     else:
-        if isinstance(background, str) and "." not in background:
-            behind = colour(background)[None, None]
-        else:
-            behind = cover(read_image(background), *alpha.shape)
+        is_colour = name and "." not in name
+        behind = colour(name)[None, None] if is_colour else cover(read_image(background), *alpha.shape)
         behind = from_srgb(behind, profile) if profile else behind
-        behind = behind * np.float32(np.iinfo(foreground.dtype).max // 255)
-    return (weight * foreground + (1 - weight) * behind).round().astype(foreground.dtype)
+        behind = behind * np.float32(np.iinfo(kind).max // 255)
+    return (weight * foreground + (1 - weight) * behind).round().astype(kind)
 
 
 def colour(name: str) -> np.ndarray:

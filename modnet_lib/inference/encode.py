@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from av.error import FFmpegError
 from PIL import Image
@@ -39,11 +40,12 @@ def encoder(
     path, suffix
         The file, whose own name does not matter, and one of `FORMATS`; alpha is for ``.webm``.
     clip, sound
-        Keep the pace of this one and its sound, and with H.264 the shape of its pixels (PyAV cannot put it into WebM).
+        Keep the pace of this one and its sound, and with H.264 the shape of its pixels, which become square in WebM.
     rate
         Frames a second, without a clip.
     """
     fps, unit = (clip.rate, clip.time_base) if clip else (Fraction(rate), Fraction(1, 1000 * rate))
+    aspect = (clip and clip.aspect) or Fraction(1)
     form, codec, quality, sound_codec, copied = FORMATS[suffix]
     options, stream = {"movflags": "+faststart"} if codec == "libx264" and form != "matroska" else {}, list[Any]()
     with av.open(str(path), "w", format=form, options=options) as container:
@@ -52,13 +54,15 @@ def encoder(
         def write(image: np.ndarray, moment: Fraction) -> None:
             if codec == "libx264":  # it wants even sizes: an odd last row or column is shown twice
                 image = np.pad(image, [*((0, side % 2) for side in image.shape[:2]), (0, 0)], "edge")
+            elif aspect != 1:  # PyAV cannot put it into WebM
+                image = cv2.resize(image, (round(image.shape[1] * aspect), image.shape[0]))
             alpha = image.shape[2] == 4
             if not stream:
                 stream.append(container.add_stream(codec, rate=fps, options=quality))
                 stream[0].height, stream[0].width = image.shape[:2]
                 stream[0].pix_fmt, context = "yuva420p" if alpha else "yuv420p", stream[0].codec_context
                 stream[0].time_base = context.time_base = unit
-                context.sample_aspect_ratio = (clip and clip.aspect) or Fraction(1)
+                context.sample_aspect_ratio = aspect
                 context.colorspace = context.color_primaries = 1  # BT.709
                 context.color_trc = context.color_range = 1
             frame: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgba" if alpha else "rgb24")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from modnet_lib import paths
-from modnet_lib.files import write_atomically
+from modnet_lib.devices import resize
+from modnet_lib.files import atomic
 from modnet_lib.images import ImageLike, read_image, read_out, to_tensor
 from modnet_lib.inference.deploy import AlphaOnly, deploy
 from modnet_lib.network import MODNet
@@ -33,10 +33,8 @@ def export_onnx(
 
     Parameters
     ----------
-    network
-        Left as it is.
-    path
-        Must end in ``.onnx``.
+    network, path
+        Left as it is; must end in ``.onnx``.
     images
         Real pictures to compare with, at `size` or as squares of the network's own, besides random ones.
     size
@@ -44,13 +42,7 @@ def export_onnx(
 
     Returns
     -------
-    The largest difference of alpha that was found.
-
-    Raises
-    ------
-    ValueError
-        If the suffix is another one, the size is not a multiple of 32, the network takes a trimap, or the answers
-        differ by more than `TOLERANCE`.
+    The largest difference of alpha that was found; a ValueError if it is more than `TOLERANCE`.
     """
     if Path(path).suffix != ".onnx":
         raise ValueError(f"path must end in .onnx, got {path}")
@@ -59,27 +51,19 @@ def export_onnx(
     if network.config["trimap_input"]:
         raise ValueError("a network that takes a trimap is not exported; give one without trimap_input")
     network = copy.deepcopy(network).to("cpu").eval()
-    side, difference = int(network.metadata.get("short_side", 512)), float("nan")
-    shape, generator = size or (max(64, side // 32 * 32),) * 2, torch.Generator().manual_seed(0)
+    side, generator = int(network.metadata.get("short_side", 512)), torch.Generator().manual_seed(0)
     sizes = [(1, 3, *size), (2, 3, *size)] if size else [(1, 3, 64, 96), (3, 3, 160, 128)]
     inputs = [torch.rand(one, generator=generator) for one in sizes]
-    for one in images:
-        picture = to_tensor(read_image(one))
-        inputs.append(F.interpolate(picture, shape, mode="bilinear", antialias=True))
-
-    def write_and_compare(file: Path) -> None:
-        nonlocal difference
+    inputs += [resize(to_tensor(read_image(one)), *(size or (max(64, side // 32 * 32),) * 2)) for one in images]
+    with atomic(path) as file, torch.no_grad():
         # torch's own deprecations are not the caller's business; the exporter prints whatever one asks for
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
             _save(network, side, file, size)
-            exported = _session(file)
-            found = [(exported(image) - network(image).alpha).abs().max() for image in inputs]
+        exported = _session(file)
+        found = [(exported(image) - network(image).alpha).abs().max() for image in inputs]
         difference = float(read_out(torch.stack(found).max()))
         if not difference <= TOLERANCE:  # also if it is NaN
             raise ValueError(f"{path} was not written: its mattes differ by {difference:.2g} from the network's")
-
-    write_atomically(path, write_and_compare)
     return difference
 
 

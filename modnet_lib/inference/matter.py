@@ -16,7 +16,7 @@ from modnet_lib.baselines import Baseline, load_network, needs
 from modnet_lib.devices import Device, choose_device, resize
 from modnet_lib.images import ImageLike, read_image, read_out, to_tensor
 from modnet_lib.inference.deploy import Backend, make_backend
-from modnet_lib.inference.edges import clean_foreground, compose, cutout, drop_specks, sharpen
+from modnet_lib.inference.edges import clean_foreground, compose, drop_specks, sharpen
 from modnet_lib.network import MODNet, Segmenter
 
 SHORT_SIDE = 512  # the authors' protocol
@@ -53,11 +53,6 @@ class Matter:
         otherwise bilinearly, as in the paper's protocol.
     specks
         Clear parts of the matte that are smaller than this share of the picture; see `drop_specks`.
-
-    Raises
-    ------
-    ValueError
-        If `short_side` is smaller than 32, the network needs more than a picture, or the backend does not fit.
     """
 
     def __init__(
@@ -71,9 +66,8 @@ class Matter:
         refine: bool = False,
         specks: float = 0.0,
     ):
-        if needed := needs(network):
-            beside = " and ".join(needed)
-            raise ValueError(f"this network needs {beside} beside the picture: use evaluation.methods.Method")
+        if needed := " and ".join(needs(network)):
+            raise ValueError(f"this network needs {needed} beside the picture: use evaluation.methods.Method")
         self.short_side = short_side or int(network.metadata.get("short_side", SHORT_SIDE))
         if self.short_side < 32:
             raise ValueError(f"short_side must be at least 32 pixels, got {short_side}")
@@ -136,15 +130,15 @@ class Matter:
         return Prediction(pixels, coarse, *(self._enlarge(answer, pixels) for answer in large))
 
     def cutout(self, image: ImageLike, *, clean: bool = True) -> Image.Image:
-        """The person as a PIL RGBA picture of the same size, straight alpha; `clean` as in `edges.cutout`."""
-        pixels = read_image(image)
-        return Image.fromarray(cutout(pixels, self.alpha(pixels), clean=clean))
+        """The person as a PIL RGBA picture of the same size, straight alpha; `clean`: colours by `clean_foreground`."""
+        return self.composite(image, "transparent", clean=clean)
 
-    def composite(self, image: ImageLike, background: ImageLike) -> Image.Image:
+    def composite(self, image: ImageLike, background: ImageLike, *, clean: bool = True) -> Image.Image:
         """The person in front of a colour, a picture, or its own blurred background (``"blur"``); see `compose`."""
         pixels = read_image(image)
         alpha = self.alpha(pixels)
-        return Image.fromarray(compose(clean_foreground(pixels, alpha), alpha, background, pixels))
+        colours = clean_foreground(pixels, alpha) if clean else pixels
+        return Image.fromarray(compose(colours, alpha, background, pixels))
 
     def _size(self, pixels: np.ndarray) -> tuple[int, int]:
         return network_size(pixels.shape[0], pixels.shape[1], self.short_side, self.squash)

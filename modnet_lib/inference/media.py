@@ -15,7 +15,7 @@ from av.error import FFmpegError
 from PIL import Image, ImageSequence
 
 from modnet_lib.files import kind_of
-from modnet_lib.images import count_frames, is_picture, read_image
+from modnet_lib.images import is_picture, read_header, read_image
 from modnet_lib.inference.tone_mapping import HLG, PQ, to_standard_range
 
 MISSING = 0.25  # seconds; a file that ends earlier than it declares, by more than this, was cut short
@@ -47,22 +47,12 @@ class Clip:
     sound
         Also read the audio: packets that were read up to the last frame are in `packets`; who uses them takes them out.
     strict
-        Raise at the first damage instead of noting it.
+        Raise a ValueError at the first damage instead of noting it in `damage`: what could not be read and where.
     rate
         Frame rate of a folder without times.
-
-    Attributes
-    ----------
-    damage
-        What could not be read and where, in words; complete when all frames were read.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it holds no video, or not one frame can be read; with `strict`, for any damage.
     """
+
+    _container: Any
 
     def __init__(
         self,
@@ -73,21 +63,20 @@ class Clip:
         strict: bool = False,
         rate: int = 24,
     ):
-        self.source, self.limit, self.strict = source, limit, strict
+        self.source, self.limit, self.strict, self._container = source, limit, strict, None
         self.packets, self.damage, self.audio = deque[Any](), list[str](), None
         self.rate, self.time_base, self.aspect = Fraction(rate), Fraction(1, 1000 * rate), None
-        self._container: Any = None
         file = Path(source) if isinstance(source, (str, Path)) else None
         if file and not file.exists():
             raise FileNotFoundError(f"no clip at {source}")
-        length = count_frames(file) if file and file.is_file() and is_picture(file) else 1
+        length = read_header(file).frames if file and file.is_file() and is_picture(file) else 1
         if file and file.is_dir():
             files = sorted(one for one in file.iterdir() if is_picture(one) and not one.name.startswith("."))
-            self._frames, self.count = lambda: self._pictures(file, files), len(files)
+            self._frames, self.count = self._pictures(file, files), len(files)
         elif file and length > 1 and file.suffix.lower() not in (".tif", ".tiff"):  # which has pages
-            self._frames, self.count = lambda: self._animation(file), length
+            self._frames, self.count = self._animation(file), length
         else:
-            self._frames, self.count = self._film, self._open(file, sound)
+            self.count, self._frames = self._open(file, sound), self._film()
         self.count = min(filter(None, (self.count, limit)), default=None)
 
     def _open(self, file: Path | None, sound: bool) -> int:
@@ -118,7 +107,7 @@ class Clip:
 
     def __iter__(self) -> Iterator[Frame]:
         taken, shot, before, last = 0, 0, None, -1 / self.rate
-        for image, moment in self._frames():
+        for image, moment in self._frames:
             # a damaged clip may have no times, negative ones, or such that run backwards
             after = Fraction(-1) if moment is None else max(moment, Fraction(0))
             last = after if after > last else last + 1 / self.rate

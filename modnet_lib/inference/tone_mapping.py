@@ -36,14 +36,7 @@ def to_standard_range(pixels: np.ndarray, transfer: int) -> np.ndarray:
 
     Up to 0.8 of the reference white every colour stays itself. Above, the largest of R, G and B is compressed towards
     1 (Reinhard et al. 2002, with a white point of 1,000 cd/m2 or the HLG peak) and takes the others with it, which
-    keeps the hue.
-
-    Parameters
-    ----------
-    pixels
-        Full range, 65535 is 1.
-    transfer
-        `PQ` or `HLG`.
+    keeps the hue. The pixels have full range, and `transfer` is `PQ` or `HLG`.
     """
     light = cv2.transform(_linear(transfer)[pixels], PRIMARIES).clip(min=0)
     peak = light.max(axis=2, keepdims=True)

@@ -17,14 +17,13 @@ from PIL import Image
 
 from modnet_lib.files import atomic, atomic_folder, write_atomically
 from modnet_lib.images import cover, read_image, to_bytes
-from modnet_lib.inference.edges import clean_foreground, colour, compose, cutout
+from modnet_lib.inference.edges import clean_foreground, compose
 from modnet_lib.inference.encode import FORMATS, Write, encoder, picture_writer
 from modnet_lib.inference.matter import Matter
 from modnet_lib.inference.media import Clip, Frame, repeated
 from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.provenance import fingerprint
 
-BESIDE = ("_matte", "_foreground")
 THRESHOLD = 0.1  # ours: the paper gives none; chosen in notebook 08
 
 
@@ -38,13 +37,9 @@ def one_frame_delay(alphas: Iterable[np.ndarray], threshold: float = THRESHOLD) 
     Parameters
     ----------
     alphas
-        Mattes (H, W) of one shot in order, in [0, 1].
+        Mattes (H, W) of one shot in order, in [0, 1]; they come out one frame late, with three in memory.
     threshold
         Ours, as the paper only says "close" and "very different"; >= 0. At 1 nothing is repaired.
-
-    Yields
-    ------
-    As many mattes, each as soon as the next one is there: one frame late, three in memory.
     """
     if not threshold >= 0:
         raise ValueError(f"threshold must be at least 0, got {threshold}")
@@ -67,32 +62,23 @@ def flickers(before: np.ndarray, now: np.ndarray, after: np.ndarray, threshold: 
 
 @dataclass(frozen=True)
 class Settings:
-    """How `matte_video` makes a clip.
+    """How `matte_video` makes a clip."""
 
-    Attributes
-    ----------
-    background
-        As for `modnet_lib.inference.edges.compose`, or a clip (which is repeated), ``"matte"`` for the matte itself,
-        or ``"transparent"`` (``.webm`` and folders). By default transparent where that can be stored, or else green.
-    threshold
-        Of `one_frame_delay`, which starts anew at every cut.
-    batch_size, limit
-        Frames per forward pass, and of the clip.
-    parts
-        Also write the mattes and the person's colours, to ``NAME_matte`` and ``NAME_foreground`` beside the target.
-    resume
-        Keep mattes, with 256 levels, beside the target until it is complete; an interrupted run of the same file,
-        network and options continues from them.
-    strict, rate
-        As for `modnet_lib.inference.media.Clip`.
-    """
-
+    #: As for `modnet_lib.inference.edges.compose`, or a clip, which is repeated. By default transparent where that can
+    #: be stored (``.webm`` and folders), or else green.
     background: str | Path | None = None
+    #: Of `one_frame_delay`, which starts anew at every cut.
     threshold: float = THRESHOLD
+    #: Frames per forward pass.
     batch_size: int = 1
+    #: Of frames.
     limit: int | None = None
+    #: Also write the mattes and the person's colours, to ``NAME_matte`` and ``NAME_foreground`` beside the target.
     parts: bool = False
+    #: Keep mattes, with 256 levels, beside the target until it is complete; an interrupted run of the same file,
+    #: network and options continues from them.
     resume: bool = False
+    #: As for `modnet_lib.inference.media.Clip`, and `rate`.
     strict: bool = False
     rate: int = 24
 
@@ -112,10 +98,10 @@ def matte_video(
     track: Callable[[Iterable[Any], int | None], Iterable[Any]] = lambda frames, count: frames,
     **settings: Any,
 ) -> VideoResult:
-    """Cut the person out of every frame of a clip.
+    """Cut the person out of every frame of a clip; sound and the frames' times are kept.
 
-    The network and the encoder run in two threads, a few frames apart, so memory does not grow with the clip. Sound
-    and the frames' times are kept. The target gets its name when it is complete.
+    The network and the encoder run in two threads, a few frames apart, so memory does not grow with the clip. The
+    target gets its name when it is complete.
 
     Parameters
     ----------
@@ -134,26 +120,30 @@ def matte_video(
         As `Clip`; also if the target cannot hold what is asked for.
     """
     target, chosen, repaired = Path(target), Settings(**settings), list[float]()
-    suffix, batch_size = target.suffix.lower(), chosen.batch_size
-    file = Path(source) if isinstance(source, (str, Path)) else None
-    targets = [target.with_name(f"{target.stem}{part}{target.suffix}") for part in ("", *BESIDE * chosen.parts)]
+    suffix, file = target.suffix.lower(), Path(source) if isinstance(source, (str, Path)) else None
+    parts = ("_matte", "_foreground") if chosen.parts else ()
+    targets = [target.with_name(f"{target.stem}{part}{target.suffix}") for part in ("", *parts)]
     if suffix not in ("", *FORMATS):
         raise ValueError(f"{target} must end in {', '.join(FORMATS)}, or in nothing for a folder of PNG files")
     if exists := [one for one in targets if not suffix and one.exists()]:
         raise ValueError(f"{exists[0]} exists; name a folder that does not")
     if file and file.resolve() == target.resolve():
         raise ValueError(f"{target} is the clip itself; write to another file")
-    coloured = chosen.parts or chosen.background != "matte"
-    render = _renderer(chosen.background, transparent=suffix in ("", ".webm"))
+    holds_alpha = suffix in ("", ".webm")
+    background = str(chosen.background or ("transparent" if holds_alpha else "green"))
+    if background == "transparent" and not holds_alpha:
+        raise ValueError("H.264 has no transparency: write .webm or a folder, or choose a background")
+    behind = _backdrop(background)
     reading = {"limit": chosen.limit, "sound": bool(suffix), "strict": chosen.strict, "rate": chosen.rate}
     with closing(Clip(source, **reading)) as clip:
-        kept = _kept(matter, file, target, batch_size) if chosen.resume and file else None
-        mattes = _delayed(_matted(clip, matter, batch_size, kept), chosen.threshold, repaired)
-        with closing(_ahead(mattes, 2 * batch_size)) as ready, ExitStack() as stack:  # ends its thread, which reads
+        kept = _kept(matter, file, target, chosen.batch_size) if chosen.resume and file else None
+        mattes = _delayed(_matted(clip, matter, chosen.batch_size, kept), chosen.threshold, repaired)
+        with closing(_ahead(mattes, 2 * chosen.batch_size)) as ready, ExitStack() as stack:  # ends its thread
             writers = [stack.enter_context(_writer(one, clip, one == target)) for one in targets]
             for frame, alpha in track(ready, clip.count):
-                colours = clean_foreground(frame.image, alpha) if coloured else frame.image
-                pictures = [render(frame, alpha, colours), *((_grey(alpha), colours) if chosen.parts else ())]
+                colours = clean_foreground(frame.image, alpha) if parts or background != "matte" else frame.image
+                pictures = [compose(colours, alpha, behind(frame), frame.image)]
+                pictures += [compose(colours, alpha, "matte"), colours] if parts else []
                 for write, picture in zip(writers, pictures, strict=True):
                     write(picture, frame.time)
     if kept:
@@ -172,10 +162,6 @@ def _writer(target: Path, clip: Clip, sound: bool) -> Iterator[Write]:
                 yield write
     except FFmpegError as error:  # which names the temporary file
         raise ValueError(f"{clip.source} cannot be written to {target}: {error.strerror}") from error
-
-
-def _grey(alpha: np.ndarray) -> np.ndarray:
-    return np.dstack([to_bytes(alpha)] * 3)
 
 
 def _ahead(items: Iterable[Any], depth: int) -> Generator[Any, None, None]:
@@ -224,29 +210,15 @@ def _delayed(
             yield frame, alpha
 
 
-def _renderer(background: str | Path | None, transparent: bool) -> Callable[..., np.ndarray]:
-    """How a frame, its matte and the person's colours become what is written, with alpha if that can be stored."""
-    background = background or ("transparent" if transparent else "green")
-    if background == "transparent":
-        if not transparent:
-            raise ValueError("H.264 has no transparency: write .webm or a folder, or choose a background")
-        return lambda frame, alpha, colours: cutout(colours, alpha, clean=False)
-    if background == "matte":
-        return lambda frame, alpha, colours: _grey(alpha)
-    behind = _backdrop(str(background))
-    return lambda frame, alpha, colours: compose(colours, alpha, behind(frame), frame.image)
-
-
 def _backdrop(name: str) -> Callable[[Frame], str | np.ndarray]:
-    """What `compose` is given for a frame: ``"blur"``, a colour, a picture or a frame of a repeated clip."""
-    if name != "blur" and Path(name).is_file():
-        try:
-            covering = lru_cache(maxsize=1)(partial(cover, read_image(name)))
-            return lambda frame: covering(*frame.image.shape[:2])
-        except ValueError:  # no picture, so it should be a clip
-            moving = repeated(Path(name))
-            next(moving)
-            return lambda frame: moving.send(frame.time)
-    if name != "blur":
-        colour(name)  # a ValueError if it is none
-    return lambda frame: name
+    """What `compose` is given for a frame: a word, a colour, a picture or a frame of a repeated clip."""
+    if name in ("transparent", "matte", "blur") or not Path(name).is_file():
+        compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), name)  # an error if it is no background
+        return lambda frame: name
+    try:
+        covering = lru_cache(maxsize=1)(partial(cover, read_image(name)))
+        return lambda frame: covering(*frame.image.shape[:2])
+    except ValueError:  # no picture, so it should be a clip
+        moving = repeated(Path(name))
+        next(moving)
+        return lambda frame: moving.send(frame.time)

@@ -15,17 +15,11 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and standard dev
 
 
 class Backbone(nn.Module):
-    """A feature pyramid; its input is normalised with mean = std = 0.5.
+    """A feature pyramid; its input is normalised with mean = std = 0.5."""
 
-    Attributes
-    ----------
-    name
-        The name that `create_backbone` takes.
-    channels
-        Channels of the five maps, from 1/2 to 1/32 of the input.
-    """
-
+    #: What `create_backbone` takes.
     name: str
+    #: Of the five maps, from 1/2 to 1/32 of the input.
     channels: list[int]
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -57,7 +51,7 @@ class MobileNetV2Backbone(Backbone):
 
 
 class TimmBackbone(Backbone):
-    """A timm model with ``features_only`` whose reductions include 2, 4, 8, 16 and 32; see `create_backbone`."""
+    """A timm model with ``features_only``; see `create_backbone`."""
 
     def __init__(self, name: str, in_channels: int = 3):
         super().__init__()
@@ -68,16 +62,12 @@ class TimmBackbone(Backbone):
         try:
             probe: Any = timm.create_model(name, pretrained=False, features_only=True, in_chans=in_channels)
         except (RuntimeError, AttributeError, TypeError, AssertionError, ValueError) as error:
-            raise ValueError(
-                f"backbone {name!r}: neither 'mobilenet_v2' nor a timm model with features_only ({error})"
-            ) from error
-        reductions = list(probe.feature_info.reduction())
-        if not set(REDUCTIONS) <= set(reductions):
-            raise ValueError(
-                f"backbone {name!r} has feature maps at 1/{reductions}; MODNet needs all of 1/{list(REDUCTIONS)}"
-            )
+            known = "neither 'mobilenet_v2' nor a timm model with features_only"
+            raise ValueError(f"backbone {name!r}: {known} ({error})") from error
         # where two maps share a scale, the last one has seen more layers
-        last = {scale: index for index, scale in enumerate(reductions)}
+        last = {scale: index for index, scale in enumerate(probe.feature_info.reduction())}
+        if not set(REDUCTIONS) <= set(last):
+            raise ValueError(f"backbone {name!r} has maps at 1/{[*last]}; MODNet needs all of 1/{[*REDUCTIONS]}")
         self.name, self.features, self.indices = name, probe, [last[scale] for scale in REDUCTIONS]
         self.channels = [probe.feature_info.channels()[i] for i in self.indices]
 
@@ -92,21 +82,12 @@ def create_backbone(name: str = "mobilenet_v2", in_channels: int = 3) -> Backbon
     Parameters
     ----------
     name
-        ``"mobilenet_v2"`` (torchvision) or the name of a timm model.
+        ``"mobilenet_v2"`` (torchvision) or the name of a timm model with maps at 1/2, 1/4, 1/8, 1/16 and 1/32; a
+        ValueError for any other.
     in_channels
         3 for an image, 4 for an image and its trimap.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown or the model lacks one of the five scales.
     """
     return MobileNetV2Backbone(in_channels) if name == "mobilenet_v2" else TimmBackbone(name, in_channels)
-
-
-def first_convolution(module: nn.Module) -> nn.Conv2d:
-    """The convolution that sees the image."""
-    return next(m for m in module.modules() if isinstance(m, nn.Conv2d))
 
 
 def widen_first_convolution(module: nn.Module, in_channels: int) -> None:
@@ -114,7 +95,7 @@ def widen_first_convolution(module: nn.Module, in_channels: int) -> None:
 
     With zero weights a pre-trained backbone still computes what it did before it learns to use them.
     """
-    conv = first_convolution(module)
+    conv = next(m for m in module.modules() if isinstance(m, nn.Conv2d))
     # the module stays: timm's own kinds of convolution pad or standardise in their own ways
     weight = torch.zeros(conv.out_channels, in_channels, *conv.kernel_size)
     weight[:, : conv.in_channels] = conv.weight.detach()
@@ -137,15 +118,7 @@ def torchvision_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
-    """Read a state dict from ``.safetensors`` or a ``torch.save`` file, without running code from it.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is damaged, or holds something other than named tensors.
-    """
+    """Read a state dict from ``.safetensors`` or a ``torch.save`` file, without running code from it."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
@@ -180,16 +153,9 @@ def load_backbone(path: str | Path, name: str = "mobilenet_v2") -> Backbone:
     ----------
     path
         A ``.safetensors`` file or a ``torch.save`` state dict: torchvision's names, with or without the
-        classifier, or the flat names of ``mobilenetv2_human_seg.ckpt``.
+        classifier, or the flat names of ``mobilenetv2_human_seg.ckpt``; a ValueError if names or shapes do not fit.
     name
         See `create_backbone`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If names or shapes do not fit.
     """
     backbone, state = create_backbone(name), torchvision_names(read_state(path))
     if isinstance(backbone, TimmBackbone) and not any(key.startswith("features.") for key in state):

@@ -63,11 +63,6 @@ def save_checkpoint(
         Store floating-point tensors in this type, e.g. ``torch.float16``; ``None`` keeps theirs.
     metadata
         Added to the network's own in the header.
-
-    Raises
-    ------
-    ValueError
-        If the suffix is another one.
     """
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors, got {path}")
@@ -85,8 +80,7 @@ def load_checkpoint(path: str | Path) -> MODNet:
     Parameters
     ----------
     path
-        Our ``.safetensors``, or one of the authors' ``.ckpt`` files (with or without the prefix of
-        DataParallel). A ``.ckpt`` is read with ``weights_only=True``, so it cannot run code.
+        Our ``.safetensors``, or one of the authors' ``.ckpt`` files, which cannot run code.
 
     Raises
     ------

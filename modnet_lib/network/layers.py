@@ -31,10 +31,7 @@ class Chain(nn.Sequential):
 
 
 class ConvBlock(Block):
-    """Convolution, batch normalisation, ReLU: the block of the paper variant.
-
-    Parameters are those of `torch.nn.Conv2d`; the padding keeps the size at stride 1.
-    """
+    """Convolution, batch norm, ReLU: the block of the paper variant; the padding keeps the size at stride 1."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1, groups: int = 1):
         padding = dilation * (kernel - 1) // 2
@@ -69,10 +66,7 @@ class IBConvBlock(Block):
 
 
 class SqueezeExcite(nn.Module):
-    """Channel attention of the released network, which has it instead of the paper's e-ASPP.
-
-    The hidden layer has ``channels // reduction`` units.
-    """
+    """Channel attention of the released network, which has it instead of the paper's e-ASPP."""
 
     def __init__(self, channels: int, reduction: int = 4):
         super().__init__()
@@ -88,17 +82,8 @@ class SqueezeExcite(nn.Module):
 class ASPP(nn.Module):
     """Standard atrous spatial pyramid pooling as Appendix A counts it (Eq. 11 and 12).
 
-    `m` full atrous convolutions side by side, concatenated, then one point-wise convolution.
-    Its weights, without norms: ``m * c**2 * (k**2 + 1)``.
-
-    Parameters
-    ----------
-    channels
-        c, channels of the input and the output.
-    dilations
-        One rate per scale; their number is m.
-    kernel_size
-        k of the atrous convolutions.
+    `m` full atrous convolutions side by side, one for each of the `dilations`, concatenated, then one point-wise
+    convolution. Its weights, without norms: ``m * c**2 * (k**2 + 1)``.
     """
 
     def __init__(self, channels: int, dilations: Sequence[int] = EASPP_DILATIONS, kernel_size: int = 3):
@@ -107,7 +92,6 @@ class ASPP(nn.Module):
         self.fuse = ConvBlock(channels * len(self.scales), channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, C, H, W)."""
         return self.fuse(*(scale(x) for scale in self.scales))
 
 
@@ -129,11 +113,6 @@ class EfficientASPP(nn.Module):
         One rate per scale (ours, the paper names none).
     kernel_size
         k of the atrous convolutions.
-
-    Raises
-    ------
-    ValueError
-        If `channels` is not divisible by `reduction`.
     """
 
     def __init__(
@@ -151,7 +130,6 @@ class EfficientASPP(nn.Module):
         self.fuse_channels = ConvBlock(inner, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, C, H, W)."""
         x = self.reduce(x)
         # stack + flatten interleaves the scales, so that group j of the fusion holds channel j of every scale
         x = torch.stack([scale(x) for scale in self.scales], dim=2).flatten(1, 2)

@@ -17,20 +17,13 @@ STRIDE = 32  # the deepest map is at 1/32, so height and width must be multiples
 
 
 class MattingOutput(NamedTuple):
-    """What MODNet predicts; heads that were not asked for are ``None``.
+    """What MODNet predicts, in [0, 1]; heads that were not asked for are ``None``."""
 
-    Attributes
-    ----------
-    semantic
-        s_p, coarse portrait semantics, (N, 1, H/16, W/16) in [0, 1] (Eq. 2).
-    detail
-        d_p, boundary detail matte, (N, 1, H, W) in [0, 1]; meaningful in the transition region only (Eq. 3).
-    alpha
-        alpha_p, the matte, (N, 1, H, W) in [0, 1] (Eq. 4).
-    """
-
+    #: s_p, coarse portrait semantics, (N, 1, H/16, W/16) (Eq. 2).
     semantic: Tensor | None
+    #: d_p, boundary detail matte, (N, 1, H, W); meaningful in the transition region only (Eq. 3).
     detail: Tensor | None
+    #: alpha_p, the matte, (N, 1, H, W) (Eq. 4).
     alpha: Tensor
 
 
@@ -50,12 +43,7 @@ class SemanticBranch(nn.Module):
     s_p = sigmoid(conv(up2(S(I)))). The doubling is ours: MobileNetV2 ends at 1/32, Eq. 2 wants 1/16. A 1 x 1
     convolution and bilinear enlargement commute, so the code enlarges the one channel instead of all.
 
-    Parameters
-    ----------
-    backbone
-        A feature pyramid.
-    context
-        What processes the top map: ``"easpp"`` (the paper), ``"aspp"`` (its costly ancestor), ``"none"``.
+    `context` processes the top map: ``"easpp"`` (the paper), ``"aspp"`` (its costly ancestor), ``"none"``.
     """
 
     def __init__(self, backbone: Backbone, context: Context = "easpp"):
@@ -80,13 +68,7 @@ class DetailBranch(nn.Module):
     The first layer goes to 1/4 at once, the last two restore 1/2 and 1/1, and the skip link brings the image
     (and the backbone's first map) past the reduction. Which low-level features enter is ours to choose: all
     maps below the top. They are summed after a 1 x 1 convolution each, so that no layer is wider than 64.
-
-    Parameters
-    ----------
-    in_channels
-        Channels of the network's input.
-    channels
-        Channels of the five maps of the pyramid.
+    `in_channels` are those of the network's input, `channels` those of the pyramid.
     """
 
     def __init__(self, in_channels: int, channels: list[int]):
@@ -157,12 +139,6 @@ class MODNet(nn.Module):
         The arguments that build the same network again.
     metadata
         What its checkpoint says of it, e.g. ``short_side``, the size of picture it works best at.
-
-    Raises
-    ------
-    ValueError
-        For an unknown variant, context or backbone, a context that the variant does not have, or a backbone
-        without maps at all five scales.
     """
 
     def __init__(
@@ -208,11 +184,6 @@ class MODNet(nn.Module):
             Also compute the semantic and the detail head; ``None`` means in training only.
         trimap
             (N, 1, H, W) of {0, 0.5, 1}; required with ``trimap_input``, refused without.
-
-        Raises
-        ------
-        ValueError
-            If a shape does not fit, or the trimap is missing or unexpected.
         """
         check_image(image)
         x = image * 2 - 1

@@ -12,12 +12,7 @@ class Segmenter(nn.Module):
     """A backbone with one 1 x 1 convolution on each map from 1/32 to 1/4, whose answers are added up.
 
     The paper says only that MobileNetV2 was pre-trained on person segmentation. The head is ours and as small as
-    possible, so that the backbone has to learn the task at every scale that MODNet reads.
-
-    Parameters
-    ----------
-    backbone
-        The feature pyramid to train; used in place.
+    possible, so that the backbone, which is used in place, has to learn the task at every scale that MODNet reads.
     """
 
     def __init__(self, backbone: Backbone):
@@ -31,11 +26,9 @@ class Segmenter(nn.Module):
         self.metadata: dict[str, str] = {}
 
     def forward(self, image: Tensor, auxiliary: bool | None = None) -> MattingOutput:
-        """Predict the person's mask of each image (N, 3, H, W), RGB in [0, 1]; H and W multiples of 32.
+        """Predict the person's mask of each image, as `MODNet.forward`.
 
-        Returns
-        -------
-        As the matte the probability (N, 1, H, W) in [0, 1]; as s_p its logits (N, 1, H/4, W/4).
+        The matte is the probability (N, 1, H, W) in [0, 1], s_p its logits (N, 1, H/4, W/4).
         """
         check_image(image)
         maps = self.backbone(image * 2 - 1)[1:]

@@ -173,6 +173,12 @@ def test_cutouts_and_composites_of_16_bit_pictures_keep_every_bit(
         weight = alpha[..., None]
         expected = weight * cutout[..., :3] + (1 - weight) * composite[0, 0].astype(float)
         np.testing.assert_allclose(composite, expected, atol=1)
+        Output(background="white", parts=True).write(
+            Job(tmp_path / f"in{suffix}", tmp_path / "p.png"), alpha, read_image(tmp_path / f"in{suffix}"), True
+        )
+        parts = [cv2.imread(str(tmp_path / f"p_{name}.png"), cv2.IMREAD_UNCHANGED) for name in ("matte", "foreground")]
+        np.testing.assert_array_equal(parts[0], cutout[..., 3])
+        np.testing.assert_array_equal(parts[1][..., ::-1], cutout[..., :3])
         blurred, _ = written(picture, red_matter, Output(background="blur"), tmp_path, suffix)
         np.testing.assert_array_equal(blurred[:, 32:], deep[:, 32:])
         assert np.abs(blurred[:, :16] / 65535 - deep[:, :16] / 65535).mean() < 0.1

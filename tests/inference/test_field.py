@@ -113,6 +113,16 @@ def test_b1_whatever_one_picture_raises_the_others_are_written(red_matter, tmp_p
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 
 
+def test_a_pattern_that_no_shell_expanded_names_its_files(tmp_path):
+    names = ["a.png", "b.png", "c.jpg", "[1].png"]
+    for name in names:
+        person().save(tmp_path / name)
+    assert bulk.expand(f"{tmp_path}/?.png") == [tmp_path / "a.png", tmp_path / "b.png"]
+    assert bulk.expand(f"{tmp_path}/[1].png") == [tmp_path / "[1].png"], "a name is a name first"
+    with pytest.raises(FileNotFoundError, match=r"there is no .*\*\.gif"):
+        bulk.plan(bulk.expand(f"{tmp_path}/*.gif"), tmp_path / "out")
+
+
 @pytest.mark.parametrize("name", ["人" * 83 + "ab.png", "[2024] shoot.png", "a*b?.png", "Grüße.png", "a.b.c.png"])
 def test_c4_unusual_names_are_taken(red_matter, tmp_path, name):
     folder = tmp_path / "[2024] shoot"
@@ -306,7 +316,8 @@ def test_e_wrapped_weights_are_read(tmp_path, wrap):
     [
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
         (b"<html>", "a web page"),
-        (b"\x08\x07onnx", "ONNX"),
+        (b"\x08\x08\x12\x07pytorch", "but ONNX"),
+        (b"\x08" + bytes(20), "but damaged"),
     ],
 )
 def test_e_what_is_no_checkpoint_is_named_without_unsafe_advice(tmp_path, content, words):

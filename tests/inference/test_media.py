@@ -191,7 +191,7 @@ def test_a_clip_that_begins_late_begins_at_once_with_its_sound(make_clip, tmp_pa
     assert first_times(tmp_path / "out") == pytest.approx([0, 0], abs=0.05)
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 def test_pixels_that_are_not_square_keep_their_shape(tmp_path, suffix):
     wide, out = tmp_path / "wide.mkv", tmp_path / f"out{suffix}"
     with av.open(str(wide), "w") as written:
@@ -202,7 +202,12 @@ def test_pixels_that_are_not_square_keep_their_shape(tmp_path, suffix):
             written.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
         written.mux(stream.encode(None))
     rewrite(Clip(wide), out, suffix)
-    assert Clip(out).aspect == Clip(wide).aspect == Fraction(4, 3)
+    assert Clip(wide).aspect == Fraction(4, 3)
+    clip = Clip(out)
+    if suffix == ".webm":  # the same shape in square pixels
+        assert clip.aspect in (None, 1) and {frame.image.shape for frame in clip} == {(48, 85, 3)}
+    else:
+        assert clip.aspect == Fraction(4, 3)
 
 
 def test_a_clip_without_sound_stays_silent(make_clip, tmp_path):

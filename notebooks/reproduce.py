@@ -1,6 +1,6 @@
 """The whole series through papermill: in order, resuming what is unchanged, with an index.
 
-``modnet reproduce --profile smoke`` (what ``make reproduce`` calls) leaves ``runs/<profile>/index.html``.
+python notebooks/reproduce.py [--profile smoke] [--only 03 ...]    # leaves runs/<profile>/index.html
 """
 
 import hashlib
@@ -10,13 +10,15 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import nbformat
 import papermill
+import typer
 from nbconvert import HTMLExporter
 
 from modnet_lib import paths
+from modnet_lib.cli.common import add_commands
 from modnet_lib.files import write_text
 from modnet_lib.notebook.results import check_records, read_records
 from modnet_lib.profiles import Profile
@@ -33,23 +35,9 @@ class Run(NamedTuple):
 
 
 def reproduce(profile: str = "smoke", *, only: Sequence[str] = ()) -> list[Run]:
-    """Run the notebooks one after another; a failure does not stop the others.
+    """Run the notebooks, or those of these numbers, one after another; a failure does not stop the others.
 
-    Parameters
-    ----------
-    profile
-        Name of the profile, given to each notebook as the parameter ``PROFILE``.
-    only
-        Numbers of the notebooks to run, such as ``["01", "03"]``; all if empty.
-
-    Returns
-    -------
-    One `Run` for each notebook, in order.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the profile does not exist or no notebook is chosen.
+    The profile's name is given to each as the parameter ``PROFILE``.
     """
     Profile.load(profile)  # an error here is cheaper than in every notebook
     found = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
@@ -129,3 +117,19 @@ def _index(profile: str, runs: Sequence[Run]) -> str:
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"title": title})
     page, _ = HTMLExporter().from_notebook_node(notebook)
     return page
+
+
+def main(
+    profile: Annotated[str, typer.Option(help="smoke, laptop, overnight, full or paper.")] = "smoke",
+    only: Annotated[list[str] | None, typer.Option(help="Number of a notebook; may be repeated.")] = None,
+) -> None:
+    """Run the notebooks with papermill and write an index of the results."""
+    if any(run.status == "failed" for run in reproduce(profile, only=only or ())):
+        raise typer.Exit(1)
+
+
+app = typer.Typer()
+add_commands(app, main)
+
+if __name__ == "__main__":
+    app()

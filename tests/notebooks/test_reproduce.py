@@ -7,7 +7,8 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from modnet_lib import cli, paths, reproduce
+import reproduce
+from modnet_lib import paths
 from modnet_lib.notebook import results
 
 
@@ -151,4 +152,4 @@ def test_unknown_profile_and_empty_choice(series) -> None:
 def test_exit_status_of_the_command(monkeypatch, status: str, code: int) -> None:
     runs = [reproduce.Run("00_first", status, 1.0, [], {})]
     monkeypatch.setattr(reproduce, "reproduce", lambda *arguments, **options: runs)
-    assert CliRunner().invoke(cli.app, ["reproduce"]).exit_code == code
+    assert CliRunner().invoke(reproduce.app, []).exit_code == code
