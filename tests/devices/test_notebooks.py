@@ -23,7 +23,7 @@ TESTED = {
     "test_networks.py": {"AlphaOnly", "deploy", "EfficientASPP.forward", "Segmenter.forward"},
     "test_inference.py": {"Matter", "Matter.from_pretrained", "export_onnx", "matte_video", "run_benchmark"},
     "test_steps.py": {"Trainer", "Trainer.terms", "Trainer.update", "adapt", "assemble", "soc_terms", "freeze_norms"},
-    "test_functions.py": {"checkerboard", "error_map", "image_row", "over_colour", "tint_trimap", "to_array"},
+    "test_functions.py": {"checkerboard", "error_map", "finest", "image_row", "over_colour", "tint_trimap", "to_array"},
 }
 # reads or builds only, or gets what a function above is given
 ASIDE = {"MattingBatch", "MattingOutput", "EnlargingConvolution.forward", "MatteInspector", "band_size"}
