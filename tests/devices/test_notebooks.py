@@ -42,7 +42,7 @@ CALLS = {
     "04": {"module(torch.rand(4, 64, cells, cells))", "network(batch.image)"},
     "06": {"create_baseline(name)(image, **given)"},
     "07": {"network(to_tensor(picture.image), auxiliary=True)", "shipped(to_tensor(sharp[0].image), auxiliary=True)"},
-    "09": {"folded(picture, auxiliary=False)", "released(picture)"},
+    "09": {"convolution(x)", "norm(convolution(x))", "one(x)"},
 }
 # calls of values that are no networks
 OTHERS = re.compile(r"read\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[")

@@ -33,6 +33,13 @@ def is_far(one, other, threshold):
     return abs(one - other) > threshold
 
 
+def fuse(image, alpha, blur, weight, share):
+    """Blur fusion as a student might write it: colours divided by `weight`, what Eq. 1 lacks times `share`."""
+    person = blur @ (alpha * image) / weight
+    behind = blur @ ((1 - alpha) * image) / (1 if np.isscalar(weight) else blur @ (1 - alpha))
+    return (person + share * (image - alpha * person - (1 - alpha) * behind)).clip(0, 1)
+
+
 @pytest.mark.parametrize("exercise", exercises())
 def test_the_hidden_solution_is_right(exercise: str) -> None:
     verdicts = []
@@ -71,6 +78,10 @@ def test_the_hidden_solution_is_right(exercise: str) -> None:
         ("06.1", 0, "whatever M-Net says"),
         ("07.2", 52, "two bytes"),
         ("09.1", 0.56, "multiplied by alpha"),
+        ("09.2", lambda i, a, m: (m @ (a * i) / (m @ a)).clip(0, 1), "lacks something"),
+        ("09.2", lambda i, a, m: fuse(i, a, m, m @ a, 1), "multiply what"),
+        ("09.2", lambda i, a, m: fuse(i, a, m, 1, a), "divide"),
+        ("09.2", lambda i, a, m: i, "weighted by alpha"),
         ("08.1", lambda b, n, a, t: np.where(is_far(n, b, t) & is_far(n, a, t), (a + b) / 2, n), "motion"),
         ("08.1", lambda b, n, a, t: np.where(is_far(b, a, t), n, (a + b) / 2), "hardly differs"),
         ("08.1", lambda b, n, a, t: n, "far from both"),
