@@ -95,7 +95,7 @@ hair = list(heads)[1:]
 image_row(
     [picture[heads[name]] for name in hair for picture in (photos[name], cutouts[name][..., 3])],
     [title for name in hair for title in (name, "its matte")],
-    caption="Grey means a mixed pixel. At an outline that is right; inside a person it is a mistake.",
+    caption="Grey pixels are partly person. At an outline that is right; inside a person it is a mistake.",
 )
 
 # %% [markdown]
@@ -104,8 +104,8 @@ image_row(
 # some grass below the camera man's arm is left. The model was trained on street photographs, where
 # badges and helmets are rare; [its card](../data/checkpoints/README.md) lists its limits.
 #
-# Two numbers describe a matte without a truth to compare with: the share of the person, and the share of mixed
-# pixels. Many mixed pixels mean that the network is unsure over whole areas.
+# Without a truth to compare with, two numbers describe a matte: the share of the person, and the share of *mixed* pixels, which are partly
+# person and partly background. Many mixed pixels mean that the network is unsure over whole areas.
 
 # %%
 mattes = {name: cut[..., 3] / 255 for name, cut in cutouts.items()}
@@ -187,8 +187,7 @@ record("error_in_mixed_pixels", error[mixed].sum() / error.sum())
 print(f"{mixed.mean():.1%} of the pixels hold {error[mixed].sum() / error.sum():.1%} of the error")
 
 # %% [markdown]
-# Hair and edges are a small share of the pixels, and almost all of the difference between a cut-out that looks real
-# and one that looks cut with scissors.
+# Hair and edges are few pixels, but they decide whether a cut-out looks real or cut with scissors.
 #
 # ## 3. Another background
 #
@@ -243,7 +242,7 @@ image_row(
 #
 # The network halves its input five times, so both sides must be multiples of $2^5 = 32$. The authors bring the
 # short side to 512 pixels. The checkpoint here was trained mostly at 384 and says so in its header, so `Matter` brings the
-# short side to 384<!-- short_side -->, then rounds both sides down to multiples of 32. **Predict** the size of
+# short side to 384<!-- short_side --> and then rounds both sides down to multiples of 32. **Predict** the size of
 # $s_p$ for Grace Hopper's 600 × 512 pixels.
 
 # %% tags=["nbval-check-output"]
@@ -301,7 +300,7 @@ print({name: "computed" if value is not None else "skipped" for name, value in o
 # ## 6. Where it fails
 #
 # Three tests need no labels: turn a person upside down, make a person small, and show something that is no person.
-# For each we know the answer: the upright matte turned over, the exact matte of the drawn portrait, nothing at all.
+# For each we know the answer: the network's own upright matte, turned over; the exact matte of the drawn portrait; nothing at all.
 # **Predict** which of them fails.
 
 # %%
@@ -330,7 +329,7 @@ Markdown("\n".join(lines))
 # %% [markdown]
 # By the mean error, the small person is the best answer of all. Per person, the error is 0.41<!-- small_per_person -->,
 # against 0.03<!-- drawn_portrait_large_per_person --> for the same portrait at full size. Upside down, the error is
-# 0.50<!-- upside_down_per_person -->: half of Grace Hopper is missing. And the cat is taken for a person. Before you trust
+# 0.50<!-- upside_down_per_person -->, as if half of Grace Hopper were missing. And the cat is taken for a person. Before you trust
 # any matting model, run these three tests on it. The authors name another limit of theirs, strong motion blur in videos (*Conclusion*).
 #
 # ## 7. The inspector
