@@ -350,7 +350,7 @@ image_row(
 # to `alpha`, zoom 4 along the hair, and set *beside it* to `input`. Then open the tab *disturb* and find the
 # strength of blur, noise or JPEG at which the matte breaks, and which of the three outputs breaks first.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 inspector.MatteInspector(matter, photos)
 
 # %% [markdown]

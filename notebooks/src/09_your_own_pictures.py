@@ -539,7 +539,7 @@ figures.image_row(
 # In a running notebook, try *your own picture*: zoom to 4 along the hair, and compare the model at 384 and at 192 pixels with
 # *beside it*. For the drawn portrait, `error` shows the map above under any disturbance.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 models = {"384 pixels": matter, "192 pixels": matter.resized(192)}
 inspector.MatteInspector(models, {"me": photo, "drawn": drawn.image}, truths={"drawn": drawn.alpha})
 

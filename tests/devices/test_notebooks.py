@@ -26,7 +26,7 @@ TESTED = {
     "test_functions.py": {"checkerboard", "error_map", "finest", "image_row", "over_colour", "tint_trimap", "to_array"},
 }
 # reads or builds only, or gets what a function above is given
-ASIDE = {"MattingBatch", "MattingOutput", "EnlargingConvolution.forward", "MatteInspector", "band_size"}
+ASIDE = {"MattingBatch", "MattingOutput", "MatteInspector", "band_size"}
 ASIDE |= {"count_flops", "count_parameters", "report", "trainable", "with_semantic_head"}
 # calls of networks in cells. On one device for certain: what `Matter` holds is asked on its device, and what
 # notebook 03 trains is given a batch there. All others stay on the CPU, with what a cell made of arrays.
