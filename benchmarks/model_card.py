@@ -2,6 +2,7 @@
 
 .venv/bin/python benchmarks/model_card.py measure NEW.safetensors [--old OLD.safetensors] [--name NAME] [--quick]
 .venv/bin/python benchmarks/model_card.py backgrounds                   # notebook 01, section 7
+.venv/bin/python benchmarks/model_card.py picture                       # README's; needs no MODNET_DATA
 
 `measure` writes ``data/results/NAME.json``: IoU at one half, MAD, and MAD in a band around the outline, with paired
 95 % intervals over pictures.
@@ -29,9 +30,10 @@ from modnet_lib.evaluation.protocol import evaluate
 from modnet_lib.evaluation.records import mean_errors
 from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.evaluation.statistics import paired_difference
-from modnet_lib.images import read_image, to_tensor
+from modnet_lib.images import read_image, to_bytes, to_tensor
 from modnet_lib.inference import Matter
 from modnet_lib.network import MODNet
+from modnet_lib.notebook.portraits import portraits
 from modnet_lib.objectives.supervised import semantic_target
 from modnet_lib.profiles import DataConfig
 from modnet_lib.training.validation import validation_data
@@ -155,6 +157,16 @@ def backgrounds(count: int = 100, output: str = "01_dataset_compositing") -> Non
     what += "people-free photographs as other scenes, the shipped checkpoint at its short side of "
     what += f"{matter.short_side}, resampling seed 0; benchmarks/model_card.py backgrounds"
     save(output, what, {"squared_error_changes": changes}, values=values)
+
+
+@app.command()
+def picture(output: Path = paths.NOTEBOOKS / "figures" / "astronaut.jpg") -> None:
+    """Photograph, matte and cut-out side by side, by the checkpoint that ships."""
+    photograph = portraits()["astronaut"][:360, :360]
+    matter = Matter.from_pretrained(device="cpu")
+    matte = np.repeat(to_bytes(matter.alpha(photograph))[..., None], 3, axis=2)
+    row = np.hstack([photograph, matte, np.asarray(matter.composite(photograph, "#3b5b7a"))])
+    Image.fromarray(row).save(output, quality=88, optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Sphinx settings of `make book`: README, stored notebooks and guides as one site that needs no server or network."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -37,7 +38,7 @@ html_show_search_summary = False  # browsers let no page without a server read a
 
 
 def complete(app, docname, source):
-    """Give the README its table of contents, and pictures in outputs their stored descriptions."""
+    """Give the README its table of contents, pictures in outputs their stored descriptions, and links their anchors."""
     if docname == root_doc:
         series = {f"notebooks/{stem}": stem.replace("_", " ") for stem in NOTEBOOKS}
         for caption, pages in (("Notebooks", series), ("Guides", GUIDES)):
@@ -46,11 +47,18 @@ def complete(app, docname, source):
     elif docname.removeprefix("notebooks/") in NOTEBOOKS:
         notebook = json.loads(source[0])
         for cell in notebook["cells"]:
+            if cell["cell_type"] == "markdown":  # Jupyter's anchors within a notebook keep capitals and dots
+                cell["source"] = re.sub(r"(?<=\]\()#\d[^)]*", anchor, "".join(cell["source"]))
             for output in cell.get("outputs", []):
                 for details in output.get("metadata", {}).values():
                     if "alt" in details:
                         cell["metadata"]["mystnb"] = {"image": {"alt": details["alt"]}}
         source[0] = json.dumps(notebook)
+
+
+def anchor(link):
+    """Turn the anchor that Jupyter gives a heading into the one that GitHub and MyST give it."""
+    return "#" + re.sub(r"[^\w-]", "", link[0].lower())
 
 
 def setup(app):

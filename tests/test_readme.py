@@ -1,11 +1,15 @@
-"""The README's map of the paper: every notebook section, function and test it names exists."""
+"""The README's map of the paper: every section, function and test it names exists. Its picture is today's model's."""
 
 import importlib
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from modnet_lib import paths
+from modnet_lib.inference import Matter
+from modnet_lib.notebook.portraits import portraits
 
 ROW = re.compile(
     r"^\| (?P<part>[^|]+) \| \[(?P<label>[^\]]+)\]\((?P<link>[^)]+)\) \| `(?P<thing>[^`]+)` \| `(?P<test>[^`]+)` \|$"
@@ -43,3 +47,16 @@ def test_every_equation_built_so_far_has_a_row():
     parts = {row["part"] for row in ROWS}
     assert {f"Eq. {n}" for n in range(1, 17)} <= parts
     assert {"Fig. 1", "Fig. 2", "Fig. 3"} <= parts
+
+
+def test_the_picture_shows_the_model_that_ships():
+    """`python benchmarks/model_card.py picture` makes it again."""
+    stored = np.asarray(Image.open(paths.NOTEBOOKS / "figures" / "astronaut.jpg"), dtype=float)
+    alpha = Matter.from_pretrained(device="cpu").alpha(portraits()["astronaut"][:360, :360])
+    difference = np.abs(stored[:, 360:720] - 255 * alpha[..., None])  # less than two levels by JPEG
+    assert difference.mean() < 4
+
+
+def test_what_comes_before_the_map_is_short():
+    text = (paths.REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert len(text[: text.index("## The paper, and where")].splitlines()) <= 120

@@ -8,7 +8,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import BatchSize, Count, Device, Folder, Jobs, ProfileName, ShortSide, choice, console, say
+from modnet_lib.cli.common import BatchSize, Count, Device, Folder, ProfileName, ShortSide, choice, console, say
 
 
 def train(

@@ -134,6 +134,8 @@ def test_figures_show_tensors_of_any_device(read) -> None:
             figures.tint_trimap(image, matte),
             images.to_array(image),
         )
+        window = figures.finest(matte, 8)
     plt.close(figure)
     assert read
     assert all(one.shape == (20, 10, 3) for one in made)
+    assert [one.stop - one.start for one in window] == [8, 8]

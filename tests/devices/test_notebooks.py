@@ -23,10 +23,10 @@ TESTED = {
     "test_networks.py": {"AlphaOnly", "deploy", "EfficientASPP.forward", "Segmenter.forward"},
     "test_inference.py": {"Matter", "Matter.from_pretrained", "export_onnx", "matte_video", "run_benchmark"},
     "test_steps.py": {"Trainer", "Trainer.terms", "Trainer.update", "adapt", "assemble", "soc_terms", "freeze_norms"},
-    "test_functions.py": {"checkerboard", "error_map", "image_row", "over_colour", "tint_trimap", "to_array"},
+    "test_functions.py": {"checkerboard", "error_map", "finest", "image_row", "over_colour", "tint_trimap", "to_array"},
 }
 # reads or builds only, or gets what a function above is given
-ASIDE = {"MattingBatch", "MattingOutput", "EnlargingConvolution.forward", "MatteInspector", "band_size", "finest"}
+ASIDE = {"MattingBatch", "MattingOutput", "MatteInspector", "band_size"}
 ASIDE |= {"count_flops", "count_parameters", "report", "trainable", "with_semantic_head"}
 # calls of networks in cells. On one device for certain: what `Matter` holds is asked on its device, and what
 # notebook 03 trains is given a batch there. All others stay on the CPU, with what a cell made of arrays.
@@ -50,7 +50,7 @@ CALLS = {
         *("frozen(image, auxiliary=True)", "model(image, auxiliary=True)"),
         "model(images.to_tensor(frame), auxiliary=True)",
     },
-    "09": {"folded(picture, auxiliary=False)", "released(picture)"},
+    "09": {"convolution(x)", "norm(convolution(x))", "one(x)"},
 }
 # calls of values that are no networks
 OTHERS = re.compile(

@@ -65,6 +65,13 @@ def soc_step(s, d, alpha, d_before, region, rate, keep=1):
     return torch.stack([s + rate * apart, moved_d, alpha - rate * (apart + side)])
 
 
+def fuse(image, alpha, blur, weight, share):
+    """Blur fusion as a student might write it: colours divided by `weight`, what Eq. 1 lacks times `share`."""
+    person = blur @ (alpha * image) / weight
+    behind = blur @ ((1 - alpha) * image) / (1 if np.isscalar(weight) else blur @ (1 - alpha))
+    return (person + share * (image - alpha * person - (1 - alpha) * behind)).clip(0, 1)
+
+
 @pytest.mark.parametrize("exercise", exercises())
 def test_the_hidden_solution_is_right(exercise: str) -> None:
     verdicts = []
@@ -81,6 +88,10 @@ def test_the_hidden_solution_is_right(exercise: str) -> None:
         ("00.1", ..., "dots"),
         ("00.1", "much", "in numbers"),
         ("00.1", float("nan"), "solve it"),
+        ("00.2", lambda black, white: (white - black).mean(axis=2), "that is 1 - alpha"),
+        ("00.2", lambda black, white: 1 - (white - black).sum(axis=2), "average"),
+        ("00.2", lambda black, white: 1 - (white - black), "shape (2, 2)"),
+        ("00.2", lambda black, white: black[..., 0], "B = 0 and for B = 1"),
         ("00.3", (16, 18), "rows come first"),
         ("00.3", 18, "shape (2,)"),
         ("02.1", 9, "does not divide"),
@@ -121,6 +132,10 @@ def test_the_hidden_solution_is_right(exercise: str) -> None:
         ("07.2", lambda s, d, a, b, m, r: torch.stack([s, d, a]), "autograd"),
         ("07.3", 52, "two bytes"),
         ("09.1", 0.56, "multiplied by alpha"),
+        ("09.2", lambda i, a, m: (m @ (a * i) / (m @ a)).clip(0, 1), "lacks something"),
+        ("09.2", lambda i, a, m: fuse(i, a, m, m @ a, 1), "multiply what"),
+        ("09.2", lambda i, a, m: fuse(i, a, m, 1, a), "divide"),
+        ("09.2", lambda i, a, m: i, "weighted by alpha"),
         ("08.1", lambda b, n, a, c, t: np.where(is_far(n, b, t) & is_far(n, a, t), (a + b) / 2, n), "motion"),
         ("08.1", lambda b, n, a, c, t: np.where(is_far(b, a, c), n, (a + b) / 2), "hardly differs"),
         ("08.1", lambda b, n, a, c, t: np.where(is_flicker(b, n, a, t, c), (a + b) / 2, n), "exchanged"),
