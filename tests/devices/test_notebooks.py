@@ -27,7 +27,7 @@ TESTED = {
 }
 # reads or builds only, or gets what a function above is given
 ASIDE = {"MattingBatch", "MattingOutput", "EnlargingConvolution.forward", "MatteInspector", "band_size"}
-ASIDE |= {"count_flops", "count_parameters", "report", "trainable", "with_semantic_head"}
+ASIDE |= {"count_flops", "count_parameters", "finest", "report", "trainable", "with_semantic_head"}
 # calls of networks in cells. On one device for certain: what `Matter` holds is asked on its device, and what
 # notebook 03 trains is given a batch there. All others stay on the CPU, with what a cell made of arrays.
 CALLS = {
@@ -45,7 +45,7 @@ CALLS = {
     "09": {"folded(picture, auxiliary=False)", "released(picture)"},
 }
 # calls of values that are no networks
-OTHERS = re.compile(r"read\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[")
+OTHERS = re.compile(r"read\(|people\[|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[")
 
 
 def imports(tree: ast.Module) -> dict[str, Any]:
