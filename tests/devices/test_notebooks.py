@@ -20,7 +20,7 @@ SOURCES = {file.stem[:2]: file for file in sorted((paths.REPOSITORY / "notebooks
 TAKES_TENSORS = re.compile(r"Tensor|\bModule\b|MODNet|Segmenter|Baseline|Matter\b|Batch\b")
 # where library functions that are called with networks and tensors are tested, besides `CASES`
 TESTED = {
-    "test_networks.py": {"AlphaOnly", "deploy", "EfficientASPP.forward", "Segmenter.forward"},
+    "test_networks.py": {"AlphaOnly", "deploy", "EfficientASPP.forward", "Segmenter.forward", "random_inputs"},
     "test_inference.py": {"Matter", "Matter.from_pretrained", "export_onnx", "matte_video", "run_benchmark"},
     "test_steps.py": {"Trainer", "Trainer.terms", "Trainer.update", "adapt", "assemble", "soc_terms", "freeze_norms"},
     "test_functions.py": {"checkerboard", "error_map", "image_row", "over_colour", "tint_trimap", "to_array"},
@@ -40,7 +40,17 @@ CALLS = {
     },
     "03": {"network(batch.image)", "tuned(part.image)", "tuned.eval()(four.image)"},
     "04": {"module(torch.rand(4, 64, cells, cells))", "network(batch.image)"},
-    "06": {"create_baseline(name)(image, **given)"},
+    "06": {
+        *(
+            "branch(x)",
+            "built(image)",
+            "network(**inputs)",
+            "network.backbone(x)",
+            "ours(features)",
+            "theirs(features)",
+        ),
+        "readers.benchmark('samples')['spm_003']()",
+    },
     "07": {"network(to_tensor(picture.image), auxiliary=True)", "shipped(to_tensor(sharp[0].image), auxiliary=True)"},
     "09": {"folded(picture, auxiliary=False)", "released(picture)"},
 }
