@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 06 Baselines and efficiency: is MODNet better and faster than the others, trained alike?
 #
-# A result is only as good as what it is compared with. The paper compares MODNet with nine methods, and none of the code for that comparison is
-# public. In this notebook you build the ideas of two of them, see how all nine are trained on one budget, and measure what they cost.
+# A result is only as good as what it is compared with. The paper compares MODNet with nine methods, and none of the
+# code for that comparison is public. In this notebook you build the ideas of two of them, see how all nine are
+# trained on one budget, and measure what they cost.
 
 # %% [markdown]
 # ## You will be able to
@@ -11,7 +12,8 @@
 # - write SHM's fusion and IndexNet's pooling, and say which problem each of them solves;
 # - explain why a later [stage](GLOSSARY.md#stage) cannot repair a confident mistake of an earlier one;
 # - say at which scale a comparison of methods decides anything;
-# - tell parameters, [operations](GLOSSARY.md#flop), memory and time apart, and say what a figure of cost has to state.
+# - tell parameters, [operations](GLOSSARY.md#flop), memory and time apart, and say what a figure of cost has to
+#   state.
 #
 # ## Contents
 #
@@ -26,7 +28,8 @@
 #
 # Notebooks [02](02_building_modnet.ipynb) (MODNet), [04](04_ablation_study.ipynb) (paired intervals) and
 # [05](05_ppm100_evaluation.ipynb) (the protocol). Nothing is downloaded, and no GPU is needed.
-# Reading takes about 24 minutes. The smoke profile takes about 30 seconds on two CPU cores.
+#
+# Reading takes about 26 minutes. The smoke profile takes about 30 seconds on two CPU cores.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -60,9 +63,9 @@ comparison = grid.Grid.load("comparison")
 # >
 # > — caption of Fig. 1
 #
-# (a) needs more than one picture: a [trimap](GLOSSARY.md#trimap), a second shot without the person, or neighbouring frames. (b) needs
-# more than one network: the first finds the person, the last draws the border. Here are two such aids for one photograph, both made
-# with our own network.
+# (a) needs more than one picture: a [trimap](GLOSSARY.md#trimap), a second shot without the person, or neighbouring
+# frames. (b) needs more than one network: the first finds the person, the last draws the border. Here are two such
+# aids for one photograph, both made with our own network.
 
 # %%
 photograph = next(iter(photographs.values()))
@@ -82,28 +85,31 @@ print(f"{len(rows)} networks of {len({row[0] for row in rows})} methods")
 results.markdown_table(["", "is given", "is trained in stages"], rows)
 
 # %% [markdown]
-# DIM appears twice, with its trimap and without. HAtt is a single network in a single stage, like MODNet. IndexNet and BM are single networks
-# with a second input. All others are trained in stages, DIM too: its second network refines what the first answers.
+# DIM appears twice, with its trimap and without. HAtt, IndexNet and CRGNN are trained in a single stage, like MODNet.
+# The others train one network after another: FDMPA, LFM, SHM, BSHM and BM first segment the person and then draw the
+# border; DIM's second network refines the matte of its first.
 #
 # > We use MobileNetV2 pre-trained on the Supervisely Person Segmentation (SPS) dataset as the backbone of all
 # > trimap-free models. For the compared methods, we explore the optimal hyper-parameters through grid search.
 # >
 # > — section "Results on AMD and PPM-100"
 #
-# So these are not the networks of their own papers, which contain DenseNet-201 (LFM), ResNeXt-101 (HAtt) or PSPNet-50 (SHM). On one
-# backbone, the comparison is about the *idea* of each method. Ours are built from the papers' descriptions, one file each in
-# `modnet_lib/baselines`; each file says what it simplifies. We have neither SPS nor the grid search: other masks of people replace SPS, and all
-# methods share one set of hyper-parameters.
+# So these are not the networks of their own papers, which contain DenseNet-201 (LFM), ResNeXt-101 (HAtt) or PSPNet-50
+# (SHM). On one backbone, the comparison is about the *idea* of each method. Ours are built from the papers'
+# descriptions, one file each in `modnet_lib/baselines`; each file says what it simplifies. We have neither SPS nor
+# the grid search: other masks of people replace SPS, and all methods share one set of hyper-parameters.
 #
 # ## 2. SHM in four lines
 #
-# SHM is the clearest multi-stage method. **T-Net** sees the picture and gives three probabilities for each pixel: background $B_s$,
-# unknown $U_s$, foreground $F_s$. **M-Net** sees the picture and those three, and answers $\alpha_r$. The two are fused:
+# SHM is the clearest multi-stage method. **T-Net** sees the picture and gives three probabilities for each pixel:
+# background $B_s$, unknown $U_s$, foreground $F_s$. **M-Net** sees the picture and those three, and answers
+# $\alpha_r$. The two are fused:
 #
 # $$\alpha = F_s + U_s\,\alpha_r$$
 #
-# **Predict**, for three pixels with M-Net's answer 0.5: what is $\alpha$ where T-Net says (0.1, 0.6, 0.3)? Where it is sure of the foreground, (0, 0, 1)?
-# Where it is sure of the background, (1, 0, 0)? And how much does $\alpha$ change if M-Net's answer does?
+# **Predict**, for three pixels with M-Net's answer 0.5: what is $\alpha$ where T-Net says (0.1, 0.6, 0.3)? Where it
+# is sure of the foreground, (0, 0, 1)? Where it is sure of the background, (1, 0, 0)? And how much does $\alpha$
+# change if M-Net's answer does?
 
 
 # %%
@@ -121,8 +127,8 @@ for one, value, change in zip(classes[0, :, 0].T.tolist(), alpha.flatten(), slop
     print(f"B, U, F = {one[0]:.1f}, {one[1]:.1f}, {one[2]:.1f}: alpha {value:.2f}, change with alpha_r {change:.2f}")
 
 # %% [markdown]
-# $0.3 + 0.6 \cdot 0.5 = 0.6$. Where T-Net is sure, $\alpha$ does not depend on M-Net at all: the derivative is $U_s = 0$. Nor does training help there,
-# because no gradient reaches M-Net through such a pixel.
+# $0.3 + 0.6 \cdot 0.5 = 0.6$. Where T-Net is sure, $\alpha$ does not depend on M-Net at all: the derivative is
+# $U_s = 0$. Nor does training help there, because no gradient reaches M-Net through such a pixel.
 #
 # That is nearly the whole method. With the library's two networks, its forward pass is four lines:
 
@@ -151,9 +157,10 @@ print(f"{tuple(ours.shape)}: largest difference from the library {(ours - theirs
 # >
 # > — section "Introduction"
 #
-# Time is one cost of stages. The other you have just computed: a confident first answer is final. You can watch it on the photograph. As T-Net, we
-# take our own network at a short side of 384 pixels: what it calls below 0.1 or above 0.9 is sure. As M-Net, we take the same network at 512 pixels.
-# **Predict**: at 512 the cap is complete, but parts of the flag are taken for the person. Which of the two does the fused matte have?
+# Time is one cost of stages. The other you have just computed: a confident first answer is final. You can watch it on
+# the photograph. As T-Net, we take our own network at a short side of 384 pixels: what it calls below 0.1 or above
+# 0.9 is sure. As M-Net, we take the same network at 512 pixels. **Predict**: at 512 the cap is complete, but parts of
+# the flag are taken for the person. Is the cap complete in the fused matte? Is the flag in it?
 
 # %%
 coarse, fine = matter.resized(384).alpha(photograph), matter.resized(512).alpha(photograph)
@@ -174,17 +181,20 @@ figures.image_row(
 )
 
 # %% [markdown]
-# Neither. Most of the flag is gone, because the first stage was sure that it is background, and was right. The cap keeps dark spots where the first stage was just as sure, and
-# wrong. The second stage is above 0.9 on 1.4 %<!-- out_of_reach --> of all pixels that it cannot reach.
+# Neither: most of the flag is gone, because the first stage was sure that it is background, and was right. The cap
+# keeps dark spots where the first stage was just as sure, and wrong. The second stage is above 0.9 on
+# 1.4 %<!-- out_of_reach --> of all pixels that it cannot reach.
 #
-# So a stage is a filter: it removes what a later stage would get wrong, and also what that stage would get right. MODNet's three branches
-# are trained together and pass features on, not decisions. Whether that is *better* is a question for experiments (section 5).
+# So a stage is a filter: it removes what a later stage would get wrong, and also what that stage would get right.
+# MODNet's three branches are trained together and pass features on, not decisions. Whether that is *better* is a
+# question for experiments (section 5).
 #
 # ## 4. IndexNet in fifteen lines
 #
-# IndexNet asks another question: what does a network forget when it shrinks its maps? Max pooling keeps the largest of four values, but not *where* it was.
-# A border needs exactly that. DIM therefore remembers the place of each maximum and puts the value back there (*unpooling*). IndexNet generalises both steps: four
-# *indices* for every 2 × 2 block say how much each pixel counts when pooling, and how much of the value each gets back.
+# IndexNet asks another question: what does a network forget when it shrinks its maps? Max pooling keeps the largest
+# of four values, but not *where* it was. A border needs exactly that. DIM therefore remembers the place of each
+# maximum and puts the value back there (*unpooling*). IndexNet generalises both steps: four *indices* for every 2 × 2
+# block say how much each pixel counts when pooling, and how much of the value each gets back.
 
 
 # %%
@@ -212,8 +222,10 @@ torch.testing.assert_close(scatter(values, largest), baselines.indexnet.index_un
 # %% [markdown]
 # The indices 0 and 1 are PyTorch's max pooling and unpooling, bit for bit, and both functions equal the library's.
 #
-# What difference does it make to hair? We max-pool a matte twice, to a quarter of its size, and enlarge it again in three ways. The person is drawn, so every strand of
-# the truth is exact. **Predict**: how many of 16 pixels can the second picture fill? And how large is the error of the fourth?
+# What difference does it make to hair? We max-pool a matte twice, to a quarter of its size, and enlarge it again in
+# three ways: bilinearly, by max unpooling, and with the right indices. The person is drawn, so every strand of the
+# truth is exact. **Predict**: how many of 16 pixels does max unpooling fill? And how large is the error that remains
+# with the right indices?
 
 # %%
 drawn = readers.benchmark("samples")["spm_003"]()
@@ -233,11 +245,13 @@ titles = ["the truth", *(f"{name}: MAD {error:.3f}" for name, error in errors.it
 figures.image_row([hair, *ways.values()], titles, columns=2, height=5)
 
 # %% [markdown]
-# Max unpooling gives one pixel of 16 its value back and leaves the rest black; a decoder must fill them in. Bilinear enlargement is smooth and has lost the strands (MAD 0.053<!-- hair_bilinear -->). With the right
-# indices nothing is lost: a quarter of the matte and the indices are the matte.
+# Max unpooling gives one pixel of 16 its value back and leaves the rest black; a decoder must fill them in. Bilinear
+# enlargement is smooth and has lost the strands (MAD 0.053<!-- hair_bilinear -->). With the right indices nothing is
+# lost: a quarter of the matte and the indices are the matte.
 #
-# These indices were computed from the truth. IndexNet has to *predict* them from its features. Its block is short: four small convolutions, one for each
-# place of a 2 × 2 block; a sigmoid makes the indices for unpooling, and a softmax over the four those for pooling.
+# These indices were computed from the truth. IndexNet has to *predict* them from its features. Its block is short:
+# four small convolutions, one for each place of a 2 × 2 block; a sigmoid makes the indices for unpooling, and a
+# softmax over the four those for pooling.
 
 
 # %%
@@ -272,8 +286,8 @@ for name, own, library in zip(("pooling", "unpooling"), ours(features), theirs(f
     )
 
 # %% [markdown]
-# The pooling indices of a block add up to 1, so pooling is a weighted mean. The unpooling indices are free, each between 0 and 1. The price: the
-# first block works at full size and replaces a plain stride. Section 6 shows it.
+# The pooling indices of a block add up to 1, so pooling is a weighted mean. The unpooling indices are free, each
+# between 0 and 1. The price: the first block works at full size and replaces a plain stride. Section 6 shows it.
 #
 # ## 5. Tables 1, 2 and 5
 #
@@ -281,10 +295,11 @@ for name, own, library in zip(("pooling", "unpooling"), ours(features), theirs(f
 # >
 # > — section "Results on AMD and PPM-100"
 #
-# `modnet grid comparison PROFILE --folder F` trains every row of these tables with every seed. With one seed, all methods start from the
-# same pre-trained backbone and see the same samples in the same order; each has its own losses and stages, and a method of several stages divides the
-# steps among them. The paper's sets become three that anyone can have: photographs (Table 1), the same people in front of other scenes
-# (Table 2), and drawn people with exact mattes (Table 5).
+# `modnet grid comparison PROFILE --folder F` trains every row of these tables with every seed. With one seed, all
+# methods start from the same pre-trained backbone and see the same samples in the same order; each has its own losses
+# and stages, and a method of several stages divides the steps among them. The paper's sets become three that anyone
+# can have: photographs (Table 1), the same people in front of other scenes (Table 2), and drawn people with exact
+# mattes (Table 5).
 
 # %%
 RUN = paths.RUNS / "notebooks" / "06" / PROFILE
@@ -300,17 +315,18 @@ for key in some[:2]:
 print(*sorted(file.name for file in RUN.iterdir() if few))
 
 # %% [markdown]
-# **What will be compared, and when it decides.** Three steps show that the machinery runs and nothing else. The recorded run of this
-# repository is no better: 400 samples at 96 pixels, where the top feature map has 3 × 3 cells and e-ASPP's rates 3, 5 and 7 are dead. So its numbers
-# are not shown. From the profile `overnight` on (8,000 samples a row at 256 pixels), the comparison can tell methods apart:
+# **What will be compared, and when it decides.** Three steps show that the machinery runs and nothing else. The
+# recorded run of this repository is no better: 400 samples at 96 pixels, where the top feature map has 3 × 3 cells
+# and e-ASPP's rates 3, 5 and 7 are dead. So its numbers are not shown. From the profile `overnight` on (8,000 samples
+# a row at 256 pixels), the comparison can tell methods apart:
 #
 # ```bash
-# modnet grid comparison overnight --folder runs/baselines   # resumes; two CPU cores, in rounds
+# modnet grid comparison overnight --folder runs/baselines   # two CPU cores; the same command resumes
 # modnet grid comparison full --folder runs/baselines        # one GPU
 # ```
 #
-# The table below has the paper's numbers, and ours beside them as soon as a run of that size exists. Compare the *order* of the rows within a
-# column, never the paper's column with ours: the pictures differ.
+# The table below has the paper's numbers, and ours beside them as soon as a run of that size exists. Compare the
+# *order* of the rows within a column, never the paper's column with ours: the pictures differ.
 
 # %%
 recorded = results.recorded_run("06_baselines_and_efficiency")
@@ -337,9 +353,11 @@ results.markdown_table(["MSE / MAD", *head], [[row.label, *cells_of(key, row)] f
 # %% [markdown]
 # † starts from a backbone that was pre-trained on masks of people.
 #
-# Table 1 claims an order: from DIM to MODNet, the error falls with every row. Each step is a claim of its own. When `decides` holds a run, the next
-# cell tests it: the change in every picture, with the 95 % interval over pictures and seeds of notebook [04](04_ablation_study.ipynb). An interval that contains
-# zero leaves a claim open. Another cell shows three methods on the photographs.
+# Table 1 claims an order: from DIM to MODNet, the error falls with every row. Each step is a claim of its own. When
+# `decides` holds a run, the first of the next two cells tests it: the change in every picture, with the 95 % interval
+# over pictures and seeds of notebook [04](04_ablation_study.ipynb). An interval that contains zero leaves a claim
+# open. The second cell shows three of the trained methods on photographs (Fig. 5 and 8). In the smoke profile both
+# stay empty.
 
 # %%
 if decides:
@@ -372,9 +390,10 @@ figures.image_row(tiles, ["photograph", *trained] * len(photographs)) if trained
 # >
 # > — section "Results on AMD and PPM-100"
 #
-# The last sentence can be checked with two layers. A convolution uses its $k^2\,c_\text{in}\,c_\text{out}$ weights once at each place of its output, for one
-# multiplication and one addition. M-Net's first convolution is 3 × 3 from 6 to 16 channels at 512 × 512; T-Net's first is 1 × 1 from 1280 to 128 channels at
-# 16 × 16. **Predict** which has more weights, which needs more operations, and by which factors.
+# The last sentence can be checked with two layers. A convolution uses its $k^2\,c_\text{in}\,c_\text{out}$ weights
+# once at each place of its output, for one multiplication and one addition. M-Net's first convolution is 3 × 3 from 6
+# to 16 channels at 512 × 512; the first of T-Net's decoder is 1 × 1 from 1280 to 128 channels at 16 × 16. **Predict**
+# which has more weights, which needs more operations, and by which factors.
 
 
 # %%
@@ -386,15 +405,16 @@ def work(convolution, height, width):
 
 # %% tags=["nbval-check-output"]
 network = efficiency.create_method("shm")
-layers = {"M-Net's first": (network.m_net.encode[0], 6, 512), "T-Net's first": (network.t_net.reduce, 1280, 16)}
+layers = {"M-Net": (network.m_net.encode[0], 6, 512), "T-Net's decoder": (network.t_net.reduce, 1280, 16)}
 for name, (layer, channels, side) in layers.items():
     weights, flops = work(layer[0], side, side)
     assert flops == cost.count_flops(layer, torch.rand(1, channels, side, side))
-    print(f"{name}: {weights:7,} weights, {flops / 1e6:4.0f} million FLOPs by hand and by torch's counter")
+    print(f"{name:15s} {weights:7,} weights, {flops / 1e6:4.0f} million FLOPs by hand and by torch's counter")
 
 # %% [markdown]
-# T-Net's layer has 190 times the weights, M-Net's layer needs 5.4 times the operations. What holds for two layers holds for the networks.
-# **Predict**: M-Net has 243,633 parameters, and T-Net with its backbone eleven times as many. Which of the two takes longer?
+# T-Net's layer has 190 times the weights, M-Net's layer needs 5.4 times the operations. Does the same hold for the
+# whole networks? **Predict**: M-Net has 243,633 parameters, and T-Net with its backbone eleven times as many. Which
+# of the two takes longer?
 
 # %%
 costs = results.recorded_run("efficiency")
@@ -409,8 +429,9 @@ rows = [
 results.markdown_table(["SHM at 512 × 512", "parameters", "GFLOPs", "ms, one thread"], rows)
 
 # %% [markdown]
-# T-Net has 10.8<!-- mnet_weights_share --> times the parameters of M-Net and M-Net twice the operations (2.0<!-- mnet_flops_ratio --> times): it works at full size. M-Net also takes
-# 1.2<!-- mnet_time_ratio --> times as long. That is the paper's remark in numbers.
+# T-Net has 10.8<!-- mnet_weights_share --> times the parameters of M-Net and M-Net twice the operations
+# (2.0<!-- mnet_flops_ratio --> times): it works at full size. M-Net also took 1.2<!-- mnet_time_ratio --> times as
+# long, as the median of three rounds. That is the paper's remark in numbers.
 #
 # Now all methods. Where in this figure would you look for the best one, and does MODNet lie there?
 
@@ -423,9 +444,8 @@ drawn = {key: one for key, one in costs["methods"].items() if "trimap" not in ke
 for number, (key, one) in enumerate(sorted(drawn.items(), key=lambda pair: pair[1]["parameters"])):
     x, y, colour = one["milliseconds"], one["parameters"] / 1e6, figures.ORANGE if key == "modnet" else figures.BLUE
     axis.scatter(x, y, s=8 * one["gflops"], color=colour, alpha=0.6)
-    axis.annotate(
-        title[key], (x, y), (0, -16 if number % 2 else 10), textcoords="offset points", ha="center", fontsize=8
-    )
+    offset = (0, (-1) ** number * (9 + 1.4 * one["gflops"] ** 0.5) - 3)
+    axis.annotate(title[key], (x, y), offset, textcoords="offset points", ha="center", fontsize=8)
 two = results.recorded_run("09_your_own_pictures")["speed"]["rows"]["paper eager float32"]["p50_ms"]
 axis.scatter(two, 3.37, s=8 * 14.3, facecolors="none", edgecolors=figures.ORANGE, label="MODNet, two threads")
 for name, (spent, y) in {"MODNet": (14.9, 6.2), "FDMPA": (1000 / 31, 5.2)}.items():
@@ -438,6 +458,7 @@ axis.set(xscale="log", xlabel="milliseconds a picture", ylabel="million paramete
 _ = axis.set_xticks([10, 30, 100, 300, 1000, 3000], [10, 30, 100, 300, 1000, 3000], minor=False)
 
 # %%
+print(costs["provenance"])
 keys = sorted(costs["methods"], key=lambda key: costs["methods"][key]["milliseconds"])
 for key in ("fdmpa", "hatt", "bshm", "shm", "dim"):
     results.record(f"time_{key}", costs["methods"][key]["milliseconds"] / costs["methods"]["modnet"]["milliseconds"])
@@ -446,17 +467,22 @@ rows = [[title[key], *(text.format(costs["methods"][key][name]) for name, text i
 results.markdown_table(["", "parameters", "GFLOPs", "MiB", "ms"], rows)
 
 # %% [markdown]
-# All of it: a CPU, one thread, float32, one picture of 512 × 512, plain PyTorch. Two claims of the paper can be read off, and neither holds *here*:
+# MiB is the most that the intermediate results take. Two claims of the paper can be read off, and neither holds
+# *here*:
 #
-# - *"MODNet has the smallest number of parameters among the trimap-free methods."* On the same backbone five of the others are smaller: a decoder can be
-#   made as slim as one likes, and ours are slim. So this says more about our choice of decoders than about the methods.
-# - *Twice the frames of the fastest other method, FDMPA.* Here FDMPA takes 0.46<!-- time_fdmpa --> and HAtt 0.52<!-- time_hatt --> times as long as MODNet: both work at a quarter of the size
-#   and enlarge. The paper's FDMPA is another network, and its time another device's.
+# - *"MODNet has the smallest number of parameters among the trimap-free methods."* On the same backbone five of the
+#   others are smaller: a decoder can be made as slim as one likes, and ours are slim. So this says more about our
+#   choice of decoders than about the methods.
+# - *Twice the frames of the fastest other method, FDMPA.* Here FDMPA takes 0.46<!-- time_fdmpa --> and HAtt
+#   0.52<!-- time_hatt --> times as long as MODNet: both work at a quarter of the size and enlarge. The paper's FDMPA
+#   is another network, and its time another device's.
 #
-# *Multi-stage methods are slower* holds for most: SHM takes 1.2<!-- time_shm --> times and DIM 1.9<!-- time_dim --> times as long as MODNet; BSHM takes 1.0<!-- time_bshm --> times. IndexNet and CRGNN
-# cost most: their first index block works at full size.
+# *Multi-stage methods are slower* holds for most: SHM takes 1.2<!-- time_shm --> times and DIM 1.9<!-- time_dim -->
+# times as long as MODNet; BSHM takes 1.0<!-- time_bshm --> times. IndexNet and CRGNN cost most: their first index
+# block works at full size.
 #
-# A stopwatch is five lines, and easy to get wrong: warm up, repeat, take the median. (On a GPU, also wait for the device before you stop.)
+# A stopwatch is five lines, and easy to get wrong: warm up, repeat, take the median. (On a GPU, also wait for the
+# device before you stop.)
 
 
 # %%
@@ -494,9 +520,10 @@ rows.append(["the paper: GTX 1080Ti", 14.9])
 results.markdown_table(["MODNet at 512 × 512", "ms"], [[name, f"{value:.0f}"] for name, value in rows])
 
 # %% [markdown]
-# One network, one size, and times from 561<!-- slowest --> to 15 ms. All are right. That is why a time without its device, threads, number format, batch, size
-# and way of running says nothing, and why the other notebooks quote other numbers for the same MODNet. A GPU may change the order of the methods, too; that
-# measurement is prepared (`benchmarks/efficiency.py`) and waits for a card.
+# One network, one size, and times from 561<!-- slowest --> to 15 ms. All are right. That is why a time without its
+# device, threads, number format, batch, size and way of running says nothing, and why the other notebooks quote other
+# numbers for the same MODNet. A GPU may change the order of the methods, too; that measurement is prepared
+# (`benchmarks/efficiency.py`) and waits for a card.
 #
 # ## Results
 
@@ -508,17 +535,21 @@ results.ResultsTable("06_baselines_and_efficiency", PROFILE)
 # %% [markdown]
 # ## What to believe, and what to use
 #
-# - **The paper's order of methods** (Tables 1, 2 and 5) is its own result on data that is not public. This repository has not confirmed or refuted it: what is recorded
-#   is far too small a run. One command produces the evidence.
-# - **The ideas** are facts that you have checked: a confident first stage is final, and pooling loses places that indices keep.
-# - **The costs** are measured, but on a CPU and for decoders of our choice. Weights at 1/32 are nearly free in time, layers at full size are not.
-# - **Which method?** A trimap is worth drawing for a single picture that has to be perfect. With a fixed camera, a clean plate (BM) is easy to take. For everything
-#   else use one network on one picture, and spend your effort on training data: its effect is larger than that of the method in every experiment of this series.
+# - **The paper's order of methods** (Tables 1, 2 and 5) is its own result on data that is not public. This repository
+#   has not confirmed or refuted it: what is recorded is far too small a run. One command produces the evidence.
+# - **The ideas** are facts that you have checked: a confident first stage is final, and pooling loses places that
+#   indices keep.
+# - **The costs** are measured, but on a CPU and for decoders of our choice. Weights at 1/32 are nearly free in time,
+#   layers at full size are not.
+# - **Which method?** For a single picture that has to be perfect, draw a trimap: in Table 1 it cuts the MSE of MODNet
+#   to less than a third. With a fixed camera, a clean plate (BM) is easy to take. For everything else, use one
+#   network on one picture.
 # - **A fair comparison** gives every method the same tuning, not only the same steps (exercise 3).
 #
 # ## Exercises
 #
-# Exercises with a code in quotes check themselves and say what is wrong. In a new cell, with your answer for the dots:
+# Exercises with a code in quotes check themselves and say what is wrong. In a new cell, with your answer for the
+# dots:
 #
 # ```python
 # from modnet_lib.notebook.exercises import check_answer
@@ -526,13 +557,13 @@ results.ResultsTable("06_baselines_and_efficiency", PROFILE)
 # check_answer("06.1", ...)
 # ```
 #
-# **1.** T-Net of SHM calls 1 % of all pixels foreground, wrongly and surely. What is the smallest MAD that M-Net can reach?
-# (`"06.1"`)
+# **1.** T-Net of SHM calls 1 % of all pixels foreground, wrongly and surely. What is the smallest MAD that M-Net can
+# reach? (`"06.1"`)
 #
 # <details><summary>Answer</summary>
 #
-# 0.01. Where $U_s = 0$, $\alpha = F_s$, whatever M-Net says. Training both together helps because T-Net can learn to be
-# unsure: an unknown pixel can still be repaired.
+# 0.01. Where $U_s = 0$, $\alpha = F_s$, whatever M-Net says. Training both together helps because T-Net can learn to
+# be unsure: an unknown pixel can still be repaired.
 #
 # ```python
 # check_answer("06.1", 0.01)
@@ -544,23 +575,26 @@ results.ResultsTable("06_baselines_and_efficiency", PROFILE)
 #
 # <details><summary>Answer</summary>
 #
-# A convolution uses its weights at every place of its output: weights × places is the work. A small network at full size
-# does more than a large one at 1/32.
+# A convolution uses its weights at every place of its output: weights × places is the work. A small network at full
+# size does more than a large one at 1/32.
 #
 # </details>
 #
-# **3.** All methods get the same steps and the same learning rate. Which are treated unfairly, and in which direction?
+# **3.** All methods get the same steps and the same learning rate. Which are treated unfairly, and in which
+# direction?
 #
 # <details><summary>Answer</summary>
 #
-# Methods of several stages divide the steps: each of BSHM's networks sees a part of them only. Methods that need another
-# learning rate do not get it; the paper searched one for each. And MODNet's shape, loss weights and augmentation were tuned in this project
-# before the others were built, which favours it. A fair budget covers tuning *and* training.
+# Methods of several stages divide the steps: each of BSHM's networks sees a part of them only. Methods that need
+# another learning rate do not get it; the paper searched one for each. And MODNet's shape, loss weights and
+# augmentation were tuned in this project before the others were built, which favours it. A fair budget covers tuning
+# *and* training.
 #
 # </details>
 #
-# **4.** LFM has two decoders. One says how surely a pixel is foreground ($F$), the other how surely it is background ($B$), and a third network gives a weight $\beta$:
-# $\alpha = \beta F + (1 - \beta)(1 - B)$. Write it for tensors, and find out where $\beta$ does not matter. (`"06.4"`: `late_fusion(foreground, background, beta)`)
+# **4.** LFM has two decoders. One says how surely a pixel is foreground ($F$), the other how surely it is background
+# ($B$), and a third network gives a weight $\beta$: $\alpha = \beta F + (1 - \beta)(1 - B)$. Write it for tensors,
+# and find out where $\beta$ does not matter. (`"06.4"`: `late_fusion(foreground, background, beta)`)
 #
 # <details><summary>Answer</summary>
 #
@@ -572,13 +606,14 @@ results.ResultsTable("06_baselines_and_efficiency", PROFILE)
 # check_answer("06.4", late_fusion)
 # ```
 #
-# The derivative with respect to $\beta$ is $F - (1 - B)$: $\beta$ does not matter where $F + B = 1$, that is, where both decoders agree. Unlike SHM's
-# fusion, no decoder can overrule the other alone.
+# The derivative with respect to $\beta$ is $F - (1 - B)$: $\beta$ does not matter where $F + B = 1$, that is, where
+# both decoders agree. Unlike SHM's fusion, no decoder can overrule the other alone.
 #
 # </details>
 #
-# **5.** HAtt scales each channel of its deep features (C, H, W) by a number between 0 and 1: the mean of each channel goes through a linear layer, a ReLU, a second linear
-# layer and a sigmoid. Write it without biases. (`"06.5"`: `channel_attention(x, first, second)` with matrices (C/2, C) and (C, C/2))
+# **5.** HAtt scales each channel of its deep features (C, H, W) by a number between 0 and 1: the mean of each channel
+# goes through a linear layer, a ReLU, a second linear layer and a sigmoid. Write it without biases. (`"06.5"`:
+# `channel_attention(x, first, second)` with matrices (C/2, C) and (C, C/2))
 #
 # <details><summary>Answer</summary>
 #
@@ -596,8 +631,8 @@ results.ResultsTable("06_baselines_and_efficiency", PROFILE)
 #
 # ## References
 #
-# - Z. Ke, J. Sun, K. Li, Q. Yan, R. Lau. *MODNet: Real-Time Trimap-Free Portrait Matting via Objective Decomposition.*
-#   AAAI 2022. Tables 1, 2 and 5, Fig. 5, 6 and 8, Appendices B to D.
+# - Z. Ke, J. Sun, K. Li, Q. Yan, R. Lau. *MODNet: Real-Time Trimap-Free Portrait Matting via Objective
+#   Decomposition.* AAAI 2022. Tables 1, 2 and 5, Fig. 5, 6 and 8, Appendices B to D.
 # - N. Xu et al. *Deep Image Matting.* CVPR 2017. DIM.
 # - H. Lu et al. *Indices Matter: Learning to Index for Deep Image Matting.* ICCV 2019. IndexNet.
 # - B. Zhu et al. *Fast Deep Matting for Portrait Animation on Mobile Phone.* ACM MM 2017. FDMPA.
