@@ -1,6 +1,7 @@
 """Numbers that matter: recorded in the notebook, shown beside the paper's, checked by `reproduce`."""
 
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -79,13 +80,15 @@ class ResultsTable(Markdown):
         kept = [k for k, _ in enumerate(head) if any(row[k] != "–" for row in rows)]
         table = markdown_table([head[k] for k in kept], [[row[k] for k in kept] for row in rows])
         note = f"\n\nRecorded run: {escape(run['provenance'])}" if run and 2 in kept else ""
-        super().__init__(table.data + note)
+        super().__init__(f"{table.data}{note}")
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Markdown:
-    """A table for the notebook: the first column to the left, the others, numbers as a rule, to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return Markdown("\n".join(f"| {' | '.join(map(str, line))} |" for line in lines))
+    """A table for the notebook: the first column and words to the left, numbers to the right."""
+    body = [list(map(str, row)) for row in rows]
+    numbers = [number and re.search(r"\d", " ".join(column)) for number, column in enumerate(zip(*body, strict=True))]
+    lines = [head, ["---:" if number else "---" for number in numbers], *body]
+    return Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
 def _number(value: float | None, unit: str) -> str:

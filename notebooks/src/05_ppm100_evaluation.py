@@ -547,7 +547,7 @@ for axis, (key, label) in zip(axes, measures.items(), strict=True):
     if key == "person":
         results.record("rank_person_spm100", ranks[0])
 axes[0].set_ylabel("MAD")
-_ = axes[2].legend(fontsize=8, loc="lower right")
+_ = figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
 
 # %% [markdown]
 # - **Whole bodies** have 0.52<!-- ratio_whole_body --> of the error of half bodies. They are also smaller: a person

@@ -329,10 +329,8 @@ print(*sorted(file.name for file in RUN.iterdir() if few))
 # *order* of the rows within a column, never the paper's column with ours: the pictures differ.
 
 # %%
-recorded = results.recorded_run("06_baselines_and_efficiency")
-decides = None if few else live
-if few and recorded["profile"] in ("overnight", "full", "paper"):
-    decides = recorded
+newest = results.recorded_run("06_baselines_and_efficiency") if few else live
+decides = newest if newest["profile"] in ("overnight", "full", "paper") else None
 mine = decides["errors"] if decides else {}
 head = [
     f"{who} {table.split(':')[0]}" for table in comparison.sets.values() for who in ["paper", "ours"][: 1 + bool(mine)]
@@ -344,7 +342,8 @@ def cells_of(key, row):
     for name in comparison.sets:
         yield " / ".join(f"{value:.4f}" for value in row.paper.get(name, ()))
         if mine:
-            yield " / ".join(f"{torch.tensor(mine[name][key][metric]).mean():.4f}" for metric in ("mse", "mad"))
+            errors = mine[name].get(key, {})
+            yield " / ".join(f"{torch.tensor(errors[one]).mean():.4f}" for one in ("mse", "mad") if one in errors)
 
 
 shown = {key: row for key, row in comparison.rows.items() if mine or row.paper}
