@@ -30,9 +30,9 @@
 #
 # Notebook [00](00_start_here.ipynb), NumPy, and a little SciPy. Nothing is downloaded, and no GPU is needed.
 #
-# Reading takes about 31 minutes. The smoke profile takes about 35 seconds on two CPU cores and measures 24 drawn
-# people. Numbers over 100 pictures come from a recorded run. If PPM-100 lies below `MODNET_DATA`, the `laptop`, `full`
-# and `paper` profiles measure it instead of the drawn people, and also the authors' checkpoint, if it is at
+# Reading takes about 31 minutes. The smoke profile takes about 25 seconds on two CPU cores and measures 24 drawn
+# people. Numbers over 100 pictures come from a recorded run. If PPM-100 lies below `MODNET_DATA`, the `laptop`,
+# `full` and `paper` profiles measure it instead of the drawn people, and also the authors' checkpoint, if it is at
 # `$MODNET_DATA/weights/modnet_photographic_portrait_matting.ckpt`.
 
 # %% tags=["parameters"]

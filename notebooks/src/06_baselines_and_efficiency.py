@@ -29,7 +29,7 @@
 # Notebooks [02](02_building_modnet.ipynb) (MODNet), [04](04_ablation_study.ipynb) (paired intervals) and
 # [05](05_ppm100_evaluation.ipynb) (the protocol). Nothing is downloaded, and no GPU is needed.
 #
-# Reading takes about 26 minutes. The smoke profile takes about 30 seconds on two CPU cores.
+# Reading takes about 26 minutes. The smoke profile takes about 25 seconds on two CPU cores.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"
@@ -473,8 +473,8 @@ results.markdown_table(["", "parameters", "GFLOPs", "MiB", "ms"], rows)
 #   others are smaller: a decoder can be made as slim as one likes, and ours are slim. So this says more about our
 #   choice of decoders than about the methods.
 # - *Twice the frames of the fastest other method, FDMPA.* Here FDMPA takes 0.46<!-- time_fdmpa --> and HAtt
-#   0.52<!-- time_hatt --> times as long as MODNet: both work at a quarter of the size and enlarge. The paper's FDMPA
-#   is another network, and its time another device's.
+#   0.52<!-- time_hatt --> times as long as MODNet: both do nearly all of their work at a quarter of the size. The
+#   paper's FDMPA is another network, and its time another device's.
 #
 # *Multi-stage methods are slower* holds for most: SHM takes 1.2<!-- time_shm --> times and DIM 1.9<!-- time_dim -->
 # times as long as MODNet; BSHM takes 1.0<!-- time_bshm --> times. IndexNet and CRGNN cost most: their first index
@@ -538,8 +538,8 @@ results.ResultsTable("06_baselines_and_efficiency", PROFILE)
 #   has not confirmed or refuted it: what is recorded is far too small a run. One command produces the evidence.
 # - **The ideas** are facts that you have checked: a confident first stage is final, and pooling loses places that
 #   indices keep.
-# - **The costs** are measured, but on a CPU and for decoders of our choice. Weights at 1/32 are nearly free in time,
-#   layers at full size are not.
+# - **The costs** are measured, but on a CPU and for decoders of our choice. Layers at full size decide the time; the
+#   many weights at 1/32 add little.
 # - **Which method?** For a single picture that has to be perfect, draw a trimap: in Table 1 it cuts the MSE of MODNet
 #   to less than a third. With a fixed camera, a clean plate (BM) is easy to take. For everything else, use one
 #   network on one picture.
