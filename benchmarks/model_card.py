@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import typer
 from _timing import save
+from PIL import Image
 
 from modnet_lib import paths
 from modnet_lib.data.compositing import background_versions

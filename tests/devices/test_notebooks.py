@@ -20,7 +20,7 @@ SOURCES = {file.stem[:2]: file for file in sorted((paths.REPOSITORY / "notebooks
 TAKES_TENSORS = re.compile(r"Tensor|\bModule\b|MODNet|Segmenter|Baseline|Matter\b|Batch\b")
 # where library functions that are called with networks and tensors are tested, besides `CASES`
 TESTED = {
-    "test_networks.py": {"AlphaOnly", "deploy", "EfficientASPP.forward", "Segmenter.forward"},
+    "test_networks.py": {"AlphaOnly", "deploy", "EfficientASPP.forward", "Segmenter.forward", "random_inputs"},
     "test_inference.py": {"Matter", "Matter.from_pretrained", "export_onnx", "matte_video", "run_benchmark"},
     "test_steps.py": {"Trainer", "Trainer.terms", "Trainer.update", "adapt", "assemble", "soc_terms", "freeze_norms"},
     "test_functions.py": {"checkerboard", "error_map", "finest", "image_row", "over_colour", "tint_trimap", "to_array"},
@@ -45,7 +45,17 @@ CALLS = {
     },
     "03": {"network(batch.image)", "tuned(part.image)", "tuned.eval()(four.image)"},
     "04": {"module(torch.rand(4, 64, cells, cells))", "network(batch.image)"},
-    "06": {"create_baseline(name)(image, **given)"},
+    "06": {
+        *(
+            "branch(x)",
+            "built(image)",
+            "network(**inputs)",
+            "network.backbone(x)",
+            "ours(features)",
+            "theirs(features)",
+        ),
+        "readers.benchmark('samples')['spm_003']()",
+    },
     "07": {
         *("frozen(image, auxiliary=True)", "model(image, auxiliary=True)"),
         "model(images.to_tensor(frame), auxiliary=True)",
@@ -54,7 +64,7 @@ CALLS = {
 }
 # calls of values that are no networks
 OTHERS = re.compile(
-    r"read\(|jitter\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[|use\(spotted|filters\["
+    r"read\(|people\[|jitter\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[|use\(spotted|filters\["
 )
 
 

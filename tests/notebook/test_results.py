@@ -63,3 +63,20 @@ def test_a_column_without_numbers_is_left_out(monkeypatch) -> None:
     results.record("table_error", 0.0123)
     head, *_ = results.ResultsTable("no such notebook", "smoke").data.splitlines()
     assert head == "|  | this run (smoke) |"
+
+
+def test_a_recorded_run_without_these_numbers_is_not_mentioned(monkeypatch, folder) -> None:
+    monkeypatch.setattr(results, "_records", {})
+    results.record("table_error", 0.0123)
+    (folder / "nb.json").write_text(json.dumps({"profile": "laptop", "values": {"other": 1}, "provenance": "CPU"}))
+    assert results.ResultsTable("nb", "smoke").data.splitlines()[-1] == "| table error | 0.0123 |"
+
+
+def test_numbers_stand_to_the_right() -> None:
+    table = results.markdown_table(["", "given", "MAD"], [["a 1", "trimap", 0.5], ["b", "nothing", "–"]])
+    assert table.data.splitlines() == [
+        "|  | given | MAD |",
+        "| --- | --- | ---: |",
+        "| a 1 | trimap | 0.5 |",
+        "| b | nothing | – |",
+    ]
