@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,15 @@ class ResultsTable(Markdown):
             rows.append([name.replace("_", " "), *(_number(number, unit) for number in numbers)])
         # a column in which nothing is known says nothing
         kept = [k for k, _ in enumerate(head) if any(row[k] != "–" for row in rows)]
-        lines = [[row[k] for k in kept] for row in [head, ["---", *["---:"] * (len(head) - 1)], *rows]]
-        note = f"\n\nRecorded run: {escape(run['provenance'])}" if run else ""
-        super().__init__("\n".join(f"| {' | '.join(row)} |" for row in lines) + note)
+        table = markdown_table([head[k] for k in kept], [[row[k] for k in kept] for row in rows])
+        note = f"\n\nRecorded run: {escape(run['provenance'])}" if run and 2 in kept else ""
+        super().__init__(table.data + note)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Markdown:
+    """A table for the notebook: the first column to the left, the others, numbers as a rule, to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return Markdown("\n".join(f"| {' | '.join(map(str, line))} |" for line in lines))
 
 
 def _number(value: float | None, unit: str) -> str:

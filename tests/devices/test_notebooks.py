@@ -38,14 +38,19 @@ CALLS = {
         *("network(picture, auxiliary=True)", "network.semantic_branch.backbone(picture * 2 - 1)"),
         "project(upsample(semantics, 32))",
     },
-    "03": {"network(batch.image)", "tuned(part.image)", "tuned.eval()(four.image)"},
-    "04": {"module(torch.rand(4, 64, cells, cells))", "network(batch.image)"},
+    "03": {
+        *("segmenter(batch.image)", "segmenter.backbone(batch.image * 2 - 1)", "tuned.eval()(batch.image)"),
+        *("model(batch.image)", "head(features)", "heads[-1](maps[-1])"),
+    },
+    "04": {"module(torch.rand(4, 64, side, side))", "model(torch.rand(2, 3, 64, 64))"},
     "06": {"create_baseline(name)(image, **given)"},
     "07": {"network(to_tensor(picture.image), auxiliary=True)", "shipped(to_tensor(sharp[0].image), auxiliary=True)"},
     "09": {"folded(picture, auxiliary=False)", "released(picture)"},
 }
 # calls of values that are no networks
-OTHERS = re.compile(r"read\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[")
+OTHERS = re.compile(
+    r"prepare\(|watch\(|draw\(|read\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\["
+)
 
 
 def imports(tree: ast.Module) -> dict[str, Any]:
