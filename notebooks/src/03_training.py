@@ -152,8 +152,8 @@ def train(model, optimizer, draw, steps, watch=None, prepare=MODNet.train):
 
 # %% [markdown]
 # We need a network to train. From random weights, people take hours to appear. The paper begins with a backbone that has
-# already seen people (section 7), and so do we: S comes from the checkpoint that ships with this project. Its head, D
-# and F start from random numbers.
+# already seen people (section 7). We go further: backbone and e-ASPP come from the checkpoint that ships with this project. The head
+# of S, D and F start from random numbers.
 
 
 # %%
@@ -187,7 +187,7 @@ assert max(abs(first[-1] - log["loss"]), apart) < 1e-5
 #
 # Now 64 steps with AdamW, whose steps do not depend on the size of the gradient: good for a short run. Each step takes
 # four samples of 24 drawn people. Now and then we look at a photograph, which is not in the training data. S stays as it is, the
-# statistics of its [batch norms](https://arxiv.org/abs/1502.03167) included.
+# statistics of its [batch norms](https://arxiv.org/abs/1502.03167) included; only its head learns.
 #
 # **Predict.** What appears first: the place of the person, or the outline? And how long does the loss stay near the
 # useless answers of section 1?
@@ -340,7 +340,7 @@ print(f"{paper.steps:,} steps; rates {', '.join(f'{rate:.0e}' for rate in sorted
 
 # %% [markdown]
 # That schedule is made for a GPU and days. Our profile `overnight` trains for a night on two cores and uses another
-# recipe: AdamW, a short linear warm-up while its averages fill, then half a cosine down to zero.
+# recipe: AdamW, a short linear warm-up while the optimiser's running averages fill, then half a cosine down to zero.
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(9, 2.5), sharey=True, layout="constrained")
@@ -522,6 +522,9 @@ print(f"spread of the mattes after a rate of 1: {float(runs['rate of 1'][1].std(
 # | **trimap at another scale** | $\mathcal{L}_d$ is *exactly* 0 | no pixel is 0.5, so $m_d$ is empty | print `trimap.unique()`: 0, 0.5, 1 |
 # | **rate too high** | a jump, then a matte that is the same everywhere, or NaN | one step throws the weights where every sigmoid is flat | divide by ten until the first hundred steps fall; warm up; clip |
 #
+# "Nothing wrong" is also the first check of any new loop: can the network learn *one* batch by heart? If it cannot, a target is wrong
+# or a gradient does not arrive, and more data will not help.
+#
 # The library's loop stops by itself if a loss is not finite, and when the matte has been flat for a hundred steps. The other
 # three it cannot see. A black matte with a small loss is exactly what it was asked for.
 
@@ -537,7 +540,7 @@ cells = [[line["label"], f"{line['rate']:.1f}", f"{line['peak']:.2f}"] for line 
 results.markdown_table([f"batches of {bench['batch']} at {bench['size']} pixels", "images/s", "memory, GiB"], cells)
 
 # %% [markdown]
-# At the last rate the paper's 1.8 million images at 512 pixels would take 10<!-- days_of_the_paper --> days on this machine.
+# At the last rate the paper's 1.8 million images at 512 pixels would take 10<!-- days_of_the_paper --> days on those two cores.
 #
 # `torchrun --nproc_per_node 4 -m modnet_lib.cli train full --folder runs/full` shares every batch among four processes.
 # Each computes the gradient of its part, and the parts are averaged, so that the step is that of the whole batch. A test

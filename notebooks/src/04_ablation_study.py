@@ -78,8 +78,8 @@ for row, (mse, mad) in paper.items():
 results.markdown_table(["Table 3", "MSE", "MAD", "change of MAD"], cells)
 
 # %% [markdown]
-# $\mathcal{L}_s$ is the largest step and $\mathcal{L}_d$ the smallest. But $\mathcal{L}_d$ works on the outline, which
-# has few pixels, so it can hardly move a mean over the whole picture. The table leaves out three things:
+# $\mathcal{L}_s$ is the largest step and $\mathcal{L}_d$ the smallest. But $\mathcal{L}_d$ works on the outline
+# only, and a mean over the whole picture does not show where something helped. The table leaves out three things:
 #
 # - **One number per row.** Another seed gives another number. How far apart are they?
 # - **More steps.** The last row was trained longer than the others: first on masks, then on mattes. Is it the masks that
@@ -141,11 +141,12 @@ rows = ["none", "detail", "pretrained"] if PROFILE == "smoke" else list(ablation
 live = grid.run_grid(ablation, profile, RUN, rows=rows)
 result = results.recorded_run("04_ablation_study") if PROFILE == "smoke" else live
 found = result["errors"]["natural"]  # by row and metric: (seeds, pictures)
+print(result["provenance"])
 
 # %% [markdown]
 # After three steps every row still has an error near 0.5, that of answering "one half". That is as it should be.
-# The recorded run has three seeds and 100 photographs. Its recipe, `data/results/04_ablation_study.yaml`, starts it
-# again.
+# The line above says how the recorded networks were trained and measured; `data/results/04_ablation_study.yaml` starts
+# the run again.
 
 # %% [markdown]
 # ## 4. Our Table 3
@@ -316,6 +317,10 @@ results.markdown_table(["step", *measures.values(), "verdict"], cells)
 
 # %% [markdown]
 # ## 7. The control
+#
+# > Although SPS pre-training is optional to MODNet, it plays a vital role in other trimap-free methods.
+# >
+# > — section "Results on AMD and PPM-100"
 #
 # "+ SPS" has 200 steps on masks before its 500 on mattes. "Longer" has the same network and 700 steps on mattes.
 #
