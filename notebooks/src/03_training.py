@@ -66,8 +66,8 @@ SIZE, BATCH, STEPS = 128, 4, 64
 # >
 # > — section "Semantic-Detail Fusion", Eq. 5
 #
-# Is a loss of 1.4 good? Nobody can say without a baseline. So first ask what a network scores that answers
-# "one half" everywhere. One batch of training samples, as notebook 01 makes them:
+# Is a loss of 1.4 good? That takes a baseline: the score of a network that answers "one half" everywhere. Here is one batch of
+# training samples, made as in notebook 01:
 
 # %%
 drawn = {} if profile.data.real else {"portraits": 24, "scenes": 24}
@@ -168,8 +168,8 @@ def beginner():
 
 
 # %% [markdown]
-# Twenty lines are easy to get wrong. The library has a loop as well, `Trainer`; one step of both, from the same
-# weights and the same batch, with the paper's optimiser (SGD, 0.01, momentum 0.9), must end at the same weights.
+# Is it right? The library has a loop as well, `Trainer`. One step of each, from the same weights and the same batch and
+# with the paper's optimiser (SGD at 0.01; momentum 0.9 is ours), must end at the same weights.
 
 # %% tags=["nbval-check-output"]
 ours, theirs = beginner(), beginner()
@@ -305,7 +305,7 @@ assert difference == 0 or device.type != "cpu"
 # %% [markdown]
 # Not similar: equal, although only the first run measured held-out pictures on the way. On a GPU some
 # kernels add in changing order, so the last bits may differ there. A folder also remembers its recipe.
-# `Trainer` refuses to resume with another one, because half of one schedule and half of another is neither.
+# `Trainer` refuses to resume with another one, because the result would belong to neither.
 
 # %% [markdown]
 # ## 6. The schedule
@@ -526,7 +526,7 @@ print(f"spread of the mattes after a rate of 1: {float(runs['rate of 1'][1].std(
 # or a gradient does not arrive, and more data will not help.
 #
 # The library's loop stops by itself if a loss is not finite, and when the matte has been flat for a hundred steps. The other
-# three it cannot see. A black matte with a small loss is exactly what it was asked for.
+# three it cannot see. To the loop, a black matte with a small loss is a success.
 
 # %% [markdown]
 # ## 10. Faster, and on several GPUs
@@ -582,7 +582,7 @@ results.ResultsTable("03_training", PROFILE)
 #   sound. It does not say which part of the recipe matters.
 # - **Use**, for your own data: pre-trained S, AdamW with a cosine, batches of eight or more, averaged weights, sizes near
 #   those you test at. Before a long run, compare the loss with that of a useless answer and overfit one batch.
-# - A loss of exactly zero, or one that is good at once, is a bug until you know better.
+# - Treat a loss of exactly zero, or one that is good at once, as a bug until you know the reason.
 
 # %% [markdown]
 # ## Exercises

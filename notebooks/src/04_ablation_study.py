@@ -177,20 +177,21 @@ _ = axis.set(xlabel="MAD", title="Dot: the mean over all pictures of one seed. B
 
 # %% [markdown]
 # The order is not the paper's. But look at the dots first: within a row the seeds lie up to 0.023<!-- widest_seeds --> apart,
-# more than the means of any two rows. With one seed per row, this table could have told almost any story.
+# more than the means of any two rows. With one seed per row, almost any order would have been possible.
 
 # %% [markdown]
 # ## 5. A paired bootstrap in eight lines
 #
-# Two things could have come out differently: the **seeds** and the **pictures**. A difference deserves belief if it survives
+# Two things could have come out differently: the **seeds** and the **pictures**. A difference is credible if it survives
 # both. Look at the pictures first. Each dot is one, with its error in a row and in the next.
 
 # %%
+worst = 1.1 * max(each.mean(axis=0).max() for each in errors.values())
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained", sharex=True, sharey=True)
 for axis, (before, after) in zip(axes, [pair for pair in ablation.compare if {*pair} <= {*rows}], strict=False):
     axis.plot(errors[before].mean(axis=0), errors[after].mean(axis=0), ".", markersize=5)
     axis.axline((0, 0), slope=1, color="grey", linewidth=1)
-    axis.set(xlim=(0, 0.13), ylim=(0, 0.13), xlabel="MAD before", aspect="equal")
+    axis.set(xlim=(0, worst), ylim=(0, worst), xlabel="MAD before", aspect="equal")
     axis.set_title(f"{labels[before]} → {labels[after]}")
 axes[0].set_ylabel("MAD after")
 _ = figure.supxlabel("A dot is a picture. Below the line: the addition helped it.", fontsize=9)
@@ -324,8 +325,8 @@ results.markdown_table(["step", *measures.values(), "verdict"], cells)
 #
 # "+ SPS" has 200 steps on masks before its 500 on mattes. "Longer" has the same network and 700 steps on mattes.
 #
-# **Predict.** Pre-training changes nothing clearly, says the table above (+ e-ASPP → + SPS). What will the comparison with the
-# control say: the same, better, or worse?
+# **Predict.** In the table above, pre-training (+ e-ASPP → + SPS) changes nothing clearly. What does the comparison with the
+# control show: the same, a gain, or a loss?
 
 # %% tags=["nbval-check-output"]
 steps = {"easpp": "500 on mattes", "pretrained": "200 on masks, 500 on mattes", "longer": "700 on mattes"}
@@ -340,7 +341,7 @@ results.markdown_table(["row", "steps", *measures.values()], cells)
 # more steps on mattes were worth at least as much here as two hundred on masks. Without the control we would have compared 700
 # steps with 500 and might have credited the masks with what the steps did.
 #
-# A control answers one question at a time. This one does not separate the *kind of label* from the *pictures*: the masks belong to
+# This control does not separate the *kind of label* from the *pictures*: the masks belong to
 # 300 photographs, the mattes to the same photographs and to 100 drawn people. That needs one more row; exercise 5 asks which.
 
 # %% [markdown]
@@ -412,7 +413,7 @@ results.markdown_table(
 # 18 %<!-- detail_band -->, clearly. Elsewhere, inside and outside, it raises the error. e-ASPP should close holes, but the error
 # inside does not change clearly.
 #
-# Numbers first, pictures second: a picture can be chosen, a mean cannot. This person is one of five that are recorded for each run.
+# A picture can be chosen to fit a claim, so it comes after the numbers. This person is one of five that are recorded for each run.
 
 # %%
 file = paths.RESULTS / "04_ablation_study.jpg" if PROFILE == "smoke" else RUN / grid.MATTES
