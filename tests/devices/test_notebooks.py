@@ -43,8 +43,11 @@ CALLS = {
         *("self.head(self.fuse(torch.cat((detail, top), dim=1)))", "self.head(top)", "self.head(x)"),
         *("semantic(images.to_tensor(hopper) * 2 - 1)", "semantic(picture)"),
     },
-    "03": {"network(batch.image)", "tuned(part.image)", "tuned.eval()(four.image)"},
-    "04": {"module(torch.rand(4, 64, cells, cells))", "network(batch.image)"},
+    "03": {
+        *("segmenter(batch.image)", "segmenter.backbone(batch.image * 2 - 1)", "tuned.eval()(batch.image)"),
+        *("model(batch.image)", "head(features)", "heads[-1](maps[-1])"),
+    },
+    "04": {"module(torch.rand(4, 64, side, side))", "model(torch.rand(2, 3, 64, 64))"},
     "06": {
         *(
             "branch(x)",
@@ -64,7 +67,7 @@ CALLS = {
 }
 # calls of values that are no networks
 OTHERS = re.compile(
-    r"read\(|people\[|jitter\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[|use\(spotted|filters\["
+    r"prepare\(|watch\(|draw\(|read\(|people\[|jitter\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[|use\(spotted|filters\["
 )
 
 

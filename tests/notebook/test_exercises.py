@@ -103,10 +103,23 @@ def test_the_hidden_solution_is_right(exercise: str) -> None:
         ("02.3", lambda s, w: torch.einsum("kchw,jk->jhw", s, w), "all channels are mixed"),
         ("02.3", lambda s, w: torch.einsum("kjhw,kj->jhw", s, w.reshape(3, 2)), "transpose"),
         ("02.3", lambda s, w: s.mean(dim=0), "averaged"),
-        ("03.1", 1e-6, "fifth stage"),
-        ("03.2", (0.3, 0.3), "median"),
+        ("03.1", lambda s, n, w, b: b * np.where(s < w, s / w, 0.5 * (1 + np.cos(np.pi * s / n))), "rate of 0"),
+        ("03.1", lambda s, n, w, b: b * 0.5 * (1 + np.cos(np.pi * s / n)), "warm-up is missing"),
+        ("03.1", lambda s, n, w, b: b, "of shape (8,)"),
+        ("03.2", lambda old, new, n, d: d * old + (1 - d) * new, "minimum of decay"),
+        ("03.2", lambda old, new, n, d: new + (old - new) * (n + 1) / (n + 11), "take 1 - d"),
+        ("03.3", lambda g, limit: np.clip(g, -limit, limit), "turns the gradient"),
+        ("03.3", lambda g, limit: g * limit / np.linalg.norm(g, axis=1, keepdims=True), "short gradients stay"),
+        ("03.3", lambda g, limit: g * np.minimum(1, limit / np.linalg.norm(g)), "all rows together"),
+        ("03.4", (0.3, 0.3), "median"),
         ("04.1", 0.003, "one mean"),
-        ("04.3", 0.3, "twice"),
+        ("04.2", lambda c, s, p: np.percentile(c.mean(0)[p].mean(1), [2.5, 97.5]), "only the pictures"),
+        ("04.2", lambda c, s, p: np.percentile(c.mean(1)[s].mean(1), [2.5, 97.5]), "only the seeds"),
+        ("04.2", lambda c, s, p: c[s, p], "IndexError"),
+        ("04.3", lambda z: (np.abs(z) > 1.96).sum() / len(z), "counts once"),
+        ("04.3", lambda z: (z > 1.96).any(axis=1).mean(), "both directions"),
+        ("04.4", lambda a, g, t: ((a - g) ** 2 * (t == 0.5)).mean(), "not by all"),
+        ("04.4", lambda a, g, t: np.abs(a - g)[t == 0.5].mean(), "square"),
         ("01.2", lambda f, b, a, g: (a * f + (1 - a) * b) ** g, "gamma of the composite"),
         ("01.2", lambda f, b, a, g: a**g * f + (1 - a**g) * b, "not a colour"),
         ("01.2", lambda f, b, a, g: f, "alpha 0"),
@@ -165,7 +178,7 @@ def test_a_wrong_answer_is_told_why(exercise, answer, why) -> None:
 
 
 def test_numbers_are_compared_relatively() -> None:
-    assert check_answer("03.1", np.float32(1.001e-5)).right and not check_answer("03.1", 1.1e-5).right
+    assert check_answer("04.1", np.float32(4.001e-4)).right and not check_answer("04.1", 4.1e-4).right
 
 
 def test_unknown_exercise() -> None:
