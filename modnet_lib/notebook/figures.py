@@ -84,7 +84,7 @@ def encode(figure: Figure, kind: str) -> tuple[bytes, dict[str, str]] | None:
     dpi = PHOTOGRAPH_DPI if photographs else STYLE["figure.dpi"]
     figure.savefig(drawn, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08)
     picture = Image.open(drawn).convert("RGB")
-    (picture if photographs else picture.quantize(256)).save(stored, kind, quality=85, optimize=True)
+    (picture if photographs else picture.quantize(256)).save(stored, kind, quality=80, optimize=True)
     return stored.getvalue(), {"alt": describe(figure)}
 
 
