@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from modnet_lib import devices
-from modnet_lib.data.pseudo_mattes import Cutout, MattingSample
+from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.images import cover
 
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -132,20 +132,16 @@ def as_tensor(picture: np.ndarray, device: torch.device | str = "cpu") -> Tensor
 class Foreground(NamedTuple):
     """A labelled portrait, ready to be cut: uint8 tensors on one device and the person's outline."""
 
-    image: Tensor | None  # (H, W, 3); None for a cut-out
-    cutout: Tensor  # (H, W, 4): F and alpha
-    background: Tensor | None  # (H, W, 3); None for a cut-out
+    image: Any  # (H, W, 3); None for a cut-out
+    cutout: Any  # (H, W, 4): F and alpha
+    background: Any  # (H, W, 3); None for a cut-out
     person: Outline
 
     @classmethod
-    def of(cls, sample: MattingSample | Cutout, device: torch.device | str = "cpu") -> "Foreground":
+    def of(cls, sample: MattingSample, device: torch.device | str = "cpu") -> "Foreground":
         """Put a sample on a device."""
-        cutout, person = np.dstack((sample.foreground, sample.alpha)), outline(sample.alpha)
-        if isinstance(sample, Cutout):
-            return cls(None, as_tensor(cutout, device), None, person)
-        parts = (sample.image, cutout, sample.background)
-        image, cutout, background = (as_tensor(part, device) for part in parts)
-        return cls(image, cutout, background, person)
+        parts = (sample.image, np.dstack((sample.foreground, sample.alpha)), sample.background)
+        return cls(*(None if part is None else as_tensor(part, device) for part in parts), outline(sample.alpha))
 
 
 def portrait_crop(

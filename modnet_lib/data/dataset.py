@@ -18,16 +18,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from modnet_lib import paths
+from modnet_lib.data import compositing
 from modnet_lib.data.assemble import GOOD, camera_settings, collate
-from modnet_lib.data.compositing import (
-    GREYED,
-    Foreground,
-    as_tensor,
-    background_crop,
-    chain,
-    colour_jitter,
-    portrait_crop,
-)
+from modnet_lib.data.compositing import Foreground, chain, colour_jitter
 from modnet_lib.data.hard_cases import add_distractors, change_person
 from modnet_lib.data.workers import data_loader
 from modnet_lib.profiles import DataConfig
@@ -109,7 +102,7 @@ class CompositionDataset(Dataset):
 
     def background(self, number: int) -> Tensor:
         """A background, (H, W, 3) uint8 on the dataset's device, from memory if it is kept."""
-        return self._keep(self.backgrounds[number], as_tensor)
+        return self._keep(self.backgrounds[number], compositing.as_tensor)
 
     def _keep(self, read: Callable[[], Any], put_on: Callable[..., Any], decoded: Any = None) -> Any:
         if read in self.kept:
@@ -123,7 +116,9 @@ class CompositionDataset(Dataset):
 
     def fill(self) -> None:
         """Read, with a thread a core, until all pictures are kept or the memory for them is full."""
-        todo = [(read, Foreground.of) for read in self.foregrounds] + [(read, as_tensor) for read in self.backgrounds]
+        todo = [(read, Foreground.of) for read in self.foregrounds] + [
+            (read, compositing.as_tensor) for read in self.backgrounds
+        ]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(todo), 64):  # no more than these wait in main memory
                 part = todo[start : start + 64]
@@ -144,7 +139,7 @@ class CompositionDataset(Dataset):
         foreground, move = self.foreground(which), 0.0
         natural = kind < config.natural and foreground.image is not None
         if natural:
-            parts, extent = portrait_crop(foreground, size, rng, config.framing, natural=True)
+            parts, extent = compositing.portrait_crop(foreground, size, rng, config.framing, natural=True)
             # I, F and B of a photograph change together
             colours = np.stack([colour_jitter(rng, 0.6 * config.colour)] * 2)
         else:
@@ -154,7 +149,7 @@ class CompositionDataset(Dataset):
             colours = chain(colour_jitter(rng, 0.3 * config.colour), own)
             move = rng.uniform(0.3, 1) if rng.random() < config.harmonise else 0.0
         if _chance(config.graded, rng):  # the whole picture, I, F and B alike
-            colours = chain(GREYED if rng.random() < 0.5 else colour_jitter(rng, 2), colours)
+            colours = chain(compositing.GREYED if rng.random() < 0.5 else colour_jitter(rng, 2), colours)
         if _chance(config.turned, rng):
             quarters = int(rng.integers(1, 4))
             parts = [part.rot90(quarters) for part in parts]
@@ -176,15 +171,15 @@ class CompositionDataset(Dataset):
             return read(int(rng.integers(len(of))))
 
         scene = another(self.background, self.backgrounds)
-        (cutout,), extent = portrait_crop(foreground, size, rng, config.framing)
-        background = background_crop(scene, size, rng, config.defocus)
+        (cutout,), extent = compositing.portrait_crop(foreground, size, rng, config.framing)
+        background = compositing.background_crop(scene, size, rng, config.defocus)
         if rng.random() < config.empty:
             cutout, extent = F.pad(cutout[..., :3], (0, 1)), 0.0
         if _chance(config.distractors, rng):
             someone = functools.partial(another, self.foreground, self.foregrounds)
             background = add_distractors(background, someone, rng, empty=not extent)
         if extent and _chance(config.changes, rng):
-            texture = background_crop(another(self.background, self.backgrounds), size, rng)
+            texture = compositing.background_crop(another(self.background, self.backgrounds), size, rng)
             cutout = change_person(cutout, texture, rng)
         return [cutout, background], extent
 

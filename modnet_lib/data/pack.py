@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -106,10 +107,10 @@ def _encode(picture: Picture, quality: int) -> dict[str, bytes]:
     """The files of one picture."""
     (name, read), files = picture, {}
     sample = read()
-    parts = {role: getattr(sample, role) for role in PARTS if hasattr(sample, role)} or {"": sample}
-    for role, part in parts.items():
-        height, width = (round(side * min(1, SIDE / max(part.shape[:2]))) for side in part.shape[:2])
-        small, content = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), io.BytesIO()
+    parts = {"": sample} if isinstance(sample, np.ndarray) else {role: getattr(sample, role) for role in PARTS}
+    for role in (role for role in parts if parts[role] is not None):
+        height, width = (round(side * min(1, SIDE / max(parts[role].shape[:2]))) for side in parts[role].shape[:2])
+        small, content = cv2.resize(parts[role], (width, height), interpolation=cv2.INTER_AREA), io.BytesIO()
         Image.fromarray(small).save(content, "WEBP", quality=ALPHA_QUALITY if role == "alpha" else quality)
         files[name.replace("*", role)] = content.getvalue()
     return files

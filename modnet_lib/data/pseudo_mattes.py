@@ -7,7 +7,7 @@ import functools
 from collections.abc import Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -24,19 +24,15 @@ from modnet_lib.provenance import checksum, code_version, fingerprint
 
 
 class MattingSample(NamedTuple):
-    """One labelled portrait: I, F and B (H, W, 3), alpha (H, W), uint8, such that Eq. 1 holds."""
+    """One labelled portrait: I, F and B (H, W, 3), alpha (H, W), uint8, such that Eq. 1 holds.
 
-    image: np.ndarray
+    A cut-out has no image and no background (``None``): it can only be composited.
+    """
+
+    image: Any
     alpha: np.ndarray
-    foreground: np.ndarray
-    background: np.ndarray
-
-
-class Cutout(NamedTuple):
-    """A person without the surrounding photograph: F (H, W, 3) and alpha (H, W), uint8. It can only be composited."""
-
-    foreground: np.ndarray
-    alpha: np.ndarray
+    foreground: Any
+    background: Any
 
 
 def pseudo_matte(
@@ -187,14 +183,13 @@ def has_all_parts(item: Item) -> bool:
     return item.packed or item.files.keys() >= {"foreground", "alpha", "background"}
 
 
-def read_parts(item: Item) -> MattingSample | Cutout:
+def read_parts(item: Item) -> MattingSample:
     """Read an item that `has_all_parts`; Eq. 1 gives the image if there is a background."""
     parts = read_item(item)
-    foreground, alpha, background = parts["foreground"], parts["alpha"], parts.get("background")
-    if background is None:
-        return Cutout(foreground, alpha)
-    weight = alpha[..., None] / 255.0
-    image = (foreground * weight + background * (1 - weight)).round().astype(np.uint8)
+    foreground, alpha, background, image = parts["foreground"], parts["alpha"], parts.get("background"), None
+    if background is not None:
+        weight = alpha[..., None] / 255.0
+        image = (foreground * weight + background * (1 - weight)).round().astype(np.uint8)
     return MattingSample(image, alpha, foreground, background)
 
 
@@ -204,7 +199,7 @@ def write_picture(path: Path, array: np.ndarray) -> None:
     write_atomically(path, lambda temporary: Image.fromarray(array).save(temporary, format=file_format, quality=95))
 
 
-def read_prepared(item: Item, folder: Path) -> MattingSample | Cutout:
+def read_prepared(item: Item, folder: Path) -> MattingSample:
     """Read what `prepare` wrote.
 
     Raises
@@ -215,7 +210,6 @@ def read_prepared(item: Item, folder: Path) -> MattingSample | Cutout:
     files = _files(item, folder)
     if not all(file.is_file() for file in files):
         raise FileNotFoundError(f"{item.id} is not prepared in {folder}; run prepare first")
-    alpha, foreground, *background = (read_image(file) for file in files)
-    if not background:
-        return Cutout(foreground, alpha[..., 0])
-    return MattingSample(read_image(item.files["image"]), alpha[..., 0], foreground, background[0])
+    alpha, foreground, *background = map(read_image, files)
+    image = read_image(item.files["image"]) if background else None
+    return MattingSample(image, alpha[..., 0], foreground, background[0] if background else None)

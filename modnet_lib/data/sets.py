@@ -11,17 +11,11 @@ import numpy as np
 import torch
 
 from modnet_lib import paths
+from modnet_lib.data import pseudo_mattes
 from modnet_lib.data.dataset import CompositionDataset, Contents
 from modnet_lib.data.items import read_item
 from modnet_lib.data.manifest import Item, find_items, training_items
-from modnet_lib.data.pseudo_mattes import (
-    MattingSample,
-    has_all_parts,
-    prepare,
-    prepared_folder,
-    read_parts,
-    read_prepared,
-)
+from modnet_lib.data.pseudo_mattes import MattingSample, has_all_parts, read_parts
 from modnet_lib.images import is_picture, read_image
 from modnet_lib.profiles import DataConfig
 from modnet_lib.provenance import file_contents
@@ -104,7 +98,7 @@ def foreground_set(name: str, count: int, teacher: bool = False) -> Contents:
 
 
 def foreground_items(name: str, teacher: bool = False) -> tuple[str, Path, list[Item]]:
-    """What `training_items` gives; with `teacher`, a matte in ``$MODNET_DATA/teacher/NAME`` is one of an item's files."""
+    """What `training_items` gives; with `teacher`, with the mattes in ``$MODNET_DATA/teacher/NAME``."""
     split, root, items = training_items(name)
     mattes = {item.id: root.parent / "teacher" / name.partition(":")[0] / f"{item.id}.png" for item in items}
     taught = {key: {"teacher": file} for key, file in mattes.items() if teacher and file.is_file()}
@@ -113,9 +107,9 @@ def foreground_items(name: str, teacher: bool = False) -> tuple[str, Path, list[
 
 def prepared_readers(items: Sequence[Item], name: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Id and reader of every item, prepared where necessary, and the reason for every one that is left out."""
-    folder, todo = prepared_folder(name), [item for item in items if not has_all_parts(item)]
-    _, failures = prepare(todo, folder)
-    readers = {item.id: _reader(item) or partial(read_prepared, item, folder) for item in items}
+    folder, todo = pseudo_mattes.prepared_folder(name), [item for item in items if not has_all_parts(item)]
+    _, failures = pseudo_mattes.prepare(todo, folder)
+    readers = {item.id: _reader(item) or partial(pseudo_mattes.read_prepared, item, folder) for item in items}
     return {key: read for key, read in readers.items() if key not in failures}, failures
 
 

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from statistics import median, quantiles
+from itertools import accumulate
+from statistics import median
 from typing import Any
 
 import torch
@@ -46,13 +47,9 @@ def peak_memory(module: nn.Module, **inputs: Tensor) -> int:
             return torch.cuda.max_memory_allocated() - before
         with torch.profiler.profile(profile_memory=True) as profile:
             module(**inputs)
-    held = peak = 0
     profiler: Any = profile.profiler
-    for event in profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            peak = max(peak, held)
-    return peak
+    changes = (event.nbytes() for event in profiler.kineto_results.events() if event.name() == "[memory]")
+    return max(accumulate(changes, initial=0))
 
 
 def efficiency(
@@ -60,13 +57,13 @@ def efficiency(
 ) -> dict[str, dict[str, Any]]:
     """Measure some of `METHODS` side by side on a float32 input of `size` x `size`.
 
-    The methods take turns in `repeats` rounds, at least two, so that a disturbance hits all of them.
+    The methods take turns in `repeats` rounds, so that a disturbance hits all of them.
 
     Returns
     -------
     By method: ``parameters``, ``gflops`` (convolutions and matrix products), ``megabytes`` (the most that
-    intermediate results take), ``milliseconds`` (median), ``spread`` (between the quartiles of the rounds), and
-    ``parts``: for methods of several networks the parameters, GFLOPs and milliseconds of each.
+    intermediate results take), ``milliseconds`` (median), and ``parts``: for methods of several networks the
+    parameters, GFLOPs and milliseconds of each.
 
     Raises
     ------
@@ -90,20 +87,15 @@ def _timed(network: MODNet | Baseline, inputs: dict[str, Tensor]) -> dict[nn.Mod
     """Milliseconds of one forward pass, in the network and in each module of its parts."""
     spent: dict[nn.Module, float] = {}
 
-    def now() -> float:
+    def clock(module: nn.Module, sign: int) -> None:
         if torch.cuda.is_initialized():
             torch.cuda.synchronize()
-        return 1000 * time.perf_counter()
+        spent[module] = spent.get(module, 0) + sign * 1000 * time.perf_counter()
 
-    def start(module: nn.Module, *_: Any) -> None:
-        spent[module] = spent.get(module, 0) - now()
-
-    def stop(module: nn.Module, *_: Any) -> None:
-        spent[module] += now()
-
-    clocked = [network, *(module for modules in _parts(network).values() for module in modules)]
-    handles = [m.register_forward_pre_hook(start) for m in clocked]
-    handles += [m.register_forward_hook(stop) for m in clocked]
+    handles = []
+    for module in (network, *(module for modules in _parts(network).values() for module in modules)):
+        handles.append(module.register_forward_pre_hook(lambda module, *_: clock(module, -1)))
+        handles.append(module.register_forward_hook(lambda module, *_: clock(module, 1)))
     network(**inputs)
     for handle in handles:
         handle.remove()
@@ -122,9 +114,7 @@ def _parts(network: MODNet | Baseline) -> dict[str, list[nn.Module]]:
     return {part: [m for name in names for m in called(network.get_submodule(name))] for part, names in parts}
 
 
-def _cost(
-    network: MODNet | Baseline, inputs: dict[str, Tensor], times: Sequence[dict[nn.Module, float]]
-) -> dict[str, Any]:
+def _cost(network: MODNet | Baseline, inputs: dict[str, Tensor], times: list[dict[nn.Module, float]]) -> dict[str, Any]:
     titles = {module: title for title, module in network.named_modules(prefix=type(network).__name__)}
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(**inputs)
@@ -137,9 +127,5 @@ def _cost(
             "milliseconds": median(sum(one[module] for module in modules) for one in times),
         }
 
-    low, _, high = quantiles((one[network] for one in times), n=4)
-    return row([network]) | {
-        "megabytes": peak_memory(network, **inputs) / 2**20,
-        "spread": high - low,
-        "parts": {part: row(modules) for part, modules in _parts(network).items()},
-    }
+    parts = {part: row(modules) for part, modules in _parts(network).items()}
+    return row([network]) | {"megabytes": peak_memory(network, **inputs) / 2**20, "parts": parts}

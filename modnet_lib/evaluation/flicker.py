@@ -13,7 +13,7 @@ from scipy.ndimage import median_filter
 from modnet_lib.evaluation.metrics import dtssd, mad
 from modnet_lib.inference.video import THRESHOLD, one_frame_delay
 
-TOLERANCE = 0.1  # an error above it is seen as flicker if it lasts for one frame
+TOLERANCE = 0.1  # a larger error is seen as flicker if it lasts for one frame
 CHANGED = 0.02  # a filter that moves a value by more has touched the pixel
 
 
@@ -93,9 +93,8 @@ def measure(filtered: np.ndarray, before: np.ndarray, truth: np.ndarray, flicker
     ``mad`` and ``dtssd``; ``precision`` and ``recall`` of the pixels that the filter touched; ``left``: the mean
     error that remains where there was flicker; ``harm``: the share of all pixels that are worse by more than 0.02.
     """
-    touched = np.abs(filtered - before) > CHANGED
+    touched, error = np.abs(filtered - before) > CHANGED, np.abs(filtered - truth)
     hit = int((touched & flicker).sum())
-    error = np.abs(filtered - truth)
     return {
         "mad": mad(filtered.reshape(-1, filtered.shape[2]), truth.reshape(-1, truth.shape[2])),
         "dtssd": dtssd(filtered, truth),

@@ -42,12 +42,10 @@ def describe(image: np.ndarray, truth: np.ndarray) -> dict[str, str]:
     ``contrast``: distance of the mean colours on both sides of the border, 0 to 1.
     """
     alpha = unit(truth)
-    band = (trimap_of(alpha) == 0.5).astype(np.uint8)
-    width = max(3, round(float(np.sqrt(alpha.size)) / 40))
+    band, width = (trimap_of(alpha) == 0.5).astype(np.uint8), max(3, round(float(np.sqrt(alpha.size)) / 40))
     near = cv2.dilate(band, np.ones((width, width), np.uint8)) > 0
-    sides = [image[near & side] / 255 for side in (alpha > 0.95, alpha < 0.05)]
-    found = all(len(side) for side in sides)
-    contrast = np.linalg.norm(np.subtract(*(side.mean(axis=0) for side in sides))) if found else 0.0
+    inside, outside = (image[near & side] / 255 for side in (alpha > 0.95, alpha < 0.05))
+    contrast = np.linalg.norm(inside.mean(axis=0) - outside.mean(axis=0)) if len(inside) and len(outside) else 0.0
     return {
         "person": f"{(alpha > 0.5).mean():.3f}",
         "soft": f"{((alpha > 0.02) & (alpha < 0.98)).mean():.4f}",

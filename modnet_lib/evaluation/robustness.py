@@ -24,10 +24,8 @@ LEVELS: dict[str, tuple[float, ...]] = {
 
 
 def _resolution(image: np.ndarray, share: float) -> np.ndarray:
-    height, width = image.shape[:2]
-    small = (max(1, round(width * share)), max(1, round(height * share)))
-    shrunk = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-    return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
+    small = [max(1, round(side * share)) for side in image.shape[1::-1]]
+    return cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), image.shape[1::-1])
 
 
 def _rotation(image: np.ndarray, degrees: float) -> np.ndarray:
@@ -38,20 +36,18 @@ def _rotation(image: np.ndarray, degrees: float) -> np.ndarray:
     return cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
 
 
-def _bytes(values: np.ndarray) -> np.ndarray:
-    return np.clip(values, 0, 255).round().astype(np.uint8)
+def _noise(image: np.ndarray, deviation: float) -> np.ndarray:
+    noise = np.random.default_rng(image.shape).normal(0, deviation, image.shape)  # the same for the same picture
+    return np.clip(image + noise, 0, 255).round().astype(np.uint8)
 
 
 KINDS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "resolution": _resolution,
     "blur": lambda image, sigma: cv2.GaussianBlur(image, (0, 0), sigma * max(image.shape[:2]) / 1000),
     "jpeg": lambda image, quality: jpeg(image, int(quality)),
-    # the same noise for the same picture
-    "noise": lambda image, deviation: _bytes(
-        image + np.random.default_rng(image.shape).normal(0, deviation, image.shape)
-    ),
+    "noise": _noise,
     "rotation": _rotation,
-    "brightness": lambda image, factor: _bytes(image * factor),
+    "brightness": lambda image, factor: np.clip(image * factor, 0, 255).round().astype(np.uint8),
 }
 
 
@@ -106,18 +102,16 @@ def report(
     """
     run = partial(run_benchmark, matter, workers=workers, show_progress=show_progress)
     found = {name: run(readers, protocol=protocol) for name, protocol in PROTOCOLS.items()}
-    records, first = found["paper"], dict(list(readers.items())[:few])
-    quick = Protocol(metrics=("mse", "mad"))
+    records, first, quick = found["paper"], dict(list(readers.items())[:few]), Protocol(metrics=("mse", "mad"))
     worse = {
         kind: {str(v): mean_errors(run(degraded(first, kind, v), protocol=quick)) for v in levels}
         for kind, levels in LEVELS.items()
     }
-    sized = matter.resized(quick.side)
-    pictures = (read() for read in first.values())
+    alpha, pictures = matter.resized(quick.side).alpha, (read() for read in first.values())
     return {
         "protocols": {name: mean_errors(some) for name, some in found.items()},
         "records": [{"name": r.name, "errors": r.errors, "strata": r.strata} for r in records],
         "degraded": {"none": {"0": mean_errors(records[:few])}} | worse,
-        "calibration": calibration((sized.alpha(one.image), unit(one.alpha)) for one in pictures),
+        "calibration": calibration((alpha(one.image), unit(one.alpha)) for one in pictures),
         "milliseconds": 1000 * float(np.median([record.seconds for record in records])),
     }

@@ -25,20 +25,8 @@ from modnet_lib.network import MODNet, Segmenter
 from modnet_lib.objectives import OBJECTIVES
 from modnet_lib.profiles import TrainingConfig
 from modnet_lib.provenance import read_json, require_same
-from modnet_lib.training.state import (
-    AveragedWeights,
-    all_processes,
-    autocast,
-    create_optimizer,
-    freeze_norms,
-    identify,
-    learning_rate,
-    load_state,
-    random_state,
-    read_metrics,
-    same_norms,
-    save_state,
-)
+from modnet_lib.training import state
+from modnet_lib.training.state import learning_rate
 
 STATE, METRICS, IDENTITY = "state.pt", "metrics.jsonl", "identity.json"
 Network = MODNet | Segmenter | Baseline
@@ -94,33 +82,33 @@ class Trainer:
         self.network, self.dataset, self.config, self.validate = network, dataset, config, validate
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.accelerator, self.device = all_processes(), choose_device(device)
+        self.accelerator, self.device = state.all_processes(), choose_device(device)
         self.processes, self.is_first = self.accelerator.num_processes, self.accelerator.is_main_process
         if self.processes > 1 and self.device.type != self.accelerator.device.type:
             found = f"{self.processes} processes cannot train on {self.device}: they share {self.accelerator.device}"
             raise ValueError(f"{found}; for CPUs, set ACCELERATE_USE_CPU=1")
-        default = min(8, (os.cpu_count() or 1) // self.processes) if self.device.type != "cpu" else 0
+        default = 0 if self.device.type == "cpu" else min(8, (os.cpu_count() or 1) // self.processes)
         self.workers = default if config.workers is None else config.workers
-        self.identity = identity or identify(network, dataset, config)
+        self.identity = identity or state.identify(network, dataset, config)
         if (self.folder / IDENTITY).is_file():
             require_same(read_json(self.folder / IDENTITY), self.identity, folder)
         network.to(self.device)
         if config.channels_last:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = self.create_optimizer()
-        self.averaged = AveragedWeights(network, config.ema) if config.ema else None
+        self.averaged = state.AveragedWeights(network, config.ema) if config.ema else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.mixed_precision == "fp16")
         number = self.accelerator.process_index
-        self.step = load_state(self.folder / STATE, self.identity, self.kept(), number, self.device)
+        self.step = state.load_state(self.folder / STATE, self.identity, self.kept(), number, self.device)
         self.accelerator.wait_for_everyone()  # before the first process drops lines that belong to no checkpoint
-        self.history = read_metrics(self.folder / METRICS, self.step, rewrite=self.is_first)
+        self.history = state.read_metrics(self.folder / METRICS, self.step, rewrite=self.is_first)
         self.upcoming: list[tuple[Any, float]] = []
         if self.is_first:
             write_json(self.folder / IDENTITY, self.identity)
 
     def create_optimizer(self) -> torch.optim.Optimizer:
         """Each of its groups has a factor ``scale`` on the learning rate."""
-        return create_optimizer(self.network, self.config)
+        return state.create_optimizer(self.network, self.config)
 
     def kept(self) -> dict[str, Any]:
         """What changes with the steps, by its name in ``state.pt``."""
@@ -147,7 +135,7 @@ class Trainer:
         self.upcoming = []
         hidden = not (self.is_first and show_progress)
         with (
-            same_norms(self.network),
+            state.same_norms(self.network),
             tqdm(total=config.steps, initial=self.step, desc="training", unit="step", disable=hidden) as bar,
             (self.folder / METRICS).open("a", 1, encoding="utf-8") if self.is_first else nullcontext() as log,
         ):
@@ -160,9 +148,9 @@ class Trainer:
                 bar.set_postfix(loss=f"{record['loss']:.3f}")
                 due = config.checkpoint_every and self.step % config.checkpoint_every == 0
                 if due or self.step == end or self.stopped:
-                    random = gather_object([random_state(self.device)])
+                    random = gather_object([state.random_state(self.device)])
                     if self.is_first:
-                        save_state(self.folder / STATE, self.step, self.identity, self.kept(), random)
+                        state.save_state(self.folder / STATE, self.step, self.identity, self.kept(), random)
         if self.averaged and self.step == config.steps:
             self.network.load_state_dict(self.averaged.module.state_dict())
         self.network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
@@ -175,13 +163,10 @@ class Trainer:
 
     def wrapped(self) -> nn.Module:
         """The network as it is trained, with norms over all processes, or compiled; its weights are shared."""
-        config = self.config
-        model: nn.Module = self.network
-        if self.processes > 1 and self.device.type == "cuda" and not config.freeze_norm:
+        model: Any = self.network
+        if self.processes > 1 and self.device.type == "cuda" and not self.config.freeze_norm:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        if config.compile:
-            model = torch.compile(model)  # type: ignore[assignment]
-        return model
+        return torch.compile(model) if self.config.compile else model
 
     def _advance(self, model: nn.Module, pieces: Iterator[list]) -> dict[str, Any]:
         """One step with its learning rate, averaging and validation; its metrics."""
@@ -253,11 +238,11 @@ class Trainer:
     def begin(self, model: nn.Module) -> float:
         """Make the network ready for a step, and return its learning rate."""
         model.train()
-        step = self.step
+        step, end = self.step, self.config.steps
         if isinstance(self.network, Baseline):  # each stage has a schedule of its own
-            step = round(self.network.begin(step / self.config.steps) * self.config.steps)
+            step = round(self.network.begin(step / end) * end)
         if self.config.freeze_norm:
-            freeze_norms(model)
+            state.freeze_norms(model)
         return learning_rate(self.config, step)
 
     def terms(self, model: nn.Module, batch: MattingBatch) -> dict[str, Tensor]:
@@ -270,7 +255,7 @@ class Trainer:
             given = network.training_inputs(batch)
         elif network.config["trimap_input"]:
             given["trimap"] = batch.trimap
-        with autocast(self.device, config.mixed_precision):
+        with state.autocast(self.device, config.mixed_precision):
             output = model(image, **given)
         if isinstance(network, Baseline):
             parts = {name: part.float() for name, part in output.parts.items()}

@@ -21,15 +21,7 @@ from modnet_lib.data.manifest import manifest
 from modnet_lib.data.sets import mask_data, training_data
 from modnet_lib.devices import Device, choose_device
 from modnet_lib.files import write_atomically, write_text
-from modnet_lib.network import (
-    Backbone,
-    MODNet,
-    Segmenter,
-    create_backbone,
-    load_backbone,
-    load_imagenet_backbone,
-    save_checkpoint,
-)
+from modnet_lib.network import Backbone, MODNet, Segmenter, backbones, save_checkpoint
 from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.profiles import Profile
 from modnet_lib.provenance import fingerprint, read_json, recorded, require_same
@@ -85,7 +77,7 @@ def build_network(profile: Profile) -> Network:
         return load_network(paths.PRETRAINED if profile.initial == "shipped" else profile.initial)
     backbone = _backbone(profile)
     if profile.training.objective == "segmentation":
-        return Segmenter(backbone if isinstance(backbone, Backbone) else create_backbone(backbone))
+        return Segmenter(backbone if isinstance(backbone, Backbone) else backbones.create_backbone(backbone))
     if profile.baseline is not None:
         return create_baseline(profile.baseline, backbone)
     return MODNet(profile.variant, backbone, profile.trimap_input, profile.context)
@@ -98,13 +90,13 @@ def _backbone(profile: Profile) -> str | Backbone:
         return name
     root = paths.external_data() or Path()
     if weights != "imagenet":
-        return load_backbone(root / weights, name)
+        return backbones.load_backbone(root / weights, name)
     if name != "mobilenet_v2":
         raise ValueError(
             f"backbone_weights: imagenet is known for mobilenet_v2 only; give a file with weights of {name}"
         )
     file = root / manifest()["mobilenet_v2"]["file"]
-    return load_backbone(file, name) if file.is_file() else load_imagenet_backbone()
+    return backbones.load_backbone(file, name) if file.is_file() else backbones.load_imagenet_backbone()
 
 
 def run(
@@ -158,7 +150,7 @@ def run(
         require_same(asdict(stored), asdict(recipe), folder)
     result = folder / (BACKBONE if masks else CHECKPOINT)
     if result.is_file():
-        trained = Segmenter(load_backbone(result, recipe.backbone)).eval() if masks else load_network(result)
+        trained = Segmenter(backbones.load_backbone(result, recipe.backbone)).eval() if masks else load_network(result)
         return trained.to(device)
     trainer = Trainer(network, dataset, recipe.training, folder, identity=identity, device=device)
     _train(trainer, recipe, stop_after, show_progress)

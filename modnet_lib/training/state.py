@@ -23,17 +23,11 @@ DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 def create_optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """SGD with momentum 0.9 (the paper) or AdamW; no weight decay on norms and biases."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        groups.setdefault((".backbone." in f".{name}", parameter.ndim > 1), []).append(parameter)
-    settings = [
-        {
-            "params": parameters,
-            "scale": config.backbone_rate if in_backbone else 1.0,
-            "weight_decay": config.weight_decay if is_weight else 0.0,
-        }
-        for (in_backbone, is_weight), parameters in groups.items()
-    ]
+        scale = config.backbone_rate if ".backbone." in f".{name}" else 1.0
+        groups.setdefault((scale, config.weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
+    settings = [{"params": each, "scale": scale, "weight_decay": decay} for (scale, decay), each in groups.items()]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(settings, lr=config.learning_rate)
     return torch.optim.SGD(settings, lr=config.learning_rate, momentum=0.9)

@@ -77,8 +77,8 @@ def validator(samples: list[tuple[str, MattingSample]], folder: Path, short_side
     return validate
 
 
-def measured_sets(profile: Profile, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Sets of `MattingSample` by name, `profile.validation` of each; what is not known of a picture is ``None``.
+def measured_sets(profile: Profile, names: Sequence[str]) -> dict[str, dict[str, MattingSample]]:
+    """Sets by name, `profile.validation` of each; what is not known of a picture is ``None``.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def measured_sets(profile: Profile, names: Sequence[str]) -> dict[str, dict[str,
         (drawn people, exact mattes: SPM-100 with real data).
     """
     samples, real = dict(validation_data(profile.data, profile.validation)), profile.data.real
-    sets: dict[str, dict[str, Any]] = {"natural": samples}
+    sets = {"natural": samples}
     if "composed" in names:
         if real:
             scenes = [partial(read_image, file) for file in held_out_backgrounds()]
@@ -103,8 +103,7 @@ def measured_sets(profile: Profile, names: Sequence[str]) -> dict[str, dict[str,
             sets["composed"][name] = sample._replace(image=paste(sample, scene), background=behind)
     if "drawn" in names:
         readers = benchmark("spm100" if real else "samples", count=profile.validation)
-        unknown: Any = (None, None)
-        sets["drawn"] = {name: MattingSample(*read()[:2], *unknown) for name, read in readers.items()}
+        sets["drawn"] = {name: MattingSample(*read()[:2], None, None) for name, read in readers.items()}
     return sets
 
 

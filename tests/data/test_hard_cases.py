@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pytest
 import torch
 
 from modnet_lib.data import hard_cases
 from modnet_lib.data.compositing import Foreground
-from modnet_lib.data.dataset import CompositionDataset, Contents
+from modnet_lib.data.dataset import CompositionDataset
 from modnet_lib.data.hard_cases import CHANGES, DISTRACTORS, add_distractors, change_person
 from modnet_lib.profiles import DataConfig
 

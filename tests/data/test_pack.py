@@ -20,7 +20,7 @@ from modnet_lib.data.dataset import CompositionDataset
 from modnet_lib.data.items import check
 from modnet_lib.data.manifest import find_source
 from modnet_lib.data.pack import SIDE, pack
-from modnet_lib.data.pseudo_mattes import Cutout, write_picture
+from modnet_lib.data.pseudo_mattes import write_picture
 from modnet_lib.data.readers import benchmark
 from modnet_lib.data.sets import drawn_people, foreground_set, mask_data, training_data
 from modnet_lib.profiles import Profile
@@ -92,12 +92,11 @@ def test_every_picture_comes_back_at_its_place_and_hardly_changed(originals, els
     assert packed.counts == originals.counts
     pairs = zip(packed.foregrounds, originals.foregrounds, strict=True)
     people = [(one(), other()) for one, other in pairs]
-    assert [type(one) for one, _ in people] == [type(other) for _, other in people]
-    assert [isinstance(one, Cutout) for one, _ in people] == [False, False, False, False, True]
+    assert [one.image is None for one, _ in people] == [False, False, False, False, True]
     for one, other in people[1:]:  # the first is drawn
         assert max(one.alpha.shape) <= SIDE
-        assert one._fields == other._fields
-        quality = {role: psnr(getattr(one, role), getattr(other, role)) for role in one._fields}
+        pairs = {role: (getattr(one, role), getattr(other, role)) for role in one._fields}
+        quality = {role: psnr(*pair) for role, pair in pairs.items() if pair[1] is not None}
         assert quality.pop("alpha") > 42
         assert min(quality.values()) > 30, quality
     for one, other in zip(packed.backgrounds, originals.backgrounds, strict=True):
