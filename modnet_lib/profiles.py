@@ -199,7 +199,7 @@ class Profile:
         Raises
         ------
         FileNotFoundError, ValueError
-            If there is no such profile, a key is unknown or a value has the wrong type; the message names key and file.
+            If there is no such file, a key is unknown or a value has the wrong type; the message names key and file.
         """
         path, values = read_yaml(name, paths.PROFILES)
         return validated(cls, values, str(path))
@@ -207,10 +207,7 @@ class Profile:
     def changed(self, changes: dict[str, Any], where: str = "changes") -> "Profile":
         """This profile with other values, nested as in a file: ``{"training": {"learning_rate": 1e-3}}``.
 
-        Raises
-        ------
-        ValueError
-            If a key is unknown or a value has the wrong type; the message begins with `where`.
+        Raises what `load` raises; the message begins with `where`.
         """
         return validated(type(self), _merge(self._values(), changes), where)
 
@@ -232,13 +229,7 @@ def _merge(values: Any, changes: Any) -> Any:
 
 
 def read_yaml(name: str | Path, folder: Path) -> tuple[Path, Any]:
-    """A YAML file of a folder by its name, or any by its file name, and what is in it.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no such file, or it is not valid YAML.
-    """
+    """The path of a YAML file, given by its name in a folder or as a file of one's own, and what is in it."""
     path = Path(name) if Path(name).suffix in (".yaml", ".yml") else folder / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,9 @@ def first_difference(before: Any, now: Any, where: str = "") -> str:
         pairs = {key: (before.get(key, ABSENT), now.get(key, ABSENT)) for key in [*before, *now]}
         found = (first_difference(*pair, f"{where}.{key}" if where else key) for key, pair in pairs.items())
         return next(filter(None, found), "")
-    return "" if before == now else f"{where or 'it'} was {_shorten(before)}, now it is {_shorten(now)}"
-
-
-def _shorten(value: Any) -> str:
-    text = "missing" if value is ABSENT else json.dumps(value, default=str)
-    return text if len(text) <= 120 else f"{text[:117]}..."
+    texts = ["missing" if value is ABSENT else json.dumps(value, default=str) for value in (before, now)]
+    old, new = (text if len(text) <= 120 else f"{text[:117]}..." for text in texts)
+    return "" if before == now else f"{where or 'it'} was {old}, now it is {new}"
 
 
 def require_same(before: Any, now: Any, path: str | Path) -> None:
@@ -95,9 +93,7 @@ def _checksum(file: Path, _size: int, _modified: int) -> str:
 def code_version(*folders: Path) -> dict[str, str]:
     """Hash of each Python file in the given folders (or of single files), by its name below the package."""
     files = [file for folder in folders for file in (sorted(folder.glob("*.py")) or [folder])]
-    return {
-        file.relative_to(paths.PACKAGE).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files
-    }
+    return {f.relative_to(paths.PACKAGE).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest()[:16] for f in files}
 
 
 def recorded(what: str, *, device: Any, precision: str, seed: int | None = None) -> dict[str, Any]:
@@ -139,14 +135,12 @@ def recorded(what: str, *, device: Any, precision: str, seed: int | None = None)
         "versions": {"python": platform.python_version()}
         | {package.__name__: package.__version__ for package in (torch, torchvision)},
     }
-    told = f"{origin['device']}, {precision}, torch {torch.__version__}, commit {origin['commit']}, {origin['date']}"
+    told = f"{device}, {precision}, torch {torch.__version__}, commit {origin['commit']}, {origin['date']}"
     return {"provenance": f"{what}; {told}", "origin": origin}
 
 
 def _commit() -> str:
     command = ["git", "-C", str(paths.REPOSITORY), "describe", "--always", "--dirty", "--exclude", "*"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:  # no git
-        return "unknown"
-    return found.stdout.strip() or "unknown"
+    with suppress(OSError):  # no git
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    return "unknown"

@@ -27,21 +27,8 @@ def dilate(mask: Tensor, size: int) -> Tensor:
 def grow(alpha: Tensor, size: int | Sequence[int], maybe: float = 0.0) -> Tensor:
     """Dilate what may be a person (alpha > 0, or >= `maybe`) and what may not be one (alpha < 0.9).
 
-    Parameters
-    ----------
-    alpha
-        (N, 1, H, W) in [0, 1].
-    size
-        Side of the square, pixels: one for all pictures, or one for each.
-
-    Returns
-    -------
-    (N, 2, H, W) uint8 of {0, 1}.
-
-    Raises
-    ------
-    ValueError
-        If a side is smaller than one pixel.
+    From alpha (N, 1, H, W) in [0, 1] to (N, 2, H, W) uint8 of {0, 1}. `size` is the side of the square in pixels, one
+    for all pictures or one for each; raises `ValueError` if it is smaller than 1.
     """
     sizes = [size] if isinstance(size, int) else size
     if min(sizes) < 1:

@@ -46,8 +46,8 @@ class RawBatch(NamedTuple):
 def collate(samples: Sequence[tuple]) -> RawBatch:
     """Stack samples of one size."""
     image, cutout, background, *numbers = zip(*samples, strict=True)
-    rest = (torch.from_numpy(np.stack(column)) for column in numbers)
-    return RawBatch(torch.cat(image), torch.stack(cutout), torch.stack(background), *rest)
+    numbers = (torch.from_numpy(np.stack(column)) for column in numbers)
+    return RawBatch(torch.cat(image), torch.stack(cutout), torch.stack(background), *numbers)
 
 
 def assemble(raw: RawBatch, device: torch.device | str = "cpu") -> MattingBatch:
@@ -72,9 +72,7 @@ def assemble(raw: RawBatch, device: torch.device | str = "cpu") -> MattingBatch:
 def camera_settings(rng: np.random.Generator, size: int) -> np.ndarray:
     """Draw a camera for a picture of `size` pixels a side.
 
-    Returns
-    -------
-    (5,) float32: blur (sigma, pixels), noise (standard deviation in [0, 1]), its grain (pixels), JPEG quality (0:
+    It is (5,) float32: blur (sigma, pixels), noise (standard deviation in [0, 1]), its grain (pixels), JPEG quality (0:
     no JPEG), and a seed for the noise.
     """
     blur = 10 ** rng.uniform(-0.5, 0.7) * size / 512 if rng.random() < 0.4 else 0.0
@@ -88,7 +86,7 @@ def through_camera(image: Tensor, settings: Tensor) -> Tensor:
     if not bool(settings.any()):
         return image
     rows = settings.tolist()
-    shots = [_shoot(picture, row) if any(row) else picture for picture, row in zip(image, rows, strict=True)]
+    shots = [_shoot(*pair) for pair in zip(image, rows, strict=True)]
     qualities = {number: int(row[3]) for number, row in enumerate(rows) if row[3]}
     if qualities:  # all pictures leave the device at once
         arrays = np.split(to_array(torch.cat([shots[number] for number in qualities], dim=1)), len(qualities))

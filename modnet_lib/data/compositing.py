@@ -149,9 +149,7 @@ def portrait_crop(
 ) -> tuple[list[Tensor], float]:
     """A square crop of a portrait, to be composited or, if `natural`, with the photograph that it is in.
 
-    Returns
-    -------
-    F and alpha, or I, F and alpha, B, (S, S, C) uint8; and the visible height of the person, pixels.
+    Returns F and alpha, or I, F and alpha, B, (S, S, C) uint8; and the visible height of the person, pixels.
     """
     person = foreground.person
     box = frame_person(person, rng) if framing == "person" else random_square(person.shape, rng)
@@ -184,10 +182,9 @@ def background_crop(scene: Tensor, size: int, rng: np.random.Generator, defocus:
 
 
 def paste(sample: MattingSample, scene: np.ndarray) -> np.ndarray:
-    """A labelled person in front of another scene at full size, as composited benchmarks are made.
+    """A labelled person in front of another scene at full size, (H, W, 3) uint8, as composited benchmarks are made.
 
-    The middle of the scene, (h, w, 3) uint8, is scaled to cover the picture. The result, (H, W, 3) uint8, has exactly
-    the sample's matte.
+    The middle of the scene, (h, w, 3) uint8, is scaled to cover the picture.
     """
     alpha = sample.alpha[..., None] / np.float32(255)
     behind = cover(scene, *sample.alpha.shape)
@@ -195,11 +192,9 @@ def paste(sample: MattingSample, scene: np.ndarray) -> np.ndarray:
 
 
 def background_versions(sample: MattingSample, others: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
-    """One portrait as it is, and before its own and other scenes, sharp and blurred: Fig. 4 as an experiment.
+    """One portrait as it is, and in front of its own and other scenes, sharp and blurred: Fig. 4 as an experiment.
 
-    Returns
-    -------
-    Images (H, W, 3) uint8: ``natural``, ``own scene``, ``other scenes``, ``own scene blurred`` and
+    Images (H, W, 3) uint8 by name: ``natural``, ``own scene``, ``other scenes``, ``own scene blurred`` and
     ``other scenes blurred``; one for each of `others`, (h, w, 3) uint8, else one.
     """
     scenes, ways = [sample.background, *others], {"natural": [sample.image]}
@@ -212,12 +207,9 @@ def background_versions(sample: MattingSample, others: Sequence[np.ndarray]) -> 
 def colour_jitter(rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
     """A random affine map of colours: brightness, contrast, saturation, hue, tint, sometimes grey.
 
-    Affine maps commute with Eq. 1: jittering I equals composing jittered F and B. So I, F and B stay one
-    consistent triple for L_c. A strength of 0 gives the identity.
-
-    Returns
-    -------
-    (3, 4) float32: a 3 x 3 matrix on RGB in [0, 1] and an offset.
+    Affine maps commute with Eq. 1: jittering I equals composing jittered F and B. So I, F and B stay one consistent
+    triple for L_c. The map is (3, 4) float32, a 3 x 3 matrix on RGB in [0, 1] and an offset; a strength of 0 gives
+    the identity.
     """
     contrast = 1 + strength * rng.uniform(-0.35, 0.35)
     brightness = strength * rng.uniform(-0.18, 0.18)
@@ -246,19 +238,10 @@ def harmony(foreground: Tensor, background: Tensor, alpha: Tensor, strength: Ten
     The colour transfer of Reinhard et al. (2001), in RGB. Real people are lit by the scene they stand in;
     people pasted into another one are not, and a network may learn to find them by that.
 
-    Parameters
-    ----------
-    foreground, background, alpha
-        F, B (N, 3, H, W) and alpha (N, 1, H, W) in [0, 1].
-    strength
-        (N,) in [0, 1]: 0 gives the identity, 1 the scene's own mean and spread.
-
-    Returns
-    -------
-    (N, 3, 4), for `apply_colour` on F.
+    From F, B (N, 3, H, W), alpha (N, 1, H, W) and a strength (N,), all in [0, 1], to maps (N, 3, 4) for `apply_colour`
+    on F. A strength of 0 gives the identity, 1 the scene's own mean and spread.
     """
-    parts = (foreground, background, alpha)
-    foreground, background, alpha = (part[..., ::8, ::8].flatten(2) for part in parts)
+    foreground, background, alpha = (part[..., ::8, ::8].flatten(2) for part in (foreground, background, alpha))
     weight = alpha / alpha.sum(2, keepdim=True).clamp(min=1e-3)
     mean = (foreground * weight).sum(2)
     spread = ((foreground - mean[..., None]).square() * weight).sum(2).sqrt()

@@ -45,16 +45,8 @@ class Contents(NamedTuple):
 class CompositionDataset(Dataset):
     """The paper's recipe: per foreground 5 natural crops and 10 composites an epoch, in shuffled order.
 
-    Parameters
-    ----------
-    foregrounds, backgrounds
-        What is composited: `Contents`, or functions that each read one picture.
-    seed
-        Decides everything.
-    config
-        Proportions and augmentation.
-    device
-        Where pictures are kept and cut.
+    Foregrounds and backgrounds are `Contents`, or functions that each read one picture; they are kept and cut on
+    `device`. `config` has proportions and augmentation, and `seed` decides everything else.
     """
 
     def __init__(
@@ -101,7 +93,7 @@ class CompositionDataset(Dataset):
         return self._keep(self.foregrounds[number], Foreground.of)
 
     def background(self, number: int) -> Tensor:
-        """A background, (H, W, 3) uint8 on the dataset's device, from memory if it is kept."""
+        """A background, (H, W, 3) uint8, likewise."""
         return self._keep(self.backgrounds[number], compositing.as_tensor)
 
     def _keep(self, read: Callable[[], Any], put_on: Callable[..., Any], decoded: Any = None) -> Any:
@@ -220,23 +212,15 @@ def _order(seed: int, epoch: int, counts: tuple[tuple[int, int], ...]) -> np.nda
 
 @dataclass
 class StagedSampler:
-    """Batches of (sample number, size); sizes and batch sizes change with the stages.
+    """Batches of (sample number, size); sizes and batch sizes change with the stages."""
 
-    Parameters
-    ----------
-    stages
-        (image size, batch size, steps) one after another; the batch of a step is that of all processes together.
-    start
-        The first step to draw.
-    pieces
-        A step's batch comes in this many equal pieces, one after another (gradient accumulation).
-    rank, processes
-        Which part of each piece is this process's: every `processes`-th sample from `rank` on.
-    """
-
+    #: Image size, batch size (of all processes together) and steps, one stage after another.
     stages: Sequence[tuple[int, int, int]]
+    #: The first step to draw.
     start: int = 0
+    #: A step's batch comes in this many equal pieces, one after another (gradient accumulation).
     pieces: int = 1
+    #: This process's part of each piece is every `processes`-th sample from `rank` on.
     rank: int = 0
     processes: int = 1
 

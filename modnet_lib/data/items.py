@@ -23,12 +23,7 @@ HAIR = 19  # Clothing-Co-Parsing's class for hair; 0 is background, everything e
 def read_item(item: Item, *, exact: bool = False) -> dict[str, np.ndarray]:
     """Read every file of an item.
 
-    Parameters
-    ----------
-    item
-        See `modnet_lib.data.manifest.find_items`.
-    exact
-        Keep a matte that does not fit into 8 bits as (H, W) float32 in [0, 1] instead of rounding it.
+    With `exact`, a matte that does not fit into 8 bits stays (H, W) float32 in [0, 1] and is not rounded.
 
     Returns
     -------
@@ -95,10 +90,8 @@ def read_matte(file: str | Path) -> np.ndarray:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is damaged or coloured, holds two different mattes, or has an ambiguous range.
+    FileNotFoundError, ValueError
+        If there is no such file, or it is damaged or coloured, holds two different mattes, or has an ambiguous range.
     """
     channels = _channels(Path(file))
     count = channels.shape[-1]

@@ -44,17 +44,11 @@ def pseudo_matte(
     ----------
     image
         (H, W, 3) uint8 RGB.
-    mask
-        (H, W) bool, the person.
-    hair
-        (H, W) bool; widens the unknown band along hair.
+    mask, hair
+        (H, W) bool, the person and hair, which widens the unknown band. Raises `ValueError` if sizes differ, or the
+        mask is empty or full.
     trimap
         (H, W) of {0, 0.5, 1} to use instead of the one made from the mask.
-
-    Raises
-    ------
-    ValueError
-        If sizes differ, or the mask is empty or full.
     """
     keep_threads()
     from pymatting import estimate_alpha_cf  # slow to import: it compiles
@@ -200,13 +194,7 @@ def write_picture(path: Path, array: np.ndarray) -> None:
 
 
 def read_prepared(item: Item, folder: Path) -> MattingSample:
-    """Read what `prepare` wrote.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the item has not been prepared, or its files have changed since.
-    """
+    """Read what `prepare` wrote; a FileNotFoundError if it has not, or the item's files have changed since."""
     files = _files(item, folder)
     if not all(file.is_file() for file in files):
         raise FileNotFoundError(f"{item.id} is not prepared in {folder}; run prepare first")

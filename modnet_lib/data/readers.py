@@ -13,7 +13,7 @@ from modnet_lib.data.compositing import paste
 from modnet_lib.data.items import read_item
 from modnet_lib.data.manifest import Item, find_items, find_source, held_out_backgrounds, sources
 from modnet_lib.data.pseudo_mattes import MattingSample
-from modnet_lib.data.sets import prepared_readers
+from modnet_lib.data.sets import usable_readers
 from modnet_lib.images import read_image
 
 BACKGROUNDS = 10  # for each composited foreground, as in Table 2
@@ -35,10 +35,7 @@ Reader = Callable[[], Labelled]
 
 
 class Benchmark(NamedTuple):
-    """A split of the manifest, whose foregrounds may be composited over `BACKGROUNDS` held-out scenes each.
-
-    `root` is the folder if it is not the source's own.
-    """
+    """A split of the manifest in a folder (if not the source's), perhaps over `BACKGROUNDS` held-out scenes each."""
 
     title: str
     source: str
@@ -81,13 +78,10 @@ def find_benchmark(name: str) -> Benchmark:
     if source in sources():
         splits = {key: layout.files.keys() for key, layout in sources()[source].splits.items()}
         labelled = [key for key, roles in splits.items() if "image" in roles and roles & {"alpha", "cutout"}]
-        if not labelled:
-            roles = ", ".join(sorted(set().union(*splits.values())))
-            raise ValueError(f"{source} has no photographs with mattes, only {roles}")
         split = split or (labelled[0] if len(labelled) == 1 else "")
         if split not in labelled:
-            choices = ", ".join(f"{source}:{key}" for key in labelled)
-            raise ValueError(f"{name!r} is not one split with mattes: choose one of {choices}")
+            choices = ", ".join(f"{source}:{key}" for key in labelled) or "none"
+            raise ValueError(f"{name!r} is not one split with photographs and mattes; {source} has {choices}")
         return Benchmark(f"{find_source(source).title}, {split}", source, split)
     if Path(name).is_dir():
         return Benchmark(Path(name).resolve().name, "pairs", "all", root=Path(name))
@@ -103,16 +97,11 @@ def benchmark(name: str, root: str | Path | None = None, count: int | None = Non
     Parameters
     ----------
     name
-        See `find_benchmark`.
+        See `find_benchmark`, which also says what is raised.
     root
         The data set's folder; the one below ``MODNET_DATA`` if ``None``.
     count
-        Maximum number of pictures.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the data is missing (the message says how to get it), or for another name or a count below 1.
+        Maximum number of pictures, at least 1.
     """
     chosen = find_benchmark(name)
     if count is not None and count < 1:
@@ -120,9 +109,7 @@ def benchmark(name: str, root: str | Path | None = None, count: int | None = Non
     root = Path(root or chosen.root or find_source(chosen.source).root())
     items, readers = find_items(chosen.source, root, chosen.split), dict[str, Reader]()
     if chosen.source == "ccp" or items[0].packed:
-        ready, failures = prepared_readers(items[:count], chosen.source)
-        if failures:
-            raise ValueError(f"pictures of {name} cannot be prepared: {failures}")
+        ready = usable_readers(items[:count], chosen.source)
         readers = {key: partial(_read_prepared, read) for key, read in ready.items()}
     elif chosen.composited:
         scenes = held_out_backgrounds()
@@ -158,5 +145,5 @@ def _read_prepared(read: Callable[[], Any]) -> Labelled:
 
 def _composite(item: Item, scene: Path) -> Labelled:
     parts = read_item(item)
-    sample = MattingSample(parts["foreground"], parts["alpha"], parts["foreground"], parts["foreground"])
+    sample = MattingSample(None, parts["alpha"], parts["foreground"], None)
     return Labelled(paste(sample, read_image(scene)), sample.alpha, {"background": scene.stem})

@@ -72,18 +72,21 @@ def drawn_scenes(count: int) -> Contents:
 
 
 def _drawn(count: int, split: str, command: str) -> Contents:
-    data, items = paths.external_data(), list[Item]()
-    for root in (paths.SAMPLES / "drawn", *([data / "drawn"] if data else [])):
+    root, place, hint = paths.SAMPLES / "drawn", "$MODNET_DATA/drawn", "set MODNET_DATA to a folder for data, then "
+    items = find_items("drawn", root, split)
+    if len(items) < count and (data := paths.external_data()):
+        root, hint, items = data / "drawn", "", []
+        place = str(root)
         with suppress(FileNotFoundError):
-            items = find_items("drawn", root, split)[:count]
-        if len(items) == count:
-            readers = {item.id: _reader(item) or partial(read_image, item.files["background"]) for item in items}
-            return _contents("drawn", (split, root, items), readers)
-    place, hint = (root, "") if data else ("$MODNET_DATA/drawn", "set MODNET_DATA to a folder for data, then ")
-    raise FileNotFoundError(
-        f"{root} has {len(items)} of the {count:,} drawn pictures needed (split {split}): "
-        f"{hint}run python data/drawn_people {command.format(count, place)}"
-    )
+            items = find_items("drawn", root, split)
+    if len(items) < count:
+        raise FileNotFoundError(
+            f"{root} has {len(items)} of the {count:,} drawn pictures needed (split {split}): "
+            f"{hint}run python data/drawn_people {command.format(count, place)}"
+        )
+    items = items[:count]
+    readers = {item.id: _reader(item) or partial(read_image, item.files["background"]) for item in items}
+    return _contents("drawn", (split, root, items), readers)
 
 
 def _reader(item: Item) -> Any:
@@ -111,6 +114,14 @@ def prepared_readers(items: Sequence[Item], name: str) -> tuple[dict[str, Any], 
     _, failures = pseudo_mattes.prepare(todo, folder)
     readers = {item.id: _reader(item) or partial(pseudo_mattes.read_prepared, item, folder) for item in items}
     return {key: read for key, read in readers.items() if key not in failures}, failures
+
+
+def usable_readers(items: Sequence[Item], name: str) -> dict[str, Any]:
+    """`prepared_readers` of pictures that are measured: a ValueError if one of them cannot be used."""
+    readers, failures = prepared_readers(items, name)
+    if failures:
+        raise ValueError(f"pictures of {name} cannot be used: {failures}")
+    return readers
 
 
 def background_set(name: str) -> Contents:

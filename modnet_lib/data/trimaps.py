@@ -45,16 +45,12 @@ def trimap_from_mask(
     mask, hair
         (H, W) bool: the person, and where the person is hair, if that is labelled.
     band, hair_band
-        Radius of the unknown band along the mask's border, and where that is hair; pixels.
+        Radius of the unknown band along the mask's border, and where that is hair; pixels. Raises `ValueError` if one
+        is smaller than 1.
 
     Returns
     -------
     (H, W) float64 of {0, 0.5, 1}, which pymatting takes.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or a radius is smaller than 1.
     """
     if min(band, hair_band) < 1:
         raise ValueError(f"band and hair_band must be at least 1 pixel, got {band}, {hair_band}")

@@ -124,10 +124,9 @@ def _checked(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Both in float64, and a mask of the same shape."""
     prediction, truth = np.asarray(prediction, np.float64), np.asarray(truth, np.float64)
-    if prediction.shape != truth.shape:
-        raise ValueError(f"the matte is {prediction.shape}, the ground truth {truth.shape}")
-    if truth.ndim != dimensions or not truth.size:
-        raise ValueError(f"expected {dimensions} dimensions and at least one pixel, got shape {truth.shape}")
+    if prediction.shape != truth.shape or truth.ndim != dimensions or not truth.size:
+        found = f"the matte is {prediction.shape}, the ground truth {truth.shape}"
+        raise ValueError(f"{found}; expected one shape of {dimensions} dimensions and at least one pixel")
     for name, values in (("matte", prediction), ("ground truth", truth)):
         low, high = float(values.min()), float(values.max())
         if not (low >= 0 and high <= 1):  # a NaN is neither
@@ -135,14 +134,11 @@ def _checked(
     if region is None:
         return prediction, truth, np.ones(truth.shape, bool)
     region = np.asarray(region)
-    if region.dtype != bool:
-        raise ValueError(f"the region must be a mask of bool, got {region.dtype}")
-    if region.shape not in (truth.shape, truth.shape[1:]):
-        raise ValueError(f"the region is {region.shape}, the ground truth {truth.shape}")
-    region = np.broadcast_to(region, truth.shape)
+    if region.dtype != bool or region.shape not in (truth.shape, truth.shape[1:]):
+        raise ValueError(f"the region must be a mask of bool and {truth.shape}, got {region.dtype} and {region.shape}")
     if not region.any():
         raise ValueError("the region is empty")
-    return prediction, truth, region
+    return prediction, truth, np.broadcast_to(region, truth.shape)
 
 
 METRICS: dict[str, Callable[..., float]] = {"mse": mse, "mad": mad, "sad": sad, "grad": grad, "conn": conn, "iou": iou}

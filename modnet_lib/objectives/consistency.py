@@ -21,22 +21,13 @@ RELEASED_WEIGHTS = (100.0, 1.0, 1.0)
 
 
 class ConsistencyLosses(NamedTuple):
-    """Unweighted terms and their weighted sum, scalars each.
+    """Unweighted terms and their weighted sum, scalars each."""
 
-    Attributes
-    ----------
-    semantic
-        First term of Eq. 7: G(alpha~) against s~.
-    detail
-        Second term of Eq. 7: alpha~ against d~ in the transition region; as released, against alpha~' of M'.
-    preserve
-        L_dd of Eq. 8: d~ against d~' of M', in the transition region.
-    total
-        The sum that is minimised.
-    """
-
+    #: First term of Eq. 7: G(alpha~) against s~.
     semantic: Tensor
+    #: Second term of Eq. 7: alpha~ against d~ in the transition region; as released, against alpha~' of M'.
     detail: Tensor
+    #: L_dd of Eq. 8: d~ against d~' of M', in the transition region.
     preserve: Tensor
     total: Tensor
 
@@ -44,10 +35,7 @@ class ConsistencyLosses(NamedTuple):
 def released_transition_region(semantic: Tensor, alpha: Tensor) -> Tensor:
     """The released code's band: where (alpha > 0.1) * (s > 0.1, enlarged) is not the same all around.
 
-    Parameters
-    ----------
-    semantic, alpha
-        (N, 1, H/16, W/16) and (N, 1, H, W) in [0, 1].
+    s is (N, 1, H/16, W/16), alpha (N, 1, H, W), in [0, 1].
     """
     coarse = F.interpolate((semantic.detach() > MAYBE).to(alpha.dtype), scale_factor=16, mode="bilinear")
     person = (alpha.detach() > MAYBE).to(alpha.dtype) * coarse

@@ -37,16 +37,8 @@ class SegmentationLosses(NamedTuple):
 def semantic_target(alpha: Tensor) -> Tensor:
     """G(alpha) of Eq. 2: 16-fold reduction (area mean), then a 3 x 3 Gaussian with sigma 0.8.
 
-    The paper names neither the filter nor its width; these are ours, close to the released code's.
-
-    Parameters
-    ----------
-    alpha
-        (N, 1, H, W) in [0, 1]; H and W multiples of 16.
-
-    Returns
-    -------
-    (N, 1, H/16, W/16) in [0, 1].
+    The paper names neither the filter nor its width; these are ours, close to the released code's. From alpha
+    (N, 1, H, W), H and W multiples of 16, to (N, 1, H/16, W/16), both in [0, 1].
     """
     taps = torch.exp(-torch.tensor([1.0, 0.0, 1.0]) / (2 * 0.8**2))
     return _blur(F.avg_pool2d(alpha, SEMANTIC_SCALE), taps / taps.sum(), "replicate")
@@ -145,14 +137,8 @@ def released_objective(output: Output, batch: Batch, weights: Weights | None = N
 def segmentation_objective(output: Output, batch: Batch, weights: Weights | None = None) -> SegmentationLosses:
     """Cross-entropy of a `Segmenter`, for pre-training the backbone (the paper's SPS step; its loss is ours).
 
-    Parameters
-    ----------
-    output
-        Its semantic part has logits, (N, 1, H/s, W/s) for a whole s.
-    batch
-        The target is the mean of its masks or mattes over each s x s block.
-    weights
-        Unused.
+    The output's semantic part has logits, (N, 1, H/s, W/s) for a whole s; the target is the mean of the batch's masks
+    or mattes over each s x s block. There is nothing to weigh.
     """
     target = F.avg_pool2d(batch.true_alpha, batch.true_alpha.shape[-1] // output.semantic.shape[-1])
     return SegmentationLosses(F.binary_cross_entropy_with_logits(output.semantic, target))

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from modnet_lib.data.workers import data_loader
-from modnet_lib.devices import Device
+from modnet_lib.devices import Device, choose_device
 from modnet_lib.images import ImageLike
 from modnet_lib.network import MODNet
 from modnet_lib.network.checkpoints import weights_fingerprint
@@ -90,9 +90,8 @@ def trainable(network: nn.Module, freeze_affine: bool = True) -> list[nn.Paramet
 def soc_terms(network: nn.Module, frozen: MODNet, images: Tensor, config: AdaptationConfig) -> dict[str, Tensor]:
     """The objective of SOC for images (N, 3, H, W); M and M' are in evaluation mode, which keeps normalisation.
 
-    Returns
-    -------
-    The terms, their weighted sum ``total``, and ``person`` and ``frozen_person``, the mean of alpha~ and alpha~'.
+    Returns the terms, their weighted sum ``total``, and the means of alpha~ and alpha~', ``person`` and
+    ``frozen_person``.
     """
     with autocast(images.device, config.mixed_precision):
         with torch.no_grad():
@@ -133,7 +132,14 @@ class SOC(Trainer):
             SOURCE: self.source,
             "frames": data.identity(),
         }
-        live, self.frozen, self.best, original = (copy.deepcopy(network).eval().requires_grad_(False) for _ in range(4))
+        device = choose_device(device)
+        live, self.frozen, self.best = (
+            copy.deepcopy(network).eval().requires_grad_(False).to(device) for _ in range(3)
+        )
+        self.watched = [data[k].to(device) for k in spread(len(frames), WATCHED)]
+        with torch.no_grad():
+            self.before = [self.frozen(image, auxiliary=False).alpha for image in self.watched]
+        self.first = self.look(0, self.frozen)
         for parameter in trainable(live, config.freeze_affine):
             parameter.requires_grad_(True)
         self.epoch_steps = math.ceil(len(frames) / config.batch_size)
@@ -146,12 +152,6 @@ class SOC(Trainer):
         super().__init__(live, data, training, folder, validate=self.close_epoch, identity=identity, device=device)
         if self.processes > 1:
             raise ValueError("SOC adapts a network in one process")
-        for each in (self.frozen, self.best, original):
-            each.to(self.device)
-        self.watched = [data[k].to(self.device) for k in spread(len(frames), WATCHED)]
-        with torch.no_grad():
-            self.before = [original(image, auxiliary=False).alpha for image in self.watched]
-        self.first = self.look(0, original)
 
     def create_optimizer(self) -> torch.optim.Optimizer:
         group = {"params": trainable(self.network, self.soc.freeze_affine), "scale": 1.0}
@@ -182,9 +182,7 @@ class SOC(Trainer):
         return soc_terms(model, self.frozen, batch, self.soc)
 
     def collapse(self, recent: list[dict[str, float]]) -> str:
-        person, before = (float(np.mean([one[key] for one in recent])) for key in ("person", "frozen_person"))
-        found = f"collapse: the mean alpha went from {before:.3f} to {person:.3f}"
-        return found if has_collapsed(person, before) else ""
+        return _collapse(*(float(np.mean([one[key] for one in recent])) for key in ("person", "frozen_person")))
 
     def where(self) -> str:
         return f"step {self.step % self.epoch_steps + 1} of epoch {self.step // self.epoch_steps + 1}"
@@ -196,12 +194,10 @@ class SOC(Trainer):
 
     def reason(self, record: dict[str, Any]) -> str:
         """Why an epoch with this record is the last, or ""."""
-        person, before = record["person"], record["person_before"]
-        if has_collapsed(person, before):
-            return f"collapse: the mean alpha of the frames went from {before:.3f} to {person:.3f}"
-        if self.soc.until and record["disagreement"] <= self.soc.until * self.source:
-            return f"the disagreement is that of the source domain, {self.source:.4f}"
-        return ""
+        found = _collapse(record["person"], record["person_before"])
+        if not found and self.soc.until and record["disagreement"] <= self.soc.until * self.source:
+            found = f"the disagreement is that of the source domain, {self.source:.4f}"
+        return found
 
     def close_epoch(self, network: MODNet, step: int) -> dict[str, Any]:
         """Record an epoch with the means of its steps, and keep its weights if they are good."""
@@ -215,6 +211,11 @@ class SOC(Trainer):
                 self.frozen.load_state_dict(network.state_dict())
         reason = self.reason(record)
         return {"epoch": record} | ({"stopped": reason} if reason else {})
+
+
+def _collapse(person: float, before: float) -> str:
+    found = f"collapse: the mean alpha of the frames went from {before:.3f} to {person:.3f}"
+    return found if has_collapsed(person, before) else ""
 
 
 def adapt(
@@ -243,20 +244,11 @@ def adapt(
     config
         See there, and `PRESETS`.
     folder, stop_after, show_progress
-        As for `Trainer`.
+        As for `Trainer`. Raises `ValueError` if the folder holds a run with other frames, another network or another
+        configuration.
     options
         ``device``, as for `Trainer`; ``validate``, for experiments with labels: what it says of a network goes into the
-        history and affects nothing else.
-
-    Returns
-    -------
-    See `Adaptation`. A record of its history has the means of `soc_terms` over the epoch, and `watch`.
-
-    Raises
-    ------
-    ValueError
-        If there are no frames, the network takes a trimap, or `folder` holds a run with other frames, another
-        network or another configuration; the message names the first difference.
+        history, whose records have the means of `soc_terms` over the epoch and `watch`, and affects nothing else.
     """
     trainer = SOC(network, frames, config, folder, **options)
     reason = trainer.reason(trainer.first)

@@ -30,11 +30,8 @@ def find_frames(source: str | Path, folder: str | Path, side: int, count: int | 
     A video's frames are stored once, in a folder of their own below `folder`, for a network whose input has the short
     side `side`: reading them in any order is cheap then.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is nothing, no picture in it, or no frame of a video can be read. Of a damaged one, the others are
-        used, with a warning.
+    Raises `FileNotFoundError` or `ValueError` if there is nothing, no picture in it, or no frame of a video that can be
+    read. Of a damaged one, the whole frames are used, with a warning.
     """
     source = Path(source)
     name, _, split = str(source).partition(":")
@@ -101,19 +98,11 @@ def by_size(frames: Sequence[Tensor]) -> list[Tensor]:
 
 @torch.no_grad()
 def watch(network: MODNet, images: Sequence[Tensor], before: Sequence[Tensor] | None = None) -> dict[str, float]:
-    """What can be said of a network (in evaluation mode) without labels.
+    """What can be said without labels of a network in evaluation mode, on frames of (1, 3, H, W).
 
-    Parameters
-    ----------
-    network, images
-        M, and frames, (1, 3, H, W) each.
-    before
-        Their alpha~ at the start, if there is one.
-
-    Returns
-    -------
     Means over the frames: ``disagreement``, |G(alpha~) - s~|; ``flip``, |alpha~ - alpha~ of the mirrored frame|;
-    ``person``, alpha~; and of the start, ``drift``, |alpha~ - before|, and ``person_before``.
+    ``person``, alpha~; and if `before` has their alpha~ at the start, ``drift``, |alpha~ - before|, and
+    ``person_before``.
     """
     rows = []
     for image, old in zip(images, before or [None] * len(images), strict=True):

@@ -70,13 +70,7 @@ class Grid(BaseModel):
 
     @classmethod
     def load(cls, name: str | Path) -> "Grid":
-        """Read a grid by name, or any YAML file.
-
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            If there is no such grid, the file is damaged, a key is missing or unknown, or a comparison names no row.
-        """
+        """Read a grid by name, or any YAML file; the errors are those of `Profile.load`."""
         file, values = read_yaml(name, paths.PROFILES / "grids")
         grid = validated(cls, values, str(file))
         return grid.model_copy(update={"name": file.stem, "gallery": grid.gallery or [*grid.rows]})
@@ -128,7 +122,7 @@ def run_grid(
 ) -> dict[str, Any]:
     """Train and measure every row with every seed, seed after seed; an interrupted grid continues.
 
-    Processes of a launcher share each run.
+    Processes of a launcher share each run. The result is that of `collect`.
 
     Parameters
     ----------
@@ -138,18 +132,10 @@ def run_grid(
         Its part ``ablation`` (else ``training``) says how a row is trained, ``pretraining`` how the backbone is,
         ``seeds`` how often, ``validation`` on how many pictures of each set it is measured.
     folder
-        Gets ``recipe.yaml``, a folder a run, ``result.json`` and ``mattes.jpg`` (drawn people, a column a row).
+        Gets ``recipe.yaml``, a folder a run, ``result.json`` and ``mattes.jpg`` (drawn people, a column a row). Raises
+        `ValueError` if it holds another profile's grid, other runs or errors of other pictures.
     device
         Instead of the profile's; see `choose_device`.
-
-    Returns
-    -------
-    See `collect`.
-
-    Raises
-    ------
-    ValueError
-        If `folder` holds another profile's grid, other runs or errors of other pictures: the first difference is named.
     """
     folder, rows, processes = Path(folder), list(rows or grid.rows), all_processes()
     profile = replace(profile, device=str(device)) if device else profile
@@ -185,17 +171,10 @@ def draw_mattes(folder: Path, rows: Sequence[str], seed: int, device: str | None
 
 
 def collect(grid: Grid, profile: Profile, folder: Path, rows: Sequence[str]) -> dict[str, Any]:
-    """Write ``result.json`` of the seeds with which every row has been measured.
+    """Write ``result.json`` of the seeds with which every row has been measured; a FileNotFoundError if there is none.
 
-    Returns
-    -------
-    ``errors`` by set, row and metric as (seeds, pictures), their means as ``values`` (``"natural_mad_shm"``),
+    It has ``errors`` by set, row and metric as (seeds, pictures), their means as ``values`` (``"natural_mad_shm"``),
     ``stages`` by row, ``pictures`` by set, ``seeds``, ``profile``, ``provenance``. Numbers have five digits.
-
-    Raises
-    ------
-    FileNotFoundError
-        If no seed is complete.
     """
     files = {
         seed: {row: folder / f"{row}-{seed}" / ERRORS for row in rows}

@@ -47,10 +47,7 @@ def whole(profile: Profile) -> Profile:
 def pretraining(profile: Profile) -> Profile:
     """The recipe that pre-trains the backbone on person segmentation, the paper's SPS step.
 
-    Raises
-    ------
-    ValueError
-        If the profile does not say how (its part ``pretraining``).
+    A ValueError says that the profile has no part ``pretraining``.
     """
     if profile.pretraining is None:
         raise ValueError(f"the profile {profile.name!r} has no part `pretraining`")
@@ -85,18 +82,17 @@ def build_network(profile: Profile) -> Network:
 
 def _backbone(profile: Profile) -> str | Backbone:
     """Its name, if it starts from random weights."""
-    weights, name = profile.backbone_weights, profile.backbone
+    weights, name, root = profile.backbone_weights, profile.backbone, paths.external_data() or Path()
     if weights is None:
         return name
-    root = paths.external_data() or Path()
-    if weights != "imagenet":
-        return backbones.load_backbone(root / weights, name)
-    if name != "mobilenet_v2":
+    if weights == "imagenet" and name != "mobilenet_v2":
         raise ValueError(
             f"backbone_weights: imagenet is known for mobilenet_v2 only; give a file with weights of {name}"
         )
-    file = root / manifest()["mobilenet_v2"]["file"]
-    return backbones.load_backbone(file, name) if file.is_file() else backbones.load_imagenet_backbone()
+    file = root / (manifest()["mobilenet_v2"]["file"] if weights == "imagenet" else weights)
+    if weights == "imagenet" and not file.is_file():
+        return backbones.load_imagenet_backbone()
+    return backbones.load_backbone(file, name)
 
 
 def run(
@@ -115,7 +111,7 @@ def run(
     Parameters
     ----------
     recipe
-        Data, network, schedule: one of `RECIPES`, or what ``recipe.yaml`` of another run says.
+        One of `RECIPES`, or what ``recipe.yaml`` of another run says.
     folder
         Gets ``recipe.yaml`` (starts the same run again), ``identity.json`` (everything that decides the result, with
         every file that is read), ``metrics.jsonl``, ``state.pt``, ``validation.png``

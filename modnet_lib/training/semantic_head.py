@@ -38,18 +38,14 @@ def fit_semantic_head(
     Parameters
     ----------
     network
-        A trained MODNet of the paper's variant, on any device; it is not changed.
+        A trained MODNet of the paper's variant (the released one's head looks at another map), on any device; it is not
+        changed.
     samples
         At least four labelled pictures of the source domain.
     side
         See `input_side`.
     steps
         Of Adam, with all samples at once.
-
-    Raises
-    ------
-    ValueError
-        For fewer samples, or the released variant, whose head looks at another map.
     """
     if len(samples) < 4 or network.config["variant"] != "paper":
         raise ValueError(f"expected four samples and a paper variant, got {len(samples)}, {network.config}")
@@ -75,13 +71,7 @@ def fit_semantic_head(
 
 
 def with_semantic_head(network: MODNet, path: str | Path = paths.SEMANTIC_HEAD) -> MODNet:
-    """The network with another semantic head, as `fit_semantic_head` left it; by default the shipped one's.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no such file, or the head is that of another network.
-    """
+    """The network with another semantic head, as `fit_semantic_head` left it; by default the shipped one's."""
     network = copy.deepcopy(network)
     with safe_open(path, "pt") as file:
         state, told = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118

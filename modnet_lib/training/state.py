@@ -105,10 +105,7 @@ def save_state(path: Path, step: int, identity: dict[str, Any], kept: dict[str, 
 def load_state(path: Path, identity: dict[str, Any], kept: dict[str, Any], process: int, device: torch.device) -> int:
     """Load what `save_state` wrote, for the process of this number; the number of steps done, 0 without a file.
 
-    Raises
-    ------
-    ValueError
-        If the file is damaged or that of another run.
+    A ValueError says that the file is damaged or that of another run.
     """
     if not path.is_file():
         return 0

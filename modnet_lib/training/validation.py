@@ -13,7 +13,7 @@ from modnet_lib.data.compositing import paste
 from modnet_lib.data.manifest import find_items, held_out_backgrounds, sources
 from modnet_lib.data.pseudo_mattes import MattingSample, write_picture
 from modnet_lib.data.readers import benchmark
-from modnet_lib.data.sets import drawn_people, prepared_readers
+from modnet_lib.data.sets import drawn_people, usable_readers
 from modnet_lib.evaluation.methods import Method, trimap_of
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.protocol import matte_errors
@@ -31,10 +31,7 @@ def held_out_sets(config: DataConfig) -> list[str]:
 def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSample]]:
     """Names and held-out samples, equally many of each of the `held_out_sets`; of drawn people without any.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If a data set is missing, a picture cannot be prepared, or `count` is below 1.
+    Raises `FileNotFoundError` or `ValueError` if a data set is missing or a picture cannot be prepared.
     """
     if count < 1:
         raise ValueError(f"validation must be at least 1 picture, got {count}")
@@ -44,9 +41,7 @@ def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSa
         return [(f"drawn {number}", read()) for number, read in enumerate(readers)]
     for number, name in enumerate(known):
         share = (count - len(samples)) // (len(known) - number)
-        ready, failures = prepared_readers(find_items(name, split="validation")[:share], name)
-        if failures:
-            raise ValueError(f"validation pictures of {name} cannot be used: {failures}")
+        ready = usable_readers(find_items(name, split="validation")[:share], name)
         samples += [(key, read()) for key, read in ready.items()]
     return samples
 
@@ -80,13 +75,8 @@ def validator(samples: list[tuple[str, MattingSample]], folder: Path, short_side
 def measured_sets(profile: Profile, names: Sequence[str]) -> dict[str, dict[str, MattingSample]]:
     """Sets by name, `profile.validation` of each; what is not known of a picture is ``None``.
 
-    Parameters
-    ----------
-    profile
-        Says which data is held out.
-    names
-        Of ``natural`` (photographs as they are), ``composed`` (the same people in front of other scenes) and ``drawn``
-        (drawn people, exact mattes: SPM-100 with real data).
+    They are ``natural`` (photographs as they are), ``composed`` (the same people in front of other scenes) and
+    ``drawn`` (drawn people, exact mattes: SPM-100 with real data).
     """
     samples, real = dict(validation_data(profile.data, profile.validation)), profile.data.real
     sets = {"natural": samples}

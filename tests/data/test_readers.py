@@ -137,11 +137,11 @@ def test_any_set_of_the_manifest_with_mattes_and_any_folder_of_pairs(tmp_path, m
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("cutouts", "cutouts has no photographs with mattes, only cutout"),
-        ("bg20k", "only background"),
+        ("cutouts", "cutouts has none"),
+        ("bg20k", "photographs and mattes; bg20k has none"),
         ("p3m10k", "p3m10k:train, p3m10k:validation-p, p3m10k:validation-np"),
         ("p3m10k:test", "p3m10k:train"),
-        ("crgnn_r:frames", "choose one of crgnn_r:test"),
+        ("crgnn_r:frames", "crgnn_r has crgnn_r:test"),
         ("no/such/folder", "folder with image/ and alpha/"),
     ],
 )

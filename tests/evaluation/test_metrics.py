@@ -104,7 +104,7 @@ def test_a_region_must_be_a_mask_with_pixels(metric) -> None:
         metric(matte, matte, np.ones((4, 5)))
     with pytest.raises(ValueError, match="empty"):
         metric(matte, matte, np.zeros((4, 5), bool))
-    with pytest.raises(ValueError, match="region is"):
+    with pytest.raises(ValueError, match="region must be"):
         metric(matte, matte, np.ones((5, 4), bool))
 
 

@@ -160,7 +160,10 @@ def test_collapse(person: float, before: float, expected: bool) -> None:
 @pytest.mark.parametrize("bias", [-60.0, 60.0])
 @pytest.mark.parametrize(
     ("window", "message"),
-    [(20, "collapse: the mean alpha of the frames went"), (2, "step 2 of epoch 2: collapse: the mean alpha went")],
+    [
+        (20, "collapse: the mean alpha of the frames went"),
+        (2, "step 2 of epoch 2: collapse: the mean alpha of the frames went"),
+    ],
 )
 def test_a_collapse_stops_the_run_and_keeps_the_last_good_weights(
     monkeypatch, tiny_network, frames, tmp_path, bias: float, window: int, message: str
