@@ -105,10 +105,8 @@ def recorded(what: str, *, device: Any, precision: str, seed: int | None = None)
         Data and protocol, in words.
     device
         What computed it: a `torch.device`, or what stands in ``origin`` for others.
-    precision
-        For instance ``"float32"`` or ``"bf16"``.
-    seed
-        The run's seed; ``None`` if nothing random was involved.
+    precision, seed
+        For instance ``"bf16"``; ``None`` if nothing random was involved.
 
     Returns
     -------

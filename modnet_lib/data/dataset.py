@@ -232,10 +232,6 @@ class StagedSampler:
                     f"in {self.pieces} pieces each"
                 )
 
-    def __len__(self) -> int:
-        """Pieces left."""
-        return (sum(steps for _, _, steps in self.stages) - self.start) * self.pieces
-
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         step = number = 0
         for size, batch, steps in self.stages:
@@ -249,9 +245,9 @@ class StagedSampler:
 def training_loader(
     dataset: Any, stages: Sequence[tuple[int, int, int]], *, workers: int = 0, pin: bool = False, **sampling: int
 ) -> DataLoader:
-    """A loader of `RawBatch`; the order does not depend on the number of workers.
+    """A loader of `RawBatch`, in the order of `StagedSampler`, whatever the number of workers; `sampling` goes there.
 
-    A dataset on a GPU is filled, then read without workers. `sampling` goes to `StagedSampler`.
+    A dataset on a GPU is filled, then read without workers.
     """
     if on_gpu := dataset.device.type != "cpu":
         dataset.fill()

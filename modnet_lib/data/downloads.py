@@ -12,27 +12,17 @@ MAX_RATIO = 100  # unpacked to packed; pictures hardly shrink
 
 
 def fetch(url: str, target: str | Path, *, sha256: str | None = None, keep: Sequence[str] = ("*",)) -> str:
-    """Download an archive and unpack it into a new folder, with a progress bar.
+    """Download a zip archive and unpack it into a new folder, with a progress bar; its SHA-256, for pinning.
 
     Parameters
     ----------
-    url
-        Address of a zip archive, http or https.
+    url, sha256
+        Address, http or https, and expected checksum of the archive. Raises `ValueError` if anything about the address,
+        the transfer or the archive is wrong; nothing is kept then.
     target
         Folder to create. If the archive holds a single folder, its contents become `target`.
-    sha256
-        Expected checksum of the archive.
     keep
         Patterns of the names to unpack, for instance ``"*.png"``.
-
-    Returns
-    -------
-    The SHA-256 of the archive, for pinning.
-
-    Raises
-    ------
-    ValueError
-        If `target` exists, or anything about the address, the transfer or the archive is wrong. Nothing is kept.
     """
     import pooch
 

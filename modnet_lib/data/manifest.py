@@ -108,16 +108,10 @@ def find_items(name: str, root: str | Path | None = None, split: str | None = No
     Parameters
     ----------
     name, split
-        A source and one of its splits, which may be left out if there is only one.
+        A source and one of its splits, which may be left out if there is only one. Raises `ValueError` if unknown.
     root
-        The data set's folder; the one below ``MODNET_DATA`` if ``None``.
-
-    Raises
-    ------
-    FileNotFoundError
-        If nothing of the split is in the folder, or the list that it is cut down to is missing.
-    ValueError
-        For an unknown source or split.
+        The data set's folder; the one below ``MODNET_DATA`` if ``None``. Raises `FileNotFoundError` if nothing of the
+        split is in it, or the list that the split is cut down to is missing.
     """
     source = find_source(name)
     split = split or (next(iter(source.splits)) if len(source.splits) == 1 else None)
@@ -195,12 +189,8 @@ def _short(key: str) -> tuple[str, str]:
 def training_items(name: str, backgrounds: bool = False) -> tuple[str, Path, list[Item]]:
     """The split, root and items that training gets of a data set or custom folder, without held-out ids.
 
-    Parameters
-    ----------
-    name
-        A data set, ``NAME:SPLIT``, or a custom folder: pairs in ``image`` and ``alpha``, or cut-outs.
-    backgrounds
-        Whether a custom folder holds backgrounds instead.
+    `name` is a data set, ``NAME:SPLIT``, or a custom folder: pairs in ``image`` and ``alpha``, or cut-outs, or (if so
+    said) backgrounds.
 
     Raises
     ------

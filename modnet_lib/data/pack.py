@@ -35,23 +35,13 @@ def pack(profile: Profile, file: str | Path, size: float = 24) -> dict[str, Any]
     photograph (which Eq. 1 gives back), B; and the backbone's weights. Drawn people and scenes are not in it: their
     program draws the same pixels anywhere.
 
-    Parameters
-    ----------
-    profile
-        Names data sets of the manifest. What training prepares is prepared first; an interrupted call resumes that.
-    file
-        Where to; written whole or not at all.
-    size
-        Colours get the highest quality that fits.
+    The profile names data sets of the manifest; what training prepares is prepared first, and an interrupted call
+    resumes that. Colours get the highest quality that fits. `file` is written whole or not at all: a FileNotFoundError
+    or ValueError says that data is missing or cannot be used, that the profile uses none, or that it does not fit.
 
     Returns
     -------
     The pack's ``index.json``: ids, what is left out and a hash of the files by set and split; quality; provenance.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If data is missing or cannot be used, the profile uses none, or it does not fit.
     """
     config, index, pictures = profile.data, {"profile": profile.name, "sets": {}}, list[Picture]()
     if not config.real:

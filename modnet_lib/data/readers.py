@@ -20,15 +20,11 @@ BACKGROUNDS = 10  # for each composited foreground, as in Table 2
 
 
 class Labelled(NamedTuple):
-    """One picture of a benchmark.
+    """One picture of a benchmark."""
 
-    `image` is (H, W, 3) uint8; `alpha` (H, W) uint8, or float32 in [0, 1] if the matte does not fit into 8 bits;
-    `strata` what is known of it, name to value, for instance ``whole_body`` to ``"1"``.
-    """
-
-    image: np.ndarray
-    alpha: np.ndarray
-    strata: dict[str, str]
+    image: np.ndarray  # (H, W, 3) uint8
+    alpha: np.ndarray  # (H, W) uint8, or float32 in [0, 1] if it does not fit into 8 bits
+    strata: dict[str, str]  # what is known of it, for instance ``whole_body`` is ``"1"``
 
 
 Reader = Callable[[], Labelled]
@@ -59,18 +55,10 @@ BENCHMARKS = {
 
 
 def find_benchmark(name: str) -> Benchmark:
-    """Find a benchmark by its name.
+    """Find a benchmark by its name; raises `ValueError` if there is none.
 
-    Parameters
-    ----------
-    name
-        A key of `BENCHMARKS`; a data set of the manifest with photographs and mattes, as ``NAME`` or ``NAME:SPLIT``; or
-        a folder with photographs in ``image/`` and mattes of the same names in ``alpha/``.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, the split has no mattes, or a set with several such splits is named without one.
+    The name is a key of `BENCHMARKS`; a data set of the manifest with photographs and mattes, as ``NAME`` or
+    ``NAME:SPLIT``; or a folder with photographs in ``image/`` and mattes of the same names in ``alpha/``.
     """
     if name in BENCHMARKS:
         return BENCHMARKS[name]
@@ -94,14 +82,7 @@ def find_benchmark(name: str) -> Benchmark:
 def benchmark(name: str, root: str | Path | None = None, count: int | None = None) -> dict[str, Reader]:
     """Name and reader of every picture of a benchmark, in order.
 
-    Parameters
-    ----------
-    name
-        See `find_benchmark`, which also says what is raised.
-    root
-        The data set's folder; the one below ``MODNET_DATA`` if ``None``.
-    count
-        Maximum number of pictures, at least 1.
+    `name` is as for `find_benchmark`, `root` as for `find_items`, and `count` is the maximum number of pictures.
     """
     chosen = find_benchmark(name)
     if count is not None and count < 1:

@@ -24,12 +24,8 @@ from modnet_lib.provenance import file_contents
 def training_data(config: DataConfig, seed: int, device: torch.device | str = "cpu") -> CompositionDataset:
     """The training set that a profile asks for; `seed` decides the order, crops and augmentation.
 
-    Pictures are kept and cut on `device` if `config.on_device` says so.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If a data set is missing, unknown, held out, or has nothing to train on.
+    Pictures are kept and cut on `device` if `config.on_device` says so. A FileNotFoundError or ValueError says that a
+    data set is missing, unknown, held out, or has nothing to train on.
     """
     names, places = (config.foregrounds, config.backgrounds) if config.real else ((), ())
     # these first: if they are missing, that is known before anything is prepared
@@ -56,12 +52,8 @@ def mask_data(config: DataConfig, seed: int, device: torch.device | str = "cpu")
 def drawn_people(count: int, split: str = "train") -> Contents:
     """Drawn people of ``"train"`` or ``"validation"``, with their own colours, mattes and backgrounds.
 
-    They are those in ``data/samples``, or if these do not suffice, those of the data set ``drawn``.
-
-    Raises
-    ------
-    FileNotFoundError
-        If neither has that many; the message names the command that draws them.
+    They are those in ``data/samples``, or if these do not suffice, those of the data set ``drawn``. A FileNotFoundError
+    names the command that draws what is missing.
     """
     return _drawn(count, split, f"portraits {{}} {{}} --split {split}")
 

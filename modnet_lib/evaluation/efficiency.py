@@ -64,14 +64,7 @@ def efficiency(
     By method: ``parameters``, ``gflops`` (convolutions and matrix products), ``megabytes`` (the most that
     intermediate results take), ``milliseconds`` (median), and ``parts``: for methods of several networks the
     parameters, GFLOPs and milliseconds of each.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown.
     """
-    if unknown := set(names) - set(METHODS):
-        raise ValueError(f"methods are {', '.join(METHODS)}; got {', '.join(sorted(unknown))}")
     torch.manual_seed(0)
     networks = {name: create_method(name).to(device) for name in names}
     given = {name: random_inputs(network, size, batch) for name, network in networks.items()}

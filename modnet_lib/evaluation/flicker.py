@@ -32,10 +32,9 @@ def inject_flicker(
 
     Parameters
     ----------
-    alphas
-        At least three frames.
-    seed
-        Of the spots' places, sizes and strengths (a change of 0.15 to 1, towards the other side).
+    alphas, seed
+        At least three frames; the seed of the spots' places, sizes and strengths (a change of 0.15 to 1, towards the
+        other side).
     spots, radius, frames
         How many in each frame but the first and the last, the largest as a share of the height, how long each lasts.
 
@@ -81,15 +80,8 @@ FILTERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def measure(filtered: np.ndarray, before: np.ndarray, truth: np.ndarray, flicker: np.ndarray) -> dict[str, float]:
-    """What a filter did to a sequence.
+    """What a filter did to a sequence: after it, before it, as it should be, and where there was flicker (bool).
 
-    Parameters
-    ----------
-    filtered, before, truth, flicker
-        After the filter, before it, as it should be, and where there was flicker, (T, H, W) bool.
-
-    Returns
-    -------
     ``mad`` and ``dtssd``; ``precision`` and ``recall`` of the pixels that the filter touched; ``left``: the mean
     error that remains where there was flicker; ``harm``: the share of all pixels that are worse by more than 0.02.
     """

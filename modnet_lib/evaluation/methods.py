@@ -45,20 +45,9 @@ class Method(NamedTuple):
     ) -> dict[str, np.ndarray]:
         """The mattes of all stages by name, each (H, W), the last one as ``alpha``.
 
-        Parameters
-        ----------
-        image, background
-            (H, W, 3) uint8; the background is the scene without the person.
-        trimap
-            (H, W) of {0, 0.5, 1}.
-        clip
-            The frames before and after, each with its trimap.
-
-        Raises
-        ------
-        ValueError
-            If something that the network needs is missing or does not fit, or is of no use to it, or if the network is
-            in training mode.
+        The image and the background, the scene without the person, are (H, W, 3) uint8; the trimap is (H, W) of
+        {0, 0.5, 1}; a clip is the frames before and after, each with its trimap. Raises `ValueError` if something that
+        the network needs is missing or does not fit, or is of no use to it.
         """
         if self.network.training:
             raise ValueError("the network is in training mode, in which norms change; call its eval() first")

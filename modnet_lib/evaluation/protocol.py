@@ -108,8 +108,7 @@ def run_benchmark(
     Raises
     ------
     ValueError, FileNotFoundError
-        For a folder that is missing or whose mattes do not fit (all of them are named), a matte that is no
-        matte, or an `output` of another run; the message names the first difference.
+        For a folder that is missing or whose mattes do not fit (all of them are named), or an `output` of another run.
     """
     done = _begin(Path(output), model, protocol, readers) if output else {}
     predict = _predictor(model, protocol, readers)

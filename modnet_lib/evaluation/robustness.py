@@ -73,8 +73,6 @@ def degraded(readers: dict[str, Reader], kind: str, level: float) -> dict[str, R
 def calibration(mattes: Iterable[tuple[np.ndarray, np.ndarray]], bins: int = 10) -> dict[str, Any]:
     """Whether a predicted alpha of 0.3 is 0.3 on average, over predicted and true (H, W) mattes in [0, 1].
 
-    Returns
-    -------
     Lists by equal parts of [0, 1]: ``predicted`` and ``true``, mean alpha of the pixels with a predicted alpha in this
     part (0 if there are none), and ``share`` of all pixels. ``error`` is the expected calibration error: mean distance
     of both, weighted by the pixels.
@@ -91,12 +89,8 @@ def calibration(mattes: Iterable[tuple[np.ndarray, np.ndarray]], bins: int = 10)
 def report(
     matter: Matter, readers: dict[str, Reader], *, few: int = 40, workers: int = 0, show_progress: bool = True
 ) -> dict[str, Any]:
-    """Measure a model under every protocol; its sensitivity and calibration on the first `few` pictures.
+    """Measure a model by `run_benchmark` under every protocol; on the first `few` pictures also sensitivity, calibration.
 
-    Other arguments are those of `modnet_lib.evaluation.protocol.run_benchmark`.
-
-    Returns
-    -------
     ``protocols``: name to mean errors; ``records``: ``name``, ``errors`` and ``strata`` of each picture; ``degraded``:
     kind to level to mean errors, the untouched pictures as ``none``; ``calibration``; ``milliseconds`` a picture.
     """

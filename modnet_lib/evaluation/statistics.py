@@ -25,13 +25,8 @@ def paired_difference(first: np.ndarray, second: np.ndarray, *, resamples: int =
     Runs and pictures are drawn with replacement independently of each other (Owen's pigeonhole bootstrap), so
     the interval covers both another seed and other pictures. With three runs it is a rough one.
 
-    Parameters
-    ----------
-    first, second
-        (runs, pictures) errors; run i of both shares its seed, picture j is the same picture. Raises `ValueError` if
-        the shapes differ.
-    resamples, seed
-        Of the bootstrap.
+    Both are (runs, pictures): run i of both shares its seed, picture j is the same picture. Raises `ValueError` if
+    their shapes differ.
     """
     first, second = np.asarray(first, float), np.asarray(second, float)
     if first.shape != second.shape or first.ndim != 2 or not first.size:
