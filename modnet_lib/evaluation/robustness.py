@@ -89,7 +89,7 @@ def calibration(mattes: Iterable[tuple[np.ndarray, np.ndarray]], bins: int = 10)
 def report(
     matter: Matter, readers: dict[str, Reader], *, few: int = 40, workers: int = 0, show_progress: bool = True
 ) -> dict[str, Any]:
-    """Measure a model by `run_benchmark` under every protocol; on the first `few` pictures also sensitivity, calibration.
+    """Measure a model under every protocol (see `run_benchmark`), and on the first `few` pictures how robust it is.
 
     ``protocols``: name to mean errors; ``records``: ``name``, ``errors`` and ``strata`` of each picture; ``degraded``:
     kind to level to mean errors, the untouched pictures as ``none``; ``calibration``; ``milliseconds`` a picture.

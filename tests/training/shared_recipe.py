@@ -9,7 +9,7 @@ import torch
 
 from modnet_lib.profiles import DataConfig, Profile, Stage, TrainingConfig
 from modnet_lib.training import run
-from modnet_lib.training.grid import Grid, Row, run_grid
+from modnet_lib.training.grid import Grid, run_grid
 
 TRAINING = TrainingConfig(
     stages=(Stage(64, 4, 4),), learning_rate=1e-3, freeze_norm=True, ema=0.5, validate_every=2, checkpoint_every=1
@@ -29,10 +29,10 @@ PROFILE = Profile(
 )
 # heads without a part in the loss; parts that are frozen for a while
 ROWS = {
-    "alpha": Row("alpha alone", {"training": {"loss_weights": [0.0, 0.0, 1.0]}}),
-    "shm": Row("SHM", {"baseline": "shm"}),
+    "alpha": {"label": "alpha alone", "training": {"loss_weights": [0.0, 0.0, 1.0]}},
+    "shm": {"label": "SHM", "baseline": "shm"},
 }
-GRID = Grid("shared", ROWS, [("shm", "alpha")], {"natural": "photographs"}, gallery=["shm"])
+GRID = Grid(rows=ROWS, compare=[("shm", "alpha")], sets={"natural": "photographs"}, gallery=["shm"])
 
 
 def everything(folder: Path) -> None:
