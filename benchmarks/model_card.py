@@ -29,9 +29,9 @@ from modnet_lib.data.compositing import background_versions
 from modnet_lib.data.manifest import find_source, held_out_backgrounds
 from modnet_lib.data.readers import Labelled, benchmark
 from modnet_lib.devices import resize
-from modnet_lib.evaluation.metrics import iou, mad
+from modnet_lib.evaluation.metrics import iou, mad, unit
 from modnet_lib.evaluation.protocol import evaluate
-from modnet_lib.evaluation.records import mean_errors, unit
+from modnet_lib.evaluation.records import mean_errors
 from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.images import read_image, to_tensor

@@ -12,14 +12,15 @@ from torch.nn.functional import interpolate
 from modnet_lib.baselines import Baseline, load_network, needs
 from modnet_lib.data.trimaps import band_size, trimap_from_alpha
 from modnet_lib.devices import Device, choose_device
+from modnet_lib.evaluation.metrics import unit
 from modnet_lib.images import read_out
 from modnet_lib.inference.matter import SHORT_SIDE, Matter, enlarge, network_size, shrink
 from modnet_lib.network import MODNet, Segmenter
 
 
 def trimap_of(truth: np.ndarray) -> np.ndarray:
-    """The (H, W) trimap of a matte that trimap-based methods are given: 30 pixels wide for a person of 512."""
-    alpha = torch.from_numpy(truth).float()[None, None]
+    """The trimap of a matte, (H, W) uint8 or in [0, 1], that methods are given: 30 pixels wide for a person of 512."""
+    alpha = torch.from_numpy(unit(truth)).float()[None, None]
     return read_out(trimap_from_alpha(alpha, band_size(alpha))[0, 0])
 
 
@@ -33,6 +34,16 @@ class Method(NamedTuple):
     def alpha(self, image: np.ndarray, trimap: np.ndarray | None = None, **given: Any) -> np.ndarray:
         """The matte of a picture, (H, W) float32 in [0, 1]; arguments as for `estimates`."""
         return self.estimates(image, trimap, **given)["alpha"]
+
+    def labelled(self, image: np.ndarray, truth: np.ndarray, background: np.ndarray | None = None) -> np.ndarray:
+        """The matte of a picture whose truth, (H, W) uint8 or in [0, 1], is known.
+
+        What the network needs beside the picture is made from the truth: its trimap, and the picture itself as the
+        frames before and after.
+        """
+        trimap = trimap_of(truth)
+        given = {"background": background, "trimap": trimap, "clip": [(image, trimap)] * 2}
+        return self.alpha(image, **{name: given[name] for name in needs(self.network)})
 
     @torch.inference_mode()
     def estimates(

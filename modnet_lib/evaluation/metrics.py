@@ -18,6 +18,11 @@ SIGMA, EPSILON = 1.4, 1e-2
 CONN_STEP, CONN_THETA = 0.1, 0.15
 
 
+def unit(matte: np.ndarray) -> np.ndarray:
+    """Scale a uint8 matte to [0, 1]; return any other unchanged."""
+    return matte / 255.0 if matte.dtype == np.uint8 else matte
+
+
 def mse(prediction: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None) -> float:
     """Mean squared error."""
     prediction, truth, region = _checked(prediction, truth, region)

@@ -15,8 +15,8 @@ from tqdm.auto import tqdm
 from modnet_lib.data.items import read_matte, refuse_cutout
 from modnet_lib.data.readers import Labelled, Reader, reader_files
 from modnet_lib.evaluation.methods import Method, trimap_of
-from modnet_lib.evaluation.metrics import METRICS, errors_by_region
-from modnet_lib.evaluation.records import Record, append_record, describe, read_records, unit
+from modnet_lib.evaluation.metrics import METRICS, errors_by_region, unit
+from modnet_lib.evaluation.records import Record, append_record, describe, read_records
 from modnet_lib.files import write_json
 from modnet_lib.images import is_picture
 from modnet_lib.inference import Matter
@@ -130,7 +130,7 @@ def _predictor(model: Model, protocol: Protocol, readers: dict[str, Reader]) -> 
         return lambda _names, pictures: matter.alphas([p.image for p in pictures], len(pictures))
     if isinstance(model, Method):
         method = model._replace(short_side=protocol.side, squash=squash)
-        return lambda _names, pictures: [method.alpha(p.image, trimap_of(unit(p.alpha))) for p in pictures]
+        return lambda _names, pictures: [method.labelled(p.image, p.alpha) for p in pictures]
     return lambda _names, pictures: [model(picture.image) for picture in pictures]
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from modnet_lib.evaluation.methods import trimap_of
-from modnet_lib.evaluation.metrics import METRICS
+from modnet_lib.evaluation.metrics import METRICS, unit
 from modnet_lib.files import read_whole_lines
 
 
@@ -28,11 +28,6 @@ def mean_errors(records: Sequence[Record]) -> dict[str, float]:
     if not records:
         raise ValueError("no pictures were evaluated")
     return {key: float(np.mean([record.errors[key] for record in records])) for key in records[0].errors}
-
-
-def unit(matte: np.ndarray) -> np.ndarray:
-    """Scale a uint8 matte to [0, 1]; return any other unchanged."""
-    return matte / 255.0 if matte.dtype == np.uint8 else matte
 
 
 def describe(image: np.ndarray, truth: np.ndarray) -> dict[str, str]:

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from modnet_lib.data.readers import Labelled, Reader
+from modnet_lib.evaluation.metrics import unit
 from modnet_lib.evaluation.protocol import PROTOCOLS, Protocol, run_benchmark
-from modnet_lib.evaluation.records import mean_errors, unit
+from modnet_lib.evaluation.records import mean_errors
 from modnet_lib.images import jpeg
 from modnet_lib.inference import Matter
 

@@ -82,17 +82,16 @@ def build_network(profile: Profile) -> Network:
 
 def _backbone(profile: Profile) -> str | Backbone:
     """Its name, if it starts from random weights."""
-    weights, name, root = profile.backbone_weights, profile.backbone, paths.external_data() or Path()
+    weights, name = profile.backbone_weights, profile.backbone
     if weights is None:
         return name
-    if weights == "imagenet" and name != "mobilenet_v2":
-        raise ValueError(
-            f"backbone_weights: imagenet is known for mobilenet_v2 only; give a file with weights of {name}"
-        )
-    file = root / (manifest()["mobilenet_v2"]["file"] if weights == "imagenet" else weights)
-    if weights == "imagenet" and not file.is_file():
-        return backbones.load_imagenet_backbone()
-    return backbones.load_backbone(file, name)
+    root = paths.external_data() or Path()
+    if weights != "imagenet":
+        return backbones.load_backbone(root / weights, name)
+    if name != "mobilenet_v2":
+        raise ValueError(f"backbone_weights: there are none of {name} from imagenet; give a file, or use mobilenet_v2")
+    file = root / manifest()["mobilenet_v2"]["file"]
+    return backbones.load_backbone(file, name) if file.is_file() else backbones.load_imagenet_backbone()
 
 
 def run(

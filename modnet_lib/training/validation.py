@@ -46,23 +46,13 @@ def validation_data(config: DataConfig, count: int) -> list[tuple[str, MattingSa
     return samples
 
 
-def given_with(network: Network, sample: MattingSample) -> dict[str, Any]:
-    """What a network needs beside a labelled picture, as `Method.alpha` takes it.
-
-    The trimap is that of the truth, and the frames before and after are the picture itself.
-    """
-    trimap = trimap_of(sample.alpha / 255)
-    given = {"background": sample.background, "trimap": trimap, "clip": [(sample.image, trimap)] * 2}
-    return {name: given[name] for name in needs(network)}
-
-
 def validator(samples: list[tuple[str, MattingSample]], folder: Path, short_side: int = 512) -> Validate:
     """A function for `Trainer` that measures a network on `samples` and keeps a picture of four mattes."""
 
     def validate(network: Network, step: int) -> dict[str, float]:
         method, errors, rows = Method(network, short_side), [], []
         for name, sample in samples:
-            alpha = method.alpha(sample.image, **given_with(network, sample))
+            alpha = method.labelled(sample.image, sample.alpha, sample.background)
             errors.append(matte_errors(name, alpha, sample.alpha))
             parts = [Image.fromarray(part) for part in (sample.image, (alpha * 255).astype(np.uint8), sample.alpha)]
             rows.append(np.hstack([np.asarray(part.convert("RGB").resize((192, 256))) for part in parts]))
@@ -103,10 +93,10 @@ def measure(method: Method, pictures: dict[str, MattingSample]) -> dict[str, lis
     for name, sample in pictures.items():
         if sample.background is None and "background" in needs(method.network):
             return None
-        given = given_with(method.network, sample)
-        matte = method.alpha(sample.image, **given)
-        if "trimap" in given:  # other trimap-based methods keep what it is sure of, so MODNet does as well
-            matte = np.where(given["trimap"] == 0.5, matte, given["trimap"])
+        matte = method.labelled(sample.image, sample.alpha, sample.background)
+        if "trimap" in needs(method.network):  # other methods keep what it is sure of, so MODNet does as well
+            trimap = trimap_of(sample.alpha)
+            matte = np.where(trimap == 0.5, matte, trimap)
         errors.append(matte_errors(name, matte, sample.alpha, regions=True))
     return {metric: [one[metric] for one in errors] for metric in errors[0]}
 
@@ -121,9 +111,9 @@ def stage_errors(method: Method, pictures: dict[str, MattingSample]) -> dict[str
     if not isinstance(network, Baseline) or not network.estimates or network.required:
         return {}
     for sample in pictures.values():
-        truth, mattes = sample.alpha / 255.0, method.estimates(sample.image)
+        mattes = method.estimates(sample.image)
         if "trimap" in network.optional:
-            mattes["true first stage"] = method.alpha(sample.image, trimap_of(truth))
+            mattes["true first stage"] = method.alpha(sample.image, trimap_of(sample.alpha))
         for name, matte in mattes.items():
-            found.setdefault(name, []).append(mad(matte, truth))
+            found.setdefault(name, []).append(mad(matte, sample.alpha / 255))
     return found

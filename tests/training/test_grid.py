@@ -19,7 +19,7 @@ from modnet_lib.baselines import BASELINES, load_network
 from modnet_lib.cli import app
 from modnet_lib.data.pseudo_mattes import MattingSample
 from modnet_lib.data.sets import drawn_people
-from modnet_lib.evaluation.methods import Method
+from modnet_lib.evaluation.methods import Method, trimap_of
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.protocol import evaluate
 from modnet_lib.inference import Matter
@@ -29,7 +29,7 @@ from modnet_lib.training import grid as grids
 from modnet_lib.training.grid import Grid, collect, compare, recipe, run_grid, run_row
 from modnet_lib.training.loop import Trainer
 from modnet_lib.training.run import build_network, run
-from modnet_lib.training.validation import given_with, measured_sets, validation_data
+from modnet_lib.training.validation import measured_sets, validation_data
 
 ABLATION, COMPARISON = Grid.load("ablation"), Grid.load("comparison")
 CUMULATIVE = ["none", "semantic", "detail", "easpp", "pretrained"]
@@ -265,10 +265,9 @@ def test_methods_are_measured_with_what_they_are_given(methods) -> None:
     for system in ("shm", "dim_trimap", "modnet_trimap"):
         method = Method(load_network(folder / f"{system}-4" / "modnet.safetensors"), 64)
         for number, sample in enumerate(pictures["composed"].values()):
-            given = given_with(method.network, sample)
-            matte = method.alpha(sample.image, **given)
-            if given:
-                matte = np.where(given["trimap"] == 0.5, matte, given["trimap"])
+            matte, trimap = method.labelled(sample.image, sample.alpha), trimap_of(sample.alpha)
+            if system != "shm":
+                matte = np.where(trimap == 0.5, matte, trimap)
             measured = result["errors"]["composed"][system]["mad"][1][number]
             assert measured == pytest.approx(mad(matte, sample.alpha / 255), rel=1e-3)
     assert "bm" in result["errors"]["natural"]
