@@ -108,9 +108,8 @@ class CompositionDataset(Dataset):
 
     def fill(self) -> None:
         """Read, with a thread a core, until all pictures are kept or the memory for them is full."""
-        todo = [(read, Foreground.of) for read in self.foregrounds] + [
-            (read, compositing.as_tensor) for read in self.backgrounds
-        ]
+        todo: list[Any] = [(read, Foreground.of) for read in self.foregrounds]
+        todo += [(read, compositing.as_tensor) for read in self.backgrounds]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(todo), 64):  # no more than these wait in main memory
                 part = todo[start : start + 64]

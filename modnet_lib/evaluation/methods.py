@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,10 +31,6 @@ class Method(NamedTuple):
     short_side: int = SHORT_SIDE
     squash: bool = False
 
-    def alpha(self, image: np.ndarray, trimap: np.ndarray | None = None, **given: Any) -> np.ndarray:
-        """The matte of a picture, (H, W) float32 in [0, 1]; arguments as for `estimates`."""
-        return self.estimates(image, trimap, **given)["alpha"]
-
     def labelled(self, image: np.ndarray, truth: np.ndarray, background: np.ndarray | None = None) -> np.ndarray:
         """The matte of a picture whose truth, (H, W) uint8 or in [0, 1], is known.
 
@@ -46,15 +42,15 @@ class Method(NamedTuple):
         return self.alpha(image, **{name: given[name] for name in needs(self.network)})
 
     @torch.inference_mode()
-    def estimates(
+    def alpha(
         self,
         image: np.ndarray,
         trimap: np.ndarray | None = None,
         *,
         background: np.ndarray | None = None,
         clip: Sequence[tuple[np.ndarray, np.ndarray]] = (),
-    ) -> dict[str, np.ndarray]:
-        """The mattes of all stages by name, each (H, W), the last one as ``alpha``.
+    ) -> np.ndarray:
+        """The matte of a picture, (H, W) float32 in [0, 1].
 
         The image and the background, the scene without the person, are (H, W, 3) uint8; the trimap is (H, W) of
         {0, 0.5, 1}; a clip is the frames before and after, each with its trimap. Raises `ValueError` if something that
@@ -77,9 +73,7 @@ class Method(NamedTuple):
             given["clip"] = torch.stack(frames, dim=1)
         device = next(self.network.parameters()).device
         output = self.network(**{name: tensor.to(device) for name, tensor in given.items()})
-        names = self.network.estimates if isinstance(self.network, Baseline) else ()
-        mattes = {name: output.parts[name] for name in names} | {"alpha": output.alpha}
-        return {name: enlarge(matte, shape) for name, matte in mattes.items()}
+        return enlarge(output.alpha, shape)
 
 
 def _nearest(trimap: np.ndarray, size: tuple[int, int]) -> Tensor:

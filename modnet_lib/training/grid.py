@@ -28,7 +28,7 @@ from modnet_lib.provenance import fingerprint, read_json, recorded, require_same
 from modnet_lib.training.loop import STATE
 from modnet_lib.training.run import BACKBONE, CHECKPOINT, RECIPE, pretraining, run, supervised
 from modnet_lib.training.state import all_processes
-from modnet_lib.training.validation import held_out_sets, measure, measured_sets, stage_errors
+from modnet_lib.training.validation import held_out_sets, measure, measured_sets
 
 RESULT, ERRORS, MATTES = "result.json", "errors.json", "mattes.jpg"
 SHOWN, TILE = 5, (144, 144)  # drawn people in MATTES, and the size of each tile, pixels
@@ -111,9 +111,8 @@ def run_row(grid: Grid, profile: Profile, folder: Path, row: str, seed: int) -> 
         require_same(read_json(target / ERRORS)["identity"], what, target / ERRORS)
         return
     errors = {name: measure(method, pictures) for name, pictures in sets.items()}
-    result = {"identity": what, "errors": errors, "stages": stage_errors(method, sets["natural"])}
     made = recorded("errors", device=next(network.parameters()).device, precision="float32", seed=seed)
-    write_json(target / ERRORS, result | {"origin": made["origin"]}, indent=None)
+    write_json(target / ERRORS, {"identity": what, "errors": errors, "origin": made["origin"]}, indent=None)
     (target / STATE).unlink(missing_ok=True)  # up to a gigabyte
 
 
@@ -174,7 +173,7 @@ def collect(grid: Grid, profile: Profile, folder: Path, rows: Sequence[str]) -> 
     """Write ``result.json`` of the seeds with which every row has been measured; a FileNotFoundError if there is none.
 
     It has ``errors`` by set, row and metric as (seeds, pictures), their means as ``values`` (``"natural_mad_shm"``),
-    ``stages`` by row, ``pictures`` by set, ``seeds``, ``profile``, ``provenance``. Numbers have five digits.
+    ``pictures`` by set, ``seeds``, ``profile``, ``provenance``. Numbers have five digits.
     """
     files = {
         seed: {row: folder / f"{row}-{seed}" / ERRORS for row in rows}
@@ -186,7 +185,14 @@ def collect(grid: Grid, profile: Profile, folder: Path, rows: Sequence[str]) -> 
     runs = {row: [read_json(files[seed][row]) for seed in seeds] for row in rows}
     every = [one for each in runs.values() for one in each]
     pictures = {name: [*seen] for name, seen in every[0]["identity"]["pictures"].items()}
-    errors = {name: _by_row(runs, lambda one, name=name: one["errors"][name]) for name in grid.sets}
+    errors = {
+        name: {
+            row: {metric: [one["errors"][name][metric] for one in each] for metric in each[0]["errors"][name]}
+            for row, each in runs.items()
+            if each[0]["errors"][name]  # some methods need a background, which is not always known
+        }
+        for name in grid.sets
+    }
     steps = ", ".join(
         f"{n} of {batch} at {size} pixels" for size, batch, n in (profile.ablation or profile.training).sizes
     )
@@ -210,17 +216,10 @@ def collect(grid: Grid, profile: Profile, folder: Path, rows: Sequence[str]) -> 
             for metric, numbers in by_metric.items()
         },
         "errors": errors,
-        "stages": _by_row(runs, lambda one: one["stages"]),
     }
     result = json.loads(json.dumps(result), parse_float=lambda text: float(f"{float(text):.5g}"))
     write_json(folder / RESULT, result, indent=None)
     return result
-
-
-def _by_row(runs: dict[str, list[dict]], part: Any) -> dict[str, dict[str, list[Any]]]:
-    """Numbers of every row by metric, over its runs; rows without any are left out."""
-    found = {row: [part(one) for one in each] for row, each in runs.items()}
-    return {row: {key: [one[key] for one in each] for key in each[0]} for row, each in found.items() if each[0]}
 
 
 class Summary(NamedTuple):

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from modnet_lib.baselines import Baseline, needs
+from modnet_lib.baselines import needs
 from modnet_lib.data.compositing import paste
 from modnet_lib.data.manifest import find_items, held_out_backgrounds, sources
 from modnet_lib.data.pseudo_mattes import MattingSample, write_picture
 from modnet_lib.data.readers import benchmark
 from modnet_lib.data.sets import drawn_people, usable_readers
 from modnet_lib.evaluation.methods import Method, trimap_of
-from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.protocol import matte_errors
 from modnet_lib.images import read_image
 from modnet_lib.profiles import DataConfig, Profile
@@ -99,21 +98,3 @@ def measure(method: Method, pictures: dict[str, MattingSample]) -> dict[str, lis
             matte = np.where(trimap == 0.5, matte, trimap)
         errors.append(matte_errors(name, matte, sample.alpha, regions=True))
     return {metric: [one[metric] for one in errors] for metric in errors[0]}
-
-
-def stage_errors(method: Method, pictures: dict[str, MattingSample]) -> dict[str, list[float]]:
-    """MAD of every stage of a multi-stage method, a number a picture.
-
-    Where a method accepts a trimap instead of its first stage, ``true first stage`` is the error of its
-    last stage with the true one.
-    """
-    network, found = method.network, dict[str, list[float]]()
-    if not isinstance(network, Baseline) or not network.estimates or network.required:
-        return {}
-    for sample in pictures.values():
-        mattes = method.estimates(sample.image)
-        if "trimap" in network.optional:
-            mattes["true first stage"] = method.alpha(sample.image, trimap_of(sample.alpha))
-        for name, matte in mattes.items():
-            found.setdefault(name, []).append(mad(matte, sample.alpha / 255))
-    return found

@@ -62,14 +62,14 @@ def test_matter_uploads_batches_and_reads_mattes(name, read) -> None:
         assert prediction.semantic.shape == (4, 4)
 
 
-@pytest.mark.parametrize("name", ["dim_trimap", "bm", "crgnn", "lfm"])  # all needs, and estimates of stages
+@pytest.mark.parametrize("name", ["dim_trimap", "bm", "crgnn", "lfm"])  # all needs
 def test_methods_are_given_what_they_need_on_their_device(name, read) -> None:
     network = build(lambda: create_baseline(name, "mobilenet_v2" if name == "crgnn" else TINY)).eval()
     image, trimap = PICTURES[0], np.full(SIZES[0], 0.5)
     given = {"trimap": trimap, "background": image, "clip": [(image, trimap)] * 2}
     with second_device(uploads=True):
-        mattes = Method(network, 64).estimates(image, **{key: given[key] for key in needs(network)})
-    assert [matte.shape for matte in mattes.values()] == read == [SIZES[0]] * (1 + len(network.estimates))
+        matte = Method(network, 64).alpha(image, **{key: given[key] for key in needs(network)})
+    assert [matte.shape] == read == [SIZES[0]]
 
 
 @pytest.mark.parametrize(("backend", "dtype"), [("eager", torch.float32), ("fused", torch.bfloat16)])

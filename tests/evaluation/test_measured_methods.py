@@ -50,12 +50,6 @@ def test_a_picture_alone_gives_what_matter_gives(make_sample, tiny_network) -> N
     np.testing.assert_array_equal(Method(tiny_network.eval(), 64).alpha(image), expected)
 
 
-def test_stages_come_by_name(make_sample) -> None:
-    found = build("shm").estimates(make_sample(0, 80, 70).image)
-    assert list(found) == ["guess", "alpha"]
-    assert {matte.shape for matte in found.values()} == {(80, 70)}
-
-
 def test_a_path_is_a_folder_or_a_checkpoint(tmp_path, tiny_network) -> None:
     assert open_model(tmp_path) == tmp_path
     save_checkpoint(tiny_network, tmp_path / "n.safetensors")

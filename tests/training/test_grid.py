@@ -300,14 +300,6 @@ def test_composed_pictures_are_the_same_people_before_known_scenes() -> None:
         assert not np.array_equal(background, sets["natural"][name].background)
 
 
-def test_errors_of_stages_end_with_those_of_the_matte(methods) -> None:
-    _, result = methods
-    stages = result["stages"]["shm"]
-    assert list(stages) == ["guess", "alpha", "true first stage"]
-    np.testing.assert_allclose(stages["alpha"], result["errors"]["natural"]["shm"]["mad"], rtol=1e-3)
-    assert np.mean(stages["true first stage"]) < np.mean(stages["alpha"])
-
-
 def test_the_gallery_has_a_column_for_each_method(methods) -> None:
     folder, _ = methods
     width, height = grids.TILE

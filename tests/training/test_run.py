@@ -151,7 +151,7 @@ def test_masks_come_from_any_data_set_of_the_manifest(without_data, monkeypatch,
 
 
 def test_imagenet_weights_of_another_backbone_are_an_error(without_data) -> None:
-    with pytest.raises(ValueError, match="known for mobilenet_v2 only; give a file with weights of resnet18"):
+    with pytest.raises(ValueError, match="none of resnet18 from imagenet; give a file"):
         build_network(dataclasses.replace(PROFILE, backbone="resnet18", backbone_weights="imagenet"))
 
 
