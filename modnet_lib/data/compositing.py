@@ -141,7 +141,8 @@ class Foreground(NamedTuple):
     def of(cls, sample: MattingSample, device: torch.device | str = "cpu") -> "Foreground":
         """Put a sample on a device."""
         parts = (sample.image, np.dstack((sample.foreground, sample.alpha)), sample.background)
-        return cls(*(None if part is None else as_tensor(part, device) for part in parts), outline(sample.alpha))
+        image, cutout, background = (None if part is None else as_tensor(part, device) for part in parts)
+        return cls(image, cutout, background, outline(sample.alpha))
 
 
 def portrait_crop(

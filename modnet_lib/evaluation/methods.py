@@ -58,8 +58,8 @@ class Method(NamedTuple):
         """
         if self.network.training:
             raise ValueError("the network is in training mode, in which norms change; call its eval() first")
-        shape = image.shape[:2]
-        size = network_size(*shape, self.short_side, self.squash)
+        height, width = shape = image.shape[:2]
+        size = network_size(height, width, self.short_side, self.squash)
         given = {"image": shrink(image, *size)}
         if trimap is not None or "trimap" in needs(self.network):
             if trimap is None or trimap.shape != shape or not np.isin(trimap, (0, 0.5, 1)).all():

@@ -161,7 +161,7 @@ class Trainer:
         """Why `validate` ended the run, or ""."""
         return self.history[-1].get("stopped", "") if self.history else ""
 
-    def wrapped(self) -> nn.Module:
+    def wrapped(self) -> Any:
         """The network as it is trained, with norms over all processes, or compiled; its weights are shared."""
         model: Any = self.network
         if self.processes > 1 and self.device.type == "cuda" and not self.config.freeze_norm:
