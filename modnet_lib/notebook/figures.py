@@ -4,12 +4,9 @@ Colours are Okabe and Ito's, so no figure depends on telling red from green. A f
 last line of a cell: pyplot does not keep it.
 """
 
-import ast
-import inspect
 import io
 import re
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +14,6 @@ import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython import get_ipython
-from IPython.display import Code
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
@@ -256,16 +252,6 @@ def finest(alpha: Picture, size: int = 160) -> tuple[slice, slice]:
     inside = mixed[: values.shape[0] - size + 1, : values.shape[1] - size + 1]
     top, left = np.unravel_index(inside.argmax(), inside.shape)
     return slice(int(top), int(top) + size), slice(int(left), int(left) + size)
-
-
-def show_source(thing: Callable[..., Any] | type) -> Code:
-    """Show the live source of a function or class, highlighted and without docstrings: never a copy."""
-    source = textwrap.dedent(inspect.getsource(thing))
-    lines, nodes = source.splitlines(), ast.walk(ast.parse(source))
-    documented = [n.body[0] for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(n)]
-    for node in sorted(documented, key=lambda node: -node.lineno):
-        del lines[node.lineno - 1 : node.end_lineno]
-    return Code("\n".join(lines).replace("\n\n\n", "\n\n"), language="python")
 
 
 def show_prediction(prediction: Prediction) -> Figure:

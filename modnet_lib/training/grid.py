@@ -31,7 +31,7 @@ from modnet_lib.training.state import all_processes
 from modnet_lib.training.validation import held_out_sets, measure, measured_sets
 
 RESULT, ERRORS, MATTES = "result.json", "errors.json", "mattes.jpg"
-SHOWN, TILE = 5, (144, 144)  # drawn people in MATTES, and the size of each tile, pixels
+SHOWN, TILE = 5, (320, 320)  # drawn people in MATTES, and the size of each tile, pixels
 
 
 class Row(BaseModel):

@@ -209,14 +209,6 @@ def test_the_finest_part_is_where_most_pixels_are_mixed():
     assert alpha[figures.finest(alpha, 100)].shape == (40, 40), "no part is larger than the matte"
 
 
-def test_source_is_shown_without_docstrings_and_with_its_comments():
-    text = figures.show_source(figures.Figure.savefig).data
-    assert "def savefig" in text and '"""' not in text
-    ours = figures.show_source(figures.encode).data
-    assert "Encode photographs" not in ours and "figure.savefig(drawn" in ours
-    compile(ours, "shown", "exec")
-
-
 def test_photographs_are_stored_at_1500_pixels_and_at_most_four_share_a_row():
     photographs = [np.random.default_rng(n).random((60, 50, 3)) for n in range(5)]
     figure = figures.image_row(photographs, "abcde")
