@@ -1,4 +1,4 @@
-"""Files that are whole or as they were, however a write ends."""
+"""Atomic writes: however a write ends, a file is either complete or unchanged."""
 
 import contextlib
 import json

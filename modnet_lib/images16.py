@@ -1,4 +1,4 @@
-"""PNG and TIFF with 16 bits a channel, which Pillow has no mode for, and the profiles that say what they mean."""
+"""PNG and TIFF with 16 bits per channel, for which Pillow has no mode, and their colour profiles."""
 
 import io
 from pathlib import Path

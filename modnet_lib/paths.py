@@ -1,4 +1,4 @@
-"""Where things are. Nothing here writes; the folders may not exist yet."""
+"""Where files are. Nothing here writes; the folders may not exist yet."""
 
 import os
 from pathlib import Path

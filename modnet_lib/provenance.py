@@ -1,6 +1,6 @@
 """What a run is, and where a number comes from.
 
-A run's *identity* is a nested mapping of everything that decides its result: data sets with their files, seed, network,
+A run's *identity* is a nested mapping of everything that determines its result: data and their files, seed, network,
 schedule, precision, and the code that draws samples. `fingerprint` hashes it; `require_same` refuses a different one.
 """
 

@@ -1,4 +1,4 @@
-"""What several methods share: decoders and parts of losses."""
+"""Decoders and parts of losses that several methods share."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""What the commands share: consoles, options, and mistakes that end with a message."""
+"""Shared by the commands: consoles, options, and errors that end with a message."""
 
 import functools
 import os
@@ -15,16 +15,16 @@ console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of the processes 
 errors = Console(stderr=True, force_jupyter=False)  # standard output may be a picture; notebooks call `matte`
 
 Model = Annotated[Path, Option(help="Checkpoint, ours or the authors'.", show_default="the shipped one")]
-ShortSide = Annotated[int | None, Option(help="Short side of the network's input, if not the checkpoint's.")]
-Device = Annotated[str | None, Option(help="cpu, cuda or cuda:1; a GPU by default.")]
+ShortSide = Annotated[int | None, Option(help="Short side of the network's input; the checkpoint's if not set.")]
+Device = Annotated[str | None, Option(help="cpu, cuda or cuda:1; by default a GPU if there is one.")]
 Dtype = Annotated[str, Option(help="float32, bfloat16 or float16.")]
 Backend = Annotated[str, Option(help="eager, fused, compiled, cudagraphs or onnxruntime.")]
 Refine = Annotated[bool, Option("--refine", help="Sharpen edges of large pictures.")]
-Specks = Annotated[float, Option(min=0, max=1, help="Clear parts of a matte below this share of the picture.")]
+Specks = Annotated[float, Option(min=0, max=1, help="Remove parts of a matte smaller than this share of the picture.")]
 BatchSize = Annotated[int, Option(min=1, help="Pictures or frames per forward pass.")]
 Count = Annotated[int | None, Option(help="Maximum number of pictures.")]
 ProfileName = Annotated[str, Argument(help="Name of a profile, or a YAML file.")]
-Folder = Annotated[Path, Option(help="Folder of the run. An interrupted run resumes.")]
+Folder = Annotated[Path, Option(help="Folder of the run; give it again to resume.")]
 
 
 def say(text: object, style: str | None = None, to: Console = console) -> None:
@@ -53,7 +53,7 @@ def choice(what: str, given: str, known: Iterable[str]) -> str:
 
 
 def add_commands(app: typer.Typer, *commands: Callable[..., None]) -> None:
-    """Add commands to an app. Their mistakes end with a message and exit code 1, without a traceback."""
+    """Add commands to an app. Their errors end with a message and exit code 1, without a traceback."""
     for command in commands:
         app.command(command.__name__.removesuffix("_sets"))(_explained(command))
 

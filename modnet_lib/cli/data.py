@@ -11,7 +11,7 @@ from modnet_lib import paths
 from modnet_lib.cli.common import ProfileName, bar, console, say
 
 Name = Annotated[str, Argument(help="Name of a data set, see `modnet data list`.")]
-Root = Annotated[Path | None, Option(help="Folder of the data set; its place in $MODNET_DATA if not set.")]
+Root = Annotated[Path | None, Option(help="Folder of the data set; by default its place in $MODNET_DATA.")]
 
 
 def list_sets() -> None:
@@ -29,7 +29,7 @@ def list_sets() -> None:
 
 
 def check(name: Name, root: Root = None) -> None:
-    """Decode every file of a data set, and list files that are missing, damaged or do not fit."""
+    """Decode every file of a data set, and list files that are missing, damaged or inconsistent."""
     from modnet_lib.data import items
 
     report = items.check(name, root)
@@ -43,7 +43,7 @@ def check(name: Name, root: Root = None) -> None:
 
 
 def fetch(name: Name, root: Root = None) -> None:
-    """Download and check an open data set, or say where to get any other."""
+    """Download and check an open data set; for any other, say where to get it."""
     from modnet_lib.data import downloads
     from modnet_lib.data.manifest import find_source
 
@@ -86,10 +86,10 @@ def screen(
 def prepare(
     name: Name,
     root: Root = None,
-    split: Annotated[str | None, Option(help="Split; the first with masks if not set.")] = None,
-    workers: Annotated[int | None, Option(help="Number of processes; one per core if not set.")] = None,
+    split: Annotated[str | None, Option(help="Split; by default the first with masks.")] = None,
+    workers: Annotated[int | None, Option(help="Number of processes; by default one per core.")] = None,
 ) -> None:
-    """Turn masks into pseudo-mattes in data/cache/prepared. An interrupted call resumes."""
+    """Turn masks into pseudo-mattes in data/cache/prepared. Run it again to resume."""
     from modnet_lib.data import pseudo_mattes
     from modnet_lib.data.manifest import find_items, find_source
 
@@ -109,7 +109,7 @@ def prepare(
 def pack(
     profile: ProfileName,
     output: Annotated[Path, Argument(help="FILE.zip")],
-    size: Annotated[float, Option(help="Of the file, MiB, at most.")] = 24,
+    size: Annotated[float, Option(help="Largest size of the file, MiB.")] = 24,
 ) -> None:
     """Write a profile's pictures as one file; `python -m zipfile -e FILE.zip FOLDER` makes a MODNET_DATA of it."""
     from modnet_lib.data import pack as packs

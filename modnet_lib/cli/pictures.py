@@ -16,22 +16,22 @@ from modnet_lib.cli.common import bar, errors, open_matter, say
 
 
 def matte(
-    places: Annotated[list[str], Argument(metavar="IN... OUT", help="Pictures, folders, patterns; - is a pipe.")],
+    places: Annotated[list[str], Argument(metavar="IN... OUT", help="Pictures, folders or patterns; - for a pipe.")],
     alpha_only: Annotated[bool, Option("--alpha", help="Write the matte, not a cut-out.")] = False,
     background: Annotated[str, Option(help="A colour (white, #00b140), a picture, or blur.")] = "transparent",
     parts: Annotated[bool, Option("--parts", help="Also write NAME_matte.png and NAME_foreground.png.")] = False,
     refine: common.Refine = False,
     drop_specks: common.Specks = 0.0,
-    keep_colours: Annotated[bool, Option("--keep-colours", help="Do not clean colours at edges.")] = False,
-    format: Annotated[str, Option(help="Format in an output folder: png, webp, jpg or tif.")] = "png",
+    keep_colours: Annotated[bool, Option("--keep-colours", help="Keep the old background's colours at edges.")] = False,
+    format: Annotated[str, Option(help="File format in an output folder: png, webp, jpg or tif.")] = "png",
     model: common.Model = paths.PRETRAINED,
     short_side: common.ShortSide = None,
     device: common.Device = None,
     backend: common.Backend = "auto",
     dtype: common.Dtype = "float32",
     batch_size: common.BatchSize = 1,
-    workers: Annotated[int, Option(min=1, help="Threads that read and write.")] = 2,
-    max_megapixels: Annotated[int, Option(min=1, help="Refuse larger pictures.")] = 250,
+    workers: Annotated[int, Option(min=1, help="Threads that read and write files.")] = 2,
+    max_megapixels: Annotated[int, Option(min=1, help="Refuse pictures larger than this.")] = 250,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Cut people out of pictures, folders or a pipe. Files that exist in the output folder are skipped.
@@ -94,8 +94,8 @@ def video(
     device: common.Device = None,
     backend: common.Backend = "auto",
     dtype: common.Dtype = "float32",
-    resume: Annotated[bool, Option(help="Store mattes, to resume an interrupted run.")] = True,
-    strict: Annotated[bool, Option("--strict", help="Refuse a damaged clip instead of keeping what is whole.")] = False,
+    resume: Annotated[bool, Option(help="Store mattes so that an interrupted run can resume.")] = True,
+    strict: Annotated[bool, Option("--strict", help="Refuse a damaged clip instead of keeping a part.")] = False,
     model: common.Model = paths.PRETRAINED,
 ) -> None:
     """Cut people out of a clip, or give them another background.
@@ -122,13 +122,13 @@ def video(
 def export(
     target: Annotated[Path, Argument(help="FILE.onnx")],
     model: common.Model = paths.PRETRAINED,
-    image: Annotated[list[Path] | None, Option(help="Also compare on this picture; may be repeated.")] = None,
+    image: Annotated[list[Path] | None, Option(help="Compare on this picture as well; may be repeated.")] = None,
     size: Annotated[str | None, Option(help="Fixed size, such as 512 or 512x384 (height x width).")] = None,
 ) -> None:
-    """Export the network to ONNX, and compare the copy with it before it is written.
+    """Export the network to ONNX. The copy is compared with the network before it is written.
 
     The file takes `image`, (batch, 3, height, width) float32, RGB from 0 to 1, height and width multiples of 32, and
-    gives `alpha`, (batch, 1, height, width). Its metadata say so, too.
+    gives `alpha`, (batch, 1, height, width). The file's metadata say the same.
     """
     from modnet_lib.inference.export import export_onnx
     from modnet_lib.network import load_checkpoint

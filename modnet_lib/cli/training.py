@@ -16,10 +16,10 @@ def train(
     folder: Folder,
     recipe: Annotated[str, Option(help="supervised, pretraining or trimap.")] = "supervised",
     backbone_weights: Annotated[Path | None, Option(help="Start from this backbone.safetensors.")] = None,
-    baseline: Annotated[str | None, Option(help="Another method than MODNet; a wrong name lists all.")] = None,
+    baseline: Annotated[str | None, Option(help="Train another method than MODNet; an unknown name lists all.")] = None,
     device: Device = None,
 ) -> None:
-    """Train MODNet (Eq. 5), its backbone alone (on masks), MODNet with a trimap, or another method."""
+    """Train MODNet (Eq. 5), only its backbone (on masks), MODNet with a trimap, or another method."""
     from modnet_lib.profiles import Profile
     from modnet_lib.training.run import RECIPES, run
 
@@ -60,19 +60,19 @@ def adapt(
     model: Annotated[Path, Argument(help="Checkpoint, ours or the authors'; `shipped` is the shipped one.")],
     frames: Annotated[str, Argument(help="Video, folder, or NAME:SPLIT of a data set, used without labels.")],
     output: Annotated[Path, Option(help="Adapted checkpoint, .safetensors.")],
-    folder: Annotated[Path | None, Option(help="Folder of the run; next to the output if not set.")] = None,
-    preset: Annotated[str, Option(help="paper or released, for the epochs and the learning rate, too.")] = "paper",
+    folder: Annotated[Path | None, Option(help="Folder of the run; by default next to the output.")] = None,
+    preset: Annotated[str, Option(help="paper or released; also sets epochs and learning rate.")] = "paper",
     count: Count = None,
-    epochs: int | None = None,
-    learning_rate: float | None = None,
+    epochs: Annotated[int | None, Option(help="Instead of the preset's.")] = None,
+    learning_rate: Annotated[float | None, Option(help="Instead of the preset's.")] = None,
     batch_size: Annotated[int, Option(help="Frames per step.")] = 1,
     short_side: ShortSide = None,
-    until: Annotated[float, Option(help="Stop at this multiple of the source's disagreement; 0 never does.")] = 1.1,
+    until: Annotated[float, Option(help="Stop at this multiple of the source's disagreement; 0: never.")] = 1.1,
     fit: Annotated[int, Option(help="Drawn people to fit the semantic head on first; 0 skips this.")] = 24,
     device: Device = None,
     mixed_precision: Annotated[str, Option(help="no, bf16 or fp16.")] = "no",
 ) -> None:
-    """Adapt a checkpoint to unlabelled pictures (SOC), and keep the weights from before it did harm."""
+    """Adapt a checkpoint to unlabelled pictures (SOC), and keep the last good weights."""
     from modnet_lib.data.sets import drawn_people
     from modnet_lib.devices import choose_device
     from modnet_lib.network import load_checkpoint, save_checkpoint
@@ -105,16 +105,16 @@ def adapt(
 
 def evaluate(
     model: Annotated[Path, Option(help="Checkpoint, or folder of mattes.", show_default="shipped")] = paths.PRETRAINED,
-    benchmark: Annotated[str, Option(help="One of these; samples are 24 drawn pictures that ship.")] = "samples",
+    benchmark: Annotated[str, Option(help="One of those above; samples: 24 drawn people that ship.")] = "samples",
     protocol: Annotated[str, Option(help="paper; squash: 512 x 512; unknown: the trimap's band.")] = "paper",
-    short_side: Annotated[int | None, Option(help="Instead of the protocol's 512.")] = None,
+    short_side: Annotated[int | None, Option(help="Short side of the input; the protocol's 512 if not set.")] = None,
     count: Count = None,
-    output: Annotated[Path | None, Option(help="CSV, one row per picture; also resumes a run.")] = None,
-    workers: Annotated[int, Option(help="Threads that compute metrics beside the model.")] = 0,
+    output: Annotated[Path | None, Option(help="CSV file, one row per picture; resumes if it exists.")] = None,
+    workers: Annotated[int, Option(help="Threads that compute metrics while the model runs.")] = 0,
     batch_size: BatchSize = 1,
     device: Device = None,
 ) -> None:
-    """Measure a checkpoint, or another tool's mattes named like the pictures, on a benchmark.
+    """Measure a checkpoint, or another tool's mattes with the pictures' names, on a benchmark.
 
     Benchmarks: ppm100, amd, d646, p3m500p, p3m500np, crgnn_r, ccp, spm100, spm_shift, samples; a data set with mattes,
     NAME or NAME:SPLIT; or a folder with photographs in image/ and mattes in alpha/.

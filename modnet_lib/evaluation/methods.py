@@ -1,4 +1,4 @@
-"""Networks to measure, also those that need more than a picture: a trimap, a clean plate or neighbouring frames."""
+"""Networks to measure, and those that need more than a picture: a trimap, a clean plate or neighbouring frames."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How far a matte is from the truth, as the field measures it; everything in float64.
+"""How far a matte is from the truth: the usual metrics of matting, all in float64.
 
 Prediction and truth are (H, W) arrays in [0, 1]. `region` is a bool (H, W) mask that restricts a metric, for instance
 to a trimap's unknown band; without it the whole picture counts, which is the paper's protocol.

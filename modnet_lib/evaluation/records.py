@@ -1,4 +1,4 @@
-"""What was measured of each picture, what makes a picture hard, and the table that holds both."""
+"""What was measured on each picture, what makes a picture hard, and the table of both."""
 
 import csv
 from collections.abc import Sequence

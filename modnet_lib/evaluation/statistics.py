@@ -1,4 +1,4 @@
-"""How sure a difference is: paired, with a bootstrap interval over runs and pictures."""
+"""How certain a difference is: paired, with a bootstrap interval over runs and pictures."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Many pictures to many files: find, read, matte, write; a bad file is reported and stops nothing."""
+"""Many pictures to many files: find, read, matte, write; a bad file is reported and does not stop the rest."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The network as an ONNX file, which other programs run, compared with eager before it is kept."""
+"""The network as an ONNX file for other programs, compared with eager before it is kept."""
 
 import contextlib
 import copy

@@ -1,4 +1,4 @@
-"""High dynamic range to what a photograph has: the colours of HLG and PQ clips in BT.709."""
+"""From high dynamic range to that of a photograph: the colours of HLG and PQ clips in BT.709."""
 
 import functools
 

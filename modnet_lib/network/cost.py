@@ -1,4 +1,4 @@
-"""What layers and networks cost: Eq. 9 to 16 in closed form, and the same as measured."""
+"""What layers and networks cost: Eq. 9 to 16 in closed form, and as measured."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""Exercises that check themselves: a wrong answer is told why."""
+"""Exercises that check themselves and explain wrong answers."""
 
 import tomllib
 from typing import Any, NamedTuple

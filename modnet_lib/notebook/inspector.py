@@ -1,4 +1,4 @@
-"""MatteInspector: look at every answer of the network, compare models, and disturb the picture until one breaks."""
+"""MatteInspector: look at every output of the network, compare models, and disturb the picture until one breaks."""
 
 from collections.abc import Mapping
 from functools import lru_cache, partial

@@ -1,6 +1,6 @@
 """Adapting MODNet to unlabelled pictures by SOC: frames in, adapted weights out, stopped before it does harm.
 
-Eq. 6 to 8 and the section "SOC for Real-World Data". What stops a run needs no labels: see `adapt`.
+Eq. 6 to 8 and the section "SOC for Real-World Data". Stopping a run needs no labels: see `adapt`.
 """
 
 import copy

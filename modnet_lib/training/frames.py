@@ -1,4 +1,4 @@
-"""Unlabelled frames: found, stored at the size that the network sees, read, and what a network says of them."""
+"""Unlabelled frames: finding them, storing them at the network's size, reading them, and a network's view of them."""
 
 import warnings
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a run keeps between steps, in files that resume it exactly, and what a step is made of."""
+"""What a run keeps between steps, in files from which it resumes exactly, and the parts of a step."""
 
 import dataclasses
 import json

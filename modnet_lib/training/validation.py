@@ -1,4 +1,4 @@
-"""What a run is measured on, and how: held-out pictures, and what each kind of network is given beside them."""
+"""What a run is measured on, and how: held-out pictures, and what else each kind of network is given."""
 
 from collections.abc import Sequence
 from functools import partial
