@@ -29,7 +29,7 @@
 # ## Needs
 #
 # Basic Python and NumPy. No download and no GPU: the photographs ship inside matplotlib and scikit-image, the trained
-# network with this project. Reading takes about 16 minutes. The smoke profile takes about 20 seconds on two CPU cores.
+# network with this project. Reading takes about 18 minutes. The smoke profile takes about 20 seconds on two CPU cores.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"  # smoke, laptop, overnight, full or paper; see notebooks/profiles
@@ -54,8 +54,8 @@ from modnet_lib.profiles import Profile
 # > "MODNet inputs a single RGB image and applies explicit constraints to solve matting sub-objectives
 # > simultaneously in one stage." *(Introduction)*
 #
-# "Single" is the point. Many methods also need a [*trimap*](GLOSSARY.md#trimap): a drawing that marks sure foreground, sure
-# background and an unknown band. MODNet needs only the photograph. We take three.
+# "Single" is the point. Many methods also need a [*trimap*](GLOSSARY.md#trimap): a drawing that marks sure foreground,
+# sure background and an unknown band. MODNet needs only the photograph. We take three.
 
 # %% tags=["nbval-check-output"]
 figures.use_style()
@@ -65,7 +65,7 @@ for name, photo in photos.items():
     print(f"{name}: {photo.shape[0]} rows, {photo.shape[1]} columns")
 
 # %% [markdown]
-# The two lines: load the network that ships with this project, and cut.
+# The two lines load the network that ships with this project and cut the people out.
 
 # %%
 matter = Matter.from_pretrained(device=profile.device)
@@ -91,21 +91,22 @@ image_row(
 
 # %%
 heads = {name: finest(cut[: len(cut) // 3, :, 3], 128) for name, cut in cutouts.items()}
-hair = list(heads)[1:]
+names = list(heads)[1:]
 image_row(
-    [picture[heads[name]] for name in hair for picture in (photos[name], cutouts[name][..., 3])],
-    [title for name in hair for title in (name, "its matte")],
+    [picture[heads[name]] for name in names for picture in (photos[name], cutouts[name][..., 3])],
+    [title for name in names for title in (name, "the matte")],
     caption="Grey pixels are partly person. At an outline that is right; inside a person it is a mistake.",
 )
 
 # %% [markdown]
-# The outlines follow the hair, but single hairs are lost: the network sees a smaller picture (section 4). There are
-# real mistakes, too. The badge on Grace Hopper's cap has a hole, most of the astronaut's helmet is missing, and
-# some grass below the camera man's arm is left. The model was trained on street photographs, where
-# badges and helmets are rare; [its card](../data/checkpoints/README.md) lists its limits.
+# The outlines follow the hair, but single hairs are lost. One reason is that the network sees a smaller picture
+# (section 4). The first figure shows real mistakes, too: the badge on Grace Hopper's cap has a hole, most of the
+# astronaut's helmet is missing, and some grass below the camera man's arm is left. The model was trained mainly on
+# street photographs; [its card](../data/checkpoints/README.md) lists its limits.
 #
-# Without a truth to compare with, two numbers describe a matte: the share of the person, and the share of *mixed* pixels, which are partly
-# person and partly background. Many mixed pixels mean that the network is unsure over whole areas.
+# Without a true matte to compare with, we describe a matte by two numbers: the share of pixels that are mostly person,
+# and the share of *mixed* pixels, which are partly person and partly background. If there are many mixed pixels, look
+# for whole areas in which the network is unsure.
 
 # %%
 mattes = {name: cut[..., 3] / 255 for name, cut in cutouts.items()}
@@ -126,13 +127,12 @@ for name, alpha in mattes.items():
 # >
 # > *(Related Works, Image Matting)*
 #
-# A hair is thinner than a pixel. The pixel then records a *mixture* of hair and sky: $F$ is the colour of the hair, $B$ that of the
-# sky, and $\alpha$ says how much of the pixel is hair. In NumPy, Eq. 1 is one line.
+# A hair is often thinner than a pixel. The pixel then records a *mixture* of hair and sky: $F$ is the colour of the
+# hair, $B$ that of the sky, and $\alpha$ says how much of the pixel is hair. In NumPy, Eq. 1 is one line.
 
 
 # %%
 def blend(foreground, background, alpha):
-    """Eq. 1: a composite."""
     return alpha * foreground + (1 - alpha) * background
 
 
@@ -147,7 +147,8 @@ print(blend(hair, sky, 0.3).round().astype(int))
 # %% [markdown]
 # > "This problem is ill-posed since all variables on the right hand side are unknown." *(Related Works)*
 #
-# The way back is the hard part. **Predict**: how many numbers does a pixel give you, and how many are unknown?
+# Going back from $I$ to $\alpha$ is the hard part. **Predict**: how many numbers does a pixel give you, and how many
+# are unknown?
 #
 # <details><summary>Answer</summary>
 #
@@ -162,12 +163,13 @@ print("half a white hair in front of black:", blend(255, 0, 0.5))
 print("a grey coat:                        ", blend(127.5, 0, 1))
 
 # %% [markdown]
-# The network has to know what people look like. That is why it needs *semantics* as well as fine detail.
+# Colour alone cannot decide between the two. The network must know what people look like: it needs *semantics* as well
+# as fine detail.
 #
 # A segmentation mask avoids the problem: each pixel is person or not. What is lost? For an exact answer we take a
-# portrait that a program drew strand by strand, so that its $\alpha$ is known, and round it: a perfect mask. Both go in front of
-# green with the true $F$.
-# **Predict**: mixed pixels are few; which share of the mask's error do they hold?
+# portrait that a program drew strand by strand, so that its $\alpha$ is known, and round $\alpha$ to 0 or 1: a perfect
+# mask. We put both cut-outs in front of green, with the true $F$. **Predict**: where is the mask wrong, and in which
+# share of the pixels?
 
 # %%
 drawn = sets.drawn_people(8, "validation").readers[6]()
@@ -176,7 +178,7 @@ green, corner = np.array([0, 0.69, 0.25]), finest(drawn.alpha, 56)
 by_matte, by_mask = (blend(colours, green, alpha) for alpha in (exact, exact.round()))
 image_row(
     [by_matte[corner], by_mask[corner], np.abs(by_mask - by_matte)[corner].mean(axis=2) * 3],
-    ["the matte", "the mask", "difference, times 3"],
+    ["the matte", "the mask", "absolute difference, times 3"],
     caption="The mask keeps a strand wholly or drops it; the matte keeps its share.",
 )
 
@@ -187,7 +189,8 @@ record("error_in_mixed_pixels", error[mixed].sum() / error.sum())
 print(f"{mixed.mean():.1%} of the pixels hold {error[mixed].sum() / error.sum():.1%} of the error")
 
 # %% [markdown]
-# Hair and edges are few pixels, but they decide whether a cut-out looks real or cut with scissors.
+# Rounding changes only mixed pixels, so the error is there: along edges and in hair. These are few pixels, but the
+# figure shows what they do. The matte's outline is soft and has strands; the mask's looks cut with scissors.
 #
 # ## 3. Another background
 #
@@ -211,8 +214,8 @@ torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 print(f"largest difference: {(ours - theirs).abs().max():.0e}, 1e-12 allowed")
 
 # %% [markdown]
-# `cutout` returns $F$, [the person's own colours](GLOSSARY.md#foreground-f). What if we take the photograph's colours, $I$,
-# instead? **Predict** where you would see it on a black background.
+# `cutout` returns $F$, [the person's own colours](GLOSSARY.md#foreground-f). What if we take the photograph's colours,
+# $I$, instead? **Predict** where you would see the difference on a black background.
 
 # %%
 name = list(photos)[1]
@@ -225,7 +228,8 @@ image_row(
 )
 
 # %% [markdown]
-# So a matte alone is not enough for a clean composite. [Notebook 09](09_your_own_pictures.ipynb) builds the estimate of $F$.
+# So a matte alone is not enough for a clean composite. [Notebook 09](09_your_own_pictures.ipynb) builds the estimate of
+# $F$.
 #
 # ## 4. Three outputs, one answer
 #
@@ -241,8 +245,8 @@ image_row(
 # | matte $\alpha_p$ | F | Both together: what is $\alpha$ at each pixel? | full |
 #
 # The network halves its input five times, so both sides must be multiples of $2^5 = 32$. The authors bring the
-# short side to 512 pixels. The checkpoint here was trained mostly at 384 and says so in its header, so `Matter` brings the
-# short side to 384<!-- short_side --> and then rounds both sides down to multiples of 32. **Predict** the size of
+# short side to 512 pixels. The checkpoint here was trained mostly at 384, and its header says so. `Matter` therefore
+# brings the short side to 384<!-- short_side --> and rounds both sides down to multiples of 32. **Predict** the size of
 # $s_p$ for Grace Hopper's 600 × 512 pixels.
 
 # %% tags=["nbval-check-output"]
@@ -250,14 +254,15 @@ name = next(iter(photos))
 rows, columns = network_size(*photos[name].shape[:2], matter.short_side)
 prediction = matter.predict(photos[name])
 record("short_side", matter.short_side)
-print(f"the network sees {rows} x {columns}; a sixteenth of that is {rows // 16} x {columns // 16}")
+print(f"the network sees {rows} x {columns}; s_p has a sixteenth of both: {rows // 16} x {columns // 16}")
 print({output: array.shape for output, array in prediction._asdict().items()})
 
 # %% [markdown]
 # The short side of 512 is scaled by 3/4, so 600 becomes 450, which is rounded down to 448.
 #
-# $s_p$ is coarse on purpose: its target is a blurred thumbnail of the matte. $d_p$ is trained in a band around the
-# outline only, the [transition region](GLOSSARY.md#transition-region-m_d). What it shows elsewhere, here tinted blue, means nothing.
+# $s_p$ is coarse on purpose: its target is a blurred thumbnail of the matte. $d_p$ is trained only in a band around the
+# outline, the [transition region](GLOSSARY.md#transition-region-m_d). The figure takes the band from the predicted
+# matte and tints everything else blue: there, $d_p$ was never trained.
 
 # %%
 band = regions.transition_region(torch.from_numpy(prediction.alpha)[None, None], maybe=0.1)[0, 0].numpy() > 0
@@ -269,15 +274,18 @@ image_row(
 )
 
 # %% [markdown]
-# **Predict**: how far is $d_p$ from $\alpha_p$ in its band, and how far elsewhere?
+# **Predict**: where is $d_p$ closer to $\alpha_p$ on average, in its band or elsewhere?
 
 # %%
 distance = np.abs(prediction.detail - prediction.alpha)
 print(f"{distance[band].mean():.3f} in the band, {distance[~band].mean():.3f} elsewhere")
 
 # %% [markdown]
-# Both numbers are small, but only the first was asked for: outside the band the loss of $d_p$ is zero. $s_p$ and $d_p$ serve
-# training. In use, their heads are skipped:
+# Elsewhere, although nothing asks for it: outside the band the loss of $d_p$ is zero. Inside a coat or on a wall
+# $\alpha$ is simply 1 or 0, and the band holds the hard pixels. Still, $d_p$ is unreliable outside the band: the tinted
+# part of the figure has dark patches inside the person and light ones in the flag.
+#
+# $s_p$ and $d_p$ serve training. In use, the last layers that compute them, their *heads*, are skipped:
 
 # %% tags=["nbval-check-output"]
 output = matter.network(torch.zeros(1, 3, 64, 64, device=matter.device))
@@ -293,15 +301,15 @@ print({name: "computed" if value is not None else "skipped" for name, value in o
 #
 # ![Fig. 1. (a) With an auxiliary input: an image and a trimap or a background enter one matting network with one loss. (b) In several stages: one network makes a pseudo trimap or a mask, a second one makes the matte, each with its own loss. (c) MODNet: branches S, D and F of one network give semantics, details and matte from the image alone, with three losses optimised at once.](figures/fig1.svg)
 #
-# In (a) somebody must make the second input. In (b) an error of the first network becomes an input of the second. In
+# In (a) somebody must make the second input. In (b) an error of the first network is passed on to the second. In
 # (c) all parts learn at the same time, each from its own target. Whether that is better is a question for
 # measurements: notebook 04 takes MODNet apart, and 06 compares it with other methods.
 #
 # ## 6. Where it fails
 #
 # Three tests need no labels: turn a person upside down, make a person small, and show something that is no person.
-# For each we know the answer: the network's own upright matte, turned over; the exact matte of the drawn portrait; nothing at all.
-# **Predict** which of them fails.
+# For each we have a reference: the network's own upright matte, turned over; the exact matte of the drawn portrait; and
+# an empty matte. **Predict** which of the three tests the network passes.
 
 # %%
 small = np.zeros((384, 384, 4))
@@ -310,11 +318,11 @@ far = blend(small[..., :3], drawn.background / 255, small[..., 3:])
 tests = {"upside down": photos[name][::-1], "small": far, "no person": chelsea()}
 truths = [prediction.alpha[::-1], small[..., 3], np.zeros(chelsea().shape[:2])]
 answers = [matter.alpha(picture) for picture in tests.values()]
-image_row([*tests.values(), *answers], [*tests, *["its matte"] * 3], columns=3)
+image_row([*tests.values(), *answers], [*tests, *["the matte"] * 3], columns=3)
 
 # %% [markdown]
-# The error of the whole picture hides a small person: almost all pixels are background. So divide the summed error by the
-# person's area as well. Then 1 means "as bad as an empty matte".
+# The mean over the whole picture hides a small person, because almost all pixels are background. So we also divide the
+# summed error by the person's area. Then 1 means "as bad as an empty matte".
 
 # %%
 lines = ["| | mean error of a pixel | error per person |", "|---|---:|---:|"]
@@ -327,28 +335,31 @@ for title, answer, truth in zip(*cases, strict=True):
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# By the mean error, the small person is the best answer of all. Per person, the error is 0.41<!-- small_per_person -->,
-# against 0.03<!-- drawn_portrait_large_per_person --> for the same portrait at full size. Upside down, the error is
-# 0.50<!-- upside_down_per_person -->, as if half of Grace Hopper were missing. And the cat is taken for a person. Before you trust
-# any matting model, run these three tests on it. The authors name another limit of theirs, strong motion blur in videos (*Conclusion*).
+# None of them. By the mean error, the small person is the best answer of all. Per person, the error is
+# 0.41<!-- small_per_person -->, against 0.03<!-- drawn_portrait_large_per_person --> for the same portrait, large. Upside
+# down, the error is 0.50<!-- upside_down_per_person -->, as large as if half of Grace Hopper were missing. And the cat
+# is taken for a person. Run these three tests before you trust a matting model. The authors name another limit of
+# theirs: strong motion blur in videos (*Conclusion*).
 #
 # ## 7. The inspector
 #
-# A worse camera is the fourth test: a dark room, or a tiny picture that was enlarged.
+# A fourth test is a worse camera: a dark room, or a tiny picture that was enlarged.
 
 # %%
 photo = photos[list(photos)[1]]
 dark, tiny = (0.2 * photo).astype(np.uint8), images.cover(images.cover(photo, 48, 48), *photo.shape[:2])
 image_row(
     [dark, matter.alpha(dark), tiny, matter.alpha(tiny)],
-    ["a fifth of the light", "its matte", "enlarged from 48 pixels", "its matte"],
+    ["a fifth of the light", "the matte", "enlarged from 48 pixels", "the matte"],
     caption="Compare both mattes with the one in section 1.",
 )
 
 # %% [markdown]
-# In a running notebook, the next cell gives controls for this and more. Choose a picture or upload your own. Go
-# to `alpha`, zoom 4 along the hair, and set *beside it* to `input`. Then open the tab *disturb* and find the
-# strength of blur, noise or JPEG at which the matte breaks, and which of the three outputs breaks first.
+# The network finds the astronaut both times. The helmet changes most: more of it is kept in the enlarged picture.
+#
+# In a running notebook, the next cell has controls for such tests. Choose a picture or upload your own. Select
+# `alpha`, zoom to 4 along the hair, and set *beside it* to `input`. Then open the tab *disturb*. At which strength of
+# blur, noise or JPEG does the matte break, and which of the three outputs breaks first?
 
 # %% tags=["nbval-ignore-output"]
 inspector.MatteInspector(matter, photos)
@@ -369,7 +380,7 @@ inspector.MatteInspector(matter, photos)
 # | [08 OFD video demo](08_ofd_video_demo.ipynb) | Fig. 7, Fig. 9, Appendix D | How does one frame of delay remove flicker? |
 # | [09 your own pictures](09_your_own_pictures.ipynb) | – | How do I use it on photographs and videos? |
 #
-# In a hurry? 00, 02 and 09 stand alone.
+# In a hurry? Read 00, 02 and 09.
 #
 # ## Results
 
@@ -382,15 +393,15 @@ ResultsTable("00_start_here", profile.name)
 # ## What to believe, and what to use
 #
 # - **Believe** that a matte is more than a mask: Eq. 1 and exact mattes show it, and no network is involved.
-# - **Believe** that one photograph can be enough, within limits: three photographs and three failures are examples,
-#   not a measurement. Notebook 05 measures, with intervals.
-# - **Do not** take this model for the authors'. It saw far fewer pictures, and its mistakes are its own.
+# - **Believe** that one photograph can be enough, within limits. Three photographs and three failures are examples,
+#   not a measurement; notebook 05 measures, with intervals.
+# - **Do not** mistake this model for the authors'. It was trained on far fewer samples, and its mistakes are its own.
 # - **Use** `cutout`, which returns $F$ and $\alpha$, rather than the matte alone, and look at the result on a dark and a
 #   light background.
 #
 # ## Exercises
 #
-# 1 to 3 check themselves and explain known mistakes. In a new cell, with your answer for the dots:
+# `check_answer` checks all three and explains common mistakes. In a new cell, with your answer instead of the dots:
 #
 # ```python
 # from modnet_lib.notebook.exercises import check_answer
@@ -399,7 +410,7 @@ ResultsTable("00_start_here", profile.name)
 # ```
 #
 # **1.** A pixel is $(130, 130, 130)$. The background is black, and the hair is known to be $(200, 200, 200)$. What is
-# $\alpha$? Which extra knowledge made the problem solvable?
+# $\alpha$? What do you know here that a photograph alone does not tell you?
 #
 # <details><summary>Answer</summary>
 #
@@ -414,7 +425,7 @@ ResultsTable("00_start_here", profile.name)
 #
 # **2.** In a studio, the same person stands still in front of a black and then in front of a white wall. Write
 # `two_walls(on_black, on_white)`, which takes both photographs, (H, W, 3) in [0, 1], and returns the exact $\alpha$,
-# (H, W), without any network. Subtract Eq. 1 from itself; average the three channels.
+# (H, W), without any network. Hint: write Eq. 1 for both walls, subtract, and average the three channels.
 #
 # <details><summary>Answer</summary>
 #

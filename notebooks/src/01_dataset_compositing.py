@@ -7,7 +7,7 @@
 #
 # ## You will be able to
 #
-# - explain Eq. 1, [compositing](GLOSSARY.md#compositing), and why one photograph has many correct answers;
+# - explain Eq. 1, [compositing](GLOSSARY.md#compositing), and why many mattes explain one photograph;
 # - say what an exact matte is, and measure how exact it is;
 # - turn a segmentation mask into a matte, and build a trimap and $m_d$ from a matte;
 # - make the paper's 15 samples of one foreground, with colours that still obey Eq. 1;
@@ -26,9 +26,9 @@
 #
 # ## Needs
 #
-# NumPy and a little PyTorch; nothing about matting. No download and no GPU.
-# Reading takes about 30 minutes. The smoke profile takes about 30 seconds on two CPU cores; the first run on a machine
-# takes 40 more, because closed-form matting is compiled then.
+# NumPy and a little PyTorch; nothing about matting. No download and no GPU. Reading takes about 30 minutes.
+# The smoke profile takes about 30 seconds on two CPU cores; the first run on a machine takes 40 more, because
+# closed-form matting is compiled then.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"  # smoke, laptop, overnight, full or paper; see notebooks/profiles
@@ -56,8 +56,8 @@ from modnet_lib.training import validation
 # >
 # > — section "Image Matting", Eq. 1
 #
-# Read it as a recipe for paint. A pixel on a strand of hair sees some hair and some wall. Its colour $I$ is a mixture:
-# a share $\alpha$ of the hair's colour $F$, and for the rest the wall's colour $B$.
+# A pixel on a strand of hair sees some hair and some wall. Its colour $I$ is a mixture: a share $\alpha$ of the hair's
+# colour $F$, and for the rest the wall's colour $B$.
 #
 # **Predict** the colour of a pixel with $\alpha = 0.25$, brown hair $F = (0.4, 0.2, 0.0)$ and a sky
 # $B = (0.4, 0.6, 1.0)$.
@@ -77,8 +77,8 @@ print(f"largest difference from the library's composite: {gap:.0e}, 1e-06 allowe
 assert gap <= 1e-6
 
 # %% [markdown]
-# The last lines are the test that this series uses throughout: what the notebook builds equals the library's version,
-# here on random pictures. (The library computes $B + \alpha (F - B)$, in one pass over memory.)
+# The end of the cell is the test that this series uses throughout: what the notebook builds equals the library's
+# version, here on random pictures. (The library computes $B + \alpha (F - B)$, so the last bits differ.)
 #
 # **Predict.** How many numbers does a pixel of a photograph give you, and how many do you want to know?
 #
@@ -98,15 +98,16 @@ print("F' =", [round(value, 4) for value in other_hair.tolist()])
 print("I' =", [round(value, 4) for value in eq1(other_hair, sky, 0.5).tolist()])
 
 # %% [markdown]
-# The same pixel, from twice the share of grey hair. Now a whole photograph: the trained network gives a matte, an
-# estimator gives $F$ and $B$ (section 4), and we choose another matte, with a ball around the person.
+# The same pixel, from twice the share of bluish grey hair. Now a whole photograph: the trained network gives a matte,
+# an estimator gives $F$ and $B$ (section 4), and we choose another matte, with a half-transparent disc around the
+# person.
 
 # %%
 profile = profiles.Profile.load(PROFILE)
 figures.use_style()
 matter = inference.Matter.from_pretrained(device=profile.device, specks=0.01)
 hopper, photo, *_ = portraits.portraits(profile.data).values()
-# a network never answers exactly 0 or 1, a label does
+# networks rarely answer exactly 0 or 1, labels do
 mattes = [np.clip((matte - 0.05) / 0.9, 0, 1) for matte in matter.alphas([hopper, photo])]
 person = pseudo_mattes.with_colours(photo, images.to_bytes(mattes[1]))
 image, alpha, F, B = (images.to_tensor(part) for part in person)
@@ -122,8 +123,8 @@ titles = ["image $I$", r"a matte $\alpha$", r"another matte $\alpha'$", "its for
 figures.image_row([image, alpha, other, other_F], titles, caption="Both mattes give the same photograph.")
 
 # %% [markdown]
-# What makes one of them right is not in the equation: people have outlines, balls of haze do not. A
-# network can only learn this from labelled pictures, so we need many of them.
+# The equation does not say which of them is right. We prefer the first because we know what people look like. A network
+# has to learn that, in this paper from labelled pictures, so we need many of them.
 #
 # ## 2. Portraits with an exact matte
 #
@@ -133,32 +134,33 @@ figures.image_row([image, alpha, other, other_F], titles, caption="Both mattes g
 # > — section "Results on AMD and PPM-100"
 #
 # That training set was never published, and no annotated photograph comes with a matte that is certain. So this project
-# also draws people: any number, each a function of a seed, every strand known. The drawing is a [program of its
-# own](../data/drawn_people/README.md), and the library only reads its files. A network that has seen only drawn people
-# should not be expected to work on photographs. But their mattes are *exact*, so they can measure every method below.
+# also draws people, as many as you like: a seed determines each of them, down to the last strand of hair. The drawing
+# is a [program of its own](../data/drawn_people/README.md), and the library only reads its files. Do not expect a
+# network that has seen only drawn people to work on photographs. But their mattes are *exact*, so we can measure the
+# methods below on them.
 #
-# Each strand of hair is a polygon, far thinner than a pixel. Whatever any polygon covers belongs to the person, and
+# Each strand of hair is a polygon that is thinner than a pixel. Whatever any polygon covers belongs to the person, and
 # $\alpha$ is the covered share of a pixel's area, counted on $32 \times 32$ points of each pixel.
 #
-# **Predict.** A strand 0.2 pixels wide crosses a pixel: which $\alpha$ does it give? And two such strands that cross
-# each other in the pixel? Also: which fraction is the smallest step of $\alpha$?
+# **Predict.** A strand 0.2 pixels wide crosses a pixel: what is $\alpha$ there? And what is it where two such strands
+# cross? What is the smallest possible step of $\alpha$?
 
 # %%
 sys.path.insert(0, str(paths.DATA / "drawn_people"))  # the program; the library does not import it
 drawing, scenes, spm = (importlib.import_module(f"drawn_{name}") for name in ("portraits", "scenes", "spm"))
 whole = drawing.render_portrait(6, 512, hair="coils", body="half")
 near = drawing.render_portrait(6, 1536, hair="coils", body="half", window=(1083, 312, 144))  # 48 pixels of 512
-glass = np.s_[104:152, 361:409]
+zoom = np.s_[104:152, 361:409]
 views = [eq1(part.foreground, 235, part.alpha[..., None]).astype(np.uint8) for part in (whole, near)]
 titles = ["a drawn person", "48 of the 512 pixels", "the same window at 1,536", "its exact matte at 512"]
-figures.image_row([views[0], views[0][glass], views[1], whole.alpha[glass]], titles)
+figures.image_row([views[0], views[0][zoom], views[1], whole.alpha[zoom]], titles)
 
 # %% [markdown]
-# About 0.2, whatever the colour. Two crossing strands give a little less than 0.4, because the crossing is covered
-# once. And $32 \times 32$ points make steps of $1/1024$, a quarter of a step of an 8-bit file.
+# One strand gives about 0.2, whatever its colour. Two crossing strands give a little less than 0.4, because the area of
+# the crossing counts once. And $32 \times 32$ points make steps of $1/1024$, a quarter of a step of an 8-bit file.
 #
-# Is that enough for strands of a tenth of a pixel? We count again with four times as many points, in four random
-# windows of 64 pixels that contain an edge. The mean may differ by 1/255, a single pixel by 18/255.
+# Is that fine enough for thin strands? We count again with four times as many points, in four random windows of 64
+# pixels that contain an edge. We allow a difference of 1/255 on average and of 18/255 in a single pixel.
 
 # %%
 gaps, rng = [], np.random.default_rng(0)
@@ -175,18 +177,19 @@ assert np.mean(gaps) <= 1
 assert np.max(gaps) <= 18
 
 # %% [markdown]
-# More than exact enough for an 8-bit matte on average, and off by a few steps on single pixels of strands.
+# On average, the count is more exact than an 8-bit file can store. In single pixels it is off by several steps.
 #
 # ## 3. Straight colour, premultiplied colour, and the fringe
 #
-# Two conventions store a cut-out person, [straight and premultiplied](GLOSSARY.md#straight-premultiplied). *Straight*
-# colour keeps $F$ itself. *Premultiplied* colour keeps $\alpha F$: convenient for adding layers, and already dark where
-# the pixel is half empty. A file rarely says which one it holds. All files of this project are straight.
+# There are two conventions for storing a cut-out person, [straight and
+# premultiplied](GLOSSARY.md#straight-premultiplied). *Straight* colour keeps $F$ itself. *Premultiplied* colour keeps
+# $\alpha F$: convenient for adding layers, and already dark where the pixel is half empty. A file rarely says which one
+# it holds. All files of this project are straight.
 #
-# There is a third, lazy choice: take the photograph's own colour $I$ as if it were $F$.
+# There is also a shortcut: take the photograph's own colour $I$ as if it were $F$.
 #
 # **Predict.** A half-covered pixel of dark hair, $F = 0.2$, was photographed in front of a bright wall, $B = 0.8$, and
-# is pasted over black. What does Eq. 1 give with $F$, with $\alpha F$ and with $I$ in place of the foreground?
+# is pasted over black. What does Eq. 1 give if the foreground is $F$, $\alpha F$ or $I$?
 
 # %% tags=["nbval-check-output"]
 F1, wall, half = torch.tensor(0.2), torch.tensor(0.8), 0.5
@@ -195,8 +198,9 @@ for name, colour in choices.items():
     print(f"{name:7} {float(eq1(colour, torch.tensor(0.0), half)):.2f}")
 
 # %% [markdown]
-# 0.10 is right. Premultiplied colour taken for straight is too dark; the photograph's colour brings half of the old
-# wall along and makes the strand two and a half times too bright. Which of the three do you see below, on the right?
+# 0.10 is right. Premultiplied colour taken for straight is too dark. The photograph's colour still contains half of the
+# wall, and makes the pixel two and a half times as bright as it should be. Compare the outlines below: which choice
+# loses a rim of hair, and which gains a rim of wall?
 
 # %%
 night = torch.full_like(image, 0.05)
@@ -204,8 +208,9 @@ pasted = [images.to_array(eq1(colour, night, alpha)) for colour in (F, alpha * F
 rows, columns = np.nonzero(person.alpha > 127)
 middle = max(90, int(columns[rows < rows.min() + 60].mean()))
 head = slice(max(0, rows.min() - 10), rows.min() + 170), slice(middle - 90, middle + 90)
+rim = figures.finest(person.alpha[head][:70], 48)
 titles = ["the photograph", "straight $F$", r"$\alpha F$ taken for $F$", "$I$ taken for $F$"]
-figures.image_row([part[head] for part in (photo, *pasted)], titles)
+figures.image_row([part[head][rim] for part in (photo, *pasted)], titles, caption="48 pixels of the outline, enlarged.")
 
 # %%
 truth = sets.drawn_people(24).readers[0]()
@@ -214,13 +219,14 @@ fringe = 255 * (eq1(I1, 0 * B1, a1) - eq1(F1, 0 * B1, a1)).abs()
 partly = ((a1 > 0.05) & (a1 < 0.95)).expand_as(fringe)
 results.record("fringe_of_the_photographs_colour", float(fringe[partly].mean()), unit="/255")
 inside = (a1 == 1).expand_as(fringe)
-print(f"error inside: {float(fringe[inside].max()):.1f}/255, of the border: {float(fringe[partly].mean()):.1f}/255")
+print(f"largest error inside the person: {float(fringe[inside].max()):.1f}/255")
+print(f"mean error of the border: {float(fringe[partly].mean()):.1f}/255")
 
 # %% [markdown]
-# The photograph's colour glows along the hair. On a drawn person, whose $F$ is known, the error of the border is
-# 15<!-- fringe_of_the_photographs_colour -->/255 on average, and inside the person nothing changes. So a training set
-# needs $F$ as well as $\alpha$: a composite with a fringe would teach the network to look for fringes, which
-# photographs do not have.
+# $\alpha F$ darkens the rim of the hair. $I$ adds a light rim, a *fringe*. On a drawn person, whose $F$ is known, its
+# error is 15<!-- fringe_of_the_photographs_colour -->/255 on average at the border, and zero inside the person. So a
+# training set needs $F$ as well as $\alpha$. From composites with fringes, a network could learn to look for fringes,
+# which photographs do not have.
 #
 # ## 4. From a segmentation mask to a pseudo-matte
 #
@@ -229,7 +235,7 @@ print(f"error inside: {float(fringe[inside].max()):.1f}/255, of the border: {flo
 # >
 # > — Introduction (citations left out)
 #
-# Mattes are scarce, segmentation masks are not: labels that say *person* or *not* exist for many photographs. A mask
+# Mattes are scarce. Segmentation masks, which say *person* or *not*, exist for many more photographs. A mask
 # becomes a [*pseudo-matte*](GLOSSARY.md#pseudo-matte) in three steps: a trimap, $\alpha$ in its unknown band, then $F$
 # and $B$.
 #
@@ -268,11 +274,11 @@ assert np.abs(answer - true_alpha).max() < 1e-9
 
 # %% [markdown]
 # Not at all, as long as the assumption holds. In a picture the windows overlap and share pixels, so what is known
-# spreads into the band from window to window; one sparse linear system solves them all together. We take pymatting's.
-# It leaves a haze of a few per cent on either side, which we stretch away.
+# spreads into the band from window to window; one sparse linear system solves them all together. We use the solver of
+# the package pymatting. Its mattes often stop a few per cent short of 0 and 1, so we stretch them.
 #
-# **Step 3, colours.** With $\alpha$ known, Eq. 1 still leaves $F$ and $B$ open. We take the smoothest colours that give
-# the photograph back.
+# **Step 3, colours.** With $\alpha$ known, Eq. 1 still leaves $F$ and $B$ open. We take smooth colours that reproduce
+# the photograph.
 
 # %%
 images.keep_threads()
@@ -290,10 +296,10 @@ for name, ours, theirs in zip(("alpha", "F", "B"), by_hand, library[1:], strict=
 # %% [markdown]
 # ### How wide a band?
 #
-# A drawn person has a true matte, so we can measure. The error is the paper's MAD, the mean of $|\alpha - \alpha_g|$.
-# Four candidates: the mask itself, a narrow band of 3 pixels, a wide one of 14, and a band that is wide along hair and
-# narrow elsewhere. (The label of the hair is what changes when the program draws the same person bald.) **Predict**
-# which is nearest to the truth, and which is furthest.
+# A drawn person has a true matte $\alpha_g$, so we can measure. The error is the paper's MAD (mean absolute
+# difference), the mean of $|\alpha - \alpha_g|$. There are four candidates: the mask itself, a narrow band of 3 pixels,
+# a wide one of 14, and a band that is wide along hair and narrow elsewhere. (To label the hair, the program draws the
+# same person bald; what changes is hair.) **Predict** which candidate is nearest to the truth, and which is furthest.
 
 # %%
 person_6, bald = (drawing.render_portrait(6, 384, hair=hair, body="half") for hair in ("coils", "bald"))
@@ -314,16 +320,17 @@ for name, error in errors.items():
 # %%
 near = slice(0, 150), slice(90, 290)
 shown = [part[near] for part in (picture, mask, *solved.values(), person_6.alpha)]
-names = ["image", *(f"{name}: MAD {error:.4f}" for name, error in errors.items()), "exact"]
+names = ["image", *(f"{name}: MAD {error:.4f}" for name, error in errors.items()), "exact matte"]
 figures.image_row(shown, names, columns=3)
 
 # %% [markdown]
-# The narrow band cannot reach strands that the mask has missed. The wide one gives the solver freedom where the mask
-# was already right, and it makes mistakes there. Wide along hair only is best, with 0.0014<!-- wide_along_hair_mad -->
-# instead of the mask's 0.0065<!-- mask_mad -->. So a data set whose masks label hair is worth more.
+# The narrow band cannot reach strands that the mask has missed. The wide one also leaves the solver free where the mask
+# was already right, which costs accuracy. A band that is wide only along hair is best, with
+# 0.0014<!-- wide_along_hair_mad --> instead of the mask's 0.0065<!-- mask_mad -->. So it helps if masks label hair
+# separately.
 #
-# Now the photograph of section 1, with the network's matte, cut at one half, as its mask. There is no truth here; look
-# at the hair.
+# Now take the photograph of section 1. Its mask is the network's matte, thresholded at one half. There is no true matte
+# here; look at the hair, and at the ring of the suit.
 
 # %%
 mask = person.alpha > 127
@@ -333,8 +340,9 @@ views = [part[head] for part in (tinted, mask, pseudo.alpha, figures.checkerboar
 figures.image_row(views, ["trimap: orange is unknown", "the mask", "the pseudo-matte", "its cut-out"])
 
 # %% [markdown]
-# A pseudo-matte is not the truth: too soft along hair, wrong where the mask is wrong, and lost where an arm is thinner
-# than the band. An error measured against it is an error against a method.
+# A pseudo-matte is not the truth. Here, part of the suit's ring is half transparent: grey metal in front of a grey
+# wall. Where the mask is wrong outside the band, the pseudo-matte is wrong, too. An error that is measured against
+# pseudo-mattes is a difference from another method, not from the truth.
 #
 # ## 5. Trimaps and the transition region
 #
@@ -344,13 +352,14 @@ figures.image_row(views, ["trimap: orange is unknown", "the mask", "the pseudo-m
 # >
 # > — section "Detail Prediction", after Eq. 3
 #
-# In training the matte is known, so the trimap is made the other way round: from $\alpha_g$ to a band, the [transition
-# region](GLOSSARY.md#transition-region-m_d), by [dilation and erosion](GLOSSARY.md#dilation-erosion). The paper gives
-# no sizes. The authors gave them later, in issues 58, 74 and 108 of their repository: a square of 20 to 40 pixels for
-# pictures of 512, drawn at random; *surely foreground* means $\alpha \ge 0.9$.
+# $\mathcal{L}_d$ is the loss of the detail branch, which [notebook 02](02_building_modnet.ipynb) builds. In training
+# the matte is known, so the band is made from $\alpha_g$: the [transition region](GLOSSARY.md#transition-region-m_d),
+# by [dilation and erosion](GLOSSARY.md#dilation-erosion). The paper gives no sizes. The authors gave them later, in
+# issues 58, 74 and 108 of their repository: a square with a random side of 20 to 40 pixels for pictures of 512; *surely
+# foreground* means $\alpha \ge 0.9$.
 #
 # A pixel is in the band if, within the square, one pixel may be the person ($\alpha > 0$) and one may not
-# ($\alpha < 0.9$). **Predict** the band of the row below, whose edge is sharp but for two pixels, for a square of 5.
+# ($\alpha < 0.9$). **Predict** the band of the row 1, 1, 1, 1, 1, 0.95, 0.5, 0, 0, 0, 0, 0 for a square of 5.
 
 
 # %% tags=["nbval-check-output"]
@@ -367,9 +376,9 @@ print("alpha", [round(value, 2) for value in row[0, 0, 6].tolist()])
 print("m_d  ", [round(value) for value in transition(row, 5)[0, 0, 6].tolist()])
 
 # %% [markdown]
-# Two pixels beyond the last one with $\alpha > 0$, and two pixels before the first with $\alpha < 0.9$. The pixel with
-# 0.95 counts as sure; real hair reaches 0.95 in many pixels that look solid. A trimap says the same in three values:
-# 0.5 in the band, elsewhere 1 or 0.
+# The pixel with 0.5 is both the last with $\alpha > 0$ and the first with $\alpha < 0.9$, and the band reaches two
+# pixels to either side of it. The pixel with 0.95 counts as sure and does not widen the band. A trimap says the same in
+# three values: 0.5 in the band, elsewhere 1 or 0.
 
 # %%
 for size in (9, 20, 31):
@@ -379,9 +388,10 @@ for size in (9, 20, 31):
     print(f"a square of {size} pixels: m_d is {100 * float(m_d.mean()):.1f} % of the picture, equal to the library's")
 
 # %% [markdown]
-# For a picture, the square's side is a choice between two harms. Too narrow, and loose strands fall outside the band,
-# where Eq. 3 does not look. Too wide, and $m_d$ covers the whole person, so the detail branch has to solve everything.
-# 20 and 40 are the ends of the authors' range. **Predict**: twice the side, how many times the unknown pixels?
+# For a picture, the side of the square is a compromise. If the band is too narrow, loose strands fall outside, where
+# $\mathcal{L}_d$ ignores them. If it is too wide, $m_d$ covers the whole person, so the detail branch has to solve the
+# whole task. 20 and 40 are the ends of the authors' range. **Predict**: if the side doubles, by which factor does the
+# number of unknown pixels grow?
 
 # %%
 sides = (10, 20, 40, 80)
@@ -391,8 +401,9 @@ titles = [f"{side} pixels: {share:.0f} % unknown" for side, share in zip(sides, 
 figures.image_row([figures.tint_trimap(hopper, trimap) for trimap in made], titles)
 
 # %% [markdown]
-# Less than twice, because a wide band overlaps itself wherever the outline bends. A band of 40 would cover a person of
-# 60 pixels, so the authors scale the square with the person's box (their issue 110), and so does `trimaps.band_size`.
+# By less than two, because a wide band overlaps itself where the outline bends, and the edge of the picture cuts it
+# off. In a person 60 pixels wide, a square of 40 would leave only about 20 sure columns. So the authors scale the
+# square with the person's box (their issue 110), and `trimaps.band_size` does the same.
 #
 # A trap: a trimap in a PNG file holds 0, 128 and 255. **Predict** what `trimap == 0.5` finds
 # after division by 255.
@@ -402,8 +413,8 @@ stored = np.array([0, 128, 255], np.uint8) / 255
 print("values:", stored.round(5), "- equal to 0.5:", int((stored == 0.5).sum()))
 
 # %% [markdown]
-# Nothing: the middle value is 0.50196, so Eq. 3 is zero, without a warning. Users of the released code met exactly
-# this, a detail loss of 0 (issue 59).
+# Nothing: the middle value is 0.50196. So $m_d$ is zero everywhere, and so is $\mathcal{L}_d$, without a warning. Users
+# of the released code reported such a detail loss of 0 (issue 59).
 #
 # ## 6. Fifteen samples of one person
 #
@@ -413,10 +424,10 @@ print("values:", stored.round(5), "- equal to 0.5:", int((stored == 0.5).sum()))
 # >
 # > — section "Results on AMD and PPM-100"
 #
-# **Predict.** How many samples an epoch do 3,000 foregrounds make?
+# **Predict.** How does the 45,000 in the title follow from these numbers? Is it samples in all, or samples an epoch?
 #
 # `CompositionDataset` is this recipe as code. We give it one foreground, the photograph of section 1 with its matte,
-# and the drawn scenes.
+# and drawn scenes as backgrounds.
 
 # %% tags=["nbval-check-output"]
 backgrounds = sets.drawn_scenes(24)
@@ -433,17 +444,17 @@ titles = ["natural crop"] * 2 + ["composite"] * 6
 figures.image_row([batch.image[number] for number in order], titles)
 
 # %% [markdown]
-# Here is the title's number. (The paper does not print it; with "nearly 3,000" foregrounds it is an upper end. In
-# issues 57 and 121 the authors speak of about 100,000 samples for an earlier version; we follow the paper.) Look at the
-# framing, from the whole person to a face: users' pictures show heads, so crops go in close. Now and then a composite
-# shows nobody, which is our addition: the network should also learn that there may be no one.
+# 15 samples of each foreground make 45,000 an epoch. (The paper does not print this number; it has "nearly 3,000"
+# foregrounds, so 45,000 is an upper limit. In issues 57 and 121 the authors speak of about 100,000 samples for an
+# earlier version; we follow the paper.) Look at the framing: some crops keep the whole picture, others go in close, as
+# many users' pictures do. Now and then a composite shows nobody. That is our addition, for pictures without people.
 #
 # ### Colours may change, Eq. 1 must not
 #
-# Colours are jittered, because cameras differ. But Eq. 4 composes $F$ and $B$ and compares with $I$, so the three must
-# still belong together. Suppose the jitter is affine, $J(x) = Mx + t$: brightness, contrast, saturation, hue and tint
-# all are. **Predict** by hand whether $\alpha J(F) + (1-\alpha) J(B) = J(I)$. And does it hold for a gamma of 2,
-# $J(x) = x^2$?
+# Colours are jittered, because cameras differ. But the matte loss, Eq. 4 in notebook 02, composes $F$ and $B$ and
+# compares the result with $I$, so the three must still belong together. Suppose the jitter is affine, $J(x) = Mx + t$:
+# brightness, contrast, saturation, hue and tint all are. **Predict** by hand whether
+# $\alpha J(F) + (1-\alpha) J(B) = J(I)$. And does it hold for a gamma of 2, $J(x) = x^2$?
 
 # %%
 colour = torch.from_numpy(compositing.colour_jitter(np.random.default_rng(4)))
@@ -459,15 +470,16 @@ for name, jitter in (("affine", affine), ("gamma 2", torch.square)):
     print(f"{name:8} breaks Eq. 1 by up to {gap:.4f}/255")
 
 # %% [markdown]
-# $M(\alpha F + (1-\alpha) B) + t(\alpha + 1 - \alpha) = J(I)$, since the shares sum to one. Gamma does not commute, and
-# a perfect matte would be punished for it; exercise 2 repairs that. The loader jitters and clips $F$ and $B$ first and
-# composes afterwards, so composites obey Eq. 1 to the last bit.
+# Affine jitter keeps Eq. 1 up to rounding: $M(\alpha F + (1-\alpha) B) + t(\alpha + 1 - \alpha) = J(I)$, since the
+# shares sum to one. Gamma does not, so even a perfect matte would have a loss; exercise 2 repairs that. The loader
+# jitters and clips $F$ and $B$ first and composes afterwards, so composites obey Eq. 1 even where colours are clipped.
+# (A profile can ask for a worse camera at the end, with blur, noise or compression. That changes $I$ alone.)
 #
 # ### A sample is a function of two numbers
 #
-# Training takes hours and gets interrupted. To continue *exactly*, it needs the same samples in the same order. This
-# data set keeps no random state: the seed and the sample's number give a fresh generator each time. So resuming at
-# sample 17,000 needs nothing but the number.
+# Training takes hours and may be interrupted. To continue *exactly*, it needs the same samples in the same order. This
+# data set keeps no random state: the seed and the sample's number give a fresh generator each time. So
+# training can resume at sample 17,000 from the number alone.
 
 # %% tags=["nbval-check-output"]
 alone = samples[17_000, 64]
@@ -489,7 +501,7 @@ print("bit for bit equal:", all(map(np.array_equal, alone, samples[17_000, 64]))
 # person would blur them.
 
 # %%
-scene = backgrounds.readers[5]()
+scene = backgrounds.readers[15]()
 versions = compositing.background_versions(person, [scene])
 del versions["natural"]
 figures.image_row([shots[0] for shots in versions.values()], list(versions))
@@ -497,8 +509,8 @@ figures.image_row([shots[0] for shots in versions.values()], list(versions))
 # %% [markdown]
 # **Predict.** If the paper is right, which has the smaller error, own scene or other scenes? And what will blur do?
 #
-# The next cell measures on the profile's held-out photographs. In the smoke profile it only shows how, since two drawn
-# people decide nothing. The figure below is of the recorded run.
+# The next cell measures on the profile's held-out photographs. The smoke profile has only two drawn people and records
+# nothing; it shows how the measurement works. The figure below shows the recorded run.
 
 # %%
 if profile.data.real:
@@ -522,7 +534,7 @@ changes, labels = recorded["squared_error_changes"], []
 for change in changes:
     start, end = (change[key].replace(" ", "_") for key in ("from", "to"))
     share = change["mean"] / recorded["values"][f"{start}_mse"]
-    labels.append(f"{change['from']} to {change['to']}: {share:+.0%}")
+    labels.append(f"{change['from']} to {change['to']}: {100 * share:+.0f} %")
     results.record(f"recorded_change_{start}_to_{end}", share)
 results.record("recorded_photographs_harder_with_other_scenes", changes[1]["photographs_with_more_error"])
 
@@ -530,7 +542,7 @@ results.record("recorded_photographs_harder_with_other_scenes", changes[1]["phot
 figure = figures.make_figure(9, 2.4, layout="constrained")
 axes = figure.subplots()
 axes.axvline(0, color=figures.ORANGE)
-axes.set_title("What a change of the background does to the error")
+axes.set_title("How the background changes the error")
 for height, change in enumerate(changes):
     axes.plot([change["low"], change["high"]], [height, height], color=figures.BLUE, linewidth=3)
     axes.plot(change["mean"], height, "o", color=figures.BLACK)
@@ -540,22 +552,23 @@ axes.set(
 figure
 
 # %% [markdown]
-# Left of the line is easier. The intervals come from resampling photographs.
+# Left of the orange line, the error falls: the pictures are easier. The intervals come from resampling photographs.
 #
 # - From natural to own scene: recomposing itself changes the error by
-#   -2 %<!-- recorded_change_natural_to_own_scene -->. Clear, but small.
+#   -2 %<!-- recorded_change_natural_to_own_scene -->. The interval excludes zero, but the change is small.
 # - From own scene to other scenes: -18 %<!-- recorded_change_own_scene_to_other_scenes --> on average, but the interval
-#   holds zero, and 61<!-- recorded_photographs_harder_with_other_scenes --> of the 100 photographs are *harder*.
+#   includes zero, and 61<!-- recorded_photographs_harder_with_other_scenes --> of the 100 photographs are *harder*.
 # - From sharp to blurred: -53 %<!-- recorded_change_own_scene_to_own_scene_blurred --> in the own scene,
 #   -42 %<!-- recorded_change_other_scenes_to_other_scenes_blurred --> in others.
 #
-# So this experiment does not confirm the claim as stated. What makes a benchmark easy for this network is blur, far
-# more than compositing. The two go together in practice: the paper says of most annotated photographs that they "have
-# monochromatic or blurred backgrounds", and PPM-100 counts "whether the image background is blurred" among its factors.
+# So this experiment does not confirm the claim as stated. For this network, blur makes a picture easier far more
+# clearly than compositing does. The two often come together: the paper says of most annotated photographs that they
+# "have monochromatic or blurred backgrounds", and PPM-100 counts "whether the image background is blurred" among its
+# factors.
 #
-# Three cautions. The labels are pseudo-mattes. Street photographs are one kind of natural picture, the kind that this
-# network was trained on. And it has seen composites over these very scenes. [Notebook 05](05_ppm100_evaluation.ipynb)
-# asks again with other benchmarks.
+# Three cautions: the labels are pseudo-mattes; street photographs are one kind of natural picture, the kind that this
+# network was trained on; and it was trained on composites, too, which may make composites easier for it. [Notebook
+# 05](05_ppm100_evaluation.ipynb) asks again with other benchmarks.
 #
 # ## 8. SPM-100: a benchmark whose mattes are exact
 #
@@ -583,12 +596,12 @@ subject = spm.subjects()[2]
 plain = spm.photograph(subject, 384)
 shifted = spm.other_camera(*plain, np.random.default_rng(subject.seed))
 window = figures.finest(plain[1], 120)
-titles = ["SPM-100", "SPM-shift", "matte, enlarged", "matte of SPM-shift"]
+titles = ["SPM-100", "SPM-shift", "matte of SPM-100, enlarged", "matte of SPM-shift, enlarged"]
 figures.image_row([plain[0], shifted[0], plain[1][window], shifted[1][window]], titles)
 
 # %% [markdown]
 # Only shake: a pixel that saw the person for half of the exposure is half foreground. An error on SPM-100 says how well
-# a network cuts out *drawn* people, and it never stands in a column with PPM-100.
+# a network cuts out *drawn* people. It must not be compared with an error on PPM-100.
 #
 # ## Results
 
@@ -600,11 +613,11 @@ results.ResultsTable("01_dataset_compositing", profile.name)
 #
 # - Eq. 1 has seven unknowns and three equations a pixel. To choose one of the many answers, a method needs more than
 #   the photograph: a trimap, or what it learnt from labels. So look at the labels first.
-# - The equalities above are exact. The MADs of section 4 are of *one* drawn person: they show the direction, not how
-#   large the difference is for yours.
+# - The equalities above are exact, or hold within the printed bound. The MADs of section 4 are of *one* drawn person; on
+#   your pictures the differences will have other sizes.
 # - 3,000 foregrounds × (5 natural crops + 10 composites) = 45,000 samples an epoch are 3,000 people. Variety of people
 #   is not something that compositing adds.
-# - Section 7 rests on 100 street photographs and one network. It supports "blur makes a benchmark easy"; it neither
+# - Section 7 rests on 100 street photographs and one network. It supports "blur makes a benchmark easier"; it neither
 #   confirms nor refutes the paper's sentence about composites.
 # - For data of your own: keep straight colours; label hair if you start from masks; take a band of 20 to 40 pixels at
 #   512, less for small people; compare trimaps with a tolerance; and open every file before you train on it
@@ -613,7 +626,7 @@ results.ResultsTable("01_dataset_compositing", profile.name)
 #
 # ## Exercises
 #
-# Those with `check_answer` check themselves and say what is wrong with an answer. In a new cell:
+# Where an answer uses `check_answer`, that function checks yours and says what is wrong with it. In a new cell:
 #
 # ```python
 # from modnet_lib.notebook.exercises import check_answer
@@ -626,18 +639,17 @@ results.ResultsTable("01_dataset_compositing", profile.name)
 # <details><summary>Answer</summary>
 #
 # Yes, by symmetry: $B' = (( \alpha - \alpha') F + (1 - \alpha) B) / (1 - \alpha')$ is a weighted mean again.
-# With $\alpha' = 0$ the whole photograph is background, a picture of a poster.
+# With $\alpha' = 0$ the whole photograph is background, like a photograph of a poster.
 #
 # </details>
 #
 # **2.** You replace the affine jitter by a random gamma, $x \mapsto x^{\gamma}$. How can you keep Eq. 1 valid? Write
-# the image as a function of `(foreground, background, alpha, gamma)` and hand it to `check_answer`.
+# `image(foreground, background, alpha, gamma)`, which returns the jittered image.
 #
 # <details><summary>Answer</summary>
 #
-# Apply gamma to $F$ and $B$ first and compose afterwards: $I = \alpha F^\gamma + (1-\alpha) B^\gamma$.
-# That works for composites. For natural crops $I$ is given and $F$, $B$ are estimates,
-# so the triple would hold only approximately.
+# Apply gamma to $F$ and $B$ first and compose afterwards: $I = \alpha F^\gamma + (1-\alpha) B^\gamma$. That works for
+# composites. For natural crops $I$ is given and $F$, $B$ are estimates, so the triple would hold only approximately.
 #
 # ```python
 # def image(foreground, background, alpha, gamma):
@@ -675,7 +687,7 @@ results.ResultsTable("01_dataset_compositing", profile.name)
 # <details><summary>Answer</summary>
 #
 # $\alpha \ge 0.9$ now holds for every pixel with a value of 1 or more, so "surely foreground" means "not entirely
-# empty". The erosion starts from the outermost wisp of hair, and the band moves outwards, off the hair. Try
+# empty". The erosion starts from the outermost wisp of hair, so the band moves outwards and misses solid hair. Try
 # `trimaps.trimap_from_alpha(alpha * 255, 30)`.
 #
 # </details>

@@ -27,9 +27,9 @@
 #
 # ## Needs
 #
-# Convolutions and PyTorch; [notebook 00](00_start_here.ipynb) for the words *matte* and *Eq. 1*, and
-# [notebook 01](01_dataset_compositing.ipynb) for trimaps. No data.
-# Reading takes about 41 minutes. The smoke profile takes about 25 seconds on two CPU cores.
+# Convolutions and PyTorch; [notebook 00](00_start_here.ipynb) for the words *matte* and *Eq. 1*, and [notebook
+# 01](01_dataset_compositing.ipynb) for trimaps. No data. Reading takes about 42 minutes.
+# The smoke profile takes about 25 seconds on two CPU cores.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"  # smoke, laptop, overnight, full or paper; see notebooks/profiles
@@ -60,9 +60,9 @@ from modnet_lib.objectives import supervised
 #
 # ![Fig. 2, the architecture of MODNet. S halves the image five times and ends with e-ASPP on 1280 maps of 16 by 16. D works at a quarter of the size with at most 64 channels, takes the low-level features of S and S(I), and restores the full size. F joins S(I) and D(I, S(I)) to the matte. Each branch has a loss of its own.](figures/fig2.svg)
 #
-# This is the goal: the three answers of the trained network. The backbone halves its input five times, so both sides of
-# a photograph must be multiples of $2^5 = 32$. The short side becomes 384 pixels, the size the checkpoint was trained
-# for.
+# The next figure shows the goal: the three answers of the trained network. The backbone halves its input five times, so
+# both sides of a photograph must be multiples of $2^5 = 32$. The short side becomes 384 pixels, the size that the
+# checkpoint was mostly trained at.
 
 # %%
 profile, photos = profiles.Profile.load(PROFILE), {}
@@ -79,7 +79,7 @@ goal = matter.predict(astronaut)
 figures.image_row(
     [astronaut, goal.semantic, goal.detail, goal.alpha],
     ["image $I$", "S: where? $s_p$", "D: what border? $d_p$", "F: the matte $\\alpha_p$"],
-    caption="s_p is small and coarse. d_p is sharp, and wrong away from the outline, where nothing trains it.",
+    caption="$s_p$ is small and coarse. $d_p$ is sharp, and unreliable away from the outline, where nothing trains it.",
 )
 
 # %% [markdown]
@@ -91,8 +91,8 @@ figures.image_row(
 # > "The difference is that we extract high-level semantics only through an encoder, *i.e.*, the low-resolution
 # > branch $S$ of MODNet. [...] An arbitrary CNN backbone can be applied to $S$." *(Semantic Estimation)*
 #
-# The paper's [backbone](GLOSSARY.md#backbone) is MobileNetV2, which torchvision has. **Predict** before you run the
-# cell: it has 19 blocks, so in how many of them does the map shrink?
+# The paper's [backbone](GLOSSARY.md#backbone) is MobileNetV2, which torchvision has. **Predict**: it has 19 blocks, and
+# five of them halve the map. Are most of the blocks before the third halving or after it?
 
 # %% tags=["nbval-check-output"]
 x = torch.rand(1, 3, 512, 512)
@@ -103,18 +103,16 @@ with torch.no_grad():
         print(f"block {index:2}: {x.shape[1]:4} channels, {x.shape[2]:3} x {x.shape[3]:3}  {note}")
 
 # %% [markdown]
-# In five of them. D will need maps of every size, so our first module keeps the last map before each halving, and the
-# final one. These five maps are the *feature pyramid*.
+# After it: blocks 0, 2 and 4 halve the map, and 14 blocks follow. D will need maps of every size, so our first module
+# keeps the last map of each size. These five maps are the *feature pyramid*.
 #
-# Is the result the library's backbone? The test that we use throughout: give both the same trained weights and the same
+# Is the result the library's backbone? The test is the same throughout: give both the same trained weights and the same
 # input, and compare the outputs. `load_state_dict` is strict, so the names and shapes of all weights must agree as
 # well.
 
 
 # %%
 class Pyramid(nn.Module):
-    """MobileNetV2 without its classifier; its maps at 1/2, 1/4, 1/8, 1/16 and 1/32."""
-
     def __init__(self):
         super().__init__()
         self.features = mobilenet_v2(weights=None).features
@@ -139,17 +137,17 @@ torch.testing.assert_close(ours, theirs)
 print("from", tuple(picture.shape), "to", *(tuple(features.shape[1:]) for features in ours))
 
 # %% [markdown]
-# The last map becomes $S(I)$. For 384 pixels it has $12 \times 12$ cells, each of which stands for $32 \times 32$
-# pixels: enough to say *there is a person here*, useless for hair.
+# The last map becomes $S(I)$, after one more module, which section 3 builds. For 384 pixels it has $12 \times 12$
+# cells, each of which stands for $32 \times 32$ pixels: enough to say *there is a person here*, too coarse for hair.
 #
 # ### Why S needs context
 #
 # > "Semantic masks predicted by MobileNetV2 may have holes in some challenging foregrounds or backgrounds. Many prior
 # > works showed that ASPP was a feasible solution for improving such erroneous semantics." *(Efficient ASPP)*
 #
-# A hole appears when a cell decides mostly from what lies near it. The middle of a plain coat looks like a plain wall;
-# cells further away show the collar and the sleeves. *Atrous spatial pyramid pooling* (ASPP) lets a cell look there. It
-# applies several $3 \times 3$ convolutions whose nine taps lie $r$ cells apart, one convolution for each
+# A hole can appear when a cell decides mostly from what lies near it. The middle of a plain coat looks like a plain
+# wall; cells further away show the collar and the sleeves. *Atrous spatial pyramid pooling* (ASPP) lets a cell look
+# there. It applies several $3 \times 3$ convolutions whose nine taps lie $r$ cells apart, one convolution for each
 # [dilation rate](GLOSSARY.md#dilation-rate) $r$. Taps outside the map read zero.
 #
 # **Predict** the middle and the top left value of the result for $r = 2$, if the cells hold 0 to 24 row by row and all
@@ -169,14 +167,15 @@ print(cells[0, 0].int(), result[0, 0].int(), sep="\n")
 # The paper names no rates. Rates of 6, 12 and 18 are common elsewhere, on larger maps; ours are 1, 2, 3, 5 and 7. The
 # next function colours the cells that one cell of a map can use, with one colour for each rate.
 #
-# **Predict** how many cells five rates reach if all their taps are inside, and how many 6, 12 and 18 reach from the
-# middle of a $16 \times 16$ map. And: a tap at distance $r$ has a weight to learn. How many of the nine weights of rate
-# 8 get a gradient on a $16 \times 16$ map, and how many on the $8 \times 8$ map of a 256 picture?
+# **Predict** how many cells five rates reach if all their taps are inside the map. How many do rates 6, 12 and 18 reach
+# from the middle of a $16 \times 16$ map?
+#
+# Each of the nine taps has a weight to learn. **Predict** how many of the nine weights of rate 8 get a gradient on a
+# $16 \times 16$ map, and how many on the $8 \times 8$ map of a 256-pixel picture.
 
 
 # %%
 def field(rates, side, row, column):
-    """The cells that a cell of a map can use; (3, side, side) in [0, 1]."""
     colours = torch.tensor([[0, 114, 178], [230, 159, 0], [0, 158, 115], [213, 94, 0], [204, 121, 167]]) / 255
     picture = torch.full((3, side, side), 0.92)
     for rate, colour in zip(rates, colours, strict=False):
@@ -193,7 +192,7 @@ RATES = (1, 2, 3, 5, 7)
 fields = [field(RATES, 16, 8, 8), field(RATES, 8, 4, 4), field((6, 12, 18), 16, 8, 8)]
 counts = [int((part != 0.92).any(dim=0).sum()) for part in fields]
 print("cells in use:", *counts)
-names = ["our rates, 512 picture", "our rates, 256 picture", "rates 6, 12, 18, 512 picture"]
+names = ["our rates, 512 pixels", "our rates, 256 pixels", "rates 6, 12, 18, 512 pixels"]
 titles = [f"{name}: {count} cells" for name, count in zip(names, counts, strict=True)]
 figures.image_row(fields, titles, caption="Black: the cell itself. Each colour is one rate.", height=3)
 
@@ -206,10 +205,11 @@ for rate, size in ((7, 16), (8, 16), (16, 16), (7, 8), (8, 8)):
 
 # %% [markdown]
 # Five rates have $5 \cdot 8$ outer taps and share the middle one: 41 cells, dense near the cell and nearly as wide as
-# the map. Rates 12 and 18 reach nothing from the middle. On a map of $n$ cells a tap at a distance $r \ge n$ is outside
-# from *everywhere*: it multiplies zeros only, so its weight never learns. A dead tap is silent: training runs, and the
-# module is smaller than you think. Small runs of this series train at 256 pixels, so our rates stay below 8. In a
-# running notebook, draw `field((6, 12, 18), 8, 0, 0)`: which taps come back in a corner?
+# the map. Rates 12 and 18 reach only the cell itself from the middle. If a map is $n$ cells wide, an outer tap with
+# $r \ge n$ lies outside from *every* cell: it multiplies zeros only, so its weight never learns. Nothing warns you:
+# training runs, with fewer working weights than the module has. Small runs of this series train at 256 pixels, so our
+# rates stay below 8. In a running notebook, draw `field((6, 12, 18), 8, 0, 0)`: which taps does a corner
+# cell reach?
 #
 # ## 3. From ASPP to e-ASPP: Fig. 3, Eq. 9–16
 #
@@ -234,8 +234,8 @@ for rate, size in ((7, 16), (8, 16), (16, 16), (7, 8), (8, 8)):
 # MobileNetV2 ends with $c = 1280$ channels. With $k = 3$ and $m = 5$ that makes
 # $5 \cdot 1280^2 \cdot 10 = 81{,}920{,}000$ weights.
 #
-# All modules below are made of one block: convolution, batch norm, ReLU. The norm has its own shift, so the convolution
-# needs no bias. Appendix A counts convolutions only, and so do we.
+# All modules below consist of the same block: convolution, batch norm, ReLU. The norm has its own shift, so the
+# convolution needs no bias. Appendix A counts convolutions only, and so do we.
 
 
 # %% tags=["nbval-check-output"]
@@ -261,7 +261,7 @@ print(f"Eq. 9: {tiny[0].weight.numel()} weights, Eq. 10: {cost.count_flops(tiny,
 
 # %% [markdown]
 # **Predict.** The next three steps split each convolution, switch the order of the two fusions, and compress the
-# channels. Which of them saves the largest factor?
+# channels. Which step reduces the weights by the largest factor?
 #
 # ### Step 1: split
 #
@@ -303,7 +303,7 @@ class SplitASPP(nn.Module):
 # > inter-channel fusion is required, and (2) the multi-scale feature fusion is converted to a cheaper depth-wise
 # > operation."
 #
-# Five point-wise convolutions and a wide one cost nearly everything that is left. Fuse the *scales* first: for each
+# Five point-wise convolutions and a wide one hold nearly all remaining weights. Fuse the *scales* first: for each
 # channel, a weighted sum of its own five versions, $m$ weights. Then mix the *channels* once, with $c^2$.
 # Weights: $m c k^2 + m c + c^2$.
 #
@@ -346,7 +346,7 @@ class SwitchedASPP(nn.Module):
 # channels. (In Eq. 14 we leave out factors of 1.) By hand:
 # $(2 \cdot 1{,}638{,}400 + 10 \cdot 5 \cdot 1280) / 4 = (3{,}276{,}800 + 64{,}000) / 4 = 835{,}200$ weights.
 #
-# The formulas for all steps are written out below, beside the count of what was built. The device `meta` builds a
+# The formulas for all steps follow below, and are compared with the count of what we built. The device `meta` builds a
 # module with shapes but without numbers, which is all that counting needs.
 #
 # ![Fig. 3, e-ASPP in four steps: 1280 channels are reduced to 320, filtered by five depth-wise 3 by 3 convolutions with the rates 1, 2, 3, 5 and 7, fused channel by channel over the five scales, and brought back to 1280 channels; 835,200 weights in all.](figures/fig3.svg)
@@ -394,8 +394,8 @@ for name, (weights, flops) in formulas.items():
 Markdown("\n".join(rows))
 
 # %% [markdown]
-# Your formulas, the library's and the count agree to the last weight and the last FLOP. Switching saves most, nearly a
-# factor of ten. The switched module without compression is the variant with 2 % in Appendix A, and the library's
+# Our formulas, the library's and the count agree to the last weight and the last FLOP. Switching saves most, nearly a
+# factor of ten. The switched module, without compression, is the variant with 2 % in Appendix A; in the library it is
 # `EfficientASPP(c, reduction=1)`.
 #
 # ### One per cent?
@@ -405,8 +405,8 @@ Markdown("\n".join(rows))
 #
 # Divide Eq. 13 by Eq. 11 for $k = 3$, $m = 5$: $(2c^2 + 50c) / (4 \cdot 50 c^2) = 0.01 + 1/(4c)$. Divide Eq. 14 by Eq.
 # 12: $(c + 25)/(100 c)$, the same, since every weight of both modules is used at every place of the map. So 0.01 is the
-# limit for many channels. The paper says that "usually, $c \ge 256$ is applied". **Predict** without a calculator: from
-# which $c$ on is the ratio below 0.011?
+# limit for many channels. The paper says that "usually, $c \ge 256$ is applied". **Predict** without a calculator:
+# above which $c$ is the ratio below 0.011?
 
 # %% tags=["nbval-check-output"]
 for width in (64, 248, 256, 1280):
@@ -418,7 +418,7 @@ results.record("easpp_flop_ratio", measured[3][1] / measured[0][1], paper=0.01)
 results.record("uncompressed_weight_ratio", measured[2][0] / measured[0][0], paper=0.02)
 
 # %% [markdown]
-# From 250 on: $1/(4c) < 0.001$. Whether a hundredth of the FLOPs takes a hundredth of the time is
+# Above 250, where $1/(4c) < 0.001$. Whether a hundredth of the FLOPs takes a hundredth of the time is
 # another question; [notebook 06](06_baselines_and_efficiency.ipynb) measures methods with a clock.
 #
 # ### S, assembled
@@ -456,8 +456,9 @@ print(f"S(I) {tuple(top.shape)}, s_p {tuple(s_p.shape)}; largest difference {gap
 figures.image_row([astronaut, s_p, hopper, other], ["image", "your $s_p$"] * 2)
 
 # %% [markdown]
-# The module that you wrote, with trained weights, finds the person and nothing finer. Look for holes and for
-# things that are no person: D and F can hardly repair those.
+# Your module, with trained weights, finds the person and nothing finer. It has no holes here, but it also turns grey
+# where there is no person, at the astronaut's helmet. F reads the same $S(I)$, so compare such places with the matte in
+# section 5.
 #
 # ## 4. D: what does the border look like?
 #
@@ -476,8 +477,8 @@ print("a row before:", hair[0, 0, 8].int().tolist())
 print("and after:   ", [round(value, 2) for value in back[0, 0, 8].tolist()])
 
 # %% [markdown]
-# Less than a quarter, and a haze of eight pixels. That is why the *skip link* brings the image itself past the
-# reduction to the last two layers. The twelve layers, with our choices where the paper leaves them open:
+# Less than a quarter, and spread over eight pixels. The *skip link* brings the image itself past the reduction, to the
+# last two layers. The twelve layers, with our choices where the paper leaves them open:
 #
 # | layer | what | size |
 # |---|---|---|
@@ -490,9 +491,9 @@ print("and after:   ", [round(value, 2) for value in back[0, 0, 8].tolist()])
 # A thirteenth, point-wise convolution turns the result into $d_p$ for the loss. Nothing else needs it, so it is skipped
 # after training.
 #
-# After the test comes an experiment on the skip link, on a drawn person, whose matte is known exactly: we set to
-# zero the weights of everything that enters layers 11 and 12 from the side (the image twice, and the map of S at 1/2).
-# **Predict** what $d_p$ will look like.
+# We first test D against the library. Then comes an experiment on the skip link, on a drawn person, whose matte is
+# known exactly. We set to zero the weights of everything that enters layers 11 and 12 from the side: the image, twice,
+# and the map of S at 1/2. **Predict** what $d_p$ will look like.
 
 
 # %%
@@ -535,9 +536,9 @@ shown = [part[figures.finest(drawn.alpha, 128)] for part in (drawn.image, drawn.
 figures.image_row(shown, ["image, enlarged", "true matte", "$d_p$", "$d_p$ without the skip link"])
 
 # %% [markdown]
-# Without the link the outline is as smooth as a map at a quarter of the size allows. This shows that *these* weights
-# use the link. A D that was trained without it might do better; how
-# would you find out (exercise 4)?
+# With the link, the outline of $d_p$ is ragged, though most single strands of the true matte are missing. Without it,
+# the outline is smooth and blurred. This shows that *these* weights use the link. A D that was trained without it might
+# do better. How would you find out (exercise 4)?
 #
 # ## 5. F: both together
 #
@@ -555,8 +556,8 @@ figures.image_row(shown, ["image, enlarged", "true matte", "$d_p$", "$d_p$ witho
 #
 # Our F first projects $S(I)$ to 16 channels with a $1 \times 1$ convolution, and enlarges the result. Enlarging mixes
 # *places*, with weights that sum to one; the $1 \times 1$ convolution mixes *channels*. Both are linear, so the
-# order should not matter, not even for the bias. Does it? After the test come F, the whole network $M = (S, D, F)$, and
-# the answer to the question of section 1.
+# order should not matter, not even for the bias. Does it? After this test come F, the whole network $M$ and the answer
+# to the question of section 1.
 
 # %%
 project, tall = nn.Conv2d(1280, 16, 1), torch.rand(1, 1280, 4, 4)
@@ -564,7 +565,7 @@ with torch.no_grad():
     enlarged_first, projected_first = project(enlarge(tall, 32)), enlarge(project(tall), 32)
 torch.testing.assert_close(enlarged_first, projected_first, atol=1e-5, rtol=0)
 print(f"largest difference {(enlarged_first - projected_first).abs().max():.0e}, 1e-05 allowed")
-print(f"numbers in the enlarged map: {1280 * 128**2:,} or {16 * 128**2:,}")
+print(f"numbers in the enlarged map: {1280 * 128**2:,} without the projection, {16 * 128**2:,} with it")
 
 
 # %%
@@ -603,9 +604,9 @@ for name, branch in [*counted.named_children(), ("M", counted)]:
 Markdown("\n".join(rows))
 
 # %% [markdown]
-# S holds nine tenths of the weights, D and F do three quarters of the work: a weight of F's last convolutions is used
-# at each of 262,144 pixels, a weight of e-ASPP at 256 cells. With ASPP instead, S alone would need 82 million more
-# weights and 42 more GFLOPs, three times the work of the whole network.
+# S holds nine tenths of the weights, but D and F do three quarters of the work: a weight of F's last convolutions is
+# used at each of 262,144 pixels, a weight of e-ASPP at 256 cells. With ASPP instead of e-ASPP, S would need 81 million
+# more weights and 42 more GFLOPs, about three times the work of the whole network.
 #
 # ### The trained weights
 #
@@ -634,7 +635,7 @@ rows, columns = (matte > 0.5).nonzero(as_tuple=True)
 top, left = max(0, int(rows.min()) - 10), max(0, int(columns[rows < rows.min() + 60].float().mean()) - 75)
 shown = [*views, *(view[top : top + 150, left : left + 150] for view in views)]
 shown += [hopper, of_hopper, figures.checkerboard(hopper, of_hopper)]
-titles = ["image", "the matte of your network", "cut-out", "the head, enlarged", "", "", "image", "matte", "cut-out"]
+titles = [f"{what}{how}" for how in ("", ", enlarged", "") for what in ("image", "your matte", "cut-out")]
 figures.image_row(shown, titles, columns=3)
 
 # %%
@@ -642,12 +643,14 @@ models = {"MODNet": matter, "skip link cut": inference.Matter(cut, short_side=38
 inspector.MatteInspector(models, photos)
 
 # %% [markdown]
-# The same matte as the library's (look at what it gets wrong, too), from fewer than 90 lines that you could have written. The paper's network is no more
-# than this. What makes it good, or not yet good enough, is what it was trained on ([notebook
-# 01](01_dataset_compositing.ipynb)) and how ([03](03_training.ipynb)).
+# Fewer than 90 lines give the same matte as the library. This is the whole network of the paper. The matte has
+# mistakes: the helmet, the flag, the badge on the cap. These are mistakes of the trained weights. [Notebook
+# 01](01_dataset_compositing.ipynb) is about the training data, [03](03_training.ipynb) about the training, and
+# [05](05_ppm100_evaluation.ipynb) measures errors.
 #
-# With a running kernel, the inspector above compares the network with the one whose skip link was cut. Choose `detail`,
-# a zoom of 4, and the other model beside it; then disturb the picture by `blur`, and see which of the two changes less.
+# In a running notebook, the inspector above compares the network with the one whose skip link was cut. Choose `detail`,
+# a zoom of 4, and the other model beside it; then disturb the picture with `blur`, and see which of the two changes
+# less.
 #
 # ## 6. Objectives: Eq. 2–5
 #
@@ -680,18 +683,20 @@ print("G:", [[round(value, 3) for value in row] for row in G(half)[0, 0].tolist(
 print(f"L_s: {float(L_s(guess, half)):.4f}")
 
 # %% [markdown]
-# By hand: the three taps are $e^{-0.78} : 1 : e^{-0.78}$, which is 0.239, 0.522 and 0.239 once they sum to one. In
-# the left column the tap on the right reads 0, so 0.761 is left. Then
+# By hand: the three taps are $e^{-0.78} : 1 : e^{-0.78}$, which is 0.239, 0.522 and 0.239 once they sum to one. In the
+# left column the tap on the right reads 0, so 0.761 is left. Then
 # $L_s = \frac{1}{2} \cdot \frac{1}{4}(0.139^2 + 0.039^2 + 0.161^2 + 0.139^2) = 0.0083$.
 #
-# A norm like $\|\cdot\|_2$ could be a sum or a root. A sum would grow with the picture, so we take means in all losses.
+# The norm $\|\cdot\|_2$ in Eq. 2 can be read in several ways: with or without a root, as a sum or as a mean. A sum
+# would grow with the picture, so we take means in all losses, here of the squares.
 #
 # > $$\mathcal{L}_d = m_d \|d_p - \alpha_g\|_1 \quad (3)$$
 # > "$m_d$ is generated through dilation and erosion on $\alpha_g$. Its values are 1 if the pixels are inside the
 # > transition region, and 0 otherwise." *(Detail Prediction)*
 #
-# Four pixels of a row: person, hair, hair, wall. **Predict** $\mathcal{L}_d$ by hand. And which of the four predictions
-# will be pushed towards the truth, and how hard?
+# Take four pixels of a row: person, hair, hair, wall, with $\alpha_g = (1, 0.6, 0.1, 0)$, $m_d = (0, 1, 1, 0)$ and
+# $d_p = (0.5, 0.8, 0.3, 0.4)$. **Predict** $\mathcal{L}_d$ by hand. Which of the four predictions get a gradient, and
+# how large is it?
 
 
 # %% tags=["nbval-check-output"]
@@ -707,8 +712,8 @@ print(f"L_d {loss:.3f}, sizes of the gradient {d_row.grad.abs().tolist()}")
 
 # %% [markdown]
 # $(0 \cdot 0.5 + 1 \cdot 0.2 + 1 \cdot 0.2 + 0 \cdot 0.4) / 4 = 0.1$. The two largest errors cost nothing and get no
-# gradient: D may say anything away from the border, which is what $d_p$ in section 1 showed. All pixels inside the band
-# are pushed equally hard, however wrong they are.
+# gradient: away from the border D is free to give any value, as the flag and the suit in section 1 showed. All pixels
+# inside the band are pushed equally hard, however wrong they are.
 #
 # > $$\mathcal{L}_\alpha = \|\alpha_p - \alpha_g\|_1 + \mathcal{L}_c \quad (4)$$
 # > "where $\mathcal{L}_c$ [...] measures the absolute difference between input image $I$ and the composited image
@@ -731,14 +736,14 @@ hair, wall = torch.tensor([[0.2, 0.1, 0.1], [0.9, 0.9, 0.8]])
 print([f"{L_alpha(torch.tensor(0.8), torch.tensor(0.6), hair, behind):.4f}" for behind in (wall, hair)])
 
 # %% [markdown]
-# $0.2 + 0.2 \cdot (0.7 + 0.8 + 0.7)/3 = 0.3467$, and 0.2. An error that nobody can see in the composite is forgiven by
-# $\mathcal{L}_c$; the first term remains.
+# $0.2 + 0.2 \cdot (0.7 + 0.8 + 0.7)/3 = 0.3467$, and 0.2. An error that is invisible in the composite adds nothing to
+# $\mathcal{L}_c$; only the first term remains.
 #
 # > $$\mathcal{L} = \lambda_s \mathcal{L}_s + \lambda_d \mathcal{L}_d + \lambda_\alpha \mathcal{L}_\alpha \quad (5)$$
 # > "We set $\lambda_s = \lambda_\alpha = 1$ and $\lambda_d = 10$." *(Semantic-Detail Fusion)*
 #
-# First the test, on a random batch of two pictures. Then the targets of a photograph: Grace Hopper's matte from section
-# 5 stands in for a label.
+# First we test the losses on a random batch of two pictures. Then we show the targets for a photograph, with Grace
+# Hopper's matte from section 5 as a stand-in for a label.
 
 # %%
 noise, trimap = torch.rand(2, 10, 64, 64), torch.randint(3, (2, 1, 64, 64)) / 2
@@ -763,18 +768,19 @@ titles = [
 figures.image_row([hopper, G(label), m_d, label], titles)
 
 # %% [markdown]
-# $G(\alpha_g)$ has lost the hair, as the paper wants. $m_d$ is a band around the outline. $\mathcal{L}_d$ is averaged
-# over the whole picture but is zero outside the band, so the band's share of the picture, a few per cent to a quarter,
-# scales it down; that is one plausible reason for $\lambda_d = 10$. The paper gives none. The weight 10 applies to
-# $d_p$; $\alpha_p$ counts with weight 1 everywhere, inside the band and outside.
+# $G(\alpha_g)$ keeps the person's rough shape and loses the fine structures, as the paper intends. $m_d$ is a band
+# around the outline, and around the mistakes of this stand-in. $\mathcal{L}_d$ is averaged over the whole picture but
+# is zero outside the band, so the band's share of the picture (9 % to 26 % in notebook 01, for squares of 10 to 40
+# pixels) scales it down. That is one plausible reason for $\lambda_d = 10$; the paper gives none. The weight 10 applies
+# to $d_p$ only. $\alpha_p$ counts with weight 1, inside the band and outside.
 #
 # ## 7. Which loss trains which branch?
 #
 # > "Since the decomposed sub-objectives are correlated and help strengthen each other, we can optimize MODNet
 # > end-to-end." *(Fig. 2)*
 #
-# "Interdependent" can be read off `M.forward`, and checked with gradients. **Predict** a table of yes and no: each loss
-# against each part. Remember which maps each branch is given.
+# Section 1 quoted "three interdependent branches". You can read this off `M.forward`, and check it with gradients.
+# **Predict** a table of yes and no: which loss reaches which part? Remember which maps each branch is given.
 
 # %% tags=["nbval-check-output"]
 parts = [modnet.S.backbone, modnet.S.context, modnet.S.head, modnet.D.process, modnet.D.head, modnet.F]
@@ -788,8 +794,8 @@ Markdown("\n".join(rows))
 
 # %% [markdown]
 # - $\mathcal{L}_s$ leaves D and F alone.
-# - $\mathcal{L}_d$ reaches the backbone twice: through $S(I)$, and through the lower maps that D reads directly. Hair
-#   teaches semantics, too.
+# - $\mathcal{L}_d$ reaches the backbone in two ways: through $S(I)$, and through the lower maps that D reads directly. So
+#   errors at hair also train branch S.
 # - $\mathcal{L}_\alpha$ reaches everything but the two heads, which exist for their losses only.
 #
 # ## 8. The paper's network and the released one
@@ -825,9 +831,9 @@ for name, network in networks.items():
 Markdown("\n".join(rows))
 
 # %% [markdown]
-# The paper's design needs about half the weights and half the work of the released one. (It is a little below the table
-# of section 5: in use, the heads of S and D are skipped.) The last row is the paper's "arbitrary CNN backbone": any
-# timm model with maps at 1/2 to 1/32 is built by its name.
+# The paper's design needs about half the weights and half the work of the released one. (The work is slightly less than
+# in the table of section 5: in use, the heads of S and D are skipped.) The last row uses the paper's "arbitrary CNN
+# backbone": the library takes the name of any timm model with maps at 1/2 to 1/32.
 #
 # What the paper leaves open, and what we chose:
 #
@@ -837,7 +843,7 @@ Markdown("\n".join(rows))
 # | norms and activations inside e-ASPP, D and F | batch norm and ReLU after each convolution |
 # | $s_p$ at 1/16 from a map at 1/32 | project to one channel, double bilinearly |
 # | which low-level features enter D | the maps at 1/4, 1/8 and 1/16 in layers 2–4; the map at 1/2 in layer 11 |
-# | where $S(I)$ enters D | beside them, in layer 5 |
+# | where $S(I)$ enters D | added to them, in layer 5 |
 # | the blur in $G$ | mean of blocks, then a $3 \times 3$ Gaussian with $\sigma = 0.8$ |
 # | norms in the losses | means over all pixels |
 # | how a trimap enters ("trimap-based MODNet") | as a fourth input channel |
@@ -856,13 +862,14 @@ results.ResultsTable("02_building_modnet", profile.name)
 # - Counting says nothing about quality. Whether e-ASPP loses accuracy against ASPP, and whether each loss earns its
 #   place, are questions for trained networks: [notebook 04](04_ablation_study.ipynb).
 # - Counting FLOPs is not measuring seconds; [notebook 06](06_baselines_and_efficiency.ipynb) does both.
-# - The paper leaves eight choices open. Its tables cannot tell which ones the authors made, so our numbers are ours.
+# - The table of section 8 lists eight choices that the paper leaves open. The authors' choices may differ from ours, so
+#   the weights and FLOPs of their network may, too.
 # - For use, take `Matter`; for research, take the modules of this notebook and change them. Keep rates below the side
 #   of the smallest map that you train on.
 #
 # ## Exercises
 #
-# Those with `check_answer` check themselves and say what is wrong with an answer. In a new cell:
+# Where an answer uses `check_answer`, that function checks yours and says what is wrong with it. In a new cell:
 #
 # ```python
 # from modnet_lib.notebook.exercises import check_answer
@@ -870,8 +877,9 @@ results.ResultsTable("02_building_modnet", profile.name)
 # check_answer("02.1", ...)  # your answer instead of the dots
 # ```
 #
-# **1.** Which reduction would bring e-ASPP at $c = 1280$ below half a per cent of ASPP? Derive the smallest one that
-# divides 1280, then check with `cost.parameter_ratio`.
+# **1.** The paper reduces the channels by 4. Which reduction would bring the weights of e-ASPP at $c = 1280$ below half
+# a per cent of ASPP's? Derive the smallest one that divides 1280, then check with
+# `cost.parameter_ratio(1280, reduction=...)`.
 #
 # <details><summary>Answer</summary>
 #
@@ -934,8 +942,9 @@ results.ResultsTable("02_building_modnet", profile.name)
 #
 # <details><summary>Answer</summary>
 #
-# Train twice from the same seed, once with the inputs from the side to layers 11 and 12 fixed at zero, with several
-# seeds each, and compare the error inside $m_d$. [Notebook 04](04_ablation_study.ipynb) does such ablations.
+# For each of several seeds, train two networks: one as it is, and one whose inputs from the side to layers 11 and 12
+# are fixed at zero. Compare their errors inside $m_d$, seed by seed. [Notebook 04](04_ablation_study.ipynb) does such
+# ablations.
 #
 # </details>
 #
@@ -954,7 +963,7 @@ results.ResultsTable("02_building_modnet", profile.name)
 # - Z. Ke et al. *MODNet: Real-Time Trimap-Free Portrait Matting via Objective Decomposition.* AAAI 2022.
 # - M. Sandler et al. *MobileNetV2: Inverted Residuals and Linear Bottlenecks.* CVPR 2018.
 # - L.-C. Chen et al. *DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully
-#   Connected CRFs.* PAMI 40(4), 2017.
+#   Connected CRFs.* TPAMI 40(4), 2018.
 # - N. Xu et al. *Deep Image Matting.* CVPR 2017 (the compositional loss).
 #
 # **Next:** [03 Training](03_training.ipynb)
