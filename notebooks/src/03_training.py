@@ -31,7 +31,7 @@
 #
 # Notebooks [01](01_dataset_compositing.ipynb) (the samples) and [02](02_building_modnet.ipynb) (the network and the
 # losses). No download and no GPU.
-# Reading takes about 26 minutes. The smoke profile takes about 35 seconds on two CPU cores.
+# Reading takes about 28 minutes. The smoke profile takes about 35 seconds on two CPU cores.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"  # smoke, laptop, overnight, full or paper; see notebooks/profiles
@@ -190,7 +190,7 @@ assert max(abs(first[-1] - log["loss"]), apart) < 1e-5
 # ## 3. From noise to a person
 #
 # The first loss, 1.72<!-- loop_first_loss -->, is worse than that of "one half". Now we take 64 steps with AdamW. It divides
-# each gradient by its usual size, so even small gradients move the weights in a short run. Each step takes four samples,
+# each gradient by its recent size, so that even small gradients move the weights in a short run. Each step takes four samples,
 # made from 24 drawn people. In between, we look at the matte of a photograph that is not in the training data. S stays as it
 # is, including the statistics of its [batch norms](https://arxiv.org/abs/1502.03167); only its head learns.
 #
@@ -248,7 +248,7 @@ _ = figure.supxlabel('Thin: single steps. Thick: mean of eight. Dashed: the answ
 # | forward pass in 16 bits, losses in 32 | `terms` | all in 32 bits needs more memory; all in 16 rounds the losses |
 # | check that loss and gradient are finite | `update` | one NaN spreads to all weights |
 # | loss scaling for fp16 | `update` | small gradients become 0 in fp16 |
-# | shorten long gradients (clipping) | `update` | one unusual batch moves the weights far |
+# | shorten long gradients (clipping) | `update` | one unusual batch moves the weights far away |
 # | learning rate by step | `begin` | see section 6 |
 # | averaged weights | `run` | the result depends on where the last step happened to end |
 # | atomic state file | `run` | a power cut costs the run; section 5 |
@@ -410,7 +410,7 @@ right.set(xlim=(0, 1.4), xticks=np.arange(0, 1.1, 0.25), title="overlap (IoU) wi
 right.invert_yaxis()
 
 # %% [markdown]
-# 73 of these masks were drawn by hand; on them the overlap is 0.97<!-- mask_overlap -->. Whole bodies are clearly worse, but
+# 73 of the true masks were drawn by hand; on these the overlap is 0.97<!-- mask_overlap -->. Whole bodies are clearly worse, but
 # there are only seven of them. So the backbone can find people before it has seen a single matte. Notebook
 # [04](04_ablation_study.ipynb) asks whether this gives better mattes after the same number of steps.
 
@@ -526,6 +526,9 @@ print("largest L_d with the trimap × 255:", runs["trimap × 255"][0][:, 1].max(
 print(f"spread of the mattes after a rate of 1: {float(runs['rate of 1'][1].std()):.2f}")
 
 # %% [markdown]
+# The loss reveals the first and the last mistake. The trimap shows only if you look at $\mathcal{L}_d$ alone. The wrong
+# alpha looks like success.
+#
 # | mistake | symptom | why | remedy |
 # |---|---|---|---|
 # | **one picture per step** | the loss jumps and does not settle; in `eval()` parts are missing | the statistics of a single picture differ from those of others | batches of eight or more; or frozen norms *and* a lower rate (the figure changes both); accumulating gradients does not help, because batch norm still sees one picture |
@@ -699,4 +702,4 @@ results.ResultsTable("03_training", PROFILE)
 # - S. Ioffe, C. Szegedy. *Batch Normalization.* ICML 2015.
 # - P. Micikevicius et al. *Mixed Precision Training.* ICLR 2018.
 #
-# **Next:** [04 Ablation study](04_ablation_study.ipynb) trains the network with one part missing at a time.
+# **Next:** [04 Ablation study](04_ablation_study.ipynb) trains the network several times, adding one part each time.

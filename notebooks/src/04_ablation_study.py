@@ -30,7 +30,7 @@
 #
 # Notebooks [02](02_building_modnet.ipynb) (the parts) and [03](03_training.ipynb) (losses, pre-training).
 # No download and no GPU.
-# Reading takes about 25 minutes. The smoke profile takes about 25 seconds on two CPU cores. Its grid only shows that the
+# Reading takes about 27 minutes. The smoke profile takes about 25 seconds on two CPU cores. Its grid only shows that the
 # code runs, so the tables show a recorded run. In the larger profiles they show the run of the profile.
 
 # %% tags=["parameters"]
@@ -218,7 +218,7 @@ def paired_bootstrap(before, after, draws=10_000):
 
 
 # %% [markdown]
-# The library's `paired_difference` leaves the drawing to `scipy.stats.bootstrap`. With other random numbers the ends of the
+# The library's `paired_difference` uses `scipy.stats.bootstrap` for the resampling. With other random numbers the ends of the
 # intervals move a little. For 10,000 draws we allow 5 % of the interval's width:
 
 # %% tags=["nbval-check-output"]
@@ -343,8 +343,8 @@ results.markdown_table(["row", "steps", *measures.values()], cells)
 # %% [markdown]
 # The comparison with "longer" does, because both take 700 steps. Pre-training has a MAD that is clearly higher, by
 # 37 %<!-- control_mad -->; MSE and the error inside are undecided. So 200 more steps on mattes were worth at least as much
-# here as 200 on masks. Without the control we would have compared 700 steps with 500, found no clear change, and not noticed
-# that the same steps on mattes lower the MAD.
+# here as 200 on masks. Without the control we would have compared 700 steps with 500, found no clear change, and missed that
+# 200 more steps on mattes end at a lower mean MAD than either (see the table).
 #
 # This control does not separate the *kind of label* from the *pictures*. The masks belong to 300 photographs, the mattes to
 # the same photographs and to 100 drawn people. To separate the two, you need one more row; exercise 5 asks which.
@@ -369,7 +369,7 @@ truth, own, matte = sample.alpha / 255, matter.alpha(photograph), matter.alpha(s
 own = np.where(own < 0.1, 0, own)  # drop faint haze, or the trimap covers it
 trimap = methods.trimap_of(truth)
 tinted = [figures.tint_trimap(photograph, methods.trimap_of(own)), figures.tint_trimap(sample.image, trimap)]
-titles = [f"{name}, by the network's matte", "drawn, by the true matte", "drawn: error of the network"]
+titles = [f"{name}, by the network's matte", "held out, by its true matte", "held out: error of the network"]
 figures.image_row(
     [*tinted, figures.error_map(matte, truth)],
     titles,

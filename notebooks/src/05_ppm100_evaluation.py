@@ -129,11 +129,11 @@ figures.image_row(
 )
 
 # %% [markdown]
-# It is the camera man's, and in none of the three is it hair. The most mixed part of Grace Hopper's matte is her cap, of the astronaut's the
-# helmet that she holds, and of the camera man's the lawn behind his legs. A mixed region that is *wide* means that
-# the network does not know whether this is the person. So a large share of mixed pixels, here
-# 4.2 %<!-- mixed_hopper -->, 6.0 %<!-- mixed_astronaut --> and 8.2 %<!-- mixed_man -->, is a warning. The
-# two true mattes of section 2 have 1.0 %<!-- mixed_in_true_mattes -->.
+# The camera man's matte has the largest share, and in none of the three is the most mixed part hair. It is the cap of
+# Grace Hopper, the helmet that the astronaut holds, and the lawn behind the camera man's legs. A mixed
+# region that is *wide* means that the network does not know whether this is the person. So a large share of mixed
+# pixels, here 4.2 %<!-- mixed_hopper -->, 6.0 %<!-- mixed_astronaut --> and 8.2 %<!-- mixed_man -->, is a warning.
+# The two true mattes of section 2 have 1.0 %<!-- mixed_in_true_mattes -->.
 #
 # These counts find faults, but they cannot show that a matte is right. A clean silhouette of the wrong person passes all
 # three. To show that, you need pictures with true mattes.
@@ -248,10 +248,10 @@ print(f"Grad × 1000 of a matte with 0.5 for 0: {1000 * grad_by_hand(0.5 + hard 
 # that is 0.5 where it should be 0: stretching removes that.
 #
 # **Conn** asks whether a pixel is connected to the body. Lower a threshold from 1 to 0 and watch the largest
-# connected part of the pixels that reach it *in both mattes*, in steps of 0.1. A pixel's *level* $l$ is the highest threshold at which
-# it still belongs to that part. If its alpha exceeds $l$ by 0.15 or more, the difference counts against its
-# connectedness $\varphi = 1 - (\alpha - l)$; otherwise $\varphi = 1$. Conn is the summed absolute difference of
-# $\varphi$ between the two mattes, in thousands.
+# connected part of the pixels that reach it *in both mattes*, in steps of 0.1. A pixel's *level* $l$ is the highest
+# threshold at which it still belongs to that part. If its alpha exceeds $l$ by 0.15 or more, the difference counts
+# against its connectedness $\varphi = 1 - (\alpha - l)$; otherwise $\varphi = 1$. Conn is the summed absolute
+# difference of $\varphi$ between the two mattes, in thousands.
 #
 # The example is a body of three pixels and an arm of two. The prediction tears a gap between them and is a little
 # unsure of one pixel: 1, 1, 0.9, 0.2, 1, 1 where all should be 1. **Predict** the level of each pixel. Which of the
@@ -395,10 +395,10 @@ results.markdown_table(["", *map(str.upper, digits)], cells)
 # %% [markdown]
 # Do not rank the paper's rows against ours. The pictures differ, the truth differs (exact for drawn people,
 # *estimated* for the photographs of Clothing-Co-Parsing), and by its model card the shipped checkpoint has seen
-# 24,000<!-- samples_seen --> samples; the paper's training has 1,800,000<!-- samples_of_the_paper -->:
-# 75<!-- paper_over_ours --> times as many. The paper's rows only show the order of magnitude that a good network reaches.
-# SAD, Grad and Conn are sums, so they are larger for SPM-100 itself than for the smaller versions of its pictures that
-# ship with the project.
+# 24,000<!-- samples_seen --> samples; the paper's training has 1,800,000<!-- samples_of_the_paper -->: 75<!--
+# paper_over_ours --> times as many. The paper's rows only show the order of magnitude that a good network reaches.
+# SAD, Grad and Conn are sums, so they are larger for SPM-100 itself than for the smaller versions of its pictures
+# that ship with the project.
 #
 # For Tables 2 and 5 the authors put each foreground in front of ten backgrounds; `modnet evaluate --benchmark amd`
 # (or `d646`) does the same.
@@ -459,8 +459,8 @@ figures.image_row(
 )
 
 # %% [markdown]
-# At 512 pixels the cap is almost whole, but parts of the flag count as person. So a benchmark with one fixed input size also
-# measures how well that size suits the network.
+# At 512 pixels the cap is almost whole, but parts of the flag count as person. So a benchmark with one fixed input
+# size also measures how well that size suits the network.
 #
 # ## 6. Where the error lies
 #
@@ -552,10 +552,10 @@ _ = figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right cente
 #   +0.47<!-- rank_person_spm100 -->). The design balances the factors, not the size, so this table cannot separate
 #   the two.
 # - **A blurred background** makes a picture *harder* here, by a factor of 1.56<!-- ratio_blurred_background -->. In
-#   notebook [01](01_dataset_compositing.ipynb), blur made photographs easier. A possible reason: even blur hides what
+#   notebook [01](01_dataset_compositing.ipynb), blur made photographs easier. A possible reason: uniform blur hides what
 #   distracts, but bright discs out of focus, as above, distract. So "blurred" is not a single condition.
 # - **Held objects** raise the MAD by a factor of 1.22<!-- ratio_held_object -->.
-# - **Soft pixels** go with a larger MAD on both sets; **contrast** hardly matters.
+# - **Soft pixels** go with a larger MAD on both sets; **contrast** is only weakly related to it.
 #
 # ## 8. Does an alpha of 0.3 mean 0.3?
 #
@@ -591,7 +591,7 @@ figure, axis = plt.subplots(figsize=(5.6, 4.8), layout="constrained")
 for part, marker in zip(reports, "os", strict=False):
     curve = reports[part]["calibration"]
     results.record(f"true_at_three_quarters_{part}", curve["true"][7])
-    label = f"{part}: error {curve['error']:.4f}, {sum(curve['share'][1:-1]):.1%} from 0.1 to 0.9"
+    label = f"{part}: error {curve['error']:.4f}, {sum(curve['share'][1:-1]):.1%} of pixels in 0.1 to 0.9"
     axis.plot(curve["predicted"], curve["true"], f"{marker}-", label=label)
 axis.plot([0, 1], [0, 1], color="grey", linewidth=1)
 axis.set(xlabel="predicted alpha", ylabel="mean true alpha", aspect="equal")
@@ -602,9 +602,9 @@ _ = axis.legend(fontsize=8)
 # drawn people and 0.62<!-- true_at_three_quarters_ccp --> on photographs (whose truth is an estimate). In a
 # composite, such a matte keeps too much of the old background at the border. A curve like this can be used to correct it.
 #
-# The *calibration error*, the distance from the diagonal weighted by pixels, is about 0.005 on both sets and looks
-# tiny. But only about 2 % of all pixels are in the eight ranges from 0.1 to 0.9 (see the legend). A mean over all pixels hides
-# what happens in the mixed ones.
+# The *calibration error*, the distance from the diagonal weighted by pixels, is only 0.005 to 0.006. But only about 2 %
+# of all pixels are in the eight ranges from 0.1 to 0.9 (see the legend). A mean over all pixels hides what happens in
+# the mixed ones.
 #
 # ## 9. A worse camera
 #
@@ -678,7 +678,7 @@ results.ResultsTable("05_ppm100_evaluation", PROFILE)
 #
 # ## Exercises
 #
-# Exercises with a key in quotes check themselves and tell you what is wrong. Use a new cell, with your answer in place of
+# Exercises with a key in quotes check themselves and tell you what is wrong. Use a new cell, with your answer instead of
 # the dots:
 #
 # ```python
