@@ -1,14 +1,14 @@
 # %% [markdown]
 # # 03 Training: how does a network learn to matte, and how can you tell?
 #
-# The authors released their network, two checkpoints and two functions that train for one step, but no data and no
-# training script. This notebook writes the training loop in twenty lines, watches a matte grow out of noise, and
-# then adds what a long run needs.
+# The authors released their network, two checkpoints and two functions that train for one step, but no training
+# data and no training script. In this notebook you write the training loop in twenty lines, watch a matte emerge from
+# noise, and then see what a long run needs in addition.
 
 # %% [markdown]
 # ## You will be able to
 #
-# - say what loss a useless prediction gets, and judge a training curve by it;
+# - work out the loss of a useless prediction, and judge a training curve by it;
 # - write MODNet's training loop and give a reason for each line;
 # - prove that a resumed run equals an uninterrupted one, bit for bit;
 # - explain what the schedule, pre-training and averaged weights are for;
@@ -31,7 +31,7 @@
 #
 # Notebooks [01](01_dataset_compositing.ipynb) (the samples) and [02](02_building_modnet.ipynb) (the network and the
 # losses). No download and no GPU.
-# Reading takes about 26 minutes. The smoke profile takes about 35 seconds on two CPU cores.
+# Reading takes about 28 minutes. The smoke profile takes about 35 seconds on two CPU cores.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"  # smoke, laptop, overnight, full or paper; see notebooks/profiles
@@ -66,8 +66,8 @@ SIZE, BATCH, STEPS = 128, 4, 64
 # >
 # > — section "Semantic-Detail Fusion", Eq. 5
 #
-# Is a loss of 1.4 good? That takes a baseline: the score of a network that answers "one half" everywhere. Here is one batch of
-# training samples, made as in notebook 01:
+# Is a loss of 1.4 good? To tell, you need a baseline, such as the loss of a network that answers "one half" everywhere.
+# Here is one batch of training samples, made as in notebook [01](01_dataset_compositing.ipynb):
 
 # %%
 drawn = {} if profile.data.real else {"portraits": 24, "scenes": 24}
@@ -82,7 +82,7 @@ def draw(step):
 
 # %%
 batch = draw(0)
-titles = ["image $I$"] * BATCH + [r"what is wanted, $\alpha_g$"] * BATCH
+titles = ["image $I$"] * BATCH + [r"true matte $\alpha_g$"] * BATCH
 figures.image_row([*batch.image, *batch.true_alpha], titles)
 
 # %% [markdown]
@@ -92,8 +92,11 @@ figures.image_row([*batch.image, *batch.true_alpha], titles)
 #
 # <details><summary>Answer</summary>
 #
-# Every pixel is off by 0.5. So $\mathcal{L}_s = \frac{1}{2} \cdot 0.5^2 = 0.125$ at most,
-# $\mathcal{L}_d \approx 0.5 \times$ the share of $m_d$, and $\mathcal{L}_\alpha \approx 0.5 + 0.5\,|F - B|$.
+# Every pixel is off by 0.5, so
+#
+# - $\mathcal{L}_s$ is at most $\frac{1}{2} \cdot 0.5^2 = 0.125$. It is less where the blurred target lies between 0 and 1.
+# - $\mathcal{L}_d \approx 0.5 \times$ the share of $m_d$.
+# - $\mathcal{L}_\alpha \approx 0.5 + 0.5\,|F - B|$.
 #
 # </details>
 
@@ -111,18 +114,19 @@ contrast = (batch.foreground - batch.background).abs().mean()
 by_hand = [0.125, 0.5 * region, 0.5 + 0.5 * contrast]
 by_hand.append(by_hand[0] + 10 * by_hand[1] + by_hand[2])
 half, nobody = constant(0.5), constant(0.0)
-rows = {"one half, by hand": by_hand, "one half, measured": half, "nobody (0)": nobody}
+rows = {"one half, by hand": by_hand, "one half, measured": half, "nobody (0 everywhere)": nobody}
 cells = [[answer, *(f"{float(value):.2f}" for value in values)] for answer, values in rows.items()]
 results.markdown_table(["answer", "$L_s$", "$L_d$", r"$L_\alpha$", "Eq. 5"], cells)
 
 # %% [markdown]
-# A loss near 1.5<!-- loss_of_one_half --> means: nothing learned yet. Note which term is small. $\mathcal{L}_d$ is
-# averaged over the whole picture but is zero outside a narrow band. This is why it counts ten times.
+# A loss near 1.5<!-- loss_of_one_half --> means that nothing has been learned yet. A loss of 1.4 is no better: on this
+# batch, "nobody" gets about that much. Compare the terms, too. $\mathcal{L}_d$ is averaged over the whole picture but is
+# zero outside a narrow band, so even a useless answer makes it small. The factor $\lambda_d = 10$ makes up for that.
 
 # %% [markdown]
 # ## 2. A training loop in twenty lines
 #
-# Sample, forward, Eq. 5, backward, step. Everything else in this notebook is added to these five steps.
+# The loop has five parts: sample, forward, Eq. 5, backward, step. Everything else in this notebook is added to them.
 
 # %%
 LAMBDA = torch.tensor([1.0, 10.0, 1.0], device=device)
@@ -151,14 +155,14 @@ def train(model, optimizer, draw, steps, watch=None, prepare=MODNet.train):
 
 
 # %% [markdown]
-# We need a network to train. From random weights, people take hours to appear. The paper begins with a backbone that has
-# already seen people (section 7). We go further: backbone and e-ASPP come from the checkpoint that ships with this project. The head
-# of S, D and F start from random numbers.
+# We need a network to train. The paper starts from a backbone that has already seen people (section 7). To see something
+# within seconds, we go further: the backbone and e-ASPP come from the checkpoint that ships with this project. Only the
+# head of S and the branches D and F start from random weights.
 
 
 # %%
 def beginner():
-    """A MODNet whose S knows people, and whose heads, D and F know nothing."""
+    """A MODNet with a trained S; its head, D and F are random."""
     torch.manual_seed(profile.seed)
     trained = load_checkpoint(paths.PRETRAINED).semantic_branch
     model = MODNet(backbone=trained.backbone)
@@ -168,8 +172,8 @@ def beginner():
 
 
 # %% [markdown]
-# Is it right? The library has a loop as well, `Trainer`. One step of each, from the same weights and the same batch and
-# with the paper's optimiser (SGD at 0.01; momentum 0.9 is ours), must end at the same weights.
+# Is the loop right? The library has one as well, `Trainer`. We take one step with each, from the same weights, on the same
+# batch, and with the paper's optimiser (SGD at 0.01; the momentum of 0.9 is ours). Both must end at the same weights.
 
 # %% tags=["nbval-check-output"]
 ours, theirs = beginner(), beginner()
@@ -185,12 +189,13 @@ assert max(abs(first[-1] - log["loss"]), apart) < 1e-5
 # %% [markdown]
 # ## 3. From noise to a person
 #
-# Now 64 steps with AdamW, whose steps do not depend on the size of the gradient: good for a short run. Each step takes
-# four samples of 24 drawn people. Now and then we look at a photograph, which is not in the training data. S stays as it is, the
-# statistics of its [batch norms](https://arxiv.org/abs/1502.03167) included; only its head learns.
+# The first loss, 1.72<!-- loop_first_loss -->, is worse than that of "one half". Now we take 64 steps with AdamW. It divides
+# each gradient by its recent size, so that even small gradients move the weights in a short run. Each step takes four samples,
+# made from 24 drawn people. In between, we look at the matte of a photograph that is not in the training data. S stays as it
+# is, including the statistics of its [batch norms](https://arxiv.org/abs/1502.03167); only its head learns.
 #
-# **Predict.** What appears first: the place of the person, or the outline? And how long does the loss stay near the
-# useless answers of section 1?
+# **Predict.** What appears first: the place of the person, or the outline? And which of the three losses stays longest at
+# the level of "one half"?
 
 # %%
 name, photograph = next(iter(portraits.portraits(profile.data).items()))
@@ -199,7 +204,7 @@ live = display(display_id=True)
 
 
 def watch(step):
-    """Now and then, add the photograph's matte to the live picture."""
+    """At some steps, add the photograph's matte to the live picture."""
     if step in (0, 2, 4, 8, 16, 32, STEPS):
         seen[f"step {step}"] = Matter(model, short_side=192, device=device).alpha(photograph)
         live.update(figures.image_row([photograph, *seen.values()], [name, *seen]))
@@ -216,8 +221,8 @@ watch(STEPS)
 
 # %%
 figure, axes = plt.subplots(1, 4, figsize=(10, 2.6), layout="constrained")
-titles = [r"$\mathcal{L}_s$", r"$\mathcal{L}_d$", r"$\mathcal{L}_\alpha$", "Eq. 5"]
-for axis, values, title, useless in zip(axes, np.transpose(history), titles, half, strict=True):
+symbols = [r"$\mathcal{L}_s$", r"$\mathcal{L}_d$", r"$\mathcal{L}_\alpha$", "Eq. 5"]
+for axis, values, title, useless in zip(axes, np.transpose(history), symbols, half, strict=True):
     axis.plot(values, linewidth=0.7, alpha=0.5)
     axis.plot(range(7, STEPS), np.convolve(values, np.ones(8) / 8, "valid"), color=figures.BLUE, linewidth=2)
     axis.axhline(float(useless), color=figures.RED, linestyle="--")
@@ -225,29 +230,31 @@ for axis, values, title, useless in zip(axes, np.transpose(history), titles, hal
 _ = figure.supxlabel('Thin: single steps. Thick: mean of eight. Dashed: the answer "one half".', fontsize=9)
 
 # %% [markdown]
-# The place comes first, within the first steps. S already knows it, and F only has to find out how to read it. The outline
-# follows more slowly, because D starts from nothing. The loss began at 1.72<!-- loop_first_loss -->, worse than "one half", and ends
-# at about a quarter of that. Each step sees other samples, so single steps scatter. Judge a run by averages.
+# The place comes first, within about four steps. S already knows it, and F only has to learn to read it. The outline
+# follows more slowly, because D starts from random weights: $\mathcal{L}_d$ stays near the dashed line for about ten
+# steps. The total ends at roughly a third of the loss of "one half". Each step sees other samples, so single steps
+# scatter. Judge a run by averages.
 #
-# This is not a model yet. It has seen 24 drawn people for a few seconds, and hair is a blur to it. Section 8 shows where the
-# same loss leads in a long run.
+# This is not a usable model yet. It has seen 24 drawn people for a few seconds, its outlines are blurred, and not everything
+# improves: the jacket is white at step 16 and partly grey at step 64. Section 8 shows where the same loss leads in a long run.
 
 # %% [markdown]
 # ## 4. What a long run needs in addition
 #
-# The library's loop takes the same step. What it adds is for runs of hours:
+# The library's loop takes the same step. It adds what a run of several hours needs:
 #
 # | addition | in `Trainer` | without it |
 # |---|---|---|
-# | forward pass in 16 bits, losses in 32 | `terms` | more memory; or, with all in 16, losses that lose their last digits |
+# | forward pass in 16 bits, losses in 32 | `terms` | all in 32 bits needs more memory; all in 16 rounds the losses |
 # | check that loss and gradient are finite | `update` | one NaN spreads to all weights |
-# | scaler for fp16 | `update` | small gradients become 0 in fp16 |
-# | shorten long gradients (clipping) | `update` | one strange batch moves the weights far away |
+# | loss scaling for fp16 | `update` | small gradients become 0 in fp16 |
+# | shorten long gradients (clipping) | `update` | one unusual batch moves the weights far away |
 # | learning rate by step | `begin` | see section 6 |
-# | averaged weights | `run` | the last weights scatter around the best ones |
+# | averaged weights | `run` | the result depends on where the last step happened to end |
 # | atomic state file | `run` | a power cut costs the run; section 5 |
 #
-# Two of these in numbers. A mean over a picture is a large sum of small numbers, and bf16 keeps eight significant bits:
+# Here are two of these in numbers. A mean over a picture is a large sum of small numbers, and bf16 keeps only eight
+# significant bits:
 
 # %% tags=["nbval-check-output"]
 total = torch.tensor(1.0, dtype=torch.bfloat16)
@@ -259,15 +266,15 @@ norm = torch.nn.utils.clip_grad_norm_([weight], max_norm=5.0)
 print(f"gradient [30, 40] of length {norm:.0f}, shortened to 5:", weight.grad.round().tolist())
 
 # %% [markdown]
-# Shortening keeps the direction. The averaged weights follow the trained ones from a distance,
-# $\bar\theta \leftarrow d\,\bar\theta + (1-d)\,\theta$, and remember about $1/(1-d)$ steps. Early in a run that memory
-# would hold the random start, so $d$ grows: step $n$ uses $\min(d, \frac{1+n}{10+n})$. Exercise 2 asks for this update.
+# Shortening keeps the direction. The averaged weights $\bar\theta$ follow the trained weights $\theta$ slowly,
+# $\bar\theta \leftarrow d\,\bar\theta + (1-d)\,\theta$, and remember about $1/(1-d)$ steps. Early in a run they would still
+# remember the random start, so $d$ grows: step $n$ uses $\min(d, \frac{1+n}{10+n})$. Exercise 2 asks for this update.
 
 # %% [markdown]
 # ## 5. Watched, interrupted, resumed
 #
-# `Trainer` writes a line of numbers for every step and measures held-out pictures now and then. Here it takes 16 steps from
-# the start of section 2; `training_curves` draws what it wrote.
+# `Trainer` writes a line of numbers for every step and measures held-out pictures at intervals, here every four steps. It
+# takes 16 steps from the same start as in section 2. `training_curves` draws what it wrote.
 
 # %%
 stage = {"image_size": SIZE, "batch_size": BATCH, "steps": 16}
@@ -279,16 +286,17 @@ uninterrupted = loop.Trainer(whole, dataset, recipe, RUN / "whole", validate=mea
 curves.training_curves(uninterrupted)
 
 # %% [markdown]
-# Read it in this order: the scale of the losses (compare section 1), their noise (each step sees other people), the validation.
-# `mad` is the mean absolute error over whole held-out pictures, `iou` the overlap of the mattes cut at one half. Training losses
-# that fall while the validation gets worse mean that the network learns by heart.
+# Read the figure in this order: the scale of the losses (compare section 1), their noise (each step sees other samples), the
+# validation. `mad` and `mse` are the mean absolute and the mean squared error over whole held-out pictures. `iou` is the
+# overlap of predicted and true person, with both mattes cut at one half. If the training losses fall while the validation
+# gets worse, the network is probably memorising its training samples (overfitting).
 #
 # Everything that decides the next step goes into one file: weights, optimiser state, averaged weights, step number and
-# random state. It is written beside the old file and then renamed, so that a power cut leaves one of them whole.
-# Samples need no state: sample $n$ is a function of the seed and $n$.
+# random state. It is written next to the old file and then renamed, so a power cut always leaves one complete file.
+# Samples need no state, because sample $n$ depends on nothing but the seed and $n$.
 #
-# **Predict.** Train the same recipe again, stop after ten steps, discard the network, build a new one, and call the loop with the
-# same folder. By how much do the two final networks differ?
+# **Predict.** We run the same recipe again, stop after ten steps, discard the network, build a new one, and call the loop
+# with the same folder. By how much do the two final networks differ?
 
 # %%
 interrupted, second = beginner(), beginner()
@@ -303,9 +311,9 @@ print(f"largest difference of {len(pairs)} tensors: {difference:g}, 0 allowed on
 assert difference == 0 or device.type != "cpu"
 
 # %% [markdown]
-# Not similar: equal, although only the first run measured held-out pictures on the way. On a GPU some
-# kernels add in changing order, so the last bits may differ there. A folder also remembers its recipe.
-# `Trainer` refuses to resume with another one, because the result would belong to neither.
+# The weights are not just similar but equal, although only the first run measured held-out pictures on the way. On a GPU,
+# some kernels add in a varying order, so the last bits may differ there. The folder also stores the recipe.
+# `Trainer` refuses to resume with another one, because no single recipe would describe the result.
 
 # %% [markdown]
 # ## 6. The schedule
@@ -339,8 +347,9 @@ np.testing.assert_allclose(written, [state.learning_rate(paper, step) for step i
 print(f"{paper.steps:,} steps; rates {', '.join(f'{rate:.0e}' for rate in sorted({*np.round(written, 12)})[::-1])}")
 
 # %% [markdown]
-# That schedule is made for a GPU and days. Our profile `overnight` trains for a night on two cores and uses another
-# recipe: AdamW, a short linear warm-up while the optimiser's running averages fill, then half a cosine down to zero.
+# Section 10 estimates how long this takes on two CPU cores. Our profile `overnight` is made for one night on such a machine
+# and uses another recipe: AdamW, a short linear warm-up while the optimiser's running averages settle, then half a
+# cosine down to zero.
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(9, 2.5), sharey=True, layout="constrained")
@@ -351,7 +360,7 @@ for axis, config, title in zip(axes, (paper, ours), ("the paper: SGD", "overnigh
         title=f"{title}, {config.steps:,} steps of {config.stages[0].batch_size}", xlabel="step", ylim=(1e-6, 2e-2)
     )
 axes[0].set_ylabel("learning rate")
-_ = figure.supxlabel("Compare the shapes. Rates of different optimisers do not compare.", fontsize=9)
+_ = figure.supxlabel("Compare the shapes. Rates of different optimisers cannot be compared.", fontsize=9)
 
 # %% [markdown]
 # ## 7. Pre-training on masks
@@ -361,9 +370,10 @@ _ = figure.supxlabel("Compare the shapes. Rates of different optimisers do not c
 # >
 # > — section "Results on AMD and PPM-100"
 #
-# A matte takes minutes of work, a mask seconds. So the [backbone](GLOSSARY.md#backbone) first learns from many masks
-# what a person looks like. The paper gives neither head nor loss. Ours is the smallest head that reaches every scale: one
-# $1 \times 1$ convolution on each map, the answers added up from coarse to fine, and cross-entropy.
+# A mask is much less work to draw than a matte. So the [backbone](GLOSSARY.md#backbone) first learns from many masks
+# what a person looks like. The paper specifies neither the head nor the loss of this pre-training. We use a small head that
+# reaches every scale: one $1 \times 1$ convolution on each map, with the answers added up from coarse to fine. The loss is
+# the cross-entropy.
 
 
 # %% tags=["nbval-check-output"]
@@ -380,12 +390,12 @@ with torch.no_grad():
     maps = segmenter.backbone(batch.image * 2 - 1)[1:]
     logits, library = mask_logits(maps, list(segmenter.heads)), segmenter(batch.image).semantic
 torch.testing.assert_close(logits, library, atol=1e-4, rtol=0)
-print("maps:", [tuple(one.shape[1:]) for one in maps], "→ mask:", tuple(logits.shape[1:]))
+print("maps:", *(tuple(one.shape[1:]) for one in maps), "→ mask:", tuple(logits.shape[1:]))
 print(f"largest difference: {(logits - library).abs().max().item():.5f} of 0.00010 allowed")
 
 # %% [markdown]
-# `modnet train overnight --recipe pretraining --folder runs/masks` trains it. This is the record of such a run:
-# 2,500 steps of 16 masks at 256 pixels, and the result on held-out people.
+# `modnet train overnight --recipe pretraining --folder runs/masks` trains it. The figure shows a recorded run of 2,500
+# steps of 16 masks at 256 pixels, and its result on held-out people.
 
 # %%
 masks = results.recorded_run("overnight_pretraining")
@@ -396,29 +406,29 @@ left.set(xlabel="step", ylabel="cross-entropy", title="training on masks", ylim=
 kept = {name: masks["iou"][key] for name, key in groups.items()}
 bars = right.barh([*kept], [one["mean"] for one in kept.values()], color=figures.BLUE)
 right.bar_label(bars, [f"{one['mean']:.2f}, {one['pictures']} pictures" for one in kept.values()], padding=3)
-right.set(xlim=(0, 1.4), xticks=np.arange(0, 1.1, 0.25), title="overlap (IoU) of the mask with the true one")
+right.set(xlim=(0, 1.4), xticks=np.arange(0, 1.1, 0.25), title="overlap (IoU) with the true mask")
 right.invert_yaxis()
 
 # %% [markdown]
-# On the 73 people whose masks were drawn by hand the overlap is 0.97<!-- mask_overlap -->. The backbone knows where
-# people are before it has seen a single matte. What that is worth for the matte after equally many steps is a question
-# for notebook [04](04_ablation_study.ipynb).
+# 73 of the true masks were drawn by hand; on these the overlap is 0.97<!-- mask_overlap -->. Whole bodies are clearly worse, but
+# there are only seven of them. So the backbone can find people before it has seen a single matte. Notebook
+# [04](04_ablation_study.ipynb) asks whether this gives better mattes after the same number of steps.
 
 # %% [markdown]
 # ## 8. A long run
 #
-# The checkpoint that ships was trained on two CPU cores. The first of its three parts was recorded; the
-# [model card](../data/checkpoints/README.md) describes all of them. Its learning rate was changed by hand on the way, so
-# no recipe file draws it exactly.
+# The shipped checkpoint was trained on two CPU cores, in three parts. The figure shows the first two; the
+# [model card](../data/checkpoints/README.md) describes all three. The learning rate was changed by hand during the first
+# part, so no recipe file reproduces the run exactly.
 #
-# **Predict.** Training pictures had 192 pixels at first, later 256 and 384. Held-out pictures were always measured at 384.
-# What should happen to the held-out error at the first change?
+# **Predict.** Training pictures had a side of 192 pixels at first, later 256 and 384. The 16 held-out photographs were
+# always measured at 384. What should happen to the held-out error when the size changes for the first time?
 
 # %%
 recorded = results.recorded_run("03_training")
 curve = {key: np.array(values) for key, values in recorded["curve"].items()}
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
-for key, label in zip(("semantic", "detail", "matte", "loss"), titles, strict=True):
+for key, label in zip(("semantic", "detail", "matte", "loss"), symbols, strict=True):
     left.semilogy(curve["step"], curve[key], label=label, linewidth=1)
 right.semilogy(curve["validation_step"], curve["validation_mad"], "o-", label="MAD")
 right.semilogy(curve["validation_step"], 1 - curve["validation_iou"], "s--", label="1 − IoU")
@@ -426,25 +436,27 @@ for axis, title in ((left, "training"), (right, "held-out photographs")):
     for end in recorded["stage_ends"]:
         axis.axvline(end, color="grey", linestyle=":")
     axis.set(title=f"{title} (dotted: new sizes or data)", xlabel="step", ylabel="loss" if axis is left else "error")
-    axis.legend(ncols=2)
+    axis.legend(ncols=2, frameon=True, framealpha=1, edgecolor="none")
 
 # %% [markdown]
-# The training losses fall smoothly. The held-out error does not: it grows from 0.34<!-- held_out_mad_400 --> at step 400
-# to 0.47<!-- held_out_mad_800 --> at step 800, and drops to 0.027<!-- held_out_mad_1200 --> at step 1,200, a hundred steps
-# after the first change. At 192 pixels e-ASPP sees a map of $6 \times 6$ cells, where its farthest taps meet nothing but padding.
-# At 384 they meet the picture, with weights that were never trained on it. Two lessons: train near the size you test at, and let
-# held-out pictures, not the training loss, tell you whether all is well.
+# The training losses fall steadily, apart from small jumps where the data change. The held-out error does not: it grows from
+# 0.34<!-- held_out_mad_400 --> at step 400 to 0.47<!-- held_out_mad_800 --> at step 800, and drops to
+# 0.027<!-- held_out_mad_1200 --> at step 1,200, a hundred steps after the first change. The likely reason is e-ASPP. At
+# 192 pixels it sees a map of $6 \times 6$ cells, where its farthest taps meet only padding (notebook
+# [04](04_ablation_study.ipynb) counts them). At 384 pixels these taps meet the picture, with weights that were never
+# trained. There are two lessons: train near the size you test at, and judge a run by held-out pictures, not by the
+# training loss.
 #
-# And this is what the finished checkpoint does with the photograph of section 3:
+# Here is the answer of the finished checkpoint for the photograph of section 3:
 
 # %%
 trained = Matter.from_pretrained(device=device)
 figures.show_prediction(trained.predict(photograph))
 
 # %% [markdown]
-# Compare this matte with the last one of section 3. In a running notebook the inspector puts both side by side: choose
-# "twenty lines" under *beside it* and enlarge the hair four times. Then open *disturb*: under which disturbance does the short
-# run fail first?
+# Compare this matte with the last one of section 3. In a running notebook, the inspector puts both side by side: choose
+# "twenty lines" under *beside it* and enlarge the hair four times. Then open *disturb*: which disturbance breaks the short
+# run first?
 
 # %%
 rookie = Matter(model, short_side=192, device=device)
@@ -453,13 +465,12 @@ inspector.MatteInspector({"shipped": trained, "twenty lines": rookie}, portraits
 # %% [markdown]
 # ## 9. When it does not learn
 #
-# "The loss does not go down", "the matte is black", "there are holes in the body": these are the reports of people who
-# write their own loop. We make four mistakes on purpose, a few steps each, as if we fine-tuned the shipped network on
-# four pictures.
+# "The loss does not go down." "The matte is black." "There are holes in the body." These are common problems with a new
+# training loop. We make four mistakes on purpose while we fine-tune the shipped network on four pictures for a few steps.
 #
-# **Predict.** Which of these would the loss curve give away?
+# **Predict.** Which of these mistakes does the loss curve reveal?
 #
-# - one picture per step, so that batch norm sees a single photograph;
+# - one picture per step, so that batch norm sees a single picture;
 # - `alpha` divided by 255 twice;
 # - a trimap that was multiplied by 255;
 # - a learning rate of 1.
@@ -488,7 +499,7 @@ def norms_rest(model):
 runs = {
     "nothing wrong": fine_tune(),
     "batch of 1": fine_tune(one=True),
-    "batch of 1, frozen norms": fine_tune(one=True, rate=1e-4, prepare=norms_rest),
+    "batch of 1, frozen, rate / 10": fine_tune(one=True, rate=1e-4, prepare=norms_rest),
     "alpha / 255 twice": fine_tune(lambda b: b._replace(true_alpha=b.true_alpha / 255), steps=20),
     "trimap × 255": fine_tune(lambda b: b._replace(trimap=b.trimap * 255), steps=4),
     "rate of 1": fine_tune(rate=1.0, steps=4),
@@ -515,24 +526,28 @@ print("largest L_d with the trimap × 255:", runs["trimap × 255"][0][:, 1].max(
 print(f"spread of the mattes after a rate of 1: {float(runs['rate of 1'][1].std()):.2f}")
 
 # %% [markdown]
+# The loss reveals the first and the last mistake. The trimap shows only if you look at $\mathcal{L}_d$ alone. The wrong
+# alpha looks like success.
+#
 # | mistake | symptom | why | remedy |
 # |---|---|---|---|
-# | **one picture per step** | the loss jumps and does not settle; in `eval()` parts are missing | the statistics of a single photograph are not those of others | batches of eight and more, or frozen norms; accumulating gradients does not help, because its pieces are small |
-# | **alpha divided by 255 twice** | the loss falls beautifully, mattes turn black | the largest target is 0.004, so "nobody" is nearly right | print `true_alpha.max()`: it must be 1 |
+# | **one picture per step** | the loss jumps and does not settle; in `eval()` parts are missing | the statistics of a single picture differ from those of others | batches of eight or more; or frozen norms *and* a lower rate (the figure changes both); accumulating gradients does not help, because batch norm still sees one picture |
+# | **alpha divided by 255 twice** | the loss falls smoothly, mattes turn mostly black | the largest target is 0.004, so "nobody" is nearly right | print `true_alpha.max()`: it must be 1 |
 # | **trimap at another scale** | $\mathcal{L}_d$ is *exactly* 0 | no pixel is 0.5, so $m_d$ is empty | print `trimap.unique()`: 0, 0.5, 1 |
-# | **rate too high** | a jump, then a matte that is the same everywhere, or NaN | one step throws the weights where every sigmoid is flat | divide by ten until the first hundred steps fall; warm up; clip |
+# | **rate too high** | a jump, then a matte that is the same everywhere, or NaN | one step moves the weights to where every sigmoid is flat | divide by ten until the loss falls in the first hundred steps; warm up; clip |
 #
-# "Nothing wrong" is also the first check of any new loop: can the network learn *one* batch by heart? If it cannot, a target is wrong
-# or a gradient does not arrive, and more data will not help.
+# "Nothing wrong" is also the first check of any new loop: can the network memorise *one* batch? If it cannot, a target is
+# probably wrong or a gradient is missing, and more data will not help.
 #
-# The library's loop stops by itself if a loss is not finite, and when the matte has been flat for a hundred steps. The other
-# three it cannot see. To the loop, a black matte with a small loss is a success.
+# The library's loop stops if a loss is not finite, or if the matte has been the same everywhere for a hundred steps. It cannot
+# detect the other three mistakes.
 
 # %% [markdown]
 # ## 10. Faster, and on several GPUs
 #
-# However a step is written, the same numbers go through the same layers. What differs is how many bytes and how much
-# arithmetic that takes. `benchmarks/training.py` measured one change after another on two CPU cores:
+# How fast a step is depends on how it is written: on the arithmetic it does and on the bytes it moves. `benchmarks/training.py`
+# measured this on two CPU cores. The first five rows add one change after another to a single step. The last two rows compare
+# whole loops, which also prepare the samples.
 
 # %%
 bench = results.recorded_run("training_benchmark")
@@ -540,19 +555,20 @@ cells = [[line["label"], f"{line['rate']:.1f}", f"{line['peak']:.2f}"] for line 
 results.markdown_table([f"batches of {bench['batch']} at {bench['size']} pixels", "images/s", "memory, GiB"], cells)
 
 # %% [markdown]
-# At the last rate the paper's 1.8 million images at 512 pixels would take 10<!-- days_of_the_paper --> days on those two cores.
+# At the last rate, and if the time grows with the number of pixels, the paper's 1.8 million images at 512 pixels would take
+# 10<!-- days_of_the_paper --> days on those two cores.
 #
-# `torchrun --nproc_per_node 4 -m modnet_lib.cli train full --folder runs/full` shares every batch among four processes.
-# Each computes the gradient of its part, and the parts are averaged, so that the step is that of the whole batch. A test
-# holds the curve of two processes to that of one.
+# `torchrun --nproc_per_node 4 -m modnet_lib.cli train full --folder runs/full` divides every batch among four
+# processes. Each computes the gradient of its part, and the gradients are averaged, so the step is that of the whole batch. A
+# test compares the loss curve of two processes with that of one.
 #
-# **Predict.** What has to travel between the machines in each step, and how long does that take at 10 Gbit/s?
+# **Predict.** What must the machines exchange in each step, and how long does that take at 10 Gbit/s?
 #
 # <details><summary>Answer</summary>
 #
 # One number for each weight: 3.37 million × 4 bytes = 13.5 MB, whatever the size of the pictures. Around a ring of many
-# machines each byte travels about twice, which takes 22 ms at 10 Gbit/s: more than a fast GPU needs for a small step.
-# `CONTRIBUTING.md` has the table for 1, 4, 8 and 16 GPUs.
+# machines each byte travels about twice, which takes 22 ms at 10 Gbit/s. For comparison: at 1,000 images per second, a step
+# of 16 images takes 16 ms. `CONTRIBUTING.md` has a table for 1, 4, 8 and 16 devices.
 #
 # </details>
 #
@@ -575,19 +591,20 @@ results.ResultsTable("03_training", PROFILE)
 # %% [markdown]
 # ## What to believe, and what to use
 #
-# - **Believe** that the loop is right: one step equals the library's, and a resumed run equals an uninterrupted one to the
-#   last bit.
-# - **Do not take the network of section 3 for a model.** It shows that training works, not how far it gets.
-# - **The recorded run is one run**, with one seed and a rate that was changed by hand. Its lesson about picture sizes is
-#   sound. It does not say which part of the recipe matters.
-# - **Use**, for your own data: pre-trained S, AdamW with a cosine, batches of eight or more, averaged weights, sizes near
-#   those you test at. Before a long run, compare the loss with that of a useless answer and overfit one batch.
-# - Treat a loss of exactly zero, or one that is good at once, as a bug until you know the reason.
+# - **Believe** that the loop is right: one step equals the library's to 1e-5, and on a CPU a resumed run equals an
+#   uninterrupted one bit for bit.
+# - **Do not use the network of section 3.** It shows that the loop learns, not how good a network can get.
+# - **The recorded run is a single run**, with one seed and a rate that was changed by hand. It warns you about picture
+#   sizes. It does not tell you which part of the recipe matters.
+# - **Start**, with your own data, from what the shipped checkpoint used: a pre-trained backbone, AdamW with a cosine, batches
+#   of eight, averaged weights. Train at sizes near those you test at. Before a long run, compare the loss with that of a
+#   useless answer, and overfit one batch.
+# - Treat a loss that is exactly zero, or suspiciously good from the start, as a bug until you know the reason.
 
 # %% [markdown]
 # ## Exercises
 #
-# Exercises 1 to 4 check themselves and tell you what is wrong with an answer. Write your function in a new cell, then:
+# Exercises 1 to 4 check themselves and tell you what is wrong with an answer. Write your function in a new cell, then run:
 #
 # ```python
 # from modnet_lib.notebook.exercises import check_answer
@@ -596,8 +613,8 @@ results.ResultsTable("03_training", PROFILE)
 # ```
 #
 # **1.** Write `rate(step, steps, warm_up, base)`: during the first `warm_up` steps the rate grows linearly, from
-# `base / warm_up` in step 0 to `base`. Afterwards it follows half a cosine that is laid over all `steps`: it would be
-# `base` at step 0 and 0 at the end. `step` is an array.
+# `base / warm_up` in step 0 to `base`. Afterwards it follows half a cosine over all `steps`, warm-up included: without the
+# warm-up it would be `base` at step 0 and 0 at the end. `step` is an array.
 #
 # <details><summary>Answer</summary>
 #
@@ -631,8 +648,8 @@ results.ResultsTable("03_training", PROFILE)
 #
 # </details>
 #
-# **3.** Write `shorten(gradients, limit)`: each row is a gradient; those longer than `limit` (Euclidean length) get that
-# length, the others stay as they are.
+# **3.** Write `shorten(gradients, limit)`. Each row is a gradient. Rows longer than `limit` (Euclidean length) are scaled
+# to that length; the others stay as they are.
 #
 # <details><summary>Answer</summary>
 #
@@ -656,7 +673,7 @@ results.ResultsTable("03_training", PROFILE)
 # <details><summary>Answer</summary>
 #
 # A squared error is smallest at the mean, $c = 0.3$. An absolute error is smallest at the median, and with 30 % ones the
-# median is 0. So a network that knows nothing drifts towards "nobody" in $\alpha_p$, and towards 0.3 in $s_p$.
+# median is 0. So before the network has learned anything, these losses pull $\alpha_p$ towards 0 and $s_p$ towards 0.3.
 #
 # ```python
 # check_answer("03.4", (0.3, 0))
@@ -664,13 +681,14 @@ results.ResultsTable("03_training", PROFILE)
 #
 # </details>
 #
-# **5.** Resuming was exact although one run measured held-out pictures and the other did not. What could have broken that?
+# **5.** Resuming was exact, although one run measured held-out pictures and the other did not. How could such a measurement
+# have changed the result?
 #
 # <details><summary>Answer</summary>
 #
 # A measurement that changes state: batch norms left in training mode (their running averages would move), or random
-# numbers drawn from the generator that training uses as well. Ours measures in evaluation mode and draws nothing, and the
-# loop returns to training mode before every step.
+# numbers drawn from the generator that training also uses. Ours measures in evaluation mode and draws no random numbers,
+# and the loop returns to training mode before every step.
 #
 # </details>
 
@@ -684,4 +702,4 @@ results.ResultsTable("03_training", PROFILE)
 # - S. Ioffe, C. Szegedy. *Batch Normalization.* ICML 2015.
 # - P. Micikevicius et al. *Mixed Precision Training.* ICLR 2018.
 #
-# **Next:** [04 Ablation study](04_ablation_study.ipynb) trains the network with one part missing at a time.
+# **Next:** [04 Ablation study](04_ablation_study.ipynb) trains the network several times, adding one part each time.

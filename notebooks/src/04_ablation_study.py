@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 04 Ablation study: which part of MODNet earns what, and how sure is that?
 #
-# Table 3 of the paper has five rows and ten numbers, and with them its main claim: decomposing the problem helps.
-# This notebook trains the same rows with several seeds, and builds the tool that separates a difference from luck.
+# Table 3 of the paper supports its main claim, that decomposing the problem helps, with five rows of two numbers each.
+# This notebook trains the same rows with several seeds, and builds the tool that separates a difference from chance.
 
 # %% [markdown]
 # ## You will be able to
@@ -30,8 +30,8 @@
 #
 # Notebooks [02](02_building_modnet.ipynb) (the parts) and [03](03_training.ipynb) (losses, pre-training).
 # No download and no GPU.
-# Reading takes about 25 minutes. The smoke profile takes about 25 seconds on two CPU cores. Its grid only shows that everything
-# is connected, so the tables read a recorded run; in the larger profiles they read the run of the profile.
+# Reading takes about 27 minutes. The smoke profile takes about 25 seconds on two CPU cores. Its grid only shows that the
+# code runs, so the tables show a recorded run. In the larger profiles they show the run of the profile.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"  # smoke, laptop, overnight, full or paper; see notebooks/profiles
@@ -78,20 +78,20 @@ for row, (mse, mad) in paper.items():
 results.markdown_table(["Table 3", "MSE", "MAD", "change of MAD"], cells)
 
 # %% [markdown]
-# $\mathcal{L}_s$ is the largest step and $\mathcal{L}_d$ the smallest. But $\mathcal{L}_d$ works on the outline
-# only, and a mean over the whole picture does not show where something helped. The table leaves out three things:
+# $\mathcal{L}_s$ is the largest step in MAD and $\mathcal{L}_d$ the smallest. But $\mathcal{L}_d$ acts on the outline
+# only, and a mean over the whole picture does not show where it helped. The table leaves out three things:
 #
 # - **One number per row.** Another seed gives another number. How far apart are they?
-# - **More steps.** The last row was trained longer than the others: first on masks, then on mattes. Is it the masks that
-#   help, or the steps?
-# - **The place.** Does an error lie inside the person, at the outline, or far outside?
+# - **Equal training.** The last row was trained longer than the others: first on masks, then on mattes. Is it the masks
+#   that help, or the additional steps?
+# - **The place.** Does the error lie inside the person, at the outline, or far outside?
 
 # %% [markdown]
 # ## 2. A fair comparison
 #
-# Two networks differ for many reasons: the first random weights, the pictures, their order, the augmentation. To see *one*
-# cause, everything else should be equal. So a row is a recipe in which one entry changes. With the same seed, all rows see
-# the same samples in the same order.
+# Two networks differ for many reasons: the initial weights, the pictures, their order, the augmentation. To see the effect
+# of *one* cause, everything else should be equal. So each row is a recipe in which one entry changes. With the same seed,
+# all rows see the same samples in the same order. The last column is the number of steps on mattes in the present profile.
 
 # %% tags=["nbval-check-output"]
 cells = []
@@ -103,14 +103,14 @@ for row in ablation.rows:
 results.markdown_table(["row", r"$\lambda_s, \lambda_d, \lambda_\alpha$", "context", "pre-trained", "steps"], cells)
 
 # %% [markdown]
-# The last two rows are ours. "Longer" is the control for pre-training: it spends the same number of steps on mattes.
-# "ASPP" is what e-ASPP was made from.
+# The last two rows are ours. "Longer" is the control for pre-training: it takes as many additional steps, but on mattes.
+# "ASPP" has the original module instead of e-ASPP.
 #
-# One thing cannot be equal. A network with e-ASPP draws more random numbers when it is built, so D and F begin with other
-# weights. That is noise, not bias, and several seeds average it out.
+# One thing cannot be equal. A network with e-ASPP draws more random numbers when it is built, so D and F start with
+# different weights. That is noise, not bias, and averaging over several seeds reduces it.
 #
-# **Predict.** In the row "none" only $\mathcal{L}_\alpha$ counts. Which weights get a gradient: the head that answers $s_p$? The
-# head that answers $d_p$? S and D themselves?
+# **Predict.** In the row "none" only $\mathcal{L}_\alpha$ counts. Which weights get a gradient: the head that predicts $s_p$?
+# The head that predicts $d_p$? S and D themselves?
 
 # %% tags=["nbval-check-output"]
 _ = torch.manual_seed(0)
@@ -126,9 +126,8 @@ for name, part in (parts | {"D, its head included": detail, "F": model.fusion_br
 results.markdown_table(["part", "tensors that get a gradient"], cells)
 
 # %% [markdown]
-# Nothing reaches the two heads. S and D still learn, through F. Without the extra terms MODNet is an ordinary network
-# with two paths, free to decide what each of them does. The objective decomposition is in the losses, not in the
-# branches.
+# No gradient reaches the two heads. S and D still learn, through F. Without the extra terms, MODNet is an ordinary network
+# with two paths, and nothing tells the paths what to do. It is the losses that decompose the objective, not the branches.
 
 # %% [markdown]
 # ## 3. The grid
@@ -144,16 +143,16 @@ found = result["errors"]["natural"]  # by row and metric: (seeds, pictures)
 print(result["provenance"])
 
 # %% [markdown]
-# After three steps every row still has an error near 0.5, that of answering "one half". That is as it should be.
-# The line above says how the recorded networks were trained and measured; `data/results/04_ablation_study.yaml` starts
-# the run again.
+# After three steps, every row still has a MAD of at least 0.44<!-- smallest_mad_after_three_steps -->, close to the 0.5 of
+# the answer "one half". That is to be expected. The line above says how the recorded networks were trained and measured.
+# Their recipes are `04_ablation_study_160.yaml` and `04_ablation_study.yaml` in `data/results`.
 
 # %% [markdown]
 # ## 4. Our Table 3
 #
 # The paper's networks were trained for 40 epochs on hand-made mattes and measured on PPM-100. Ours saw 4,000 samples
-# each, with pseudo-mattes, and were measured on other photographs. So the columns do not compare in size. At best the
-# *direction* of a step does. **Our run is too short to decide much; the next sections show how little.**
+# each, with pseudo-mattes, and were measured on other photographs. So do not compare our values with the paper's. At best,
+# compare the *direction* of a step. **Our run is too short to decide much; the next sections show how little.**
 
 # %%
 cells = []
@@ -172,18 +171,19 @@ for place, row in enumerate(rows):
     axis.plot(seeds, [place] * len(seeds), "o", color=figures.BLUE, alpha=0.7)
     axis.plot(seeds.mean(), place, "|", color=figures.RED, markersize=18)
 axis.set_yticks(range(len(rows)), [labels[row] for row in rows])
-axis.invert_yaxis()
-_ = axis.set(xlabel="MAD", title="Dot: the mean over all pictures of one seed. Bar: the mean of the seeds.")
+axis.set_ylim(len(rows) - 0.5, -0.5)
+_ = axis.set(xlabel="MAD", title="Dot: one seed, mean over all pictures. Bar: mean of the seeds.")
 
 # %% [markdown]
-# The order is not the paper's. But look at the dots first: within a row the seeds lie up to 0.023<!-- widest_seeds --> apart,
-# more than the means of any two rows. With one seed per row, almost any order would have been possible.
+# The order of the bars is not the paper's. But look at the dots: within a row, the seeds lie up to
+# 0.023<!-- widest_seeds --> apart, more than the means of any two rows. With a single seed per row, we might have seen quite
+# a different order.
 
 # %% [markdown]
 # ## 5. A paired bootstrap in eight lines
 #
 # Two things could have come out differently: the **seeds** and the **pictures**. A difference is credible if it survives
-# both. Look at the pictures first. Each dot is one, with its error in a row and in the next.
+# both. Look at the pictures first. In the figure, each dot is a picture, with its error before and after an addition.
 
 # %%
 worst = 1.1 * max(each.mean(axis=0).max() for each in errors.values())
@@ -197,12 +197,12 @@ axes[0].set_ylabel("MAD after")
 _ = figure.supxlabel("A dot is a picture. Below the line: the addition helped it.", fontsize=9)
 
 # %% [markdown]
-# The dots follow the diagonal: a hard picture is hard for both networks. The pictures differ by a factor of six, a part
-# changes them by far less. So we take the difference *in each picture* and then the mean.
+# The dots follow the diagonal: a hard picture is hard for both networks. Errors differ between pictures by a factor of about
+# six; adding a part changes them far less. So we take the difference *in each picture* first, and then the mean.
 #
-# For the interval, imagine the experiment again with other seeds and other pictures. We have no others, so we draw from
-# those we have, with replacement: some count twice, some not at all. Seeds and pictures are drawn independently of each
-# other, because all pictures share the seeds (Owen's *pigeonhole bootstrap*). The middle 95 % of the resampled means is
+# For the interval, imagine that the experiment is repeated with other seeds and other pictures. We have no others, so we
+# draw from those we have, with replacement: some count twice, some not at all. Seeds and pictures are drawn independently,
+# because every seed is measured on every picture (Owen's *pigeonhole bootstrap*). The middle 95 % of the resampled means is
 # the interval.
 
 
@@ -218,7 +218,7 @@ def paired_bootstrap(before, after, draws=10_000):
 
 
 # %% [markdown]
-# The library's `paired_difference` leaves the drawing to `scipy.stats.bootstrap`. With other random numbers the ends of the
+# The library's `paired_difference` uses `scipy.stats.bootstrap` for the resampling. With other random numbers the ends of the
 # intervals move a little. For 10,000 draws we allow 5 % of the interval's width:
 
 # %% tags=["nbval-check-output"]
@@ -257,17 +257,20 @@ print(f"means: {mean:+.5f} paired, {same:+.5f} shuffled")
 print(f"widths: {widths[0]:.4f} paired, {widths[1]:.4f} shuffled, {wider:.1f} times as wide")
 
 # %% [markdown]
-# The mean stays; the interval becomes 3.6<!-- shuffled_over_paired --> times as wide. A width falls with the root of the
-# number of pictures, so an unpaired comparison would need about $3.6^2 = 13$ times as many pictures for the same precision.
+# The mean stays the same; the interval becomes 3.6<!-- shuffled_over_paired --> times as wide. The width falls roughly with
+# the square root of the number of pictures, so an unpaired comparison would need about $3.6^2 = 13$ times as many pictures
+# for the same precision.
 #
-# Three seeds are few: a bootstrap over three of them is rough and tends to be too narrow. It still separates a difference that
-# every seed shows from one that hangs on a single lucky run.
+# Three seeds are few: an interval from three of them is rough and tends to be too narrow. It still separates a difference
+# that every seed shows from one that depends on a single lucky run.
 
 # %% [markdown]
 # ## 6. What the table supports
 #
-# We call a step better or worse only if MSE, MAD and the error *inside* the person are all clear, and agree. One of them alone
-# is easy to move: a grey haze raises MAD and hardly MSE, and a hole in the body raises the error inside and hardly MAD.
+# We call a change *clear* if its interval leaves out zero. We call a step better or worse only if MSE, MAD and the error
+# *inside* the person (the part of the MAD that lies there; see section 8) are all clear and agree. A single measure can
+# mislead: a faint grey haze raises the MAD but hardly the MSE, and a small hole in the body raises the error inside but
+# hardly the MAD.
 
 # %%
 measures = {"mse": "MSE", "mad": "MAD", "inside": "error inside"}
@@ -284,7 +287,7 @@ for axis, (metric, changes) in zip(axes, compared.items(), strict=True):
     axis.axvline(0, color=figures.BLACK, linewidth=0.8)
     axis.set(title=measures[metric], xlabel="change × 100; left is better")
 axes[0].set_yticks(range(len(names)), names)
-axes[0].invert_yaxis()
+axes[0].set_ylim(len(names) - 0.5, -0.5)
 _ = figure.supxlabel("Dot and line: mean and 95 % interval. Red: each seed alone.", fontsize=9)
 
 
@@ -307,14 +310,14 @@ results.markdown_table(["step", *measures.values(), "verdict"], cells)
 # %% [markdown]
 # "(?)" means that the interval contains zero. At this scale **no step is confirmed, and none is refuted**:
 #
-# - $\mathcal{L}_d$ lowers the MSE by 16 %<!-- detail_mse --> with every seed, but the MAD is undecided and the error inside grows by
-#   46 %<!-- detail_inside -->. The error moves from one place to another; section 8 shows where.
-# - $\mathcal{L}_s$, the largest step of the paper, is not visible in any of the three.
-# - e-ASPP comes with 24 %<!-- easpp_mad --> more MAD, while the other two are undecided. Section 10 suggests a reason.
-# - e-ASPP against ASPP: only the MSE is clear.
+# - $\mathcal{L}_d$ lowers the MSE with every seed, by 16 %<!-- detail_mse --> on average. But the MAD is undecided, and the
+#   error inside grows by 46 %<!-- detail_inside -->. The error moves from one place to another; section 8 shows where.
+# - $\mathcal{L}_s$, the largest step of the paper, makes no clear difference in any of the three.
+# - With e-ASPP, the MAD is 24 %<!-- easpp_mad --> higher; the other two are undecided. Section 10 suggests a reason.
+# - Compared with ASPP, e-ASPP has a clearly higher MSE; the other two are undecided.
 #
-# Of 18 intervals, about one looks clear by chance even if no part does anything (exercise 3). The paper's networks saw
-# 450 times as many samples. What a term earns at convergence a short run need not show.
+# Of 18 intervals, about one would look clear by chance even if no part had any effect (exercise 3). The paper's networks saw
+# 450 times as many samples. A short run need not show what a part contributes at the end of a long one.
 
 # %% [markdown]
 # ## 7. The control
@@ -323,10 +326,11 @@ results.markdown_table(["step", *measures.values(), "verdict"], cells)
 # >
 # > — section "Results on AMD and PPM-100"
 #
-# "+ SPS" has 200 steps on masks before its 500 on mattes. "Longer" has the same network and 700 steps on mattes.
+# The same network was trained in three ways. "+ e-ASPP" takes 500 steps on mattes. "+ SPS" takes 200 steps on masks first.
+# "Longer" takes 700 steps on mattes.
 #
-# **Predict.** In the table above, pre-training (+ e-ASPP → + SPS) changes nothing clearly. What does the comparison with the
-# control show: the same, a gain, or a loss?
+# **Predict.** The table of section 6 compares "+ SPS" with each of the other two. Which comparison tells you what *masks* are
+# worth? What would you have concluded from the other one alone?
 
 # %% tags=["nbval-check-output"]
 steps = {"easpp": "500 on mattes", "pretrained": "200 on masks, 500 on mattes", "longer": "700 on mattes"}
@@ -337,12 +341,13 @@ for row, what in steps.items():
 results.markdown_table(["row", "steps", *measures.values()], cells)
 
 # %% [markdown]
-# Against the control, the MAD is 37 %<!-- control_mad --> higher, clearly so; MSE and the error inside are undecided. Two hundred
-# more steps on mattes were worth at least as much here as two hundred on masks. Without the control we would have compared 700
-# steps with 500 and might have credited the masks with what the steps did.
+# The comparison with "longer" does, because both take 700 steps. Pre-training has a MAD that is clearly higher, by
+# 37 %<!-- control_mad -->; MSE and the error inside are undecided. So 200 more steps on mattes were worth at least as much
+# here as 200 on masks. Without the control we would have compared 700 steps with 500, found no clear change, and missed that
+# 200 more steps on mattes end at a lower mean MAD than either (see the table).
 #
-# This control does not separate the *kind of label* from the *pictures*: the masks belong to
-# 300 photographs, the mattes to the same photographs and to 100 drawn people. That needs one more row; exercise 5 asks which.
+# This control does not separate the *kind of label* from the *pictures*. The masks belong to 300 photographs, the mattes to
+# the same photographs and to 100 drawn people. To separate the two, you need one more row; exercise 5 asks which.
 
 # %% [markdown]
 # ## 8. Where the error lies
@@ -351,19 +356,20 @@ results.markdown_table(["row", "steps", *measures.values()], cells)
 # >
 # > — section "Efficient ASPP (e-ASPP)"
 #
-# Each part of MODNet has a place to act. $\mathcal{L}_s$ asks where the person is: fewer wrong patches outside, fewer missing
-# limbs inside. $\mathcal{L}_d$ looks at the [transition region](GLOSSARY.md#transition-region-m_d) only. e-ASPP should close
-# holes inside. The trimap of a matte divides the picture into these three:
+# Each part of MODNet should help in a certain place. $\mathcal{L}_s$ is about where the person is, so there should be fewer wrong
+# patches outside and fewer missing limbs inside. $\mathcal{L}_d$ looks at the
+# [transition region](GLOSSARY.md#transition-region-m_d) only. e-ASPP should close holes inside. The trimap of a matte divides
+# the picture into these three regions:
 
 # %%
 matter = Matter.from_pretrained(device=profile.device)
 name, photograph = next(iter(portraits.portraits(profile.data).items()))
 _, sample = validation.validation_data(profile.data, 2)[1]
 truth, own, matte = sample.alpha / 255, matter.alpha(photograph), matter.alpha(sample.image)
-own = np.where(own < 0.1, 0, own)  # a network is never quite sure
+own = np.where(own < 0.1, 0, own)  # drop faint haze, or the trimap covers it
 trimap = methods.trimap_of(truth)
 tinted = [figures.tint_trimap(photograph, methods.trimap_of(own)), figures.tint_trimap(sample.image, trimap)]
-titles = [f"{name}, by the matte of the network", "held out, by the true matte", "where its matte is wrong"]
+titles = [f"{name}, by the network's matte", "held out, by its true matte", "held out: error of the network"]
 figures.image_row(
     [*tinted, figures.error_map(matte, truth)],
     titles,
@@ -409,11 +415,12 @@ results.markdown_table(
 )
 
 # %% [markdown]
-# Here is the one result of this grid that agrees with its prediction. $\mathcal{L}_d$ lowers the error in the transition region by
-# 18 %<!-- detail_band -->, clearly. Elsewhere, inside and outside, it raises the error. e-ASPP should close holes, but the error
-# inside does not change clearly.
+# One result of this grid agrees with the idea behind the part. $\mathcal{L}_d$ clearly lowers the error in the transition
+# region, by 18 %<!-- detail_band -->. But it clearly raises the error inside and outside. e-ASPP should close holes, but the
+# error inside does not change clearly.
 #
-# A picture can be chosen to fit a claim, so it comes after the numbers. This person is one of five that are recorded for each run.
+# A picture can be chosen to fit a claim, so it comes after the numbers. This person is one of five that are recorded for
+# each run.
 
 # %%
 file = paths.RESULTS / "04_ablation_study.jpg" if PROFILE == "smoke" else RUN / grid.MATTES
@@ -426,9 +433,10 @@ shown = [k for k, title in enumerate(titles) if title != labels["aspp"]]
 figures.image_row([tiles[k] for k in shown], [titles[k] for k in shown], caption=f"Recorded at {side} pixels a side.")
 
 # %% [markdown]
-# Look at three places. The gap below the hanging arm has its full length only in the rows with $\mathcal{L}_d$. The raised arm is torn
-# with $\mathcal{L}_s$ alone, and has dark patches with e-ASPP: holes, which it should close. The frizz of the hair is missing
-# everywhere; 256 pixels are too few for it. One person proves nothing, but it shows what the bars count.
+# Look at three places. The gap between the body and the arm on the hip has its full length only in the rows with
+# $\mathcal{L}_d$. The raised arm is torn with $\mathcal{L}_s$ alone and has dark patches with e-ASPP, which should close such
+# holes. The frizz of the hair is missing everywhere, although the truth shows it at this size. One person proves nothing, but
+# you see what the bars measure.
 
 # %% [markdown]
 # ## 9. What e-ASPP costs
@@ -440,7 +448,8 @@ figures.image_row([tiles[k] for k in shown], [titles[k] for k in shown], caption
 #
 # Notebook [02](02_building_modnet.ipynb) derives the 1 % for the module.
 #
-# **Predict.** What is left of it in the whole network, where the backbone and D cost something, too?
+# **Predict.** And the whole network? How many times larger is MODNet with ASPP than with e-ASPP, and how many times as many
+# operations does it need?
 
 # %% tags=["nbval-check-output"]
 counted = {}
@@ -461,32 +470,36 @@ for what, share in zip(("parameters", "FLOPs"), 100 * (light - base) / (heavy - 
 print(f"share of all parameters: e-ASPP {1 - base[0] / light[0]:.0%}, ASPP {1 - base[0] / heavy[0]:.0%}")
 
 # %% [markdown]
-# The counting is exact: one per cent of both. In the whole network ASPP would be almost everything. "Comparable performance"
-# is undecided here: e-ASPP has 14 %<!-- aspp_mse --> more MSE, clearly, while MAD and the error inside cannot be told apart.
-# Notebook [06](06_baselines_and_efficiency.ipynb) measures the time.
+# The count confirms the paper: about one per cent of both. With ASPP, MODNet would be 25 times as large and need
+# 3.9 times as many operations. Whether the performance is "comparable" is undecided here: with e-ASPP the MSE is clearly higher, by
+# 14 %<!-- aspp_mse -->, while the changes of MAD and of the error inside are not clear. Notebook
+# [06](06_baselines_and_efficiency.ipynb) measures the time.
 #
-# The other rows cost nothing when the network is used. $\mathcal{L}_s$, $\mathcal{L}_d$ and pre-training exist during training only,
-# and their heads are not even computed afterwards.
+# The other rows cost nothing at inference. $\mathcal{L}_s$, $\mathcal{L}_d$ and pre-training exist only during training, and
+# the network skips the two heads afterwards.
 
 # %% [markdown]
 # ## 10. A clear interval is not an explanation
 #
-# The recorded run has two parts: 400 steps at 160 pixels, because they are fast, then 100 at 256. After the first part
-# the step from $+ \mathcal{L}_d$ to + e-ASPP looked like this:
+# The recorded run has two parts: 400 steps at 160 pixels, because they are fast, then 100 at 256. The table shows the step
+# from + $\mathcal{L}_d$ to + e-ASPP after each of them, measured at 160 and 256 pixels:
 
 # %% tags=["nbval-check-output"]
 cells = []
-for name, each in {"after 160 pixels": results.recorded_run("04_ablation_study_160"), "after 256": result}.items():
-    change = grid.compare(ablation, each, "mad")[2].change
-    cells.append([name, f"{change.mean:+.4f}", f"{change.low:+.4f} to {change.high:+.4f}"])
-results.markdown_table(["", "change of MAD", "95 % interval"], cells)
+for name, each in {
+    "after 160 pixels": results.recorded_run("04_ablation_study_160"),
+    "after 256 pixels": result,
+}.items():
+    change, outside = (grid.compare(ablation, each, metric)[2].change for metric in ("mad", "outside"))
+    cells.append([name, f"{change.mean:+.4f}", f"{change.low:+.4f} to {change.high:+.4f}", f"{outside.mean:+.4f}"])
+results.markdown_table(["", "change of MAD", "95 % interval", "of it outside"], cells)
 
 # %% [markdown]
-# After 300 measurements the first interval lies far from zero. It promises that the difference would come back with other
-# seeds and pictures. It does not say why, and "e-ASPP is harmful" would be the wrong reason.
+# The first interval, from 3 seeds and 100 pictures, lies far from zero. It says that a similar difference is likely with other
+# seeds and pictures. It does not say why. Do not conclude that e-ASPP is harmful.
 #
-# **Predict.** S shrinks 160 pixels to a map of $5 \times 5$ cells. Which taps of e-ASPP, at distances 1, 2, 3, 5 and 7, ever
-# meet another cell of it?
+# **Predict.** S shrinks 160 pixels to a map of $5 \times 5$ cells. Which taps of e-ASPP, at distances 1, 2, 3, 5 and 7, can
+# reach another cell of it?
 
 # %% tags=["nbval-check-output"]
 cells = []
@@ -499,12 +512,13 @@ for side in (5, 6, 8, 16):
 results.markdown_table(["taps with a gradient", *(f"rate {rate}" for rate in layers.EASPP_DILATIONS)], cells)
 
 # %% [markdown]
-# At 160 pixels, 16 of 45 taps keep their random weights. In training that does no harm: they meet padding. But the protocol keeps
-# proportions, and a street photograph of $160 \times 240$ pixels has a map of $5 \times 7$. There the far taps meet cells and add noise,
-# a grey haze *outside* the person. From 256 pixels on every tap is trained, and a hundred steps there were enough to shrink the
-# change to a fifth.
+# At 160 pixels, 16 of 45 taps keep their random weights. In training that does no harm, because they meet only padding. But
+# the protocol keeps the proportions of a picture, and a street photograph of $160 \times 240$ pixels has a map of
+# $5 \times 7$. There, some of the untrained taps meet cells and add noise. This fits the last column: almost the whole change
+# lies *outside* the person. From 256 pixels on every tap is trained, and after a hundred steps at that size the change is a
+# fifth of what it was.
 #
-# Two lessons. Train near the size you test at. And ask *where* an error lies before you blame a part.
+# There are two lessons. Train near the size you test at. And ask *where* an error lies before you blame a part.
 #
 # ## Results
 
@@ -529,10 +543,11 @@ results.ResultsTable("04_ablation_study", PROFILE)
 # %% [markdown]
 # ## What to believe, and what to use
 #
-# - **Believe the method.** The bootstrap equals the library's within its own noise; pairing narrows it to less than a third.
+# - **Believe the method.** The bootstrap agrees with the library's to 5 % of the width, and pairing narrows the interval to less
+#   than a third.
 # - **Believe the cost**: e-ASPP has one per cent of the parameters and operations of ASPP. That is counted, not estimated.
-# - **Do not believe an order of the parts from this grid.** After 4,000 samples per network, no step is confirmed in MSE, MAD and the error
-#   inside at once. $\mathcal{L}_d$ moves errors from the outline into the person; whether that lasts in a longer run is open.
+# - **Do not rank the parts by this grid.** After 4,000 samples per network, no step is confirmed in MSE, MAD and the error
+#   inside at once. $\mathcal{L}_d$ moves errors from the outline into the person; whether that remains so in a longer run is open.
 # - **Use** several seeds, paired differences, a control with equal steps, and errors by region, before you claim that a part helps.
 #   `modnet grid ablation full --folder runs/ablation` repeats this study at a scale that can decide more.
 
@@ -547,15 +562,15 @@ results.ResultsTable("04_ablation_study", PROFILE)
 # check_answer("04.2", interval)
 # ```
 #
-# **1.** A friend compares two networks on 100 pictures and finds means of 0.040 and 0.038. Over the pictures each has a standard
-# deviation of 0.03, and the difference in each picture has one of 0.004. "Within one standard deviation, so no difference." What do
-# you answer? (`"04.1"`: the standard error of the mean difference.)
+# **1.** A friend compares two networks on 100 pictures and finds mean errors of 0.040 and 0.038. Over the pictures, each error
+# has a standard deviation of 0.03, and the difference in each picture has one of 0.004. "Within one standard deviation, so no
+# difference." What do you answer? (`"04.1"`: the standard error of the mean difference.)
 #
 # <details><summary>Answer</summary>
 #
-# The deviation over pictures says how different the pictures are. What counts is the deviation of the *difference in each picture*.
-# It is 0.004, so its mean over 100 pictures is known to $0.004 / \sqrt{100} = 0.0004$, and 0.002 is five times that. Then ask
-# for a second seed: this interval covers other pictures, not another training.
+# The deviation of each error says how different the pictures are. What counts is the deviation of the *difference in each
+# picture*. It is 0.004, so its mean over 100 pictures has a standard error of $0.004 / \sqrt{100} = 0.0004$, and the
+# difference of 0.002 is five times that. Then ask for a second seed: this error covers other pictures, not another training run.
 #
 # ```python
 # check_answer("04.1", 0.004 / 100**0.5)
@@ -582,14 +597,14 @@ results.ResultsTable("04_ablation_study", PROFILE)
 #
 # </details>
 #
-# **3.** If no part does anything, how often does at least one of several comparisons look clear? Write `family_wise(z)`: `z` holds
+# **3.** If no part has any effect, how often does at least one of several comparisons look clear? Write `family_wise(z)`: `z` holds
 # standardised differences, (experiments, comparisons); a comparison looks clear if its magnitude exceeds 1.96. Then simulate:
 # `family_wise(np.random.default_rng(0).normal(size=(10_000, 6)))`.
 #
 # <details><summary>Answer</summary>
 #
 # About a quarter of all experiments, $1 - 0.95^6 = 26 \%$, if the comparisons are independent. Ours share rows, so it is somewhat less.
-# Do not celebrate a single clear interval whose end touches zero; ask for wider intervals, or for more seeds.
+# Do not rely on a single clear interval that almost touches zero; use wider intervals, or more seeds.
 #
 # ```python
 # import numpy as np
@@ -610,8 +625,8 @@ results.ResultsTable("04_ablation_study", PROFILE)
 #
 # <details><summary>Answer</summary>
 #
-# Almost all pixels of a picture are easy, and they are left out. An arm that is missing as a whole lies *inside*, where the trimap
-# already gives the answer away.
+# Most pixels of a picture are easy, and this measure leaves them out. An arm that is missing as a whole lies mostly *inside*,
+# where the trimap already gives the answer away, so its error does not count.
 #
 # ```python
 # def unknown_mse(matte, truth, trimap):
@@ -623,8 +638,8 @@ results.ResultsTable("04_ablation_study", PROFILE)
 #
 # </details>
 #
-# **5.** The extra steps of "longer" also see drawn people, those of pre-training do not. Which row would separate the kind of label from the
-# pictures?
+# **5.** The extra steps of "longer" also see drawn people; those of pre-training do not. Which additional row would separate
+# the kind of label from the pictures?
 #
 # <details><summary>Answer</summary>
 #

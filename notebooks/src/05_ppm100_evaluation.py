@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 05 PPM-100 evaluation: how good is MODNet, and where does it fail?
 #
-# One number decides which network "wins". In this notebook you build the metrics behind that number, find out what
+# Benchmarks rank networks by a single number. In this notebook you build the metrics behind such numbers, find out what
 # each of them misses, and look at the pictures on which the network fails.
 
 # %% [markdown]
@@ -66,7 +66,7 @@ reports = results.recorded_run("05_ppm100_evaluation")["reports"]
 # >
 # > — section "Results on Real-World Data"
 #
-# The model that ships was never trained on these three. Look at the mattes first, and note every fault that you see.
+# The shipped model was never trained on these three. Look at the mattes first, and note every fault that you see.
 
 # %%
 mattes = {name: matter.alpha(image) for name, image in photographs.items()}
@@ -78,16 +78,16 @@ figures.image_row(
 )
 
 # %% [markdown]
-# Nobody has drawn the true mattes of these pictures, so no error can be computed. Three counts still say something,
-# because we know what a matte of one person looks like: one piece, few holes, and mixed pixels only along the
+# Nobody has drawn the true mattes of these pictures, so no error can be computed. Three counts are still informative,
+# because we know what the matte of one person looks like: one piece, few holes, and mixed pixels only along the
 # outline.
 #
 # - **Pieces**: connected parts with alpha above a half, and at least 100 pixels.
 # - **Holes**: parts below a half that the person encloses.
 # - **Mixed**: the share of pixels between 0.05 and 0.95.
 #
-# The last lines try them on a matte that you can check in your head: two pieces, one of them with a hole, and two
-# mixed pixels of 21.
+# The last lines of the cell try them on a matte that you can check in your head: two pieces, one of them with a hole,
+# and two mixed pixels out of 21.
 
 
 # %% tags=["nbval-check-output"]
@@ -109,7 +109,7 @@ tiny = np.array([[1, 1, 1, 0, 0, 0, 0], [1, 0, 1, 0, 0.5, 0, 1], [1, 1, 1, 0.9, 
 print("pieces {}, holes {}, mixed {:.3f}; 2 / 21 is 0.095".format(*without_truth(tiny, least=1)))
 
 # %% [markdown]
-# **Predict**: which of the three photographs has the most mixed pixels for its size, and is that hair?
+# **Predict**: which of the three mattes has the largest share of mixed pixels, and are they hair?
 
 # %%
 judged = {name: without_truth(matte) for name, matte in mattes.items()}
@@ -125,18 +125,18 @@ figures.image_row(
     [images[name][place] for images, (name, place) in pairs],
     [*mattes, *[""] * len(mattes)],
     columns=3,
-    caption="The 170 × 170 pixels in which each matte is most mixed.",
+    caption="The 170 × 170 pixels where each matte is most mixed.",
 )
 
 # %% [markdown]
-# In none of the three is it hair. The most mixed part of Grace Hopper's matte is her cap, of the astronaut's the
-# helmet that she holds, and of the camera man's the lawn behind his legs. A mixed region that is *wide* means that
-# the network does not know whether this is the person. So a large share of mixed pixels, here
-# 4.2 %<!-- mixed_hopper -->, 6.0 %<!-- mixed_astronaut --> and 8.2 %<!-- mixed_man -->, is a warning; the true mattes
-# below have 1.0 %<!-- mixed_in_true_mattes -->.
+# The camera man's matte has the largest share, and in none of the three is the most mixed part hair. It is the cap of
+# Grace Hopper, the helmet that the astronaut holds, and the lawn behind the camera man's legs. A mixed
+# region that is *wide* means that the network does not know whether this is the person. So a large share of mixed
+# pixels, here 4.2 %<!-- mixed_hopper -->, 6.0 %<!-- mixed_astronaut --> and 8.2 %<!-- mixed_man -->, is a warning.
+# The two true mattes of section 2 have 1.0 %<!-- mixed_in_true_mattes -->.
 #
-# These counts find faults; they cannot say that a matte is right. A clean silhouette of the wrong person passes all
-# three. For that, you need pictures with true mattes.
+# These counts find faults, but they cannot show that a matte is right. A clean silhouette of the wrong person passes all
+# three. To show that, you need pictures with true mattes.
 #
 # ## 2. The benchmark and the protocol
 #
@@ -148,7 +148,7 @@ figures.image_row(
 # > — section "Photographic Portrait Matting Benchmark"
 #
 # The authors give [PPM-100](GLOSSARY.md#ppm-100) to anyone who asks for it. For licence reasons, the public version
-# differs from the paper's in a few pictures, so even their own checkpoint does not give the paper's last digit. Until
+# differs from the paper's in a few pictures, so even their own checkpoint does not reproduce the paper's last digit. Until
 # you have it, SPM-100 takes its place: 100 drawn people, balanced over the same three factors, with exact mattes
 # (notebook [01](01_dataset_compositing.ipynb)). 24 of them ship with the project.
 
@@ -176,13 +176,13 @@ figures.image_row(
 # | question | answer |
 # |---|---|
 # | At which size does the network see the picture? | short side 512, both sides a multiple of 32 |
-# | At which size is the error measured? | the picture's own: the matte is enlarged again |
-# | Over which pixels? | all of them, not only a trimap's unknown band |
+# | At which size is the error measured? | the picture's own; the matte is scaled back to it |
+# | Over which pixels? | all of them, not only the unknown band of a trimap |
 # | How are pictures averaged? | each counts the same, whatever its size |
 #
 # ## 3. Five metrics by hand
 #
-# MSE and MAD are means, SAD is a sum in thousands of pixels. Take one row of four pixels. The truth is 1, 1, 0, 0;
+# MSE and MAD are means, SAD is a sum in thousands. Take one row of four pixels. The truth is 1, 1, 0, 0;
 # the prediction is 1, 0.4, 0.6, 0. **Predict** all three before you run the cells.
 
 
@@ -210,12 +210,12 @@ for measure in (mean_squared, mean_absolute, summed):
 # Two errors of 0.6 make a MAD of $1.2/4 = 0.3$ and an MSE of $0.72/4 = 0.18$. The haze, an error of 0.01 at every
 # pixel, has a MAD of 0.01 but an MSE of only 0.0001: squaring makes small errors vanish and large ones dominate.
 #
-# The other two metrics look at shape. Both come from a study of which errors people find disturbing (Rhemann et al.,
-# 2009).
+# The other two metrics, Grad and Conn, look at shape. Both come from a study of which errors people find disturbing
+# (Rhemann et al., 2009).
 #
 # **Grad** compares slopes. Each matte is stretched to the range from 0 to 1 and filtered with the derivative of a
-# Gaussian ($\sigma = 1.4$) in both directions; the length of that gradient is how steep the matte is. Grad is the
-# summed squared difference.
+# Gaussian ($\sigma = 1.4$) in both directions; the length of that gradient tells how steep the matte is. Grad is
+# the sum of the squared differences in steepness between the two mattes, in thousands.
 
 
 # %%
@@ -240,18 +240,18 @@ soft = np.repeat([[0, 0, 0, 0.25, 0.5, 0.5, 0.75, 1, 1, 1]], 9, axis=0)
 for border, matte in {"hard": hard, "soft": soft}.items():
     print(f"{border} border, alpha    ", *(f"{value:5.2f}" for value in matte[4]))
     print(f"{border} border, steepness", *(f"{value:5.2f}" for value in steepness(matte)[4]))
-print(f"Grad of the soft border: {1000 * grad_by_hand(soft, hard):.2f} / 1000; of half a haze: ", end="")
-print(f"{1000 * grad_by_hand(0.5 + hard / 2, hard):.2f} / 1000")
+print(f"Grad × 1000 of the soft border: {1000 * grad_by_hand(soft, hard):.2f}")
+print(f"Grad × 1000 of a matte with 0.5 for 0: {1000 * grad_by_hand(0.5 + hard / 2, hard):.2f}")
 
 # %% [markdown]
 # The soft border is less steep in the middle and steeper beside it, and Grad notices both. It does not notice a matte
 # that is 0.5 where it should be 0: stretching removes that.
 #
 # **Conn** asks whether a pixel is connected to the body. Lower a threshold from 1 to 0 and watch the largest
-# connected part of the pixels that reach it *in both mattes*. A pixel's *level* $l$ is the highest threshold at which
-# it still belongs to that part. If its alpha exceeds $l$ by 0.15 or more, the difference counts against its
-# connectedness $\varphi = 1 - (\alpha - l)$; otherwise $\varphi = 1$. Conn is the summed absolute difference of
-# $\varphi$ between the two mattes.
+# connected part of the pixels that reach it *in both mattes*, in steps of 0.1. A pixel's *level* $l$ is the highest
+# threshold at which it still belongs to that part. If its alpha exceeds $l$ by 0.15 or more, the difference counts
+# against its connectedness $\varphi = 1 - (\alpha - l)$; otherwise $\varphi = 1$. Conn is the summed absolute
+# difference of $\varphi$ between the two mattes, in thousands.
 #
 # The example is a body of three pixels and an arm of two. The prediction tears a gap between them and is a little
 # unsure of one pixel: 1, 1, 0.9, 0.2, 1, 1 where all should be 1. **Predict** the level of each pixel. Which of the
@@ -290,11 +290,11 @@ print(f"SAD  × 1000: torn {1000 * summed(torn, whole):.2f}, black {1000 * summe
 # costs 0.8. The pixel of 0.9 costs nothing: less than 0.15 is forgiven. The arm costs nothing either, because it is
 # cut off in *both* mattes.
 #
-# A black matte costs as much as its SAD. That is a choice: several public implementations skip a threshold at which
+# For a black matte, Conn equals SAD here. That is a choice: several public implementations skip a threshold at which
 # nothing is connected. For a black matte that is every threshold, so the worst matte of all gets a perfect 0.
 #
-# Now the check against the library, on the true matte of a picture and the network's. Allowed is a relative
-# difference of $10^{-9}$.
+# Now check all five against the library, on the true matte of a picture and the network's matte. A relative difference
+# of $10^{-9}$ is allowed.
 
 # %%
 picture = next(iter(first.values()))
@@ -303,13 +303,13 @@ by_hand = {"mse": mean_squared, "mad": mean_absolute, "sad": summed, "grad": gra
 for key, measure in by_hand.items():
     ours, theirs = measure(found, truth), metrics.METRICS[key](found, truth)
     np.testing.assert_allclose(ours, theirs, rtol=1e-9)
-    print(f"{key:5s} by hand {ours:.6f}, library {theirs:.6f}, difference {abs(ours / theirs - 1):.0e} of 1e-9")
+    print(f"{key:5s} by hand {ours:.6f}, library {theirs:.6f}, difference {abs(ours / theirs - 1):.0e} of 1e-9 allowed")
 
 # %% [markdown]
 # ### Five faults with one MAD
 #
-# Which fault would *you* send back? All five mattes below have the same MAD of 0.01: each fault is scaled until it
-# does.
+# Which of these mattes would *you* reject? All five have the same MAD of 0.01: each fault is blended with the truth so
+# that it does. The haze is too faint to see here.
 
 # %%
 clean = truth[::2, ::2]
@@ -333,20 +333,21 @@ figures.image_row([clean, *scaled.values()], ["truth", *scaled], columns=3, capt
 # **Predict**, before you look at the table: which fault does each of MSE, Grad and Conn find worst?
 
 # %% tags=["nbval-check-output"]
-print(f"{'':18s}", *(f"{key.upper():>6s}" for key in by_hand))
-for fault, one in scaled.items():
-    print(f"{fault:18s}", *(f"{1000 * measure(one, clean):6.2f}" for measure in by_hand.values()))
+cells = [
+    [fault, *(f"{1000 * measure(one, clean):.2f}" for measure in by_hand.values())] for fault, one in scaled.items()
+]
+results.markdown_table(["× 1000", *map(str.upper, by_hand)], cells)
 
 # %% [markdown]
-# All values are × 1000. Each metric has its own idea of a bad matte:
+# Each metric has its own idea of a bad matte:
 #
 # - **MSE** finds the hole worst by far: few pixels, all of them badly wrong.
 # - **Grad** finds the speckles worst, because each of them has a border, and does not see the haze at all.
-# - **Conn** also finds the hole worst, and is mild on the shift and the haze, which stay connected and small.
+# - **Conn** also finds the hole worst, and hardly notices the haze, the shift and the soft border.
 # - **MAD and SAD** cannot tell the five apart.
 #
-# So no single number is enough. The paper reports MSE and MAD, most of the field adds SAD, Grad and Conn; and you
-# should look.
+# So no single number is enough. The paper reports MSE and MAD; other papers add SAD, Grad and Conn. Look at the mattes
+# as well.
 #
 # ## 4. MODNet's row
 #
@@ -355,8 +356,8 @@ for fault, one in scaled.items():
 # >
 # > — section "Results on AMD and PPM-100", on Table 1
 #
-# `run_benchmark` does for every picture what you just did for one: read it, ask the model, enlarge the matte,
-# measure. On the command line the same is
+# `run_benchmark` does for every picture what you just did for one: read it, predict the matte at the network's size,
+# scale it back, measure. The same on the command line:
 #
 # ```bash
 # modnet evaluate --benchmark ppm100 --output ppm100.csv
@@ -364,8 +365,8 @@ for fault, one in scaled.items():
 #
 # **If you have PPM-100**, put it below `$MODNET_DATA` ([data/README.md](../data/README.md) says where) and run that
 # one command: it prints MODNet's row of Table 1, resumes if it is interrupted, and writes a line for each picture.
-# `--model` takes another checkpoint, or a folder of mattes that any other tool has written. Another benchmark is
-# another name: `ccp`, `p3m500np`, `amd`, or a folder of your own.
+# `--model` takes another checkpoint, or a folder of mattes that another tool has written. `--benchmark` takes other
+# names, such as `ccp`, `p3m500np` and `amd`, or a folder of your own.
 
 # %%
 card = paths.PRETRAINED.with_name("README.md").read_text(encoding="utf-8")
@@ -378,8 +379,7 @@ live = {row.name: row.errors for row in rows}
 authors = external and external / "weights" / "modnet_photographic_portrait_matting.ckpt"
 if not few and authors and authors.is_file():
     released = Matter.from_pretrained(authors, device=profile.device)
-    theirs = protocol.run_benchmark(released, people)
-    print("the authors' checkpoint:", records.mean_errors(theirs))
+    print("the authors' checkpoint:", records.mean_errors(protocol.run_benchmark(released, people)))
 
 # %%
 titles = {key: readers.BENCHMARKS[key].title for key in [name, *reports]}
@@ -393,18 +393,19 @@ cells = [[title, *(f"{one[k]:.{n}f}" if k in one else "" for k, n in digits.item
 results.markdown_table(["", *map(str.upper, digits)], cells)
 
 # %% [markdown]
-# Do not read the paper's rows and ours as a race. The pictures differ, the truth differs (exact for drawn people,
+# Do not rank the paper's rows against ours. The pictures differ, the truth differs (exact for drawn people,
 # *estimated* for the photographs of Clothing-Co-Parsing), and by its model card the shipped checkpoint has seen
-# 24,000<!-- samples_seen --> samples; the paper's training has 1,800,000<!-- samples_of_the_paper -->:
-# 75<!-- paper_over_ours --> times as many. They stand in one table so that you know the order of magnitude of a good
-# network.
+# 24,000<!-- samples_seen --> samples; the paper's training has 1,800,000<!-- samples_of_the_paper -->: 75<!--
+# paper_over_ours --> times as many. The paper's rows only show the order of magnitude that a good network reaches.
+# SAD, Grad and Conn are sums, so they are larger for SPM-100 itself than for the smaller versions of its pictures
+# that ship with the project.
 #
 # For Tables 2 and 5 the authors put each foreground in front of ten backgrounds; `modnet evaluate --benchmark amd`
 # (or `d646`) does the same.
 #
 # ## 5. What the choice of a protocol changes
 #
-# The network stays as it is; only the measuring changes. *Squash* brings every picture to 512 × 512, as many
+# The network stays as it is; only the protocol changes. *Squash* brings every picture to 512 × 512, as many
 # repositories do. *Unknown* counts only the trimap's unknown band, as is usual for methods that are given a trimap.
 # Both fit into one function, which the cell compares with the library's. **Predict**: does the MAD get larger or
 # smaller in the band? And the SAD?
@@ -438,16 +439,16 @@ for key, part in reports.items():
 results.markdown_table(["", *kinds], cells)
 
 # %% [markdown]
-# The same network, the same pictures, and two columns that both call themselves MAD differ by a factor of
-# 3.6<!-- band_factor_spm100 --> on drawn people and 3.1<!-- band_factor_ccp --> on photographs: the band holds most
-# of the error and few of the pixels. SAD falls, because it adds instead of averaging. A table that does not name its
-# region cannot be compared with any other.
+# The network and the pictures are the same, but two columns that are both called MAD differ by a factor of
+# 3.6<!-- band_factor_spm100 --> on drawn people and 3.1<!-- band_factor_ccp --> on photographs. The SADs show why: the
+# band holds most of the error, but few of the pixels. SAD itself falls, because it adds instead of averaging. A table
+# that does not name its region cannot be compared with any other.
 #
 # Squashing changes nothing on SPM-100, whose pictures are square, and adds 2.3 %<!-- squashed_photographs --> on the
 # upright photographs.
 #
-# The size of the network's input matters more, and you can see it without a truth. This checkpoint names 384 pixels
-# as its size; the paper's protocol says 512:
+# The size of the network's input matters, too, and you can see that without a true matte. The default of this checkpoint
+# is 384 pixels; the paper's protocol says 512:
 
 # %%
 photograph = next(iter(photographs.values()))
@@ -458,13 +459,13 @@ figures.image_row(
 )
 
 # %% [markdown]
-# The cap is whole at 512, but parts of the flag come with it. A network is at its best near the sizes it was trained
-# at, and a benchmark with one fixed size measures that, too.
+# At 512 pixels the cap is almost whole, but parts of the flag count as person. So a benchmark with one fixed input
+# size also measures how well that size suits the network.
 #
 # ## 6. Where the error lies
 #
-# A mean hides the pictures behind it. Here are the two that the network finds hardest among those just measured.
-# **Predict**, from the photograph alone, where the matte will be wrong.
+# A mean hides the individual pictures. Here are the two with the largest MAD among those just measured. Cover the two
+# right columns. **Predict**, from the pictures alone, where the mattes are wrong.
 
 # %%
 worst = sorted(live, key=lambda key: -live[key]["mad"])[:2]
@@ -481,9 +482,8 @@ figures.image_row(
 )
 
 # %% [markdown]
-# Neither error has to do with hair, which the figures of matting papers usually show. Half an umbrella is missing,
-# and lamps out of focus are taken for skin. Both are questions of *what belongs to the person*: the task of the
-# semantic branch.
+# The largest errors are not in the hair. Half an umbrella is missing, and lights out of focus are taken for parts of the
+# person. Both are questions of *what belongs to the person*, the task of the semantic branch.
 #
 # How unevenly is the error spread? In the recorded run over 100 pictures:
 
@@ -507,24 +507,19 @@ ten = sorted(spm, key=lambda row: -row["MAD"])[:10]
 words = {"held": "held", "hair": "hair", "blurred background": "blurred_background", "whole body": "whole_body"}
 results.record("blurred_in_ten", sum(row["blurred_background"] == "1" for row in ten))
 results.record("umbrellas_in_ten", sum(row["held"] == "umbrella" for row in ten))
-cells = [
-    [
-        f"{row['name']}: {row['MAD']:.4f}",
-        *({"0": "no", "1": "yes"}.get(row[word], row[word]) for word in words.values()),
-    ]
-    for row in ten
-]
-results.markdown_table(["MAD", *words], cells)
+said = {"0": "no", "1": "yes"}
+cells = [[row["name"], f"{row['MAD']:.4f}", *(said.get(row[key], row[key]) for key in words.values())] for row in ten]
+results.markdown_table(["picture", "MAD", *words], cells)
 
 # %% [markdown]
-# Of the ten, 8<!-- blurred_in_ten --> have a blurred background, bright discs as above, against half of all pictures;
-# 4<!-- umbrellas_in_ten --> hold an umbrella. A table of properties (*strata*) gives such hints in seconds. Whether
-# they are causes is the next question.
+# Of the ten, 8<!-- blurred_in_ten --> have a blurred background, like both pictures above, compared with half of all
+# pictures; 4<!-- umbrellas_in_ten --> hold an umbrella. A table of properties (*strata*) gives such hints quickly.
+# Whether they are causes is the next question.
 #
 # ## 7. What makes a picture hard?
 #
-# SPM-100 balances the paper's three factors against each other, so each can be read alone. **Predict** which of them
-# costs most.
+# SPM-100 balances the paper's three factors against each other, so the effect of each can be read on its
+# own. **Predict** which of them raises the MAD most.
 
 # %%
 cells = []
@@ -543,29 +538,30 @@ for axis, (key, label) in zip(axes, measures.items(), strict=True):
         pairs = [(float(row["strata"][key]), row["errors"]["mad"]) for row in reports[part]["records"]]
         ranks.append(stats.spearmanr(*zip(*pairs, strict=True)).statistic)
         axis.semilogy(*zip(*pairs, strict=True), marker, markersize=3, alpha=0.6, label=part)
-    axis.set(xlabel=label, title="rank correlation " + ", ".join(f"{rank:+.2f}" for rank in ranks))
+    axis.set(xlabel=label, title="rank correlation " + ", ".join(f"{round(rank, 2) + 0:+.2f}" for rank in ranks))
     if key == "person":
         results.record("rank_person_spm100", ranks[0])
 axes[0].set_ylabel("MAD")
 _ = figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
 
 # %% [markdown]
-# - **Whole bodies** have 0.52<!-- ratio_whole_body --> of the error of half bodies. They are also smaller: a person
-#   who fills more of the picture has more pixels to be wrong about (rank correlation
+# The titles give the rank correlation with the MAD, for spm100 first.
+#
+# - **Whole bodies** have 0.52<!-- ratio_whole_body --> times the MAD of half bodies. But the people are also smaller in
+#   these pictures, and on SPM-100 the MAD grows with the share of the picture that the person fills (rank correlation
 #   +0.47<!-- rank_person_spm100 -->). The design balances the factors, not the size, so this table cannot separate
 #   the two.
 # - **A blurred background** makes a picture *harder* here, by a factor of 1.56<!-- ratio_blurred_background -->. In
-#   notebook [01](01_dataset_compositing.ipynb) blur made photographs easier. Both hold: an even blur hides what
-#   distracts, bright discs distract. "Blurred" is not one condition.
-# - **Held objects** cost 1.22<!-- ratio_held_object --> times as much.
-# - **Soft pixels** go with error on both sets; **contrast** hardly does. A network that has learnt what people look
-#   like does not need them to stand out.
+#   notebook [01](01_dataset_compositing.ipynb), blur made photographs easier. A possible reason: uniform blur hides what
+#   distracts, but bright discs out of focus, as above, distract. So "blurred" is not a single condition.
+# - **Held objects** raise the MAD by a factor of 1.22<!-- ratio_held_object -->.
+# - **Soft pixels** go with a larger MAD on both sets; **contrast** is only weakly related to it.
 #
 # ## 8. Does an alpha of 0.3 mean 0.3?
 #
 # Take all pixels to which the network gave an alpha between 0.3 and 0.4, and average their *true* alpha. If it lies
-# in that range too, the network is [calibrated](GLOSSARY.md#calibration) there. Eight lines do it; the example has
-# six pixels.
+# in that range too, the network is [calibrated](GLOSSARY.md#calibration) there. A short function does this for all ranges;
+# the example has six pixels.
 
 
 # %%
@@ -587,32 +583,33 @@ assert difference < 1e-12
 print(f"largest difference from the library, for the picture above: {difference:.0e} of 1e-12 allowed")
 
 # %% [markdown]
-# Three pixels of 0.35 with a mean truth of 0.30: that part is not quite calibrated. Now for 100 pictures.
-# **Predict**: where a network is unsure, does it say too much or too little?
+# Three pixels have a predicted alpha of 0.35 and a mean true alpha of 0.30, so that range is not quite calibrated. Now for
+# 100 pictures. **Predict**: where the network is unsure, is its alpha too large or too small?
 
 # %%
 figure, axis = plt.subplots(figsize=(5.6, 4.8), layout="constrained")
 for part, marker in zip(reports, "os", strict=False):
     curve = reports[part]["calibration"]
     results.record(f"true_at_three_quarters_{part}", curve["true"][7])
-    axis.plot(curve["predicted"], curve["true"], f"{marker}-", label=f"{part}, calibration error {curve['error']:.4f}")
+    label = f"{part}: error {curve['error']:.4f}, {sum(curve['share'][1:-1]):.1%} of pixels in 0.1 to 0.9"
+    axis.plot(curve["predicted"], curve["true"], f"{marker}-", label=label)
 axis.plot([0, 1], [0, 1], color="grey", linewidth=1)
 axis.set(xlabel="predicted alpha", ylabel="mean true alpha", aspect="equal")
 _ = axis.legend(fontsize=8)
 
 # %% [markdown]
-# Above a half it says too much: where it answers 0.75, the truth is 0.71<!-- true_at_three_quarters_spm100 --> on
-# drawn people and 0.62<!-- true_at_three_quarters_ccp --> on photographs (whose truth is an estimate). Composites
-# with such a matte get slightly heavy borders; a curve like this one can be inverted afterwards.
+# Above a half it is too large: where the network answers 0.75, the truth is 0.71<!-- true_at_three_quarters_spm100 --> on
+# drawn people and 0.62<!-- true_at_three_quarters_ccp --> on photographs (whose truth is an estimate). In a
+# composite, such a matte keeps too much of the old background at the border. A curve like this can be used to correct it.
 #
-# The *calibration error*, the distance from the diagonal weighted by pixels, is about 0.005 on both sets and sounds
-# perfect. But only about 2 % of all pixels are in the eight middle parts. A mean over all pixels hides what happens
-# in the hair.
+# The *calibration error*, the distance from the diagonal weighted by pixels, is only 0.005 to 0.006. But only about 2 %
+# of all pixels are in the eight ranges from 0.1 to 0.9 (see the legend). A mean over all pixels hides what happens in
+# the mixed ones.
 #
 # ## 9. A worse camera
 #
-# Benchmarks are sharp, well lit and upright. Phone pictures at night are not. **Predict** which costs most: noise,
-# blur, compression, or a tilted head?
+# Most benchmark pictures are sharp, well lit and upright. Phone pictures at night often are not. We degraded 30 pictures of
+# each set. **Predict** which raises the MAD most: noise, blur, compression, or a rotated picture?
 
 # %%
 units = {"resolution": "share of a side", "blur": "σ, thousandths of a side", "jpeg": "quality"}
@@ -631,16 +628,17 @@ results.record("rotated_90", steps["90"]["mad"])
 results.record("nobody", np.mean([float(row["strata"]["person"]) for row in one["records"]]))
 
 # %% [markdown]
-# - **Small pictures and JPEG** do little until they are extreme. The network sees 512 pixels in any case.
-# - **Noise and blur** hurt gradually. Training showed the network such pictures.
+# - **Low resolution and JPEG** do little until they are extreme.
+# - **Noise and blur** raise the MAD gradually, although the last part of training included noise, blur and JPEG
+#   (see the [model card](../data/checkpoints/README.md)).
 # - **Rotation** was not part of training. At 45 degrees the error on photographs is 15<!-- rotated_45_factor -->
 #   times as large. At 90 degrees the MAD is 0.41<!-- rotated_90 -->, whereas answering "nobody" everywhere would
-#   score about 0.23<!-- nobody -->. Upside down is less bad: the vertical shape remains.
+#   score about 0.23<!-- nobody -->. Upside down is less bad.
 #
-# A network is robust to what its training data contained. If your pictures are rotated, turn them upright first
-# (`Matter` obeys the EXIF orientation), or train with rotation.
+# So the largest error comes from a disturbance that training did not include. If your pictures are rotated, turn them
+# upright first (`Matter` obeys the EXIF orientation), or train with rotation.
 #
-# The same on the photograph, where the numbers become visible:
+# Here are four of these disturbances on the photograph:
 
 # %%
 blank = readers.Labelled(photograph, np.zeros(photograph.shape[:2], np.uint8), {})
@@ -649,8 +647,8 @@ worse = {f"{kind} {level}": robustness.degrade(blank, kind, level).image for kin
 figures.image_row([*worse.values(), *map(matter.alpha, worse.values())], [*worse, *[""] * 4], columns=4)
 
 # %% [markdown]
-# The inspector does this live, for any strength, and compares. Choose a disturbance and raise its strength: which
-# answer fails first, the details or the semantics? Set *beside* to *undisturbed*, or to the model at 512 pixels, and
+# In a running notebook, the inspector does this for every strength. Choose a disturbance and raise its strength: which
+# answer fails first, the details or the semantics? Set *beside it* to *undisturbed*, or to the model at 512 pixels, and
 # enlarge the cap.
 
 # %%
@@ -670,19 +668,18 @@ results.ResultsTable("05_ppm100_evaluation", PROFILE)
 # - **The numbers of the shipped model** describe 100 drawn people and 100 street photographs with estimated mattes.
 #   They say nothing about PPM-100; one command measures that as soon as you have it.
 # - **A protocol** is an input size, an error size, a region and an average. State all four. The region alone changes
-#   MAD by a factor of three.
-# - **Metrics**: report MAD and MSE for the amount, Grad for borders, Conn for what is cut off. If you can report one
-#   more thing, report the worst pictures.
-# - **Without true mattes**, count pieces, holes and mixed pixels. They rank nothing, but they find the failures in a
-#   folder of thousands.
-# - **Strata** give hints, not causes: blur, size and held objects are balanced here, size and framing are not.
-# - **Degrade your test pictures** the way your camera does. A benchmark of good photographs does not predict bad
-#   ones.
+#   MAD by a factor of more than three.
+# - **Metrics**: report MAD and MSE for the amount, Grad for borders, Conn for holes and gaps. If you can report one
+#   more thing, show the worst pictures.
+# - **Without true mattes**, count pieces, holes and mixed pixels. The counts cannot rank networks, but they point to
+#   mattes that are worth a look.
+# - **Strata** give hints, not causes. Framing, blur and held objects are balanced here; the size of the person is not.
+# - **Degrade your test pictures** the way your camera does. Errors on good photographs do not predict those on bad ones.
 #
 # ## Exercises
 #
-# Exercises with a code in quotes check themselves and say what is wrong. In a new cell, with your answer for the
-# dots:
+# Exercises with a key in quotes check themselves and tell you what is wrong. Use a new cell, with your answer instead of
+# the dots:
 #
 # ```python
 # from modnet_lib.notebook.exercises import check_answer
@@ -691,12 +688,12 @@ results.ResultsTable("05_ppm100_evaluation", PROFILE)
 # ```
 #
 # **1.** A network answers 0 everywhere. The person fills 30 % of each picture. What are MAD, MSE and SAD at
-# 1000 × 1000? (`"05.1"`: the three, with SAD in thousands)
+# 1000 × 1000 pixels? (`"05.1"`: all three, with SAD in thousands)
 #
 # <details><summary>Answer</summary>
 #
-# With an almost binary truth, MAD = MSE = 0.3 and SAD = 300. A matte has to beat these numbers before it is worth
-# anything.
+# With an almost binary truth, MAD = MSE = 0.3 and SAD = 300. A network that does not beat these
+# numbers is useless.
 #
 # ```python
 # check_answer("05.1", (0.3, 0.3, 300))
@@ -704,13 +701,13 @@ results.ResultsTable("05_ppm100_evaluation", PROFILE)
 #
 # </details>
 #
-# **2.** A paper reports SAD 12 on its own benchmark and SAD 30 on PPM-100 with the same network. Is PPM-100 harder?
-# (`"05.2"`: a picture and its matte are halved in both directions; by which factors do SAD and MAD change?)
+# **2.** A paper reports a SAD of 12 on its own benchmark and of 30 on PPM-100 with the same network. Is PPM-100 harder?
+# (`"05.2"`: the sides of a picture and of its mattes are halved; by which factors do SAD and MAD change?)
 #
 # <details><summary>Answer</summary>
 #
 # Not necessarily. SAD is a sum over pixels, and PPM-100's pictures are large. Halve the sides of a picture and its
-# SAD falls to a quarter with the very same matte. MAD does not change.
+# SAD falls to a quarter, although the matte is as good as before. MAD does not change.
 #
 # ```python
 # check_answer("05.2", (1 / 4, 1))
@@ -718,13 +715,13 @@ results.ResultsTable("05_ppm100_evaluation", PROFILE)
 #
 # </details>
 #
-# **3.** Mattes are enlarged from 512 pixels to the original size. Which error does that alone cause, and how do you
-# measure it without any network?
+# **3.** Mattes are enlarged from 512 pixels to the original size. How large is the error from this alone? Describe how you
+# would measure it without a network.
 #
 # <details><summary>Answer</summary>
 #
-# Shrink the *true* matte to the network's size, enlarge it again, and measure it against the truth. That is the floor
-# of the protocol: at that size a network can only do better by refining the enlarged matte.
+# Shrink the *true* matte to the network's size, enlarge it again, and measure it against the truth. No network
+# can be expected to do better at that size, unless the enlarged matte is refined afterwards.
 #
 # </details>
 #
@@ -766,7 +763,7 @@ results.ResultsTable("05_ppm100_evaluation", PROFILE)
 # ```
 #
 # For a person who fills a share $p$: $0.5p / (p + 0.5(1 - p)) = p / (1 + p)$. Unlike the IoU of masks cut at 0.5, it
-# punishes every bit of uncertainty.
+# penalises every bit of uncertainty.
 #
 # </details>
 #
