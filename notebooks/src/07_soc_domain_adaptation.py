@@ -444,7 +444,7 @@ for axis, key in zip(axes, ("mad", "hair"), strict=True):
 # - **$\mathcal L_{dd}$ should keep hair, and three seeds cannot show it**: both intervals include zero.
 # - **Fitting the head first did not pay** here: *shipped head* does as well. The fitted head is still needed for the
 #   map of section 2 and for the stopping rule of section 8.
-# - **The released recipe gains less.** Its rate is a tenth of the paper's. With that rate alone (*rate 1e-5*) the
+# - **The released recipe gains nothing here.** Its rate is a tenth of the paper's. With that rate alone (*rate 1e-5*) the
 #   result is already worse, but not by as much; in 16 steps the recipe's other differences count too.
 # - **Batches of 4, 2 frames and 20 frames**: the intervals include zero, so nothing is decided.
 #
