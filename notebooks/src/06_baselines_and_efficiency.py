@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 06 Baselines and efficiency: is MODNet better and faster than the others, trained alike?
 #
-# A result is only as good as what it is compared with. The paper compares MODNet with nine methods, and none of the
-# code for that comparison is public. In this notebook you build the ideas of two of them, see how all nine are
-# trained on one budget, and measure what they cost.
+# The paper compares MODNet with nine methods, and none of the code for that comparison is public. In this notebook you
+# build the ideas of two of them, see how the methods of Tables 1, 2 and 5 are trained on one budget, and measure what
+# all nine cost.
 
 # %% [markdown]
 # ## You will be able to
@@ -11,9 +11,9 @@
 # - say what each of these methods is given, what it predicts first, and what it is trained for;
 # - write SHM's fusion and IndexNet's pooling, and say which problem each of them solves;
 # - explain why a later [stage](GLOSSARY.md#stage) cannot repair a confident mistake of an earlier one;
-# - say at which scale a comparison of methods decides anything;
-# - tell parameters, [operations](GLOSSARY.md#flop), memory and time apart, and say what a figure of cost has to
-#   state.
+# - say how large a run must be before it can tell methods apart;
+# - tell parameters, [operations](GLOSSARY.md#flop), memory and time apart, and say what must accompany a measured
+#   time.
 #
 # ## Contents
 #
@@ -64,15 +64,15 @@ comparison = grid.Grid.load("comparison")
 # > — caption of Fig. 1
 #
 # (a) needs more than one picture: a [trimap](GLOSSARY.md#trimap), a second shot without the person, or neighbouring
-# frames. (b) needs more than one network: the first finds the person, the last draws the border. Here are two such
-# aids for one photograph, both made with our own network.
+# frames. (b) needs more than one network: the first finds the person, the last draws the border. Here is an example of
+# each for one photograph, both made with our own network.
 
 # %%
 photograph = next(iter(photographs.values()))
 trimap = methods.trimap_of(matter.alpha(photograph).round())
 figures.image_row(
     [photograph, figures.tint_trimap(photograph, trimap), matter.predict(photograph).semantic],
-    ["all that MODNet is given", "(a) a trimap: orange is unknown", "(b) a coarse answer of a first stage"],
+    ["all that MODNet is given", "(a) a trimap: orange is unknown", "(b) a first stage's coarse answer"],
 )
 
 # %% tags=["nbval-check-output"]
@@ -107,9 +107,9 @@ results.markdown_table(["", "is given", "is trained in stages"], rows)
 #
 # $$\alpha = F_s + U_s\,\alpha_r$$
 #
-# **Predict**, for three pixels with M-Net's answer 0.5: what is $\alpha$ where T-Net says (0.1, 0.6, 0.3)? Where it
-# is sure of the foreground, (0, 0, 1)? Where it is sure of the background, (1, 0, 0)? And how much does $\alpha$
-# change if M-Net's answer does?
+# At three pixels M-Net answers 0.5. **Predict** $\alpha$ where T-Net says (0.1, 0.6, 0.3); where it is sure of the
+# foreground, (0, 0, 1); and where it is sure of the background, (1, 0, 0). And how much does $\alpha$ change if
+# M-Net's answer does?
 
 
 # %%
@@ -158,9 +158,9 @@ print(f"{tuple(ours.shape)}: largest difference from the library {(ours - theirs
 # > — section "Introduction"
 #
 # Time is one cost of stages. The other you have just computed: a confident first answer is final. You can watch it on
-# the photograph. As T-Net, we take our own network at a short side of 384 pixels: what it calls below 0.1 or above
-# 0.9 is sure. As M-Net, we take the same network at 512 pixels. **Predict**: at 512 the cap is complete, but parts of
-# the flag are taken for the person. Is the cap complete in the fused matte? Is the flag in it?
+# the photograph. As T-Net, we take our own network at a short side of 384 pixels: values below 0.1 or above 0.9 count
+# as sure. As M-Net, we take the same network at 512 pixels. At 512 the cap is complete, but parts of the flag are
+# taken for the person. **Predict**: is the cap complete in the fused matte? Is the flag in it?
 
 # %%
 coarse, fine = matter.resized(384).alpha(photograph), matter.resized(512).alpha(photograph)
@@ -181,18 +181,18 @@ figures.image_row(
 )
 
 # %% [markdown]
-# Neither: most of the flag is gone, because the first stage was sure that it is background, and was right. The cap
-# keeps dark spots where the first stage was just as sure, and wrong. The second stage is above 0.9 on
-# 1.4 %<!-- out_of_reach --> of all pixels that it cannot reach.
+# Neither. Most of the flag is gone, because the first stage was sure that it is background, and was right. The cap has
+# holes where the first stage was just as sure, and wrong. On 1.4 %<!-- out_of_reach --> of all pixels the second stage
+# says more than 0.9, and the fused matte is 0.
 #
-# So a stage is a filter: it removes what a later stage would get wrong, and also what that stage would get right.
+# So the first stage removes what a later stage would get wrong, and also what that stage would get right.
 # MODNet's three branches are trained together and pass features on, not decisions. Whether that is *better* is a
 # question for experiments (section 5).
 #
 # ## 4. IndexNet in fifteen lines
 #
 # IndexNet asks another question: what does a network forget when it shrinks its maps? Max pooling keeps the largest
-# of four values, but not *where* it was. A border needs exactly that. DIM therefore remembers the place of each
+# of four values, but not *where* it was, and a sharp border depends on that. DIM therefore remembers the place of each
 # maximum and puts the value back there (*unpooling*). IndexNet generalises both steps: four *indices* for every 2 × 2
 # block say how much each pixel counts when pooling, and how much of the value each gets back.
 
@@ -222,8 +222,8 @@ torch.testing.assert_close(scatter(values, largest), baselines.indexnet.index_un
 # %% [markdown]
 # The indices 0 and 1 are PyTorch's max pooling and unpooling, bit for bit, and both functions equal the library's.
 #
-# What difference does it make to hair? We max-pool a matte twice, to a quarter of its size, and enlarge it again in
-# three ways: bilinearly, by max unpooling, and with the right indices. The person is drawn, so every strand of the
+# What difference does it make to hair? We max-pool a matte to a quarter of its width and height, and enlarge it again
+# in three ways: bilinearly, by max unpooling, and with the right indices. The person is drawn, so every strand of the
 # truth is exact. **Predict**: how many of 16 pixels does max unpooling fill? And how large is the error that remains
 # with the right indices?
 
@@ -247,11 +247,11 @@ figures.image_row([hair, *ways.values()], titles, columns=2, height=5)
 # %% [markdown]
 # Max unpooling gives one pixel of 16 its value back and leaves the rest black; a decoder must fill them in. Bilinear
 # enlargement is smooth and has lost the strands (MAD 0.053<!-- hair_bilinear -->). With the right indices nothing is
-# lost: a quarter of the matte and the indices are the matte.
+# lost: the small matte and the indices together determine the large one.
 #
-# These indices were computed from the truth. IndexNet has to *predict* them from its features. Its block is short:
-# four small convolutions, one for each place of a 2 × 2 block; a sigmoid makes the indices for unpooling, and a
-# softmax over the four those for pooling.
+# These indices were computed from the truth, and there are more of them than pixels. IndexNet has to *predict* them
+# from its features. Its block is short: four small branches, one for each place of a 2 × 2 block. A sigmoid of their
+# outputs makes the indices for unpooling; a softmax of those four makes the indices for pooling.
 
 
 # %%
@@ -281,13 +281,12 @@ ours.load_state_dict(theirs.state_dict())
 for name, own, library in zip(("pooling", "unpooling"), ours(features), theirs(features), strict=True):
     torch.testing.assert_close(own, library, atol=0, rtol=0)
     total = 4 * F.avg_pool2d(own, 2)
-    print(
-        f"{name:9s} {tuple(own.shape)}, equal to the library; a block adds up to {total.min():.2f} to {total.max():.2f}"
-    )
+    print(f"{name:9s} {tuple(own.shape)}, equal to the library; sum of a block: {total.min():.2f} to {total.max():.2f}")
 
 # %% [markdown]
 # The pooling indices of a block add up to 1, so pooling is a weighted mean. The unpooling indices are free, each
-# between 0 and 1. The price: the first block works at full size and replaces a plain stride. Section 6 shows it.
+# between 0 and 1. The price: the first of these blocks works at full size, where other networks take a convolution
+# with stride 2. Section 6 shows what that costs.
 #
 # ## 5. Tables 1, 2 and 5
 #
@@ -316,9 +315,9 @@ print(*sorted(file.name for file in RUN.iterdir() if few))
 
 # %% [markdown]
 # **What will be compared, and when it decides.** Three steps show that the machinery runs and nothing else. The
-# recorded run of this repository is no better: 400 samples at 96 pixels, where the top feature map has 3 × 3 cells
-# and e-ASPP's rates 3, 5 and 7 are dead. So its numbers are not shown. From the profile `overnight` on (8,000 samples
-# a row at 256 pixels), the comparison can tell methods apart:
+# recorded run of this repository is no better: 400 samples at 96 pixels, where the top feature map has 3 × 3 cells and
+# e-ASPP's convolutions with rates 3, 5 and 7 reach outside it. So its numbers are not shown. From the profile
+# `overnight` on (8,000 samples a row at 256 pixels), the comparison is meant to tell methods apart:
 #
 # ```bash
 # modnet grid comparison overnight --folder runs/baselines   # two CPU cores; the same command resumes
@@ -352,11 +351,11 @@ results.markdown_table(["MSE / MAD", *head], [[row.label, *cells_of(key, row)] f
 # %% [markdown]
 # † starts from a backbone that was pre-trained on masks of people.
 #
-# Table 1 claims an order: from DIM to MODNet, the error falls with every row. Each step is a claim of its own. When
-# `decides` holds a run, the first of the next two cells tests it: the change in every picture, with the 95 % interval
-# over pictures and seeds of notebook [04](04_ablation_study.ipynb). An interval that contains zero leaves a claim
-# open. The second cell shows three of the trained methods on photographs (Fig. 5 and 8). In the smoke profile both
-# stay empty.
+# Table 1 claims an order: without a trimap, from DIM to MODNet, the error falls with every row. Each step is a claim
+# of its own. When `decides` holds a run, the first of the next two cells tests it: the mean change over the pictures,
+# with the 95 % interval over pictures and seeds of notebook [04](04_ablation_study.ipynb). An interval that contains
+# zero leaves a claim open. The second cell shows three of the trained methods on photographs (Fig. 5 and 8). In the
+# smoke profile it is empty, and so is the first until a large enough run is recorded.
 
 # %%
 if decides:
@@ -411,9 +410,9 @@ for name, (layer, channels, side) in layers.items():
     print(f"{name:15s} {weights:7,} weights, {flops / 1e6:4.0f} million FLOPs by hand and by torch's counter")
 
 # %% [markdown]
-# T-Net's layer has 190 times the weights, M-Net's layer needs 5.4 times the operations. Does the same hold for the
-# whole networks? **Predict**: M-Net has 243,633 parameters, and T-Net with its backbone eleven times as many. Which
-# of the two takes longer?
+# T-Net's layer has 190 times the weights, but M-Net's layer needs 5.4 times the operations. Does the same hold for
+# the whole networks? M-Net has 243,633 parameters, and T-Net with its backbone eleven times as many. **Predict** which
+# of the two takes longer.
 
 # %%
 costs = results.recorded_run("efficiency")
@@ -422,17 +421,17 @@ results.record("mnet_weights_share", parts["T-Net"]["parameters"] / parts["M-Net
 results.record("mnet_flops_ratio", parts["M-Net"]["gflops"] / parts["T-Net"]["gflops"])
 results.record("mnet_time_ratio", parts["M-Net"]["milliseconds"] / parts["T-Net"]["milliseconds"])
 rows = [
-    [name, f"{one['parameters']:,}", *(f"{one[key]:.0f}" for key in ("gflops", "milliseconds"))]
+    [name, f"{one['parameters']:,}", f"{one['gflops']:.1f}", f"{one['milliseconds']:.0f}"]
     for name, one in parts.items()
 ]
 results.markdown_table(["SHM at 512 × 512", "parameters", "GFLOPs", "ms, one thread"], rows)
 
 # %% [markdown]
-# T-Net has 10.8<!-- mnet_weights_share --> times the parameters of M-Net and M-Net twice the operations
-# (2.0<!-- mnet_flops_ratio --> times): it works at full size. M-Net also took 1.2<!-- mnet_time_ratio --> times as
-# long, as the median of three rounds. That is the paper's remark in numbers.
+# T-Net has 10.8<!-- mnet_weights_share --> times the parameters of M-Net, but M-Net needs
+# 2.0<!-- mnet_flops_ratio --> times the operations, because it works at full size. M-Net also took
+# 1.2<!-- mnet_time_ratio --> times as long, as the median of three rounds. That is the paper's remark in numbers.
 #
-# Now all methods. Where in this figure would you look for the best one, and does MODNet lie there?
+# Now all methods. **Predict** where in such a figure the best method lies, and whether MODNet lies there.
 
 # %%
 title = {key: key.replace("_", ", ") for key in costs["methods"]}
@@ -449,7 +448,7 @@ two = results.recorded_run("09_your_own_pictures")["speed"]["rows"]["paper eager
 axis.scatter(two, 3.37, s=8 * 14.3, facecolors="none", edgecolors=figures.ORANGE, label="MODNet, two threads")
 for name, (spent, y) in {"MODNet": (14.9, 6.2), "FDMPA": (1000 / 31, 5.2)}.items():
     axis.axvline(spent, color="grey", linestyle=":")
-    axis.text(spent * 1.05, y, f"{name} in the paper:\n{spent:.0f} ms, GTX 1080Ti", fontsize=8, va="top")
+    axis.text(spent * 1.05, y, f"the paper's\n{name}:\n{spent:.0f} ms,\nGTX 1080Ti", fontsize=8, va="top")
 for gflops in (5, 20, 80):
     axis.scatter([], [], s=8 * gflops, color=figures.BLUE, alpha=0.6, label=f"{gflops} GFLOPs")
 axis.legend(title="one thread; area: FLOPs", labelspacing=1.6, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -466,19 +465,18 @@ rows = [[title[key], *(text.format(costs["methods"][key][name]) for name, text i
 results.markdown_table(["", "parameters", "GFLOPs", "MiB", "ms"], rows)
 
 # %% [markdown]
-# MiB is the most that the intermediate results take. Two claims of the paper can be read off, and neither holds
-# *here*:
+# MiB is the peak memory of the intermediate results. Two claims of the paper can be checked, and neither holds *here*:
 #
 # - *"MODNet has the smallest number of parameters among the trimap-free methods."* On the same backbone five of the
-#   others are smaller: a decoder can be made as slim as one likes, and ours are slim. So this says more about our
-#   choice of decoders than about the methods.
+#   six trimap-free methods of Table 1 are smaller. We chose slim decoders, so this says more about our choice than
+#   about the methods.
 # - *Twice the frames of the fastest other method, FDMPA.* Here FDMPA takes 0.46<!-- time_fdmpa --> and HAtt
-#   0.52<!-- time_hatt --> times as long as MODNet: both do nearly all of their work at a quarter of the size. The
-#   paper's FDMPA is another network, and its time another device's.
+#   0.52<!-- time_hatt --> times as long as MODNet, with fewer operations. The paper's FDMPA is another network, and it
+#   was timed on another device.
 #
 # *Multi-stage methods are slower* holds for most: SHM takes 1.2<!-- time_shm --> times and DIM 1.9<!-- time_dim -->
-# times as long as MODNet; BSHM takes 1.0<!-- time_bshm --> times. IndexNet and CRGNN cost most: their first index
-# block works at full size.
+# times as long as MODNet. BSHM takes 1.0<!-- time_bshm --> times as long, and FDMPA is faster. IndexNet and CRGNN cost
+# most: their first index block works at full size.
 #
 # A stopwatch is five lines, and easy to get wrong: warm up, repeat, take the median. (On a GPU, also wait for the
 # device before you stop.)
@@ -486,7 +484,7 @@ results.markdown_table(["", "parameters", "GFLOPs", "MiB", "ms"], rows)
 
 # %%
 def milliseconds(network, inputs, rounds=5):
-    """Of each forward pass, sorted, after one that is not counted."""
+    """Times of `rounds` forward passes, sorted; a warm-up pass is not counted."""
     spent = []
     for _ in range(rounds + 1):
         start = time.perf_counter()
@@ -506,7 +504,8 @@ results.markdown_table(
 )
 
 # %% [markdown]
-# If the fastest and the slowest differ much, something else was running. Now one network, and six ways to run it:
+# If the fastest and the slowest differ much, something else was probably running. Now the same network, MODNet, run in
+# six ways:
 
 # %%
 speed = results.recorded_run("09_your_own_pictures")["speed"]["rows"]
@@ -519,10 +518,10 @@ rows.append(["the paper: GTX 1080Ti", 14.9])
 results.markdown_table(["MODNet at 512 × 512", "ms"], [[name, f"{value:.0f}"] for name, value in rows])
 
 # %% [markdown]
-# One network, one size, and times from 561<!-- slowest --> to 15 ms. All are right. That is why a time without its
-# device, threads, number format, batch, size and way of running says nothing, and why the other notebooks quote other
-# numbers for the same MODNet. A GPU may change the order of the methods, too; that measurement is prepared
-# (`benchmarks/efficiency.py`) and waits for a card.
+# One architecture, one size, and times from 561<!-- slowest --> to 15 ms. So a time means little without its device,
+# threads, number format, batch, size and way of running, and this is why the other notebooks quote other numbers for
+# the same MODNet. A GPU may also change the order of the methods. `benchmarks/efficiency.py` can measure that; it has
+# not been run on a GPU yet.
 #
 # ## Results
 
@@ -535,14 +534,15 @@ results.ResultsTable("06_baselines_and_efficiency", PROFILE)
 # ## What to believe, and what to use
 #
 # - **The paper's order of methods** (Tables 1, 2 and 5) is its own result on data that is not public. This repository
-#   has not confirmed or refuted it: what is recorded is far too small a run. One command produces the evidence.
-# - **The ideas** are facts that you have checked: a confident first stage is final, and pooling loses places that
-#   indices keep.
-# - **The costs** are measured, but on a CPU and for decoders of our choice. Layers at full size decide the time; the
-#   many weights at 1/32 add little.
+#   has neither confirmed nor refuted it, because the recorded run is far too small. The commands of section 5 start a
+#   larger one.
+# - **The ideas** you have checked yourself: a confident first stage is final, and pooling loses places that indices
+#   keep.
+# - **The costs** are measured, but on a CPU and for decoders of our choice. Parameters do not predict the time: T-Net
+#   has 10.8<!-- mnet_weights_share --> times those of M-Net and takes less time.
 # - **Which method?** For a single picture that has to be perfect, draw a trimap: in Table 1 it cuts the MSE of MODNet
-#   to less than a third. With a fixed camera, a clean plate (BM) is easy to take. For everything else, use one
-#   network on one picture.
+#   to less than a third. With a fixed camera, a picture of the empty background (BM) is easy to take. For everything
+#   else, use one network on one picture.
 # - **A fair comparison** gives every method the same tuning, not only the same steps (exercise 3).
 #
 # ## Exercises
@@ -556,8 +556,8 @@ results.ResultsTable("06_baselines_and_efficiency", PROFILE)
 # check_answer("06.1", ...)
 # ```
 #
-# **1.** T-Net of SHM calls 1 % of all pixels foreground, wrongly and surely. What is the smallest MAD that M-Net can
-# reach? (`"06.1"`)
+# **1.** T-Net of SHM is sure that 1 % of all pixels are foreground, and their true alpha is 0. What is the smallest MAD
+# that the fused matte can reach? (`"06.1"`)
 #
 # <details><summary>Answer</summary>
 #
@@ -584,7 +584,7 @@ results.ResultsTable("06_baselines_and_efficiency", PROFILE)
 #
 # <details><summary>Answer</summary>
 #
-# Methods of several stages divide the steps: each of BSHM's networks sees a part of them only. Methods that need
+# Methods of several stages divide the steps: each of BSHM's networks gets only a part of them. Methods that need
 # another learning rate do not get it; the paper searched one for each. And MODNet's shape, loss weights and
 # augmentation were tuned in this project before the others were built, which favours it. A fair budget covers tuning
 # *and* training.

@@ -11,7 +11,7 @@
 # - write the [one-frame delay](GLOSSARY.md#ofd) in eight lines, and say what it costs in time and memory;
 # - choose its threshold by measuring [precision and recall](GLOSSARY.md#precision-recall);
 # - name the scenes in which the rule does harm;
-# - cut a person out of your own clip with `modnet video`.
+# - cut a person out of your own clip with `modnet video`, and say how fast that is.
 
 # %% [markdown]
 # ## Contents
@@ -63,8 +63,8 @@ from modnet_lib.training import adaptation, semantic_head
 # light, moves with it and serves as the *reference*. It is not an exact truth, but it is steady.
 #
 # Then the light fails. The camera raises its gain, and with it the noise of the sensor: a standard deviation of 50 of
-# 255, different in every frame. **Predict**: what does that do to the matte of a frame, and what to the mattes of three
-# frames in a row?
+# 255 levels, different in every frame. **Predict**: what does that do to the matte of a frame, and to the mattes of
+# three consecutive frames?
 #
 # The first figure shows the frame and three mattes, the second follows one pixel, the one that jumps most.
 
@@ -93,7 +93,7 @@ jump = np.minimum(abs(mattes[1:-1] - mattes[:-2]), abs(mattes[1:-1] - mattes[2:]
 t, y, x = np.unravel_index(jump.argmax(), jump.shape)
 t += 1
 titles = [f"frame {t}", *(f"matte of frame {n}" for n in (t - 1, t, t + 1))]
-figures.image_row([noisy[t], *mattes[t - 1 : t + 2]], titles, caption="Other parts are missing every time.")
+figures.image_row([noisy[t], *mattes[t - 1 : t + 2]], titles, caption="Different parts are missing in each matte.")
 
 # %%
 figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
@@ -104,10 +104,10 @@ axis.set(xlabel="frame", ylabel="alpha", ylim=(-0.05, 1.05), title=f"the pixel i
 _ = axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 # %% [markdown]
-# At frame $t$ the value leaves and comes back: that is flicker. Motion looks different. A pixel that the person has
-# left stays empty, at least for a few frames. The rule of section 2 uses only this difference.
+# At frame $t$ the value jumps and comes back: that is flicker. Motion looks different: a pixel that the person has left
+# stays empty, at least for a few frames. The rule of section 2 uses only this difference.
 #
-# **Flicker as a number.** MAD compares each matte with its truth and does not know what came before. dtSSD (Erofeev et
+# **Flicker as a number.** MAD compares each matte with its truth and ignores the other frames. dtSSD (Erofeev et
 # al. 2015) compares the *changes* from frame to frame. **Predict** both for one pixel over three frames: truth 0, 0, 0
 # and matte 0, 1, 0; then for a matte that is 0.3 all the time.
 
@@ -126,12 +126,12 @@ for values in ([0, 1, 0], [0.3, 0.3, 0.3]):
     print(f"{values}: MAD {np.abs(one - zero).mean():.2f}, dtSSD {change_error(one, zero):.0f}")
 
 ours, library = change_error(mattes.astype(float), reference.astype(float)), metrics.dtssd(mattes, reference)
-print(f"difference to the library's dtSSD: {abs(ours - library):.6f} of 0.000001 allowed")
+print(f"difference from the library's dtSSD: {abs(ours - library):.6f} of 0.000001 allowed")
 np.testing.assert_allclose(ours, library, rtol=0, atol=1e-6)
 
 # %% [markdown]
-# The two have nearly the same MAD, but dtSSD is 100 for the first and 0 for the second: it sees flicker, and not a
-# mistake that stays. So both numbers are always reported together.
+# The two have nearly the same MAD, but dtSSD is 100 for the first and 0 for the second: it sees flicker, but not a
+# mistake that stays. So we report both numbers together.
 #
 # ## 2. The rule
 #
@@ -167,8 +167,8 @@ for row in [(0.0, 0.9, 0.05), (0.0, 0.5, 1.0), (0.0, 0.9, 0.9), (0.5, 0.58, 0.5)
 # ## 3. What one frame costs
 #
 # The answer for frame $t$ needs frame $t + 1$. At 24 frames a second it comes 42 ms later. Here is the rule for a clip
-# of any length, as a generator. **Predict**: how many mattes does it hold in memory, and what comes out of `0 1 0 1 0`,
-# where the neighbours are the mattes as they *came*, not as repaired?
+# of any length, as a generator. It compares each matte with its neighbours as they *arrived*, not as repaired.
+# **Predict**: how many mattes does it hold in memory, and what comes out for `0 1 0 1 0`?
 
 
 # %% tags=["nbval-check-output"]
@@ -184,7 +184,7 @@ def one_late(mattes, threshold=0.1):
 
 steady = np.stack(list(one_late(mattes)))
 library = np.stack(list(video.one_frame_delay(mattes)))
-print(f"largest difference to the library's delay: {np.abs(steady - library).max()} of 0 allowed")
+print(f"largest difference from the library's delay: {np.abs(steady - library).max()} of 0 allowed")
 np.testing.assert_array_equal(steady, library)
 
 
@@ -200,16 +200,17 @@ for number, matte in enumerate(one_late(announced([0, 1, 0, 1, 0]))):
     print(f"out {number}: {matte[0]:.0f}")
 
 # %% [markdown]
-# Three mattes are held, however long the clip is. All three inner values flip: each one is judged by the mattes as they
-# came, so the zero between the two ones becomes a one, and they become zeros. A repair never spreads to its neighbours.
+# Three mattes are held, however long the clip is. All three inner values flip: the zero between the two ones becomes a
+# one, and the ones become zeros. Because the rule reads the mattes as they arrived, a repair never spreads to its
+# neighbours.
 #
 # On the noisy film the delay lowers dtSSD from 24.2<!-- fig7_dtssd_modnet --> to 19.9<!-- fig7_dtssd_modnet_ofd -->,
-# and MAD from 0.120<!-- fig7_mad_modnet --> to 0.116<!-- fig7_mad_modnet_ofd -->.
+# and MAD from 0.120<!-- fig7_mad_modnet --> to 0.116<!-- fig7_mad_modnet_ofd --> (table in section 8).
 #
 # ## 4. Which threshold?
 #
-# Below: frame $t$ of section 1, and in orange what the rule finds in it at three thresholds. **Predict**: what does a
-# threshold near zero find besides flicker, and what does a high one miss?
+# The next figure shows the matte of frame $t$ of section 1 and, in orange, what the rule finds in it at three
+# thresholds. **Predict**: what does a threshold near zero find besides flicker, and what does a high one miss?
 
 
 # %%
@@ -232,8 +233,9 @@ _ = interact(
 )
 
 # %% [markdown]
-# Run the notebook and move both sliders: near zero, tiny changes at the outline count as flicker; at 0.5
-# half-transparent patches that come and go are missed.
+# At 0.02 tiny changes count as flicker: single pixels on the sleeve and along the outline. At 0.3 only strong changes
+# are left. In the face, 0.1 finds more than 0.02: a low threshold also demands that the neighbours agree more closely.
+# In a running notebook, move both sliders to see other frames and thresholds.
 #
 # To choose a threshold, measure. *Precision* is the share of repaired pixels that did flicker, *recall* the share of
 # the flicker that was repaired. Both need to know where flicker is, so we put it in: discs along the outline of the
@@ -268,8 +270,8 @@ def hits(filtered):
 # %% [markdown]
 # With a threshold of 0.1 the precision is 0.68<!-- spots_precision --> and the recall 0.56<!-- spots_recall -->,
 # although the flicker is strong and lasts for exactly one frame: spots of neighbouring frames overlap, and the shaking
-# camera moves the outline. The recorded run has eight drawn clips of 48 frames with exact mattes (SPM-video): flicker
-# put in, and the flicker that the shipped model shows by itself. **Predict** which of the two is harder to find.
+# camera moves the outline. The recorded run has eight drawn clips of 48 frames with exact mattes (SPM-video). It tests
+# flicker that was put in and the shipped model's own flicker. **Predict** which of the two is harder to find.
 
 # %%
 rows = recorded["spm_video"]["errors"]
@@ -283,23 +285,23 @@ def mean_of(kind, title, key):
 titles = [title for title in rows["natural"] if title.startswith("OFD ")]
 figure, axes = plt.subplots(1, 3, figsize=(10, 3), layout="constrained")
 for axis, key in zip(axes, ("precision", "recall", "dtssd"), strict=True):
-    for kind, style in (("injected", "o-"), ("natural", "s--")):
+    for kind, label, style in (("injected", "put in", "o-"), ("natural", "the model's own", "s--")):
         values = [mean_of(kind, title, key) for title in titles]
-        axis.plot([float(title[4:]) for title in titles], values, style, label=kind.replace("injected", "put in"))
+        axis.plot([float(title[4:]) for title in titles], values, style, label=label)
     axis.axvline(video.THRESHOLD, color="grey", linewidth=1)
     axis.set(xlabel="threshold", title=key.replace("dtssd", "dtSSD"), xscale="log", ylim=(0, None))
 _ = axes[0].legend()
 
 # %% [markdown]
-# Flicker that was put in is found at any threshold up to 0.15. The model's own is weaker, and looks much like motion:
-# at any threshold, only about one in four repaired pixels had flickered, or fewer. Precision and recall are best
-# between 0.05 and 0.1, dtSSD at 0.15. The library's default is 0.1 (grey line).
+# About three quarters of the flicker that was put in is found at any threshold up to 0.15. The model's own is harder to
+# find: at best, one in three flickering pixels is repaired, and about one in four repaired pixels had flickered. For it,
+# precision and recall are best between 0.05 and 0.1, dtSSD at 0.15. The library's default is 0.1 (grey line).
 #
 # ## 5. Two plain alternatives
 #
 # A *median of three* frames waits for one frame as well, and needs no threshold. *Exponential smoothing* does not wait:
-# it mixes each matte with the last result. **Predict** which of the three has the highest recall, and which draws
-# ghosts.
+# it mixes each matte with the last result. **Predict** which of the three has the highest recall, and which leaves
+# ghosts behind a moving person.
 
 
 # %%
@@ -332,9 +334,10 @@ for name, value in zip(("precision", "recall"), hits(filters["OFD"](spotted)), s
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# On the film with spots, the median finds more than the delay, and touches more that did not flicker. Smoothing touches
-# nearly everything, halves each spot and spreads its rest over the following frames. The recorded clips ask the same
-# with exact mattes, also for flicker that lasts for *two* frames. **Predict** what the delay does to that.
+# On the film with spots, the median finds more than the delay, but it also changes more that did not flicker. Smoothing
+# changes nearly all flicker and much else: it halves each spot and spreads the rest over the following frames. The
+# recorded run repeats the comparison on clips with exact mattes, also for flicker that lasts for *two* frames.
+# **Predict** what the delay does to that.
 
 # %%
 kinds = {"injected": "put in, one frame", "two frames": "put in, two frames", "natural": "the model's own"}
@@ -347,13 +350,14 @@ for axis, key, title, factor in zip(axes, ("mad", "dtssd"), ("MAD × 100", "dtSS
 _ = axes[0].legend(fontsize=8)
 
 # %% [markdown]
-# - **Flicker of one frame**: the delay and the median remove most of it.
+# - **Flicker of one frame**: the delay and the median remove more than half of the error, in MAD and in dtSSD.
 # - **Flicker of two frames** passes both: it looks like motion. One frame of delay cannot do more.
-# - **The model's own flicker**: neither MAD nor dtSSD improves on average. Section 6 shows which clips are to blame.
-# - **Smoothing** lowers dtSSD most where flicker lasts, and raises MAD everywhere: it draws ghosts.
+# - **The model's own flicker**: the delay improves neither MAD nor dtSSD on average; section 6 shows which clips cause
+#   this. The median lowers dtSSD a little, but not MAD.
+# - **Smoothing** lowers dtSSD most for flicker of two frames, but raises MAD in every group: it leaves ghosts.
 #
-# The paper's claim is about "flickers along the boundaries" that one sees in its Fig. 7. These eight clips neither
-# confirm nor contradict it.
+# The paper's claim is about "flickers along the boundaries" that its Fig. 7 shows. These eight clips neither confirm
+# nor contradict it.
 #
 # ## 6. Where it hurts
 #
@@ -362,7 +366,7 @@ _ = axes[0].legend(fontsize=8)
 # > — section "Conclusion"
 #
 # Give the rule *exact* mattes: whatever it changes is harm. A bar of four pixels crosses the picture. **Predict** from
-# which speed on, in pixels a frame, the rule takes the bar for flicker.
+# which speed on, in pixels per frame, the rule takes a part of the bar for flicker, and from which speed on all of it.
 
 
 # %% tags=["nbval-check-output"]
@@ -374,7 +378,7 @@ def moving_bar(speed, frames=12, width=4):
     return bar
 
 
-for speed in (1, 2, 4, 5, 8):
+for speed in (1, 2, 3, 4, 8):
     bar = moving_bar(speed)
     left = filters["OFD"](bar)[1:-1].sum() / bar[1:-1].sum()
     print(f"speed {speed}: {left:.0%} of the bar is left")
@@ -384,12 +388,13 @@ titles = ["speed 3", "after OFD", "speed 5", "after OFD"]
 figures.image_row(shown, titles, columns=2, caption="One row for each frame, from top to bottom.")
 
 # %% [markdown]
-# A pixel that the bar covers for one frame only looks exactly like flicker, so the bar vanishes, except in the first
-# and the last frame. The same happens to fingers, to a swinging strand of hair, to a ball.
+# A pixel that the bar covers for only one frame looks exactly like flicker. At 3 pixels per frame half of the bar is
+# lost, and from 4 on all of it, except in the first and the last frame. Anything thin and fast can suffer in the same
+# way: a finger, a swinging strand of hair, a ball.
 #
-# A camera that moves does the same to a whole person. The table below films the photograph of section 1 with a faster
-# and faster camera, and gives the rule its exact mattes. The figure has the eight recorded clips: the harm to exact
-# mattes if only each 1st, 2nd, 4th or 8th frame is kept, and what the delay did to the dtSSD of the model's own mattes.
+# A moving camera does harm, too. For the table, we film the photograph of section 1 with a faster and faster camera, and
+# apply the rule to the reference itself. The figure shows the eight recorded clips. Left: the harm to exact mattes if
+# every frame, or only every 2nd, 4th or 8th, is kept. Right: what the delay did to the dtSSD of the model's own mattes.
 
 # %%
 lines = ["| speed of the camera | harm by OFD (MAD × 1000) |", "|---|---:|"]
@@ -405,9 +410,9 @@ clips = recorded["spm_video"]
 changes = np.subtract(rows["natural"]["OFD"]["dtssd"], rows["natural"]["as it is"]["dtssd"])
 walking = np.array(["walk" in name for name in clips["clips"]])
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained")
-for (name, harm), fast in zip(clips["harm_by_speed"].items(), walking, strict=True):
+for (name, harm), fast, marker in zip(clips["harm_by_speed"].items(), walking, "ooooooso", strict=True):
     style = {"color": figures.RED, "label": name} if fast else {"color": "grey", "linestyle": "--"}
-    axes[0].plot(clips["strides"], 100 * np.array(harm), marker="o", **style)
+    axes[0].plot(clips["strides"], 100 * np.array(harm), marker=marker, **style)
 axes[0].set(
     xlabel="times as fast",
     ylabel="MAD × 100",
@@ -420,13 +425,14 @@ axes[1].set(xlabel="change of dtSSD by OFD (left of zero: steadier)", title="the
 _ = axes[0].legend()
 
 # %% [markdown]
-# The two clips of people who walk in, fast and by leaps, account for all of the damage. For a person who sits and talks
-# or turns the head, the case that the rule was made for, it helps a little. Use it for slow scenes.
+# The two clips of people who walk in are the only ones in which dtSSD rises, and they account for most of the harm to
+# exact mattes. In the other six (talking, turning the head, swaying hair) the delay lowers dtSSD a little. Use it for
+# slow scenes.
 #
 # ## 7. Watch it
 #
-# One film, so that both panels stay in step: the cut-out frame by frame, and after the delay. They show the frames
-# without noise, so that only the mattes differ. The film is part of this page.
+# Left: the cut-out frame by frame. Right: the cut-out after the delay. Both show the frames without noise, so that only
+# the mattes differ. The film is stored in this page.
 
 # %%
 pairs = zip(film, mattes, steady, strict=True)
@@ -436,8 +442,8 @@ with tempfile.TemporaryDirectory() as folder:
     display(Video(f"{folder}/film.mp4", embed=True, width=900, html_attributes="controls loop muted autoplay"))
 
 # %% [markdown]
-# Patches that blink for one frame are gone. Those that last for two frames, and those that never come back, are still
-# there: the delay does not know what a person is. That is the task of SOC.
+# Many patches that blink for one frame are gone. Those that last for two frames or more are still there: the delay does
+# not know what a person is. To restore missing parts is the task of SOC.
 #
 # ## 8. All of it together: Fig. 7
 #
@@ -476,13 +482,14 @@ for name, sequence in {"MODNet": mattes, "MODNet + OFD": steady, **steps}.items(
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# MODNet alone loses other parts of the person in each frame. SOC brings back what was missing: MAD falls from
+# MODNet alone loses different parts of the person in each frame. SOC brings back most of what was missing: MAD falls from
 # 0.120<!-- fig7_mad_modnet --> to 0.093<!-- fig7_mad_modnet_soc -->, and dtSSD from 24.2<!-- fig7_dtssd_modnet --> to
-# 13.9<!-- fig7_dtssd_modnet_soc -->. The delay mends what is wrong for one frame only: dtSSD falls further, to
-# 10.5<!-- fig7_dtssd_modnet_soc_ofd -->. A part of the MAD that is left is the helmet, which SOC takes in and the
-# reference leaves out. This is one film, chosen because the light is bad; notebook 07 has the averages.
+# 13.9<!-- fig7_dtssd_modnet_soc -->. The delay repairs what is wrong for one frame only, such as the gap in the hair in
+# the middle column: dtSSD falls further, to 10.5<!-- fig7_dtssd_modnet_soc_ofd -->. Part of the remaining MAD is the
+# helmet, which SOC takes in and most of which the reference leaves out. This is one film, chosen because the light is
+# bad; notebook 07 has the averages.
 #
-# The paper shows a real clip. The numbers below are from two real clips, which are not ours to store and have no truth.
+# The paper shows a real clip. The numbers below are from two real clips without truth, which we may not store here.
 # *Change* is how far a value moves from one frame to the next, *unsteady* how far it is from the mean of its neighbours
 # in time, *found* the share of values that the rule repairs, *moved* the distance from MODNet's own mattes, *person*
 # the mean of alpha. **Predict** which of them SOC lowers, although it looks at single frames only.
@@ -498,8 +505,8 @@ Markdown("\n".join(lines) + f"\n\n{recorded['real_clips']['provenance']}")
 
 # %% [markdown]
 # Both steps make the mattes steadier, SOC more than the delay. But *steady is not right*: the woman's *person* grows
-# because SOC took her whole monitor for a person (notebook 07, section 10), and a whole monitor flickers less than half
-# of one.
+# because SOC took her whole monitor for a person (notebook 07, section 10). A whole monitor in the matte flickers less
+# than parts of one.
 #
 # ## 9. A car drives by: Fig. 9
 #
@@ -530,7 +537,7 @@ found_by = {"difference": differs(shots[6], plate), "MODNet": Matter(network, de
 figures.image_row([shots[6], *found_by.values(), truths[6]], ["input", *found_by, "truth"])
 
 # %% tags=["nbval-check-output"]
-street = np.array(truths)[..., None].max(axis=(0, 3)) == 0  # never covered by the person
+street = np.max(truths, axis=0) == 0  # never covered by the person
 for name, chosen in (("no car", [0, 1, 10, 11]), ("car", [5, 6, 7])):
     taken = np.mean([differs(shots[n], plate)[street] > 0.5 for n in chosen])
     print(f"{name:7s} share of the street taken for a person: {taken:.0%}")
@@ -542,31 +549,31 @@ for name, chosen in (("no car", [0, 1, 10, 11]), ("car", [5, 6, 7])):
 # %%
 camera = recorded["fixed_camera"]
 figure, axes = plt.subplots(1, 2, figsize=(10, 3), sharey=True, layout="constrained")
-for axis, scene in zip(axes, camera["scenes"], strict=True):
+for number, (axis, scene) in enumerate(zip(axes, camera["scenes"], strict=True), 1):
     for name, errors in scene["mad"].items():
         axis.plot(100 * np.array(errors), "o-", markersize=3, label=name)
     seen = np.flatnonzero(scene["car"])
     axis.axvspan(seen[0] - 0.5, seen[-1] + 0.5, color="grey", alpha=0.2, label="car")
-    axis.set(xlabel="frame", title=f"recorded, scene {scene['seed']}")
+    axis.set(xlabel="frame", title=f"recorded scene {number}")
 axes[0].set(ylabel="MAD × 100")
 _ = axes[0].legend(ncols=2)
 
 # %%
 lines = ["| share of the car that is taken for a person | difference | BM | MODNet |", "|---|---:|---:|---:|"]
-for scene in camera["scenes"]:
+for number, scene in enumerate(camera["scenes"], 1):
     shares = (f"{scene['taken_for_person'][name]:.0%}" for name in ("difference", "BM", "MODNet"))
-    lines += [f"| scene {scene['seed']} | {' | '.join(shares)} |"]
+    lines += [f"| scene {number} | {' | '.join(shares)} |"]
 Markdown("\n".join(lines) + f"\n\n{camera['provenance']}")
 
 # %% [markdown]
 # While the car is in view, the errors of the difference and of BM rise most, although BM sees the plate *and* the
-# picture. MODNet has never seen the plate, and the car adds least to its error. So the direction
-# of the paper's claim is there on both scenes. MODNet is *robust* only on the second: on the first its error rises
-# sharply while the car touches the elbow.
+# picture. MODNet has never seen the plate, and the car adds least to its error. So both scenes agree with the direction
+# of the paper's claim. But MODNet is disturbed too: on the first scene its error rises to about six times its level
+# without the car.
 #
-# BM here is a small network, trained for minutes on drawn people (`data/results/08_fixed_camera_bm.yaml`), and not the
-# authors'. Read each curve against itself: what changes while the car is there is the point, not which curve is lower
-# before.
+# BM here is not the authors' network but a small one, trained briefly on drawn people
+# (`data/results/08_fixed_camera_bm.yaml`). Compare each curve with itself: what counts is how much it rises while the
+# car is in view, not which curve is lower without it.
 #
 # ## 10. Your own clip, and how fast
 #
@@ -580,8 +587,7 @@ Markdown("\n".join(lines) + f"\n\n{camera['provenance']}")
 # modnet video me.mp4 beach.mp4 --background beach.jpg   # or blur, green, a colour, another clip
 # ```
 #
-# Sound and the times of the frames are kept. Decoding, network and encoding run side by side. From Python it is one
-# call:
+# Sound and the times of the frames are kept. Decoding, network and encoding run in parallel. From Python it is one call:
 
 # %% tags=["nbval-check-output"]
 with tempfile.TemporaryDirectory() as folder:
@@ -607,11 +613,14 @@ note = f"One frame in float32: half of them within {latency['p50']:.0f} ms, 99 %
 Markdown("\n".join(lines) + f"\n\n{note} {measured['provenance']}")
 
 # %% [markdown]
-# Two threads of a CPU are no GTX 1080Ti. bfloat16 (`--dtype bfloat16`, on a processor that computes in it) is faster;
-# batches mostly are not. "Clean colours" removes the old background from the hair (notebook
-# [09](09_your_own_pictures.ipynb)) and costs up to a quarter. These are times of the *deployed* form on two threads,
-# with its normalisation folded into the convolutions; notebook [06](06_baselines_and_efficiency.ipynb) measures the
-# network as it is trained, which takes longer. No GPU has been measured yet.
+# On two CPU threads, the fastest row reaches 17 % of the paper's frames per second. bfloat16 (`--dtype bfloat16`, on a
+# processor that computes in it) is faster; batches mostly are not. "Clean colours" removes the old background from the
+# hair (notebook [09](09_your_own_pictures.ipynb)) and costs up to about a quarter of the speed. In the first row the
+# mattes seem faster than the network alone; the two were timed separately, so a difference that small says nothing.
+#
+# This is the *deployed* form, with its normalisation folded into the convolutions; notebook
+# [06](06_baselines_and_efficiency.ipynb) measures the network as it is trained, which takes longer. No GPU has been
+# measured yet.
 #
 # ## Results
 
@@ -621,21 +630,21 @@ results.ResultsTable("08_ofd_video_demo", PROFILE)
 # %% [markdown]
 # ## What to believe, and what to use
 #
-# - **Believe** that the rule repairs flicker of one frame, and nothing that lasts for two. It is cheap: three mattes in
-#   memory, one frame late.
-# - **Believe** that it does harm where something thin or fast covers a pixel for one frame only.
+# - **Believe** that the rule repairs flicker of one frame, and nothing that lasts for two. It costs little: three mattes
+#   in memory and a delay of one frame.
+# - **Believe** that it does harm where something thin or fast covers a pixel for only one frame.
 # - **Not confirmed**: that it improves a trained model's mattes on average. On eight drawn clips neither MAD nor dtSSD
 #   falls; on our noisy film dtSSD does. Slow scenes gain, fast ones lose.
-# - **Use it** for a person who sits and talks in poor light. Switch it off for fast motion (`modnet video --no-ofd`).
+# - **Use it** for slow scenes in poor light. Switch it off for fast motion (`modnet video --no-ofd`).
 # - Where parts of the person are missing for longer, the delay cannot help. Adapt with SOC first, and check that the
 #   person is still the only thing in the matte.
-# - A moving background misleads every method that trusts a clean plate. MODNet needs no plate and is disturbed least,
-#   but it is disturbed.
+# - A moving background misled both methods that use a clean plate. MODNet needs no plate and was disturbed least, but
+#   not left undisturbed.
 
 # %% [markdown]
 # ## Exercises
 #
-# Some check themselves and say what is wrong with an answer. In a new cell, with your answer for the dots:
+# Exercises with a code in quotes check themselves and say what is wrong. In a new cell, with your answer for the dots:
 #
 # ```python
 # from modnet_lib.notebook.exercises import check_answer
@@ -644,7 +653,7 @@ results.ResultsTable("08_ofd_video_demo", PROFILE)
 # ```
 #
 # **1.** "Close" and "very different" need not be the same threshold. Write the rule of section 2 as a function of
-# `(before, now, after, close, different)` that returns the repaired `now`.
+# `(before, now, after, close, different)` that returns the repaired `now`. (`"08.1"`)
 #
 # <details><summary>Answer</summary>
 #
@@ -666,11 +675,12 @@ results.ResultsTable("08_ofd_video_demo", PROFILE)
 # **2.** Write a rule with *two* frames of delay, for flicker that lasts for two frames: a function of `(before, first,
 # second, after, threshold)` that returns the repaired `first` and `second`, stacked. Both must differ from both
 # neighbours, the neighbours must agree, and both become the neighbours' mean. What does it cost in section 6?
+# (`"08.2"`)
 #
 # <details><summary>Answer</summary>
 #
-# Motion that covers a pixel for two frames is lost as well, so the harm to the bar of four pixels starts at half the
-# speed.
+# Motion that covers a pixel for two frames is lost as well: the bar of four pixels vanishes already at 2 pixels per
+# frame.
 #
 # ```python
 # import numpy as np
@@ -693,7 +703,7 @@ results.ResultsTable("08_ofd_video_demo", PROFILE)
 #
 # <details><summary>Answer</summary>
 #
-# The frames on both sides of a cut show different things. That they agree at a pixel says nothing.
+# The frames on the two sides of a cut show different things. If they agree at a pixel, that says nothing about flicker.
 #
 # </details>
 #
@@ -701,8 +711,9 @@ results.ResultsTable("08_ofd_video_demo", PROFILE)
 #
 # <details><summary>Answer</summary>
 #
-# Both. Noise moves the neighbours apart and the middle away. Raising "close" alone accepts neighbours that disagree;
-# raising "very different" alone misses faint flicker.
+# Both. Noise moves the neighbours apart, so a strict "close" misses flicker. It also moves the middle value, so with a
+# low "very different" the noise itself counts as flicker. The price: faint flicker is missed, and neighbours that
+# really disagree may be accepted.
 #
 # </details>
 

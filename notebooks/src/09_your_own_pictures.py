@@ -1,17 +1,17 @@
 # %% [markdown]
 # # 09 Your own pictures: what turns a matte into a picture that you can use?
 #
-# A matte is half of the work. This notebook does the other half, on your own photograph if you like: clean colours at the edges,
-# another background, large pictures, folders, clips, a camera, speed, and a file that runs without PyTorch.
+# A matte alone is not yet a picture. This notebook does the rest, on your own photograph if you like: clean colours at
+# the edges, another background, large pictures, folders, clips, a camera, speed, and a file that runs without PyTorch.
 
 # %% [markdown]
 # ## You will be able to
 #
 # - store a cut-out so that other programs show it correctly;
-# - explain why hair glows after a change of background, and write the method that cures it;
+# - explain why hair glows after a change of background, and write the method that removes the glow;
 # - matte pictures larger than the network's input, folders with broken files, clips and a camera;
 # - make the network faster without changing its answer;
-# - export it to a program that has never heard of PyTorch, and put it into a web service.
+# - export it for programs that do without PyTorch, and put it into a web service.
 #
 # ## Contents
 #
@@ -29,10 +29,11 @@
 #
 # ## Needs
 #
-# Notebook [00](00_start_here.ipynb). No download and no GPU. Reading takes about 24 minutes. The smoke profile takes about 35 seconds
-# on two CPU cores.
+# Notebook [00](00_start_here.ipynb). No download and no GPU.
+# Reading takes about 24 minutes. The smoke profile takes about 35 seconds on two CPU cores.
 #
-# Put the path of your own photograph into `PICTURE`. If it is empty, the notebook takes one that ships with scikit-image.
+# Put the path of your own photograph into `PICTURE`. If it is empty, the notebook takes one that ships with
+# scikit-image.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"  # smoke, laptop, overnight, full or paper; see notebooks/profiles
@@ -55,8 +56,8 @@ from modnet_lib.notebook import figures, inspector, portraits, results
 # %% [markdown]
 # ## 1. Three ways in, one matte
 #
-# The first is Python. `from_pretrained` reads the checkpoint that ships, and chooses the device and a fast form of
-# the network that gives the same answer.
+# The first is Python. `from_pretrained` reads the shipped checkpoint and chooses the device and a fast form of the
+# network. Section 9 checks that this form gives the same answer.
 
 # %%
 figures.use_style()
@@ -68,11 +69,11 @@ person = matter.predict(str(Path(PICTURE).expanduser()) if PICTURE else people[1
 image, alpha = person.image, person.alpha
 
 # %%
-figures.image_row([image, alpha, figures.checkerboard(image, alpha)], ["photograph", "matte", "both, over squares"])
+figures.image_row([image, alpha, figures.checkerboard(image, alpha)], ["photograph", "matte", "cut-out on squares"])
 
 # %% [markdown]
 # The second is the shell: `modnet matte IN OUT`, for a picture, a folder or a pipe; `--alpha` asks for the matte alone.
-# The helper below runs the same program inside this notebook and prints what you would see.
+# The next cell runs the same program inside this notebook and prints what you would see.
 
 # %% tags=["nbval-check-output"]
 WORK = Path(tempfile.mkdtemp())
@@ -104,14 +105,16 @@ print("shell:  largest difference", np.abs(written - np.round(255 * alpha)).max(
 print("widget: largest difference", np.abs(widget.prediction("me").alpha - alpha).max(), "of 1, 0 allowed")
 
 # %% [markdown]
-# Apart from rounding, they are equal: one function does the work behind all three.
+# A level is 1/255, so rounding moves a value by up to half a level, 1/510. Apart from this, all three are equal: one
+# function does the work behind them.
 #
 # ## 2. Straight and premultiplied
 #
 # A cut-out is a picture with four channels. Two conventions exist for its colours
-# ([straight and premultiplied](GLOSSARY.md#straight-premultiplied)): *straight* keeps the colour as it is, *premultiplied* multiplies it by
-# $\alpha$. PNG and WebP are straight; many compositing programs work premultiplied. Take a bright, almost transparent
-# hair, $\alpha = 0.01$, stored in 8 bits. **Predict** what premultiplied storage does to its colour.
+# ([straight and premultiplied](GLOSSARY.md#straight-premultiplied)): *straight* keeps the colour as it is,
+# *premultiplied* multiplies it by $\alpha$. PNG and WebP are straight; many compositing programs work premultiplied.
+# Take a bright, almost transparent hair, $\alpha = 0.01$, stored in 8 bits. **Predict** what premultiplied storage does
+# to its colour.
 
 
 # %% tags=["nbval-check-output"]
@@ -131,8 +134,9 @@ print("straight:     ", straight(hair, faint)[0, 0])
 print("premultiplied:", stored, "which is read as", (255 * stored[:3] / stored[3]).round().astype(int))
 
 # %% [markdown]
-# Premultiplied, the hair comes back in another colour, because only three levels are left for it. Shown with the wrong
-# convention, edges become too dark or too bright. The library stores straight alpha, as your function does:
+# Premultiplied, the hair comes back in another colour, because only the levels 0 to 3 are left for it. A program that
+# reads a file in the wrong convention shows edges too dark or too bright. The library stores straight alpha, as the
+# function above does:
 
 # %% tags=["nbval-check-output"]
 difference = np.abs(straight(image, alpha).astype(int) - edges.cutout(image, alpha, clean=False))
@@ -142,8 +146,10 @@ print("largest difference:", difference.max(), "levels, 0 allowed")
 # %% [markdown]
 # ## 3. Why hair glows
 #
-# > "It measures the absolute difference between input image $I$ and the composited image obtained from $\alpha_p$, the
-# > ground truth foreground, and the ground truth background." *(Semantic-Detail Fusion, on $\mathcal{L}_c$)*
+# > [$\mathcal{L}_c$] measures the absolute difference between input image $I$ and the composited image obtained from
+# > $\alpha_p$, the ground truth foreground, and the ground truth background.
+# >
+# > — section "Semantic-Detail Fusion"
 #
 # A [composite](GLOSSARY.md#compositing) needs $F$, the person's own colours. A photograph has $I$, and at a mixed pixel
 # $I = \alpha F + (1 - \alpha) B$ still contains some of the old background. Use $I$ instead of $F$, and
@@ -158,8 +164,9 @@ print("largest difference:", difference.max(), "levels, 0 allowed")
 #
 # </details>
 #
-# We need $F$, and Eq. 1 alone cannot give it, even if $\alpha$ is known: each colour has one equation and two unknowns,
-# $F$ and $B$. Neighbours help. $F$ and $B$ are smooth, so each pixel may ask what its four neighbours have found.
+# We need $F$, and Eq. 1 alone cannot give it, even if $\alpha$ is known: each channel of a pixel has one equation and
+# two unknowns, $F$ and $B$. Neighbours help. $F$ and $B$ usually change slowly, so a pixel can use what its four
+# neighbours have found.
 #
 # ## 4. The person's own colours
 #
@@ -168,7 +175,7 @@ print("largest difference:", difference.max(), "levels, 0 allowed")
 # $$\big(\alpha F + (1 - \alpha) B - I\big)^2 + \sum_{n} w_n \big((F - F_n)^2 + (B - B_n)^2\big),
 # \qquad w_n = 10^{-5} + |\alpha - \alpha_n|,$$
 #
-# over its neighbours $n$. Set the derivatives to zero, and it is a system of two equations for $F$ and $B$:
+# with a sum over its neighbours $n$. Setting the derivatives to zero gives two linear equations for $F$ and $B$:
 
 
 # %%
@@ -181,8 +188,9 @@ def solve(colour, alpha, neighbours, weights):
 
 
 # %% [markdown]
-# Try it on one mixed pixel: grey 0.6, $\alpha = 0.5$. One neighbour inside the person knows $F = 0.2$, another one
-# in the background knows $B = 0.9$; both are unsure of the rest and say 0.5. **Predict**: will $F$ be below or above 0.2?
+# Try it on one mixed pixel: grey 0.6, $\alpha = 0.5$. One neighbour, inside the person, has $F = 0.2$; another, in the
+# background, has $B = 0.9$. Both still have a first guess of 0.5 for the other colour. **Predict**: will $F$ be below or
+# above 0.2?
 
 # %% tags=["nbval-check-output"]
 inside, outside = [[0.2] * 3, [0.5] * 3], [[0.5] * 3, [0.9] * 3]
@@ -190,8 +198,9 @@ found = solve(np.full(3, 0.6), 0.5, np.array([inside, outside]), np.array([0.5, 
 print("F =", found[0, 0].round(2), " B =", found[1, 0].round(2), " and back by Eq. 1:", found.mean(axis=0)[0].round(2))
 
 # %% [markdown]
-# Above 0.2: the neighbours pull $F$ towards their mean, 0.35, and Eq. 1 corrects that a little. So repeat the sweep over the picture. To
-# carry colours far in few sweeps, begin with a picture of one pixel and about double its size step by step.
+# Above 0.2: the neighbours pull $F$ towards their mean, 0.35, and Eq. 1 raises it a little, because the pixel is
+# brighter than the two means mixed. Guesses spoil a single solution, so sweep over the picture several times. To carry
+# colours far in few sweeps, begin with a picture of one pixel and roughly double its size step by step.
 
 
 # %%
@@ -219,8 +228,8 @@ def own_colours(image, alpha, sweeps=10):
 
 
 # %% [markdown]
-# The library calls pymatting's compiled version of this method, block by block. Compare the two on 24 × 24 pixels of
-# a drawn portrait, whose $F$ is known exactly:
+# The library calls pymatting's compiled version of this method, block by block. Compare it with ours on 24 × 24 pixels
+# of a drawn portrait, whose $F$ is known exactly:
 
 # %%
 drawn = data.sets.drawn_people(8, "validation").readers[6]()
@@ -234,12 +243,12 @@ print(f"largest difference: {difference:.0f} of 255 levels, 1 allowed")
 figures.image_row(
     [drawn.image[window], ours / 255, drawn.foreground[window], exact[window]],
     ["picture", "our estimate of $F$", "exact $F$", "matte"],
-    caption="24 x 24 pixels of hair in front of a light wall. The estimate has removed the wall.",
+    caption="24 × 24 pixels of hair in front of a window and a curtain. The estimate has removed both.",
 )
 
 # %% [markdown]
-# Now the whole picture, with the library's function. The maps show the error of the colours, weighted by $\alpha$, because a colour
-# that nobody sees does no harm.
+# Now the whole picture, with the library's function. The maps show the error of the colours for a part of it, weighted
+# by $\alpha$, because a colour that nobody sees does no harm.
 
 # %%
 clean = edges.clean_foreground(drawn.image, exact)
@@ -254,9 +263,11 @@ figures.image_row(
 )
 
 # %% [markdown]
-# At mixed pixels the error falls from 33<!-- colour_error_own_colours --> to 9<!-- colour_error_estimated --> levels. In
-# practice the matte is an estimate, too, and a wrong $\alpha$ gives wrong colours. The recorded run has eight drawn people. Their errors are 22<!-- recorded_with_old_background --> levels with the old background,
-# 8<!-- recorded_clean_true_matte --> with the true matte, and 16<!-- recorded_clean_predicted_matte --> with the network's.
+# At mixed pixels the error falls from 33<!-- colour_error_own_colours --> to 9<!-- colour_error_estimated --> levels.
+# In practice the matte is an estimate, too, and a wrong $\alpha$ gives wrong colours. The recorded run has eight drawn
+# people. The error is 22<!-- recorded_with_old_background --> levels with the picture's own colours,
+# 8<!-- recorded_clean_true_matte --> with an estimate from the true matte, and
+# 16<!-- recorded_clean_predicted_matte --> with one from the network's matte.
 #
 # On the photograph there is no truth, but you can see the effect:
 
@@ -269,14 +280,15 @@ rim = [edges.compose(colours, alpha, "black")[head] for colours in (image, own)]
 figures.image_row(
     [image[head], *rim],
     ["photograph", "on black, with $I$", "on black, with the estimate of $F$"],
-    caption="In the middle, a light rim around the hair.",
+    caption="Middle: a light rim around the hair, clearest on the left. Right: it is gone.",
 )
 
 # %% [markdown]
 # ## 5. Another background
 #
-# `cutout` returns RGBA with estimated colours; `composite` applies Eq. 1 at once, to a colour, a picture or `"blur"`, the photograph's own background
-# out of focus. Blurring has a pitfall. **Predict**: what happens around the person if you simply blur the photograph and put the person back?
+# `cutout` returns RGBA with estimated colours. `composite` also applies Eq. 1, with a colour, a picture or `"blur"`, the
+# photograph's own background out of focus. Blurring has a pitfall. **Predict**: what happens around the person if you
+# simply blur the photograph and put the person back?
 
 # %%
 plain = np.asarray(matter.composite(image, "#3b5b7a"))
@@ -284,16 +296,16 @@ blurred = Image.fromarray(image).resize((24, 24), Image.Resampling.BOX).resize(i
 smeared = edges.compose(own, alpha, np.asarray(blurred))
 figures.image_row(
     [plain, smeared, np.asarray(matter.composite(image, "blur"))],
-    ["a colour", "blurred photograph: a halo", "blurred background"],
-    caption="In the middle, the person's own colours leak into the background.",
+    ["a colour", "person on the blurred photograph", "person on the blurred background"],
+    caption="Middle: a halo of the person's own colours. Right: no halo.",
 )
 
 # %% [markdown]
 # A plain blur smears the person into the background. `"blur"` weights each pixel by its share of background,
 # $1 - \alpha$, so that the person does not count. On the shell: `modnet matte --background blur me.jpg me.webp`.
 #
-# Orientation from EXIF is applied, and colours with a profile become sRGB. PNG and TIFF of 16 bits stay at 16 bits and keep their
-# profile. JPEG cannot hold a cut-out, and the program says so before it starts:
+# The picture is turned as its EXIF data say. Colours with a profile become sRGB, but PNG and TIFF files of 16 bits stay
+# at 16 bits and keep their profile. JPEG cannot hold a cut-out, and the program says so before it starts:
 
 # %% tags=["nbval-check-output"]
 shell("matte", photo, WORK / "me.jpg")
@@ -301,11 +313,11 @@ shell("matte", photo, WORK / "me.jpg")
 # %% [markdown]
 # ## 6. Photographs larger than the network
 #
-# The network sees a short side of a few hundred pixels; a camera delivers 4,000. Enlarged bilinearly, an edge of one pixel becomes
-# ten pixels wide. But the large photograph *has* the edge. A [guided filter](GLOSSARY.md#guided-filter) (He et al.) describes
-# $\alpha$ in each small window as a linear function of colour, $\alpha \approx a^\top I + b$, fits $a$ and $b$ to the coarse
-# matte, and applies them to the fine picture. Here the network sees the
-# camera man at only 128 pixels:
+# The network sees a short side of a few hundred pixels; a camera may deliver 4,000. Enlarged bilinearly, an edge of one
+# pixel becomes about ten pixels wide. But the large photograph *has* the sharp edge. A
+# [guided filter](GLOSSARY.md#guided-filter) (He et al.) describes $\alpha$ in each small window as a linear function of
+# colour, $\alpha \approx a^\top I + b$, fits $a$ and $b$ to the coarse matte, and applies them to the fine picture.
+# Here the network sees the camera man at only 128 pixels:
 
 # %%
 grey = people[2]
@@ -316,7 +328,7 @@ green = edges.compose(edges.clean_foreground(grey, sharp), sharp, "green")
 figures.image_row(
     [grey[hair], coarse[hair], sharp[hair], green[hair]],
     ["photograph", "from 128 pixels, bilinear", "from 128 pixels, guided", "guided, on green"],
-    caption="Guided, single hairs appear that 128 pixels do not show.",
+    caption="The guided matte shows single hairs that the matte from 128 pixels does not.",
 )
 
 # %% [markdown]
@@ -324,12 +336,13 @@ figures.image_row(
 #
 # <details><summary>Answer</summary>
 #
-# In textures: the edges of a checked shirt are not edges of the person. So `sharpen` leaves alone what the network is sure of,
-# below 0.05 and above 0.95.
+# In textures: the edges of a checked shirt are not edges of the person. So `sharpen` changes nothing where the network
+# is sure: below 0.05 and above 0.95.
 #
 # </details>
 #
-# Is it nearer to the truth? The drawn portrait answers: its exact matte, shrunk to 64 pixels and enlarged again.
+# Is the result nearer to the truth? To find out, we shrink the exact matte of the drawn portrait to 64 pixels and enlarge
+# it again, bilinearly and with the filter.
 
 # %% tags=["nbval-check-output"]
 small = Image.fromarray(exact.astype(np.float32)).resize((64, 64), Image.Resampling.BILINEAR)
@@ -343,17 +356,18 @@ for name in ("grad", "mad"):
 print("sure pixels that changed:", (guided != from_64)[sure].sum(), "(0 allowed)")
 
 # %% [markdown]
-# The mean error falls from 0.021<!-- mad_bilinear_from_64 --> to 0.016<!-- mad_guided_from_64 -->. In the recorded run, on eight drawn pictures of
-# 3,840 pixels with the network's own mattes, Grad (the error of the edges) falls by 33 %<!-- large_grad_saved --> and MAD by 11 %<!-- large_mad_saved -->.
+# The filter lowers the mean error from 0.021<!-- mad_bilinear_from_64 --> to 0.016<!-- mad_guided_from_64 -->. In the
+# recorded run, on eight drawn pictures of 3,840 pixels with the network's own mattes, Grad (the error of the edges) falls
+# by 33 %<!-- large_grad_saved --> and MAD by 11 %<!-- large_mad_saved -->.
 #
 # The filter is off by default, because the paper's protocol enlarges bilinearly. Switch it on with
-# `Matter.from_pretrained(refine=True)` or `modnet matte --refine`. Blocks are filtered one at a time, so that a picture of 100 megapixels fits
-# into memory.
+# `Matter.from_pretrained(refine=True)` or `modnet matte --refine`. The picture is filtered in blocks, one at a time, to
+# limit the memory that large pictures take.
 #
 # ## 7. A folder of a thousand
 #
-# In every large folder some file is broken. It must not stop the rest. **Predict** what the program writes for three files of
-# which one is no picture, and what a second run has to do.
+# In a large folder, some file is usually broken. It must not stop the rest. **Predict** what the program writes for
+# three files, one of which is not a picture, and what a second run has to do.
 
 # %% tags=["nbval-check-output"]
 album = WORK / "photos"
@@ -366,25 +380,30 @@ print(*sorted(str(file.relative_to(WORK)) for file in (WORK / "cutouts").rglob("
 shell("matte", album, WORK / "cutouts")
 
 # %% [markdown]
-# Exit code 0 is success, 1 a mistake in the call, and 3 says that some files failed. A file appears complete or not at all, so what is there is
-# finished, and an interrupted run resumes.
+# Exit code 0 means success, 1 a mistake in the call, and 3 that some files failed. A file is written completely or not at
+# all, so an interrupted run can resume.
 #
-# Several processes share a folder: `torchrun --nproc_per_node 2 -m modnet_lib.cli matte photos cutouts`. Each makes the same plan and
-# takes every second picture of the *plan*. Why not of what is left to do? (Exercise 3.)
+# Several processes can share a folder: `torchrun --nproc_per_node 2 -m modnet_lib.cli matte photos cutouts`. Each of the
+# two makes the same plan and takes every second picture of the *plan*. Why not every second one of those that are not
+# written yet? (Exercise 3.)
 #
 # ## 8. Clips and cameras
 #
-# > "It is much faster than contemporaneous methods and runs at 67 frames per second on a 1080Ti GPU." *(Abstract)*
+# > It is much faster than contemporaneous methods and runs at 67 frames per second on a 1080Ti GPU.
+# >
+# > — section "Abstract"
 #
-# `modnet video` (`matte_video` in Python) cuts people out of a clip and keeps its sound and times. For a clip without a camera, we set the photograph in
-# motion: it pans, zooms and shakes, the light changes, and the sensor adds grain.
+# `modnet video` (`matte_video` in Python) cuts people out of a clip and keeps its sound and times. To get a clip without
+# a camera, we set the photograph in motion: it pans, zooms and shakes, the light changes, and the sensor adds grain.
 
 # %%
 film, _ = portraits.set_in_motion(image, alpha, 6)
 encode.write_clip(WORK / "clip.mp4", film, rate=6)
 video.matte_video(matter, WORK / "clip.mp4", WORK / "out.mp4", background="#3b5b7a")
 frames = [frame.image for frame in media.Clip(WORK / "out.mp4")]
-figures.image_row([film[0], frames[0], frames[-1]], ["first frame", "its composite", "the last frame's"])
+figures.image_row(
+    [film[0], frames[0], frames[-1]], ["first frame", "first frame on a colour", "last frame on a colour"]
+)
 
 # %% [markdown]
 # [Notebook 08](08_ofd_video_demo.ipynb) explains the one-frame delay that removes flicker. A webcam is a clip that does not end.
@@ -402,17 +421,19 @@ figures.image_row([film[0], frames[0], frames[-1]], ["first frame", "its composi
 #     view.value = cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()
 # ```
 #
-# It uses $I$ instead of $F$, because estimating colours takes longer than the network. `matter.resized(256)` sees fewer pixels and
-# answers about twice as fast as at 384.
+# It uses $I$ instead of $F$, because estimating colours takes time, too. `matter.resized(256)` sees less than half of the
+# pixels that the network sees at 384, so it answers sooner.
 #
 # ## 9. The same answer, sooner
 #
-# > "Note that fewer parameters do not imply faster inference speed due to large feature maps or time-consuming mechanisms"
-# > *(Results on AMD and PPM-100)*
+# > Note that fewer parameters do not imply faster inference speed due to large feature maps or time-consuming mechanisms
+# > […].
+# >
+# > — section "Results on AMD and PPM-100"
 #
-# In use, a batch norm is $y = s x + t$ with fixed $s$ and $t$ for each channel. The preceding convolution can take over both:
-# this is called [folding](GLOSSARY.md#folding). Write it, and compare it with the two layers and with the function of PyTorch that
-# the library uses:
+# After training, a batch norm is $y = s x + t$ with fixed $s$ and $t$ for each channel. The preceding convolution can
+# take over both: this is called [folding](GLOSSARY.md#folding). The next cell writes it, and compares it with the two
+# layers and with the PyTorch function that the library uses:
 
 
 # %%
@@ -435,8 +456,8 @@ torch.testing.assert_close(one.weight, torch.nn.utils.fuse_conv_bn_eval(convolut
 print(f"largest difference: {(one(x) - norm(convolution(x))).abs().max():.0e}, 1e-5 allowed")
 
 # %% [markdown]
-# The library folds every norm of the network (`inference.deploy`), and puts the weights into the memory order that convolutions
-# read fastest. This is the form that `Matter` uses by default, `"fused"`; `"eager"` is the network as it was trained.
+# The library folds every norm of the network (`inference.deploy`) and puts the weights into a memory order that suits
+# convolutions. `Matter` uses this form, `"fused"`, by default; `"eager"` is the network as it was trained.
 
 # %%
 eager = Matter(matter.network, backend="eager", device=profile.device)
@@ -445,8 +466,10 @@ assert change <= 1e-4
 print(f"largest change of alpha: {change:.0e}, 1e-4 allowed")
 
 # %% [markdown]
-# How much time that saves depends on the machine. The figure shows the paper's network at 512 × 512, in every form that
-# `Matter(backend=…, dtype=…)` knows, measured in turns in one recorded run. **Predict**: which step saves most, folding, a compiler, or numbers of 16 bits?
+# How much time that saves depends on the machine. The figure shows the paper's network at 512 × 512, in the forms that
+# `Matter(backend=…, dtype=…)` offers on a CPU, measured in turns in one recorded run. `"compiled"` passes the folded
+# network through `torch.compile`. **Predict**: which saves more, folding or numbers of 16 bits (bfloat16)? What does the
+# compiler add?
 
 # %%
 rows = {k.removeprefix("paper "): row["p50_ms"] for k, row in recorded["speed"]["rows"].items() if k[:5] == "paper"}
@@ -456,23 +479,26 @@ axes = figure.subplots()
 colours = [figures.ORANGE if "bfloat16" in name else figures.BLUE for name in names]
 bars = axes.barh(names, [rows[name] for name in names], color=colours)
 axes.bar_label(bars, fmt="%.0f ms", padding=3)
-axes.set(xlabel="median time of one picture, milliseconds", title="Two CPU cores, 512 x 512; orange: bfloat16")
+axes.set(xlabel="median time of one picture, milliseconds", title="Two CPU cores, 512 × 512; orange: bfloat16")
 results.record("speedup_fused", rows["eager float32"] / rows["fused float32"])
 results.record("speedup_compiled_half", rows["eager float32"] / rows["compiled bfloat16"])
 results.record("half_changes_alpha_by", recorded["half"]["mean_difference"])
 figure
 
 # %% [markdown]
-# Folding and a better memory layout (`fused`) make it 2.2<!-- speedup_fused --> times faster, with the same answer. bfloat16, compiled, is 5.2<!-- speedup_compiled_half --> times
-# faster, but needs a processor that supports it in hardware, and it changes alpha by 0.0004<!-- half_changes_alpha_by --> on average, so it is never
-# chosen for you. Compare times only within one figure. Other notebooks time the network as it was trained (`eager`), with another number of
-# threads or at another size; the table of results names the machine of this one.
+# Folding and a better memory layout (`fused`) make the network 2.2<!-- speedup_fused --> times faster, with the same
+# answer. bfloat16 alone saves about as much, and the compiler takes another quarter off. bfloat16, compiled, is
+# 5.2<!-- speedup_compiled_half --> times faster, but it needs a processor that supports it in hardware, and it changes
+# alpha by 0.0004<!-- half_changes_alpha_by --> on average, so it is never chosen for you. Compare times only within one
+# figure: other notebooks time another form, number of threads or size. The table of results states how this one was
+# measured.
 #
 # ## 10. Without PyTorch
 #
-# ONNX is a file format for networks that many programs can run. An export can go wrong silently, so `export_onnx` compares
-# the file with the network, on random pictures and on yours, *before* it keeps the file. On the shell: `modnet export modnet.onnx --image me.jpg`;
-# without `--size` the file takes pictures of any size. **Predict** the size of its input for your photograph.
+# ONNX is a file format for networks that many programs can run. An export can go wrong silently, so `export_onnx`
+# compares the file with the network, on random pictures and on yours, *before* it keeps the file. On the shell:
+# `modnet export modnet.onnx --image me.jpg`; without `--size` the file takes pictures of any size. Below, the size is
+# fixed: a short side as for `Matter`, and both sides multiples of 32. **Predict** it for your photograph.
 
 # %%
 height, width = (matter.short_side * side // min(image.shape[:2]) // 32 * 32 for side in image.shape[:2])
@@ -497,9 +523,9 @@ print(f"largest difference from Matter: {difference:.0e}, 1e-3 allowed")
 #
 # ## 11. In your application
 #
-# Keep one `Matter` for the life of the process: reading weights takes seconds, a matte a fraction of a second. Tell users what is wrong: a
-# picture that cannot be read raises `ValueError` with a sentence that names it. And give every request a temporary folder of its own: with one
-# fixed file name, two uploads at the same time would overwrite each other.
+# Keep one `Matter` for the life of the process, so that the weights are read only once. Tell users what is wrong: a
+# picture that cannot be read raises `ValueError` with a sentence that names it. And give every request a temporary folder
+# of its own: with one fixed file name, two uploads at the same time would overwrite each other.
 
 
 # %%
@@ -523,10 +549,11 @@ print(status, answer.decode().partition(":")[0])
 
 # %% [markdown]
 # A wheel (`pip wheel --no-deps .`) carries the checkpoint, so `pip install` of that one file gives `modnet matte` on
-# any machine. Before you publish anything, read [the model's card](../data/checkpoints/README.md): it says on what the network was trained and where
-# it fails. A checkpoint of the authors loads with `Matter.from_pretrained("….ckpt")` or `--model`.
+# any machine. Before you publish anything, read [the model card](../data/checkpoints/README.md): it says what the network
+# was trained on and where it fails. The authors' checkpoints load with `Matter.from_pretrained("….ckpt")` or `--model`.
 #
-# Last, the widget. First its error map, where the truth is known: red where the matte is too small, blue where it is too large.
+# Finally, the widget. Where the truth is known, it can show an error map: red where the matte is too small, blue where it
+# is too large. Here is that map as a figure:
 
 # %%
 guess = matter.alpha(drawn.image)
@@ -550,20 +577,22 @@ inspector.MatteInspector(models, {"me": photo, "drawn": drawn.image}, truths={"d
 results.ResultsTable("09_your_own_pictures", PROFILE)
 
 # %% [markdown]
-# The paper reports none of these.
+# The paper reports none of these numbers.
 #
 # ## What to believe, and what to use
 #
-# - **Believe** the glow, $\alpha (1 - \alpha)(B - F)$: it follows from Eq. 1. **Use** `cutout` and `composite`, which estimate $F$.
-#   With estimated mattes the gain is smaller than with exact ones; the numbers are from drawn people.
-# - **Believe** that the guided filter sharpens edges, on drawn people. **Use** `--refine` for photographs, and look at textures.
-# - **Believe** equal answers where they were compared: shell, Python and widget, folded and exported network. **Do not** carry over the speeds
-#   to another machine; `benchmarks/inference.py` measures yours.
-# - **Use** `modnet matte` for folders and `modnet video` for clips. They resume, and they name what failed.
+# - **Believe** the glow, $\alpha (1 - \alpha)(B - F)$: it follows from Eq. 1. **Use** `cutout` and `composite`, which
+#   estimate $F$. With estimated mattes the gain is smaller than with exact ones; the numbers are from drawn people.
+# - **Believe** that the guided filter brings edges nearer to the truth, on drawn people. **Use** `--refine` for large
+#   photographs, and check textures.
+# - **Believe** equal answers where they were compared: shell, Python and widget, folded and exported network. **Do not**
+#   expect the same speeds on another machine; `benchmarks/inference.py` measures yours.
+# - **Use** `modnet matte` for pictures and folders, and `modnet video` for clips. A folder that was interrupted resumes,
+#   and files that failed are named.
 #
 # ## Exercises
 #
-# 1 and 2 check themselves and explain known mistakes. In a new cell, with your answer for the dots:
+# Exercises with a code in quotes check themselves and say what is wrong. In a new cell, with your answer for the dots:
 #
 # ```python
 # from modnet_lib.notebook.exercises import check_answer
@@ -572,13 +601,13 @@ results.ResultsTable("09_your_own_pictures", PROFILE)
 # ```
 #
 # **1.** Derive the glow $\alpha(1 - \alpha)(B - F)$ from Eq. 1. Why does a green screen show it so clearly? How
-# strong is it at $\alpha = 0.3$, for dark hair of 0.1 in front of a wall of 0.9?
+# strong is it at $\alpha = 0.3$, for dark hair of 0.1 in front of a wall of 0.9? (`"09.1"`)
 #
 # <details><summary>Answer</summary>
 #
 # Insert $I = \alpha F + (1 - \alpha) B$ into $\alpha I + (1 - \alpha) B'$ and subtract $\alpha F + (1 - \alpha) B'$:
-# $\alpha(\alpha F + (1 - \alpha) B) - \alpha F = \alpha (1 - \alpha)(B - F)$. A green screen is chosen to differ from skin and hair, so
-# $B - F$ is as large as it can be.
+# $\alpha(\alpha F + (1 - \alpha) B) - \alpha F = \alpha (1 - \alpha)(B - F)$. A green screen is chosen to differ from
+# skin and hair, so $B - F$ is large.
 #
 # ```python
 # check_answer("09.1", 0.3 * (1 - 0.3) * (0.9 - 0.1))
@@ -588,13 +617,14 @@ results.ResultsTable("09_your_own_pictures", PROFILE)
 #
 # **2.** A faster estimate than that of section 4 is *blur fusion* (Forte, 2021). The mean colour of the person is
 # $\hat F = \text{blur}(\alpha I) / \text{blur}(\alpha)$, that of the background
-# $\hat B = \text{blur}((1 - \alpha) I) / \text{blur}(1 - \alpha)$, and then $F = \hat F + \alpha (I - \alpha \hat F - (1 - \alpha) \hat B)$, kept in
-# [0, 1]. Write `blur_fusion(image, alpha, blur)` for a row of $n$ grey pixels; `blur` is an $n \times n$ matrix, and `blur @ values` averages over
-# neighbours.
+# $\hat B = \text{blur}((1 - \alpha) I) / \text{blur}(1 - \alpha)$, and then
+# $F = \hat F + \alpha (I - \alpha \hat F - (1 - \alpha) \hat B)$, kept in [0, 1]. Write
+# `blur_fusion(image, alpha, blur)` for a row of $n$ grey pixels; `blur` is an $n \times n$ matrix, and `blur @ values`
+# averages over neighbours. (`"09.2"`)
 #
 # <details><summary>Answer</summary>
 #
-# The last term is what Eq. 1 still lacks, given to $F$ in proportion to $\alpha$.
+# The last term is the part of $I$ that $\hat F$ and $\hat B$ do not explain by Eq. 1; $F$ gets a share $\alpha$ of it.
 #
 # ```python
 # def blur_fusion(image, alpha, blur):
@@ -608,13 +638,14 @@ results.ResultsTable("09_your_own_pictures", PROFILE)
 #
 # </details>
 #
-# **3.** Two processes share a folder by each taking every second picture *that is not written yet*. Show how one picture is
-# done twice and another not at all.
+# **3.** Two processes share a folder, and each takes every second picture *that is not written yet*: process 0 the first,
+# third, …, process 1 the second, fourth, …. Show how one picture can be done twice and another not at all.
 #
 # <details><summary>Answer</summary>
 #
 # Process 0 looks first, sees a, b, c, d and takes a and c. When it has written a, process 1 looks, sees b, c, d and takes the
-# second: c. So c is done twice, and nobody does b and d. From the whole plan, process 1 takes b and d at any time.
+# second: c. So c is done twice, and b and d are not done at all. From the whole plan, process 1 takes b and d whenever it
+# looks.
 #
 # </details>
 #
