@@ -24,7 +24,7 @@ help: ## Explain the targets
 
 setup: .venv/.ready ## Make the environment in .venv
 
-reproduce: setup ## Run the whole series through papermill (PROFILE=smoke|laptop|full|paper)
+reproduce: setup ## Run the whole series through papermill (PROFILE=smoke|laptop|overnight|full|paper)
 	$(BIN)/python notebooks/reproduce.py --profile $(PROFILE)
 
 # One thread for each of the two workers: more threads than cores wait for each other, and everything crawls.

@@ -36,7 +36,7 @@
 # `$MODNET_DATA/weights/modnet_photographic_portrait_matting.ckpt`.
 
 # %% tags=["parameters"]
-PROFILE = "smoke"
+PROFILE = "smoke"  # smoke, laptop, overnight, full or paper; see notebooks/profiles
 
 # %%
 import re

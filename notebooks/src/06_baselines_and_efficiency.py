@@ -32,7 +32,7 @@
 # Reading takes about 26 minutes. The smoke profile takes about 25 seconds on two CPU cores.
 
 # %% tags=["parameters"]
-PROFILE = "smoke"
+PROFILE = "smoke"  # smoke, laptop, overnight, full or paper; see notebooks/profiles
 
 # %%
 import shutil

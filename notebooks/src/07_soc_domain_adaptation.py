@@ -40,7 +40,7 @@
 # come from a recorded run.
 
 # %% tags=["parameters"]
-PROFILE = "smoke"
+PROFILE = "smoke"  # smoke, laptop, overnight, full or paper; see notebooks/profiles
 
 # %%
 import copy

@@ -35,7 +35,7 @@
 # Reading takes about 28 minutes. The smoke profile takes about 35 seconds on two CPU cores.
 
 # %% tags=["parameters"]
-PROFILE = "smoke"
+PROFILE = "smoke"  # smoke, laptop, overnight, full or paper; see notebooks/profiles
 
 # %%
 import tempfile
