@@ -143,7 +143,7 @@ found = result["errors"]["natural"]  # by row and metric: (seeds, pictures)
 print(result["provenance"])
 
 # %% [markdown]
-# After three steps, every row still has a MAD of at least 0.44<!-- smallest_mad_after_three_steps -->, close to the 0.5 of
+# After three steps, every row still has a MAD above 0.4<!-- smallest_mad_after_three_steps -->, close to the 0.5 of
 # the answer "one half". That is to be expected. The line above says how the recorded networks were trained and measured.
 # Their recipes are `04_ablation_study_160.yaml` and `04_ablation_study.yaml` in `data/results`.
 

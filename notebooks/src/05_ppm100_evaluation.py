@@ -395,8 +395,8 @@ results.markdown_table(["", *map(str.upper, digits)], cells)
 # %% [markdown]
 # Do not rank the paper's rows against ours. The pictures differ, the truth differs (exact for drawn people,
 # *estimated* for the photographs of Clothing-Co-Parsing), and by its model card the shipped checkpoint has seen
-# 24,000<!-- samples_seen --> samples; the paper's training has 1,800,000<!-- samples_of_the_paper -->: 75<!--
-# paper_over_ours --> times as many. The paper's rows only show the order of magnitude that a good network reaches.
+# 24,000<!-- samples_seen --> samples; the paper's training has 1,800,000<!-- samples_of_the_paper -->,
+# 75<!-- paper_over_ours --> times as many. The paper's rows only show the order of magnitude that a good network reaches.
 # SAD, Grad and Conn are sums, so they are larger for SPM-100 itself than for the smaller versions of its pictures
 # that ship with the project.
 #

@@ -485,7 +485,7 @@ Markdown("\n".join(lines))
 # MODNet alone loses different parts of the person in each frame. SOC brings back most of what was missing: MAD falls from
 # 0.120<!-- fig7_mad_modnet --> to 0.093<!-- fig7_mad_modnet_soc -->, and dtSSD from 24.2<!-- fig7_dtssd_modnet --> to
 # 13.9<!-- fig7_dtssd_modnet_soc -->. The delay repairs what is wrong for one frame only, such as the gap in the hair in
-# the middle column: dtSSD falls further, to 10.5<!-- fig7_dtssd_modnet_soc_ofd -->. Part of the remaining MAD is the
+# the middle column: dtSSD falls further, to 10<!-- fig7_dtssd_modnet_soc_ofd -->. Part of the remaining MAD is the
 # helmet, which SOC takes in and most of which the reference leaves out. This is one film, chosen because the light is
 # bad; notebook 07 has the averages.
 #

@@ -30,7 +30,7 @@
 # ## Needs
 #
 # Notebook [00](00_start_here.ipynb). No download and no GPU.
-# Reading takes about 24 minutes. The smoke profile takes about 35 seconds on two CPU cores.
+# Reading takes about 24 minutes. The smoke profile takes about 15 seconds on two CPU cores.
 #
 # Put the path of your own photograph into `PICTURE`. If it is empty, the notebook takes one that ships with
 # scikit-image.
@@ -139,7 +139,7 @@ print("premultiplied:", stored, "which is read as", (255 * stored[:3] / stored[3
 # function above does:
 
 # %% tags=["nbval-check-output"]
-difference = np.abs(straight(image, alpha).astype(int) - edges.cutout(image, alpha, clean=False))
+difference = np.abs(straight(image, alpha).astype(int) - edges.compose(image, alpha, "transparent"))
 assert not difference.any()
 print("largest difference:", difference.max(), "levels, 0 allowed")
 
