@@ -344,7 +344,7 @@ figures.image_row(
 # Is the result nearer to the truth? To find out, we shrink the exact matte of the drawn portrait to 64 pixels and enlarge
 # it again, bilinearly and with the filter.
 
-# %% tags=["nbval-check-output"]
+# %%
 small = Image.fromarray(exact.astype(np.float32)).resize((64, 64), Image.Resampling.BILINEAR)
 from_64 = np.array(small.resize(exact.shape[::-1], Image.Resampling.BILINEAR))
 guided = edges.sharpen(from_64, drawn.image, len(exact) / 64)

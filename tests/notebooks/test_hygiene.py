@@ -10,6 +10,7 @@ import pytest
 
 import build
 from modnet_lib import paths
+from modnet_lib.notebook.results import MIME
 
 SERIES = [source.stem for source in build.sources()]
 STEM = "00_example"
@@ -88,6 +89,9 @@ def cell_problems(cell: nbformat.NotebookNode) -> Iterable[str]:
                 yield "holds a picture without a description"
     if CHECKED in tags and not cell.outputs:
         yield "is checked but has no output"
+    records = [output.data[MIME]["value"] for output in cell.outputs if MIME in output.get("data", {})]
+    if CHECKED in tags and any(float(f"{value:.12g}") != value for value in records):
+        yield "is checked but records a measured number, whose last digits depend on the machine"
     if set(cell.metadata) - {"tags"}:
         yield f"left-over metadata {sorted(cell.metadata)}"
 
@@ -190,6 +194,11 @@ def leak(notebook: nbformat.NotebookNode) -> None:
     notebook.cells[-1].outputs[0].text = f"{paths.REPOSITORY}/data"
 
 
+def record_a_measurement(notebook: nbformat.NotebookNode) -> None:
+    data = {MIME: {"name": "error", "value": 0.1 + 0.2}}
+    notebook.cells[-1].outputs.append(nbformat.v4.new_output("display_data", data=data))
+
+
 def other_kernel(notebook: nbformat.NotebookNode) -> None:
     notebook.metadata.kernelspec.name = "conda-env-modnet-py"
 
@@ -215,6 +224,7 @@ def drop_tag(notebook: nbformat.NotebookNode) -> None:
         (keep_widget_state, "left-over metadata"),
         (keep_times, "left-over metadata"),
         (swell, "bytes, more than"),
+        (record_a_measurement, "records a measured number"),
         (leak, "a path of the machine"),
         (other_kernel, "the kernel must be python3"),
         (edit_by_hand, "differs from its source"),
