@@ -65,16 +65,14 @@ def show(title: str, rows: Mapping[str, Mapping[str, float]]) -> None:
 def save(name: str, what: str, content: Any, part: str = "", values: Any = None, precision: str = "float32") -> None:
     """Write ``data/results/NAME.json``, or one part of it, with provenance; numbers have five digits."""
     file = paths.RESULTS / f"{name}.json"
-    text = json.dumps([content, values or {}])
-    content, values = json.loads(text, parse_float=lambda digits: float(f"{float(digits):.5g}"))
-    made = recorded(what, device=DEVICE, precision=precision, seed=0) | content
+    values, made = values or {}, recorded(what, device=DEVICE, precision=precision, seed=0) | content
     result = {"profile": "laptop", "values": values} | made
     if part:
         old = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         result = old | {"profile": "laptop", "values": old.get("values", {}) | values, part: made}
         parts = (one["provenance"] for one in result.values() if isinstance(one, dict) and "provenance" in one)
         result["provenance"] = "; ".join(parts)
-    write_json(file, result)
+    write_json(file, result, digits=5)
     print(json.dumps(content, indent=1)[:3000], file, sep="\n")
 
 

@@ -336,24 +336,23 @@ def test_masks_first_then_mattes(call, without_data, tmp_path) -> None:
 
 
 def test_grid_prints_the_table(call, monkeypatch, tmp_path) -> None:
-    mad = {"none": [[0.2, 0.3], [0.2, 0.3]], "semantic": [[0.1, 0.2], [0.1, 0.2]]}
-    values = {"mad_none": 0.25, "mad_semantic": 0.15, "mse_none": 0.0251, "mse_semantic": 0.0152}
-    result = {
-        "errors": {"natural": {row: {"mad": one} for row, one in mad.items()}},
-        "values": {f"natural_{key}": value for key, value in values.items()},
-        "provenance": "two pictures",
+    errors = {
+        "none": {"mad": [[0.2, 0.3], [0.2, 0.3]], "mse": [[0.0251]]},
+        "semantic": {"mad": [[0.1, 0.2]], "mse": [[0.01]]},
     }
+    result = {"errors": {"natural": errors}, "provenance": "two pictures"}
     asked = {}
 
     def run_grid(grid, profile, folder, rows, device):
         asked.update(grid=grid.name, profile=profile.name, folder=folder, rows=rows, device=device)
+        asked["seeds"] = profile.seeds
         return result
 
     monkeypatch.setattr("modnet_lib.training.grid.run_grid", run_grid)
     common = ("grid", "ablation", "smoke", "--folder", tmp_path, "--row", "none")
-    code, output = call(*common, "--row", "semantic")
+    code, output = call(*common, "--row", "semantic", "--seeds", "5")
     assert code == 0
-    expected = {"profile": "smoke", "folder": tmp_path, "rows": ["none", "semantic"], "device": None}
+    expected = {"profile": "smoke", "folder": tmp_path, "rows": ["none", "semantic"], "device": None, "seeds": 5}
     assert asked == expected | {"grid": "ablation"}
     for expected in ("0.0251", "0.1500", "+ L_s", "two pictures"):
         assert expected in output

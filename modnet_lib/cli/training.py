@@ -39,20 +39,25 @@ def grid(
     profile: ProfileName,
     folder: Folder,
     row: Annotated[list[str] | None, Option(help="Only this row; may be repeated.")] = None,
+    seeds: Annotated[int | None, Option(help="Runs of each row; the profile's number if not set.")] = None,
     device: Device = None,
 ) -> None:
     """Train and measure every row of a table with every seed."""
+    import numpy as np
+
     from modnet_lib.profiles import Profile
     from modnet_lib.training.grid import Grid, run_grid
 
-    chosen = Grid.load(name)
-    rows = [choice("row", key, chosen.rows) for key in row or chosen.rows]
-    result = run_grid(chosen, Profile.load(profile), folder, device=device, rows=rows)
-    columns = [f"{name}_{metric}" for name in chosen.sets for metric in ("mse", "mad")]
-    table = Table("row", *(column.replace("_", " ") for column in columns))
+    chosen, how = Grid.load(name), Profile.load(profile)
+    rows = [choice("row", key, chosen.rows) for key in row or ()]
+    result = run_grid(chosen, how.changed({"seeds": seeds or how.seeds}), folder, device=device, rows=rows)
+    columns = [(name, metric) for name in chosen.sets for metric in ("mse", "mad")]
+    table = Table("row", *map(" ".join, columns))
     for key in result["errors"]["natural"]:
-        values = (result["values"].get(f"{column}_{key}") for column in columns)
-        table.add_row(chosen.rows[key].label, *("–" if value is None else f"{value:.4f}" for value in values))
+        errors = (result["errors"][name].get(key) for name, _ in columns)
+        values = zip(columns, errors, strict=True)
+        cells = (f"{np.mean(error[metric]):.4f}" if error else "–" for (_, metric), error in values)
+        table.add_row(chosen.rows[key].label, *cells)
     console.print(table, result["provenance"])
 
 

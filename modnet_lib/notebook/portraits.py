@@ -1,12 +1,20 @@
 """The photographs of the notebooks, and photographs set in motion."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import cv2
 import numpy as np
 import skimage.data
 from matplotlib.cbook import get_sample_data
+from PIL import Image
 
+from modnet_lib.baselines import load_network
 from modnet_lib.data.manifest import find_items
-from modnet_lib.images import read_image
+from modnet_lib.data.sets import drawn_people
+from modnet_lib.files import write_atomically
+from modnet_lib.images import cover, read_image, to_bytes
+from modnet_lib.inference import Matter
 from modnet_lib.profiles import DataConfig
 from modnet_lib.training.validation import held_out_sets
 
@@ -27,6 +35,25 @@ def portraits(config: DataConfig | None = None, count: int = 3) -> dict[str, np.
         "astronaut": skimage.data.astronaut(),
         "camera man": read_image(skimage.data.camera()),
     }
+
+
+def draw_gallery(file: Path, checkpoints: Sequence[Path], device: str | None = None, tile: int = 320) -> None:
+    """Draw Fig. 5 and 8 as JPEG: the shipped photographs and two drawn people, a line each, and their mattes.
+
+    The columns are the picture, its matte by each network, and the truth, which is grey where nobody knows it. Tiles
+    have `tile` pixels a side; other pictures than squares lose their borders.
+    """
+    drawn = [read() for read in drawn_people(2, "validation").readers]
+    pictures = [*portraits().values(), *(one.image for one in drawn)]
+    columns: list[Sequence[np.ndarray]] = [pictures]
+    for checkpoint in checkpoints:
+        matter = Matter(load_network(checkpoint), device=device)
+        columns.append([to_bytes(matter.alpha(picture)) for picture in pictures])
+    unknown = [np.full(picture.shape[:2], 127, np.uint8) for picture in pictures[: -len(drawn)]]
+    columns.append([*unknown, *(one.alpha for one in drawn)])
+    tiles = [[cover(np.dstack([one] * 3)[..., :3], tile, tile) for one in column] for column in columns]
+    sheet = Image.fromarray(np.hstack([np.vstack(column) for column in tiles]))
+    write_atomically(file, lambda temporary: sheet.save(temporary, "JPEG", quality=88))
 
 
 def set_in_motion(

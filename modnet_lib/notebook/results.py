@@ -11,6 +11,10 @@ from typing import Any
 from IPython.display import Markdown, display
 
 from modnet_lib import paths
+from modnet_lib.devices import choose_device
+from modnet_lib.files import write_json
+from modnet_lib.profiles import Profile
+from modnet_lib.provenance import recorded
 
 MIME = "application/vnd.modnet.record+json"
 EXPECTED = paths.REPOSITORY / "tests" / "expected.toml"
@@ -57,10 +61,20 @@ def check_records(stem: str, records: dict[str, float]) -> list[str]:
 def recorded_run(stem: str) -> dict[str, Any] | None:
     """Return the largest recorded run of a notebook, ``data/results/STEM.json``, or ``None``.
 
-    It has ``profile``, ``provenance`` (data, device, commit, date) and ``values`` by name.
+    It has ``profile``, ``provenance`` (data, device, commit, date) and often ``values``, the numbers that it recorded.
     """
     file = paths.RESULTS / f"{stem}.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def write_run(folder: Path, what: str, profile: Profile, **content: Any) -> None:
+    """Write ``result.json``: `content` and the recorded numbers, as `recorded_run` reads them in ``data/results``.
+
+    `what` says in words which data and which protocol. Numbers have five digits.
+    """
+    made = recorded(what, device=choose_device(profile.device), precision="float32", seed=profile.seed)
+    values = {name: value for name, (value, _, _) in _records.items()}
+    write_json(folder / "result.json", {"profile": profile.name, "values": values, **made, **content}, digits=5)
 
 
 class ResultsTable(Markdown):
@@ -74,7 +88,7 @@ class ResultsTable(Markdown):
         head = ["", "paper", *([f"recorded ({run['profile']})"] if run else []), f"this run ({profile})"]
         rows = []
         for name, (value, paper, unit) in _records.items():
-            numbers = [paper, *([run["values"].get(name)] if run else []), value]
+            numbers = [paper, *([run.get("values", {}).get(name)] if run else []), value]
             rows.append([name.replace("_", " "), *(_number(number, unit) for number in numbers)])
         # a column in which nothing is known says nothing
         kept = [k for k, _ in enumerate(head) if any(row[k] != "–" for row in rows)]

@@ -4,34 +4,29 @@ A grid is a YAML file, ``notebooks/profiles/grids/NAME.yaml``; its rows say what
 all rows see the same samples in the same order.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, model_validator
 from tqdm.auto import tqdm
 
 from modnet_lib import paths
-from modnet_lib.baselines import load_network
-from modnet_lib.data.sets import drawn_people
 from modnet_lib.devices import Device
 from modnet_lib.evaluation.methods import Method
 from modnet_lib.evaluation.statistics import Difference, paired_difference
-from modnet_lib.files import write_atomically, write_json, write_text
-from modnet_lib.inference import Matter
+from modnet_lib.files import write_json, write_text
 from modnet_lib.profiles import Profile, read_yaml, validated
 from modnet_lib.provenance import fingerprint, read_json, recorded, require_same
-from modnet_lib.training.loop import STATE
-from modnet_lib.training.run import BACKBONE, CHECKPOINT, RECIPE, pretraining, run, supervised
-from modnet_lib.training.state import all_processes
+from modnet_lib.training.loop import METRICS, STATE
+from modnet_lib.training.run import BACKBONE, RECIPE, pretraining, run, supervised
+from modnet_lib.training.state import all_processes, read_metrics
 from modnet_lib.training.validation import held_out_sets, measure, measured_sets
 
-RESULT, ERRORS, MATTES = "result.json", "errors.json", "mattes.jpg"
-SHOWN, TILE = 5, (320, 320)  # drawn people in MATTES, and the size of each tile, pixels
+RESULT, ERRORS = "result.json", "errors.json"
 
 
 class Row(BaseModel):
@@ -112,7 +107,9 @@ def run_row(grid: Grid, profile: Profile, folder: Path, row: str, seed: int) -> 
         return
     errors = {name: measure(method, pictures) for name, pictures in sets.items()}
     made = recorded("errors", device=next(network.parameters()).device, precision="float32", seed=seed)
-    write_json(target / ERRORS, {"identity": what, "errors": errors, "origin": made["origin"]}, indent=None)
+    spent = sum(step["seconds"] for step in read_metrics(target / METRICS, chosen.training.steps, rewrite=False))
+    content = {"identity": what, "errors": errors, "hours": spent / 3600, "origin": made["origin"]}
+    write_json(target / ERRORS, content, indent=None)
     (target / STATE).unlink(missing_ok=True)  # up to a gigabyte
 
 
@@ -131,15 +128,15 @@ def run_grid(
         Its part ``ablation`` (else ``training``) says how a row is trained, ``pretraining`` how the backbone is,
         ``seeds`` how often, ``validation`` on how many pictures of each set it is measured.
     folder
-        Gets ``recipe.yaml``, a folder a run, ``result.json`` and ``mattes.jpg`` (drawn people, a column a row). Raises
-        `ValueError` if it holds another profile's grid, other runs or errors of other pictures.
+        Gets ``recipe.yaml``, a folder a run, and ``result.json``. Raises `ValueError` if it holds another profile's
+        grid, other runs or errors of other pictures.
     device
         Instead of the profile's; see `choose_device`.
     """
-    folder, rows, processes = Path(folder), list(rows or grid.rows), all_processes()
+    folder, processes = Path(folder), all_processes()
     profile = replace(profile, device=str(device)) if device else profile
     if (folder / RECIPE).is_file():
-        free = {"name": "", "seeds": 1, "timing_repeats": 1, "device": None}  # a grid may grow by seeds
+        free = {"name": "", "seeds": 1, "timing_repeats": 1, "device": None}  # a grid may grow by rows and seeds
         stored = Profile.load(folder / RECIPE)
         require_same(asdict(stored.changed(free)), asdict(profile.changed(free)), folder)
     with processes.main_process_first():
@@ -147,42 +144,28 @@ def run_grid(
         if processes.is_main_process:
             write_text(folder / RECIPE, profile.to_yaml())
     seeds = range(profile.seed, profile.seed + profile.seeds)
-    for row, seed in tqdm([(row, seed) for seed in seeds for row in rows], "runs", disable=None):
+    for row, seed in tqdm([(row, seed) for seed in seeds for row in rows or grid.rows], "runs", disable=None):
         run_row(grid, profile, folder, row, seed)
     with processes.main_process_first():
         if processes.is_main_process:
-            draw_mattes(folder, [row for row in grid.gallery if row in rows], profile.seed, profile.device)
-            collect(grid, profile, folder, rows)
+            collect(grid, profile, folder)
     return read_json(folder / RESULT)
 
 
-def draw_mattes(folder: Path, rows: Sequence[str], seed: int, device: str | None) -> None:
-    """Fig. 5 and 8: drawn people, their mattes by each row of one seed, and the truth; a person a line."""
-    samples = [read() for read in drawn_people(SHOWN, "validation").readers]
-    columns = [[sample.image for sample in samples]]
-    for row in rows:
-        matter = Matter(load_network(folder / f"{row}-{seed}" / CHECKPOINT), device=device)
-        columns.append([(matter.alpha(sample.image) * 255).round().astype(np.uint8) for sample in samples])
-    columns.append([sample.alpha for sample in samples])
-    tiles = [[np.asarray(Image.fromarray(one).convert("RGB").resize(TILE)) for one in each] for each in columns]
-    picture = Image.fromarray(np.hstack([np.vstack(column) for column in tiles]))
-    write_atomically(folder / MATTES, lambda temporary: picture.save(temporary, "JPEG", quality=88))
+def collect(grid: Grid, profile: Profile, folder: Path) -> dict[str, Any]:
+    """Write ``result.json`` of everything that has been measured; a `FileNotFoundError` if nothing has.
 
-
-def collect(grid: Grid, profile: Profile, folder: Path, rows: Sequence[str]) -> dict[str, Any]:
-    """Write ``result.json`` of the seeds with which every row has been measured; a FileNotFoundError if there is none.
-
-    It has ``errors`` by set, row and metric as (seeds, pictures), their means as ``values`` (``"natural_mad_shm"``),
-    ``pictures`` by set, ``seeds``, ``profile``, ``provenance``. Numbers have five digits.
+    It has ``errors`` by set, row and metric as (seeds, pictures), ``pictures`` by set, ``hours`` of training,
+    ``profile`` and ``provenance``. A row's seeds count from the profile's on; rows may have different numbers of them.
+    Numbers have five digits.
     """
-    files = {
-        seed: {row: folder / f"{row}-{seed}" / ERRORS for row in rows}
-        for seed in range(profile.seed, profile.seed + profile.seeds)
-    }
-    seeds = [seed for seed, each in files.items() if all(file.is_file() for file in each.values())]
-    if not seeds:
-        raise FileNotFoundError(f"{folder} has no seed with all of {', '.join(rows)}; repeat the command")
-    runs = {row: [read_json(files[seed][row]) for seed in seeds] for row in rows}
+    runs = dict[str, list[dict[str, Any]]]()
+    for row in grid.rows:
+        files = (folder / f"{row}-{profile.seed + number}" / ERRORS for number in range(profile.seeds))
+        if measured := [read_json(file) for file in takewhile(Path.is_file, files)]:
+            runs[row] = measured
+    if not runs:
+        raise FileNotFoundError(f"no row in {folder} has been measured with seed {profile.seed}; repeat the command")
     every = [one for each in runs.values() for one in each]
     pictures = {name: [*seen] for name, seen in every[0]["identity"]["pictures"].items()}
     errors = {
@@ -193,33 +176,34 @@ def collect(grid: Grid, profile: Profile, folder: Path, rows: Sequence[str]) -> 
         }
         for name in grid.sets
     }
-    steps = ", ".join(
-        f"{n} of {batch} at {size} pixels" for size, batch, n in (profile.ablation or profile.training).sizes
-    )
-    masks = f" after {profile.pretraining.steps} on masks" if profile.pretraining else ""
-    people = " and ".join(held_out_sets(profile.data)) or "drawn people"
-    counts = ", ".join(f"{len(names)} {name}" for name, names in pictures.items())
-    seen = "as squares" if grid.squash else "with their proportions"
-    what = f"steps: {steps}{masks}; {len(seeds)} seeds from {profile.seed}; "
-    what += f"errors on validation pictures ({people}; {counts}), seen {seen}"
+    what, hours = _what(grid, profile, runs, pictures), sum(one["hours"] for one in every)
     device = " and ".join(sorted({one["origin"]["device"] for one in every}))
     result = {
         "profile": profile.name,
         "identity": fingerprint([one["identity"] for one in every]),
-        **recorded(what, device=device, precision="float32", seed=profile.seed),
-        "seeds": seeds,
+        **recorded(f"{what}; {hours:.2g} hours", device=device, precision="float32", seed=profile.seed),
+        "hours": hours,
         "pictures": pictures,
-        "values": {
-            f"{name}_{metric}_{row}": float(np.mean(numbers))
-            for name, by_row in errors.items()
-            for row, by_metric in by_row.items()
-            for metric, numbers in by_metric.items()
-        },
         "errors": errors,
     }
-    result = json.loads(json.dumps(result), parse_float=lambda text: float(f"{float(text):.5g}"))
-    write_json(folder / RESULT, result, indent=None)
-    return result
+    write_json(folder / RESULT, result, indent=None, digits=5)
+    return read_json(folder / RESULT)
+
+
+def _what(grid: Grid, profile: Profile, runs: dict[str, list], pictures: dict[str, list[str]]) -> str:
+    """How the rows were trained and measured, in words."""
+    sizes = (profile.ablation or profile.training).sizes
+    steps = ", ".join(f"{steps} of {batch} at {size} pixels" for size, batch, steps in sizes)
+    masks = f" after {profile.pretraining.steps} on masks" if profile.pretraining else ""
+    counts = sorted({len(each) for each in runs.values()})
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    people = " and ".join(held_out_sets(profile.data)) or "drawn people"
+    numbers = ", ".join(f"{len(names)} {name}" for name, names in pictures.items())
+    seen = "as squares" if grid.squash else "with their proportions"
+    return (
+        f"steps: {steps}{masks}; {len(runs)} rows, {seeds} seeds each from {profile.seed}; "
+        f"errors on validation pictures ({people}; {numbers}), seen {seen}"
+    )
 
 
 class Summary(NamedTuple):
@@ -232,11 +216,14 @@ class Summary(NamedTuple):
 
 
 def compare(grid: Grid, result: dict[str, Any], metric: str, name: str = "natural") -> list[Summary]:
-    """Every comparison of a grid whose rows were run, in one metric (``mad``) on one of its sets (``natural``)."""
-    errors = {row: np.array(by_metric[metric]) for row, by_metric in result["errors"][name].items()}
-    pairs = [pair for pair in grid.compare if {*pair} <= {*errors}]
-    return [
-        Summary(one, other, (first.mean(), second.mean()), paired_difference(first, second))
-        for one, other in pairs
-        for first, second in [(errors[one], errors[other])]
-    ]
+    """Every comparison of a grid whose rows were run, in one metric (``mad``) on one of its sets (``natural``).
+
+    It is made over the seeds that both rows have.
+    """
+    errors, found = result["errors"][name], list[Summary]()
+    for before, after in grid.compare:
+        if before in errors and after in errors:
+            pairs = zip(errors[before][metric], errors[after][metric], strict=False)
+            first, second = (np.array(each) for each in zip(*pairs, strict=True))
+            found.append(Summary(before, after, (first.mean(), second.mean()), paired_difference(first, second)))
+    return found

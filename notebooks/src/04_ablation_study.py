@@ -423,9 +423,12 @@ results.markdown_table(
 # each run.
 
 # %%
-file = paths.RESULTS / "04_ablation_study.jpg" if PROFILE == "smoke" else RUN / grid.MATTES
+file, gallery = paths.RESULTS / "04_ablation_study.jpg", [row for row in ablation.gallery if row in found]
+if PROFILE != "smoke":
+    file = RUN / "mattes.jpg"
+    checkpoints = [RUN / f"{row}-{profile.seed}" / "modnet.safetensors" for row in gallery]
+    portraits.draw_gallery(file, checkpoints, profile.device)
 sheet = images.read_image(file)
-gallery = [row for row in ablation.gallery if row in found]
 side, person = sheet.shape[1] // (len(gallery) + 2), 3
 tiles = [sheet[person * side : (person + 1) * side, k * side : (k + 1) * side] for k in range(len(gallery) + 2)]
 titles = ["picture", *(labels[row] for row in gallery), "truth"]

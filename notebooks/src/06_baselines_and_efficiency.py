@@ -41,7 +41,7 @@ import time
 import matplotlib.pyplot as plt
 import torch
 
-from modnet_lib import Matter, baselines, paths, profiles
+from modnet_lib import Matter, baselines, images, paths, profiles
 from modnet_lib.data import readers
 from modnet_lib.evaluation import efficiency, methods
 from modnet_lib.network import cost
@@ -354,8 +354,8 @@ results.markdown_table(["MSE / MAD", *head], [[row.label, *cells_of(key, row)] f
 # Table 1 claims an order: without a trimap, from DIM to MODNet, the error falls with every row. Each step is a claim
 # of its own. When `decides` holds a run, the first of the next two cells tests it: the mean change over the pictures,
 # with the 95 % interval over pictures and seeds of notebook [04](04_ablation_study.ipynb). An interval that contains
-# zero leaves a claim open. The second cell shows three of the trained methods on photographs (Fig. 5 and 8). In the
-# smoke profile it is empty, and so is the first until a large enough run is recorded.
+# zero leaves a claim open. The second cell shows the mattes of the trained methods (Fig. 5 and 8). Both cells are empty
+# until a large enough run is recorded.
 
 # %%
 if decides:
@@ -372,12 +372,17 @@ if decides:
     axes[0].invert_yaxis()
 
 # %%
-trained = (
-    {} if few else {key: RUN / f"{key}-{profile.seed}" / "modnet.safetensors" for key in ("shm", "hatt", "modnet")}
-)
-trained = {key: Matter.from_pretrained(file, device=profile.device) for key, file in trained.items()}
-tiles = [part for image in photographs.values() for part in (image, *(one.alpha(image) for one in trained.values()))]
-figures.image_row(tiles, ["photograph", *trained] * len(photographs)) if trained else None
+file, shown = paths.RESULTS / "06_baselines_and_efficiency.jpg", comparison.gallery
+if not few:
+    file = RUN / "mattes.jpg"
+    checkpoints = [RUN / f"{key}-{profile.seed}" / "modnet.safetensors" for key in shown]
+    portraits.draw_gallery(file, checkpoints, profile.device)
+if decides:
+    sheet, titles = images.read_image(file), ["picture", *(comparison.rows[key].label for key in shown)]
+    side = sheet.shape[1] // (len(titles) + 1)
+    for line in (0, 1, 3):  # two photographs and a drawn person
+        tiles = [sheet[line * side : (line + 1) * side, k * side : (k + 1) * side] for k in range(len(titles))]
+        figures.image_row(tiles, titles, columns=4)
 
 # %% [markdown]
 # ## 6. Fig. 6: what a method costs

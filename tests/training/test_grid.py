@@ -12,13 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from typer.testing import CliRunner
 
 from modnet_lib.baselines import BASELINES, load_network
 from modnet_lib.cli import app
 from modnet_lib.data.pseudo_mattes import MattingSample
-from modnet_lib.data.sets import drawn_people
 from modnet_lib.evaluation.methods import Method, trimap_of
 from modnet_lib.evaluation.metrics import mad
 from modnet_lib.evaluation.protocol import evaluate
@@ -122,16 +120,16 @@ def test_the_control_trains_as_many_steps_without_masks(tmp_path) -> None:
 def test_the_result_is_what_the_networks_do(grid) -> None:
     folder, result = grid
     assert json.loads((folder / "result.json").read_text()) == result
-    assert result["seeds"] == [3, 4]
+    assert list(result["errors"]["natural"]) == ROWS
     for row in ROWS:
         errors = {metric: np.array(values) for metric, values in result["errors"]["natural"][row].items()}
         assert {values.shape for values in errors.values()} == {(2, len(result["pictures"]["natural"]))}
         parts = errors["inside"] + errors["band"] + errors["outside"]
         np.testing.assert_allclose(parts, errors["mad"], rtol=1e-3)
-        assert result["values"][f"natural_mad_{row}"] == pytest.approx(errors["mad"].mean(), rel=1e-4)
     assert not np.array_equal(*result["errors"]["natural"]["none"]["mad"]), "seeds must differ"
-    # three rows between the photographs and the truth
-    assert Image.open(folder / "mattes.jpg").size == (5 * grids.TILE[0], grids.SHOWN * grids.TILE[1])
+    files = (folder / f"{row}-{seed}" / "metrics.jsonl" for row in ROWS for seed in (3, 4))
+    spent = sum(json.loads(line)["seconds"] for file in files for line in file.read_text().splitlines())
+    assert result["hours"] == pytest.approx(spent / 3600, rel=1e-4)
 
 
 def test_an_unused_term_trains_nothing(grid) -> None:
@@ -260,7 +258,6 @@ def test_a_pretrained_method_is_never_trained_without_pretraining(tmp_path) -> N
 def test_methods_are_measured_with_what_they_are_given(methods) -> None:
     folder, result = methods
     assert json.loads((folder / "result.json").read_text()) == result
-    assert result["seeds"] == [3, 4]
     pictures = measured_sets(PROFILE, ["composed"])
     for system in ("shm", "dim_trimap", "modnet_trimap"):
         method = Method(load_network(folder / f"{system}-4" / "modnet.safetensors"), 64)
@@ -300,33 +297,31 @@ def test_composed_pictures_are_the_same_people_before_known_scenes() -> None:
         assert not np.array_equal(background, sets["natural"][name].background)
 
 
-def test_the_gallery_has_a_column_for_each_method(methods) -> None:
-    folder, _ = methods
-    width, height = grids.TILE
-    picture = Image.open(folder / "mattes.jpg")
-    assert picture.size == (4 * width, grids.SHOWN * height)  # photograph, SHM, MODNet, truth
-    matter = Matter(load_network(folder / "shm-3" / "modnet.safetensors"))
-    sample = drawn_people(1, "validation").readers[0]()
-    expected = Image.fromarray((matter.alpha(sample.image) * 255).astype(np.uint8)).resize(grids.TILE)
-    tile = np.asarray(picture)[:height, width : 2 * width].mean(axis=2)
-    assert abs(tile - np.asarray(expected, float)).mean() < 8
-
-
-def test_an_interrupted_grid_is_a_table_of_fewer_seeds(methods, tmp_path) -> None:
+def test_a_table_has_what_is_measured(methods, tmp_path) -> None:
     folder, result = methods
-    for system in SOME:
-        (tmp_path / f"{system}-3").mkdir()
-        stored = json.loads((folder / f"{system}-3" / "errors.json").read_text())
-        stored["origin"]["device"] = "another card" if system == "shm" else "a card"  # where it was measured
-        (tmp_path / f"{system}-3" / "errors.json").write_text(json.dumps(stored))
-    with pytest.raises(FileNotFoundError, match="no seed with all of"):
-        collect(COMPARISON, PROFILE, tmp_path, ["hatt"])
-    part = collect(COMPARISON, PROFILE, tmp_path, SOME)
-    assert part["seeds"] == [3]
-    assert part["errors"]["drawn"]["shm"]["mad"] == result["errors"]["drawn"]["shm"]["mad"][:1]
-    assert "1 seeds from 3" in part["provenance"]
+    with pytest.raises(FileNotFoundError, match=r"no row in .* has been measured with seed 3"):
+        collect(COMPARISON, PROFILE, tmp_path)
+    # another seed of two rows; a seed that does not follow on the first is not counted
+    for run_of in [f"{row}-3" for row in SOME[:5]] + ["shm-4", "modnet-4", "bm-4"]:
+        (tmp_path / run_of).mkdir()
+        stored = json.loads((folder / run_of / "errors.json").read_text())
+        stored["origin"]["device"] = "another card" if run_of == "shm-4" else "a card"  # where it was measured
+        (tmp_path / run_of / "errors.json").write_text(json.dumps(stored))
+    part = collect(COMPARISON, PROFILE, tmp_path)
+    for name in ("natural", "drawn"):
+        errors, expected = part["errors"][name], result["errors"][name]
+        assert list(errors) == [row for row in COMPARISON.rows if row in SOME[:5]]
+        for row in errors:
+            assert errors[row]["mad"] == expected[row]["mad"][: 2 if row in ("shm", "modnet") else 1]
+    assert "5 rows, 1 to 2 seeds each from 3" in part["provenance"]
     assert part["origin"]["device"] == "a card and another card"
     assert result["origin"]["device"].startswith("cpu, ")
+    # comparisons use the seeds that both rows have
+    changes = {(one.before, one.after): one for one in compare(COMPARISON, part, "mad")}
+    errors = {row: np.array(each["mad"]) for row, each in part["errors"]["natural"].items()}
+    assert changes["shm", "modnet"].change.mean == pytest.approx((errors["modnet"] - errors["shm"]).mean())
+    alone = errors["modnet_trimap"] - errors["modnet"][:1]
+    assert changes["modnet", "modnet_trimap"].change.mean == pytest.approx(alone.mean())
 
 
 def test_comparisons_are_paired(methods) -> None:

@@ -1,10 +1,16 @@
 """The photographs of the notebooks, and what setting them in motion does."""
 
 import numpy as np
+import torch
 from PIL import Image
 
+from modnet_lib.baselines import create_baseline, load_network
 from modnet_lib.data.manifest import manifest
-from modnet_lib.notebook.portraits import portraits, set_in_motion
+from modnet_lib.data.sets import drawn_people
+from modnet_lib.images import cover, read_image, to_bytes
+from modnet_lib.inference import Matter
+from modnet_lib.network import MODNet, save_checkpoint
+from modnet_lib.notebook.portraits import draw_gallery, portraits, set_in_motion
 from modnet_lib.profiles import DataConfig
 
 
@@ -62,3 +68,22 @@ def test_grain_and_seed():
     first, again, other = (set_in_motion(image, alpha, 3, seed=seed, grain=6)[0] for seed in (1, 1, 2))
     assert (first == again).all() and (first != other).any()
     assert 5 < first[0].astype(float).std() < 7
+
+
+def test_the_gallery_has_a_line_for_each_picture_and_a_column_for_each_network(tmp_path) -> None:
+    torch.manual_seed(0)
+    for name, network in (("modnet", MODNet()), ("shm", create_baseline("shm"))):
+        save_checkpoint(network.eval(), tmp_path / f"{name}.safetensors")
+    checkpoints = [tmp_path / "modnet.safetensors", tmp_path / "shm.safetensors"]
+    draw_gallery(tmp_path / "mattes.jpg", checkpoints, "cpu", tile=96)
+    sheet = read_image(tmp_path / "mattes.jpg").astype(float)
+    assert sheet.shape == (5 * 96, 4 * 96, 3)  # three photographs and two drawn people; picture, two mattes, truth
+    tiles = sheet.reshape(5, 96, 4, 96, 3).swapaxes(1, 2)
+    drawn = drawn_people(1, "validation").readers[0]()
+    for column, checkpoint in enumerate(checkpoints, 1):
+        alpha = Matter(load_network(checkpoint), device="cpu").alpha(drawn.image)
+        expected = cover(np.dstack([to_bytes(alpha)] * 3), 96, 96)
+        assert np.abs(tiles[3, column] - expected).mean() < 4
+    assert np.abs(tiles[3, 0] - cover(drawn.image, 96, 96)).mean() < 8
+    assert np.abs(tiles[3, 3, ..., 0] - cover(np.dstack([drawn.alpha] * 3), 96, 96)[..., 0]).mean() < 4
+    assert np.abs(tiles[:3, 3] - 127).max() < 4, "grey: the truth of the photographs is not known"
