@@ -72,12 +72,12 @@ class Grid(BaseModel):
 
 
 def recipe(grid: Grid, profile: Profile, row: str, seed: int, folder: str | Path = "") -> Profile:
-    """How one row is trained with one seed; pre-trained backbones lie in `folder`."""
+    """How one row is trained with one seed; the backbone that is pre-trained for all of them lies in `folder`."""
     which, training = grid.rows[row], profile.ablation or profile.training
     first, *rest = training.stages
     if which.longer and profile.pretraining:
         first = replace(first, steps=first.steps + profile.pretraining.steps)
-    backbone = Path(folder).resolve() / f"pretraining-{seed}" / BACKBONE
+    backbone = Path(folder).resolve() / "pretraining" / BACKBONE
     return replace(
         supervised(profile),
         name=f"{profile.name}-{row}",
@@ -90,10 +90,10 @@ def recipe(grid: Grid, profile: Profile, row: str, seed: int, folder: str | Path
 def run_row(grid: Grid, profile: Profile, folder: Path, row: str, seed: int) -> None:
     """Train and measure one row with one seed, into ``<folder>/<row>-<seed>``; existing results are kept."""
     target = folder / f"{row}-{seed}"
-    if grid.rows[row].pretrained:  # once for all rows
-        first = pretraining(replace(profile, seed=seed))
+    if grid.rows[row].pretrained:  # once for all rows and seeds
+        first = pretraining(profile)
         first = replace(first, training=replace(first.training, validate_every=0))
-        run(first, folder / f"pretraining-{seed}", show_progress=False)
+        run(first, folder / "pretraining", show_progress=False)
     chosen = recipe(grid, profile, row, seed, folder)
     network = run(chosen, target, show_progress=False)
     if not all_processes().is_main_process:  # they share the training

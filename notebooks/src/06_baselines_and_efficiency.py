@@ -317,7 +317,7 @@ print(*sorted(file.name for file in RUN.iterdir() if few))
 # **What will be compared, and when it decides.** Three steps show that the machinery runs and nothing else. The
 # recorded run of this repository is no better: 400 samples at 96 pixels, where the top feature map has 3 × 3 cells and
 # e-ASPP's convolutions with rates 3, 5 and 7 reach outside it. So its numbers are not shown. From the profile
-# `overnight` on (8,000 samples a row at 256 pixels), the comparison is meant to tell methods apart:
+# `overnight` on (10,000 samples a row at 256 pixels), the comparison is meant to tell methods apart:
 #
 # ```bash
 # modnet grid comparison overnight --folder runs/baselines   # two CPU cores; the same command resumes

@@ -143,11 +143,11 @@ def test_an_unused_term_trains_nothing(grid) -> None:
     assert not torch.equal(semantic, start)
 
 
-def test_the_pretrained_row_begins_with_its_own_seeds_backbone(grid) -> None:
+def test_the_pretrained_row_begins_with_the_pretrained_backbone(grid) -> None:
     folder, _ = grid
     network = build_network(Profile.load(folder / "pretrained-4" / "recipe.yaml"))
     backbone = network.semantic_branch.backbone.state_dict()
-    expected = load_backbone(folder / "pretraining-4" / "backbone.safetensors", PROFILE.backbone).state_dict()
+    expected = load_backbone(folder / "pretraining" / "backbone.safetensors", PROFILE.backbone).state_dict()
     assert all(torch.equal(value, backbone[key]) for key, value in expected.items())
 
 
@@ -241,9 +241,9 @@ def test_every_row_of_the_paper_s_tables_is_there() -> None:
     assert falling == sorted(falling, reverse=True)
 
 
-def test_all_methods_of_a_seed_start_from_its_backbone(methods) -> None:
+def test_all_methods_start_from_the_same_backbone(methods) -> None:
     folder, _ = methods
-    expected = load_backbone(folder / "pretraining-4" / "backbone.safetensors", PROFILE.backbone).state_dict()
+    expected = load_backbone(folder / "pretraining" / "backbone.safetensors", PROFILE.backbone).state_dict()
     for system in ("shm", "bm", "modnet"):
         network = build_network(Profile.load(folder / f"{system}-4" / "recipe.yaml"))
         backbone = network.backbone if system != "modnet" else network.semantic_branch.backbone
