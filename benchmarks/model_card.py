@@ -1,7 +1,6 @@
 """What the model card shows: a checkpoint beside the one before, on the same pictures. Set ``MODNET_DATA``.
 
 .venv/bin/python benchmarks/model_card.py measure NEW.safetensors [--old OLD.safetensors] [--name NAME] [--quick]
-.venv/bin/python benchmarks/model_card.py backgrounds                   # notebook 01, section 7
 .venv/bin/python benchmarks/model_card.py picture                       # README's; needs no MODNET_DATA
 
 `measure` writes ``data/results/NAME.json``: IoU at one half, MAD, and MAD in a band around the outline, with paired
@@ -22,13 +21,10 @@ from _timing import save
 from PIL import Image
 
 from modnet_lib import paths
-from modnet_lib.data.compositing import background_versions
 from modnet_lib.data.manifest import find_source, held_out_backgrounds
 from modnet_lib.data.readers import Labelled, benchmark
 from modnet_lib.devices import resize
 from modnet_lib.evaluation.metrics import iou, mad, unit
-from modnet_lib.evaluation.protocol import evaluate
-from modnet_lib.evaluation.records import mean_errors
 from modnet_lib.evaluation.robustness import degrade
 from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.images import read_image, to_bytes, to_tensor
@@ -36,8 +32,6 @@ from modnet_lib.inference import Matter
 from modnet_lib.network import MODNet
 from modnet_lib.notebook.portraits import portraits
 from modnet_lib.objectives.supervised import semantic_target
-from modnet_lib.profiles import DataConfig
-from modnet_lib.training.validation import validation_data
 
 app = typer.Typer(help=__doc__)
 SIDE, PEOPLE, WORSE_CAMERAS = 384, "people:validation", (("noise", 25), ("blur", 8), ("jpeg", 10))
@@ -127,37 +121,6 @@ def measure(
     what = f"{new.name} against {old.name}, short side {SIDE}: {len(people)} people, {count} photographs of CCP, "
     what += f"SPM-100, {len(nobody)} backgrounds; benchmarks/model_card.py measure"
     save(name, what, result)
-
-
-@app.command()
-def backgrounds(count: int = 100, output: str = "01_dataset_compositing") -> None:
-    """Errors of the same people before five kinds of background, and the changes with 95 % intervals."""
-    samples = validation_data(DataConfig(real=True), count)
-    scenes = [read_image(file) for file in held_out_backgrounds()]
-    matter, found = Matter.from_pretrained(), dict[str, list[dict[str, float]]]()
-    for number, (name, sample) in enumerate(samples):
-        others = [scenes[(2 * number + k) % len(scenes)] for k in (0, 1)]
-        for way, images in background_versions(sample, others).items():
-            records = evaluate(matter.alpha, [(name, image, sample.alpha) for image in images])
-            found.setdefault(way, []).append(mean_errors(records))
-    values = {
-        f"{way.replace(' ', '_')}_{metric}": np.mean([one[metric] for one in each])
-        for way, each in found.items()
-        for metric in each[0]
-    }
-    squared = {way: np.array([[one["mse"] for one in each]]) for way, each in found.items()}
-    steps = {"natural": ["own scene"], "own scene": ["other scenes", "own scene blurred"]}
-    steps |= {"other scenes": ["other scenes blurred"]}
-    changes = [
-        {"from": before, "to": after, **paired_difference(squared[before], squared[after])._asdict()}
-        | {"photographs_with_more_error": int((squared[after] > squared[before]).sum())}
-        for before, afters in steps.items()
-        for after in afters
-    ]
-    what = f"section 7: {len(samples)} validation photographs of Clothing-Co-Parsing (pseudo-mattes), {len(scenes)} "
-    what += "people-free photographs as other scenes, the shipped checkpoint at its short side of "
-    what += f"{matter.short_side}, resampling seed 0; benchmarks/model_card.py backgrounds"
-    save(output, what, {"squared_error_changes": changes}, values=values)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,16 +62,6 @@ def matte_errors(
         return errors | (errors_by_region(matte, truth, trimap) if regions else {})
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-
-
-def evaluate(
-    alpha: Callable[[np.ndarray], np.ndarray], pictures: Iterable[tuple[str, np.ndarray, np.ndarray]]
-) -> list[Record]:
-    """Measure MSE, MAD and IoU of a matting function, for instance ``matter.alpha``, on pictures in memory.
-
-    `pictures` are names, images (H, W, 3) uint8, and true alpha, as for `matte_errors`, which says what is raised.
-    """
-    return [Record(name, matte_errors(name, alpha(image), truth)) for name, image, truth in pictures]
 
 
 def run_benchmark(

@@ -43,6 +43,7 @@ import torch
 
 from modnet_lib import images, inference, paths, profiles, regions
 from modnet_lib.data import assemble, compositing, dataset, manifest, pseudo_mattes, sets, trimaps
+from modnet_lib.evaluation import statistics
 from modnet_lib.notebook import figures, portraits, results
 from modnet_lib.training import validation
 
@@ -525,18 +526,23 @@ for number, (_, sample) in enumerate(labelled):
         found = [np.square(matter.alpha(shot) - sample.alpha / 255).mean() for shot in shots]
         squared.setdefault(way, []).append(np.mean(found))
 if profile.data.real:
-    for way, found in squared.items():
-        results.record(f"{way.replace(' ', '_')}_mse", np.mean(found))
+    what = f"{len(labelled)} held-out photographs, {len(others)} held-out scenes, shipped checkpoint"
+    results.write_run(paths.RUNS / "notebooks" / "01" / PROFILE, what, profile, squared=squared)
+else:
+    recorded = results.recorded_run("01_dataset_compositing")
+    squared = recorded["squared"]
 
 # %%
-recorded = results.recorded_run("01_dataset_compositing")
-changes, labels = recorded["squared_error_changes"], []
-for change in changes:
-    start, end = (change[key].replace(" ", "_") for key in ("from", "to"))
-    share = change["mean"] / recorded["values"][f"{start}_mse"]
-    labels.append(f"{change['from']} to {change['to']}: {100 * share:+.0f} %")
-    results.record(f"recorded_change_{start}_to_{end}", share)
-results.record("recorded_photographs_harder_with_other_scenes", changes[1]["photographs_with_more_error"])
+steps = [("natural", "own scene"), ("own scene", "other scenes")]
+steps += [(way, f"{way} blurred") for way in ("own scene", "other scenes")]
+changes, labels = [], []
+for before, after in steps:
+    changes.append(statistics.paired_difference([squared[before]], [squared[after]]))
+    share = changes[-1].mean / np.mean(squared[before])
+    labels.append(f"{before} to {after}: {100 * share:+.0f} %")
+    results.record(f"recorded_change_{before}_to_{after}".replace(" ", "_"), share)
+harder = np.greater(squared["other scenes"], squared["own scene"]).sum()
+results.record("recorded_photographs_harder_with_other_scenes", harder)
 
 # %%
 figure = figures.make_figure(9, 2.4, layout="constrained")
@@ -544,8 +550,8 @@ axes = figure.subplots()
 axes.axvline(0, color=figures.ORANGE)
 axes.set_title("How the background changes the error")
 for height, change in enumerate(changes):
-    axes.plot([change["low"], change["high"]], [height, height], color=figures.BLUE, linewidth=3)
-    axes.plot(change["mean"], height, "o", color=figures.BLACK)
+    axes.plot([change.low, change.high], [height, height], color=figures.BLUE, linewidth=3)
+    axes.plot(change.mean, height, "o", color=figures.BLACK)
 axes.set(
     yticks=range(4), yticklabels=labels, ylim=(3.5, -0.5), xlabel="change of the MSE; dot: mean, bar: 95 % interval"
 )

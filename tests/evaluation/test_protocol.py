@@ -6,6 +6,7 @@ import copy
 import csv
 import json
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from modnet_lib.data.manifest import find_items
 from modnet_lib.data.readers import Labelled, benchmark
 from modnet_lib.evaluation.methods import Method, trimap_of
 from modnet_lib.evaluation.metrics import METRICS
-from modnet_lib.evaluation.protocol import STILL, Protocol, evaluate, run_benchmark
+from modnet_lib.evaluation.protocol import QUICK, STILL, Protocol, run_benchmark
 from modnet_lib.evaluation.records import Record, describe, mean_errors, read_records
 from modnet_lib.inference import Matter
 from modnet_lib.network import MODNet
@@ -36,7 +37,8 @@ def test_the_protocol_measures_every_picture_at_its_own_size() -> None:
         seen.append(image.shape)
         return image[..., 0].astype(np.float32) / 255
 
-    records = evaluate(alpha, ((str(i), *pair) for i, pair in enumerate(zip(images, truths, strict=True))))
+    readers = {str(i): partial(Labelled, *pair, {}) for i, pair in enumerate(zip(images, truths, strict=True))}
+    records = run_benchmark(alpha, readers, protocol=QUICK, show_progress=False)
     assert [r.name for r in records] == ["0", "1", "2"]
     assert seen == [i.shape for i in images]
     for record, image, truth in zip(records, images, truths, strict=True):
@@ -48,8 +50,9 @@ def test_the_protocol_measures_every_picture_at_its_own_size() -> None:
 
 
 def test_a_matte_of_another_size_is_an_error() -> None:
+    readers = {"a": partial(Labelled, np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8)), {})}
     with pytest.raises(ValueError, match="ground truth"):
-        evaluate(lambda _image: np.zeros((512, 512)), [("a", np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8)))])
+        run_benchmark(lambda _image: np.zeros((512, 512)), readers, show_progress=False)
 
 
 def test_the_mean_of_nothing_is_an_error() -> None:
