@@ -1,12 +1,9 @@
 """What the benchmarks share: ways that take turns, drawn people, and files of results."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -19,6 +16,7 @@ from modnet_lib.data.manifest import find_items
 from modnet_lib.data.pseudo_mattes import MattingSample, read_parts
 from modnet_lib.devices import choose_device
 from modnet_lib.files import write_json
+from modnet_lib.notebook.portraits import draw
 from modnet_lib.provenance import recorded
 
 DEVICE = choose_device()
@@ -76,16 +74,8 @@ def save(name: str, what: str, content: Any, part: str = "", values: Any = None,
     print(json.dumps(content, indent=1)[:3000], file, sep="\n")
 
 
-def draw(what: str, name: str, *options: object) -> Path:
-    """``runs/drawn/NAME`` with what a command of ``data/drawn_people`` draws."""
-    folder = paths.RUNS / "drawn" / name
-    command = [sys.executable, paths.DATA / "drawn_people", *what.split(), folder, *options]
-    subprocess.run([str(word) for word in command], check=True)
-    return folder
-
-
 @cache
 def people(count: int, size: int, split: str = "validation") -> list[MattingSample]:
     """Drawn people with their exact colours, mattes and backgrounds."""
-    folder = draw(f"portraits {count}", f"{size}", "--size", size, "--split", split)
+    folder = draw(f"portraits {count}", paths.RUNS / "drawn" / f"{size}", "--size", size, "--split", split)
     return [read_parts(item) for item in find_items("drawn", folder, split)[:count]]

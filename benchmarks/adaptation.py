@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 import typer
-from _timing import draw, people, save
+from _timing import people, save
 from safetensors.torch import save_file
 
 from modnet_lib import paths
@@ -29,6 +29,7 @@ from modnet_lib.evaluation.statistics import paired_difference
 from modnet_lib.files import write_atomically, write_json
 from modnet_lib.images import read_image, to_array, to_tensor
 from modnet_lib.network import MODNet, load_checkpoint
+from modnet_lib.notebook.portraits import draw
 from modnet_lib.provenance import read_json
 from modnet_lib.training.adaptation import PRESETS, AdaptationConfig, adapt
 from modnet_lib.training.frames import find_frames
@@ -93,14 +94,14 @@ def shrunk(image: np.ndarray, alpha: np.ndarray) -> Pair:
 @cache
 def drawn(what: str) -> list[Pair]:
     """The first pictures and mattes of a drawn benchmark."""
-    folder = draw(what, f"{what}_{DRAWN}_{PICTURES}", "--size", DRAWN, "--count", PICTURES)
+    folder = draw(what, paths.RUNS / f"drawn/{what}_{DRAWN}_{PICTURES}", "--size", DRAWN, "--count", PICTURES)
     return [shrunk(*read()[:2]) for read in benchmark(what, folder).values()]
 
 
 @cache
 def clips() -> list[list[Pair]]:
     """Neighbouring frames of the first four clips of SPM-video."""
-    root, found = draw("spm_video", "spm_video", "--clips", 4), []
+    root, found = draw("spm_video", paths.RUNS / "drawn" / "spm_video", "--clips", 4), []
     for clip in sorted((root / "image").iterdir())[:4]:
         files = [(file, root / "matte" / clip.name / f"{file.stem}.png") for file in sorted(clip.iterdir())[8:32]]
         found.append([shrunk(read_image(image), read_image(matte)[..., 0]) for image, matte in files])

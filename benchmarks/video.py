@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from _timing import NAME, draw, save, seconds
+from _timing import NAME, save, seconds
 
 from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
@@ -60,7 +60,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         source, target = clip or Path(folder) / "in.mp4", Path(folder) / "out.mp4"
         if clip is None:
-            drawn = draw("spm_video", "clip_512_12", "--size", 512, "--clips", 1, "--frames", 12)
+            drawn = draw("spm_video", paths.RUNS / "drawn" / "clip_512_12", "--size", 512, "--clips", 1, "--frames", 12)
             files = sorted(drawn.rglob("*.jpg"))
             write_clip(source, islice(cycle([read_image(file) for file in files]), frames))
         pictures = [frame.image for frame in Clip(source, limit=frames)]

@@ -1,5 +1,7 @@
 """The photographs of the notebooks, and photographs set in motion."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import skimage.data
 from matplotlib.cbook import get_sample_data
 from PIL import Image
 
+from modnet_lib import paths
 from modnet_lib.baselines import load_network
 from modnet_lib.data.manifest import find_items
 from modnet_lib.data.sets import drawn_people
@@ -37,6 +40,13 @@ def portraits(config: DataConfig | None = None, count: int = 3) -> dict[str, np.
     }
 
 
+def draw(command: str, folder: Path, *options: object) -> Path:
+    """The folder, with what a command of ``data/drawn_people`` draws into it; what is there already is kept."""
+    words = [sys.executable, paths.DATA / "drawn_people", *command.split(), folder, *options]
+    subprocess.run([str(word) for word in words], check=True)
+    return folder
+
+
 def draw_gallery(file: Path, checkpoints: Sequence[Path], device: str | None = None, tile: int = 320) -> None:
     """Draw Fig. 5 and 8 as JPEG: the shipped photographs and two drawn people, a line each, and their mattes.
 
@@ -44,7 +54,7 @@ def draw_gallery(file: Path, checkpoints: Sequence[Path], device: str | None = N
     have `tile` pixels a side; other pictures than squares lose their borders.
     """
     drawn = [read() for read in drawn_people(2, "validation").readers]
-    pictures = [*portraits().values(), *(one.image for one in drawn)]
+    pictures = [*portraits(DataConfig()).values(), *(one.image for one in drawn)]
     columns: list[Sequence[np.ndarray]] = [pictures]
     for checkpoint in checkpoints:
         matter = Matter(load_network(checkpoint), device=device)

@@ -38,8 +38,6 @@
 PROFILE = "smoke"  # smoke, laptop, overnight, full or paper; see notebooks/profiles
 
 # %%
-import subprocess
-import sys
 import tempfile
 
 import cv2
@@ -48,11 +46,10 @@ import numpy as np
 from IPython.display import Markdown, Video, display
 from ipywidgets import interact
 
-from modnet_lib import Matter, images, load_checkpoint, metrics, paths, profiles
-from modnet_lib.evaluation import methods
+from modnet_lib import Matter, evaluation, images, load_checkpoint, metrics, paths, profiles, training
 from modnet_lib.inference import encode, media, video
 from modnet_lib.notebook import figures, portraits, results
-from modnet_lib.training import adaptation, run, semantic_head
+from modnet_lib.training import adaptation, semantic_head
 
 # %% [markdown]
 # ## 1. One pixel over time
@@ -295,13 +292,6 @@ def flickering(mattes, truth):
     return once
 
 
-def drawn(command, *options):
-    """The folder of what a command of `data/drawn_people` draws; what is there already is kept."""
-    words = [sys.executable, paths.DATA / "drawn_people", command, RUN / command, *options]
-    subprocess.run([str(word) for word in words], check=True)
-    return RUN / command
-
-
 def clip_of(folder, name):
     """Frames (T, H, W, 3) and exact mattes (T, H, W) of a drawn clip."""
     files = [sorted((folder / part / name).iterdir()) for part in ("image", "matte")]
@@ -310,7 +300,7 @@ def clip_of(folder, name):
 
 
 # %%
-place = paths.SAMPLES / "clips" if few else drawn("spm_video")
+place = paths.SAMPLES / "clips" if few else portraits.draw("spm_video", RUN / "spm_video")
 names = [path.name for path in sorted((place / "image").iterdir()) if "car" not in path.name]
 on_clips = Matter(network, short_side=192 if few else 512, device=profile.device)
 cases = {"natural": [], "injected": [], "two frames": []}
@@ -612,7 +602,8 @@ def differs(frame, plate, low=12, high=40):
     return np.clip((change - low) / (high - low), 0, 1)
 
 
-camera = paths.SAMPLES / "clips" if few else drawn("passing_car", "--size", 512, "--frames", 24)
+size = ("--size", 512, "--frames", 24)
+camera = paths.SAMPLES / "clips" if few else portraits.draw("passing_car", RUN / "passing_car", *size)
 shots, exact = clip_of(camera, "car_8000305")
 plate, at_work = images.read_image(camera / "plate/car_8000305.jpg"), Matter(network, device=profile.device)
 middle = len(shots) // 2
@@ -640,8 +631,8 @@ def passing_car(name, ways):
 
 ways = {"difference": differs, "MODNet": lambda shot, _: at_work.alpha(shot)}
 if not few:
-    bm = run(profiles.Profile.load(paths.RESULTS / "08_fixed_camera_bm.yaml"), RUN / "bm").eval()
-    ways["BM"] = lambda shot, plate: methods.Method(bm, 512).alpha(shot, background=plate)
+    bm = training.run(profiles.Profile.load(paths.RESULTS / "08_fixed_camera_bm.yaml"), RUN / "bm").eval()
+    ways["BM"] = lambda shot, plate: evaluation.methods.Method(bm, 512).alpha(shot, background=plate)
 scenes = {path.stem: passing_car(path.stem, ways) for path in sorted((camera / "plate").iterdir())}
 shown = recorded["fixed_camera"] if few else scenes
 
