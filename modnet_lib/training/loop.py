@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from modnet_lib.baselines import Baseline
 from modnet_lib.data.assemble import MattingBatch, assemble
-from modnet_lib.data.dataset import StagedSampler, training_loader
+from modnet_lib.data.dataset import staged_batches, training_loader
 from modnet_lib.devices import Device, choose_device
 from modnet_lib.files import write_json
 from modnet_lib.images import read_out
@@ -276,6 +276,6 @@ class Trainer:
 
     def where(self) -> str:
         """The step that is being taken, and its samples, in words."""
-        samples = next(iter(StagedSampler(self.config.sizes, self.step)))
+        samples = next(staged_batches(self.config.sizes, self.step))
         (lowest, size), (highest, _) = samples[0], samples[-1]
         return f"step {self.step + 1} (samples {lowest} to {highest} at {size} pixels)"

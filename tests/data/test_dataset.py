@@ -17,7 +17,7 @@ import torch
 from modnet_lib.baselines.blocks import composition_error
 from modnet_lib.data.assemble import assemble, collate
 from modnet_lib.data.compositing import apply_colour, composite, harmony
-from modnet_lib.data.dataset import CompositionDataset, Contents, StagedSampler, training_loader
+from modnet_lib.data.dataset import CompositionDataset, Contents, staged_batches, training_loader
 from modnet_lib.data.workers import data_loader
 from modnet_lib.network import MattingOutput
 from modnet_lib.objectives import paper_objective
@@ -137,11 +137,11 @@ def test_nothing_to_compose_is_refused(source) -> None:
 
 def test_sampler_continues_where_it_is_told() -> None:
     stages = [(64, 3, 4), (96, 2, 3)]
-    whole = list(StagedSampler(stages))
+    whole = list(staged_batches(stages))
     assert [n for batch in whole for n, _ in batch] == list(range(3 * 4 + 2 * 3))
     assert [(len(batch), batch[0][1]) for batch in whole] == [(3, 64)] * 4 + [(2, 96)] * 3
     for start in range(8):
-        assert list(StagedSampler(stages, start)) == whole[start:]
+        assert list(staged_batches(stages, start)) == whole[start:]
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(source) -> None:
