@@ -69,10 +69,9 @@ def fetch(name: Name, root: Root = None) -> None:
 def prepare(
     name: Name,
     root: Root = None,
-    split: Annotated[str | None, Option(help="Split; by default the first with masks.")] = None,
     workers: Annotated[int | None, Option(help="Number of processes; by default one per core.")] = None,
 ) -> None:
-    """Turn masks into pseudo-mattes in data/cache/prepared. Run it again to resume."""
+    """Turn the masks of the first split into pseudo-mattes in data/cache/prepared. Run it again to resume."""
     from modnet_lib.data import pseudo_mattes
     from modnet_lib.data.manifest import find_items, find_source
 
@@ -80,8 +79,8 @@ def prepare(
     masked = [key for key, layout in splits.items() if {"mask", "label"} & layout.files.keys()]
     if not masked:
         raise ValueError(f"{name} has no masks to prepare: its mattes are used as they are")
-    items, folder = find_items(name, root, split or masked[0]), pseudo_mattes.prepared_folder(name)
-    ready, failures = pseudo_mattes.prepare(items, folder, workers)
+    items = find_items(name, root, masked[0])
+    ready, failures = pseudo_mattes.prepare(items, pseudo_mattes.prepared_folder(name), workers)
     for key, reason in sorted(failures.items()):
         say(f"{key}: {reason}", "red")
     say(f"{name}: {len(ready):,} ready, {len(failures):,} failed")

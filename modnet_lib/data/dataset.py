@@ -5,9 +5,7 @@ exact.
 """
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -15,14 +13,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from modnet_lib import paths
 from modnet_lib.data import compositing
-from modnet_lib.data.assemble import GOOD, camera_settings, collate
+from modnet_lib.data.assemble import GOOD, camera_settings
 from modnet_lib.data.compositing import Foreground, chain, colour_jitter
 from modnet_lib.data.hard_cases import add_distractors, change_person
-from modnet_lib.data.workers import data_loader
 from modnet_lib.profiles import DataConfig
 from modnet_lib.provenance import code_version
 
@@ -45,19 +42,14 @@ class Contents(NamedTuple):
 class CompositionDataset(Dataset):
     """The paper's recipe: per foreground 5 natural crops and 10 composites an epoch, in shuffled order.
 
-    Foregrounds and backgrounds are `Contents`, or functions that each read one picture; they are kept and cropped on
-    `device`. `config` has proportions and augmentation; `seed` decides everything else.
+    Foregrounds and backgrounds are `Contents`, or functions that each read one picture. `config` has proportions and
+    augmentation; `seed` decides everything else.
     """
 
     def __init__(
-        self,
-        foregrounds: Sequence[Any],
-        backgrounds: Sequence[Any],
-        seed: int,
-        config: DataConfig | None = None,
-        device: torch.device | str = "cpu",
+        self, foregrounds: Sequence[Any], backgrounds: Sequence[Any], seed: int, config: DataConfig | None = None
     ):
-        self.config, self.seed, self.device = config or DataConfig(), seed, torch.device(device)
+        self.config, self.seed = config or DataConfig(), seed
         self.contents = {"foregrounds": _as_contents(foregrounds), "backgrounds": _as_contents(backgrounds)}
         self.foregrounds, self.backgrounds = (
             [reader for part in parts for reader in part.readers] for parts in self.contents.values()
@@ -74,7 +66,7 @@ class CompositionDataset(Dataset):
             kind: {f"{number} {part.name}": {"files": part.files} for number, part in enumerate(parts)}
             for kind, parts in self.contents.items()
         }
-        settings = asdict(self.config) | {"memory": None, "on_device": None}
+        settings = asdict(self.config) | {"memory": None}
         code = code_version(*(paths.PACKAGE / name for name in ("data", "devices.py", "images.py", "regions.py")))
         return {"seed": self.seed, "settings": settings, **sets, "code": code}
 
@@ -87,34 +79,22 @@ class CompositionDataset(Dataset):
         return sum(taken for _, taken in self.counts)
 
     def foreground(self, number: int) -> Foreground:
-        """A foreground on the dataset's device, from memory if it is kept there."""
+        """A foreground, from memory if it is kept there."""
         return self._keep(self.foregrounds[number], Foreground.of)
 
     def background(self, number: int) -> Tensor:
         """A background (H, W, 3) uint8, likewise."""
         return self._keep(self.backgrounds[number], compositing.as_tensor)
 
-    def _keep(self, read: Callable[[], Any], put_on: Callable[..., Any], decoded: Any = None) -> Any:
+    def _keep(self, read: Callable[[], Any], convert: Callable[..., Any]) -> Any:
         if read in self.kept:
             return self.kept[read]
-        value = put_on(read() if decoded is None else decoded, self.device)
+        value = convert(read())
         tensors = filter(torch.is_tensor, value if isinstance(value, tuple) else [value])
         size, worker = sum(tensor.nbytes for tensor in tensors), torch.utils.data.get_worker_info()
         if (self.kept_bytes + size) * (worker.num_workers if worker else 1) <= self.config.memory * 2**30:
             self.kept[read], self.kept_bytes = value, self.kept_bytes + size
         return value
-
-    def fill(self) -> None:
-        """Read with one thread per core until all pictures are kept, or the memory for them is full."""
-        todo: list[Any] = [(read, Foreground.of) for read in self.foregrounds]
-        todo += [(read, compositing.as_tensor) for read in self.backgrounds]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(todo), 64):  # no more than these are in main memory
-                part = todo[start : start + 64]
-                for (read, put_on), decoded in zip(part, pool.map(lambda one: one[0](), part), strict=True):
-                    self._keep(read, put_on, decoded)
-                    if read not in self.kept:
-                        return
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"kept": {}, "kept_bytes": 0}  # each worker process keeps its own
@@ -235,16 +215,3 @@ def staged_batches(
             for first in range(number, number + batch, length) if step >= start else ():
                 yield [(i, size) for i in range(first + rank, first + length, processes)]
             step, number = step + 1, number + batch
-
-
-def training_loader(
-    dataset: Any, stages: Sequence[tuple[int, int, int]], *, workers: int = 0, pin: bool = False, **sampling: int
-) -> DataLoader:
-    """A loader of `RawBatch` in the order of `staged_batches`, which gets `sampling`, whatever the number of workers.
-
-    A dataset on a GPU is filled, then read without workers.
-    """
-    if on_gpu := dataset.device.type != "cpu":
-        dataset.fill()
-    options = {"workers": 0 if on_gpu else workers, "pin": pin and not on_gpu}
-    return data_loader(dataset, staged_batches(stages, **sampling), collate, **options)

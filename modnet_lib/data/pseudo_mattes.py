@@ -112,12 +112,9 @@ def prepare(
             died = "a worker process died: out of memory, or the script lacks `if __name__ == '__main__':`"
             if error := died if job.exception() else job.result():
                 failures[jobs[job]] = error
-    readers = {
-        item.id: functools.partial(*((read_parts, item) if has_all_parts(item) else (read_prepared, item, folder)))
-        for item in items
-        if item.id not in failures
-    }
-    return readers, failures
+    complete = {item.id: functools.partial(read_parts, item) for item in items if has_all_parts(item)}
+    readers = {item.id: complete.get(item.id, functools.partial(read_prepared, item, folder)) for item in items}
+    return {key: read for key, read in readers.items() if key not in failures}, failures
 
 
 def prepared_folder(name: str) -> Path:

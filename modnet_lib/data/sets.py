@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from modnet_lib import paths
 from modnet_lib.data.dataset import CompositionDataset, Contents
@@ -20,11 +19,10 @@ from modnet_lib.profiles import DataConfig
 from modnet_lib.provenance import file_contents
 
 
-def training_data(config: DataConfig, seed: int, device: torch.device | str = "cpu") -> CompositionDataset:
+def training_data(config: DataConfig, seed: int) -> CompositionDataset:
     """The training set of a profile; `seed` decides the order, crops and augmentation.
 
-    Pictures are kept and cropped on `device` if `config.on_device` is set. Raises FileNotFoundError or ValueError if a
-    data set is missing, unknown, held out, or has nothing to train on.
+    Raises FileNotFoundError or ValueError if a data set is missing, unknown, held out, or has nothing to train on.
     """
     names, places = (config.foregrounds, config.backgrounds) if config.real else ((), ())
     # these first: if they are missing, that is known before anything is prepared
@@ -32,17 +30,16 @@ def training_data(config: DataConfig, seed: int, device: torch.device | str = "c
     backgrounds = [drawn_scenes(config.scenes)] if config.scenes else []
     backgrounds += [background_set(name) for name in places]
     foregrounds += [foreground_set(name, config.photographs, config.teacher) for name in names]
-    return CompositionDataset(foregrounds, backgrounds, seed, config, device if config.on_device else "cpu")
+    return CompositionDataset(foregrounds, backgrounds, seed, config)
 
 
-def mask_data(config: DataConfig, seed: int, device: torch.device | str = "cpu") -> CompositionDataset:
+def mask_data(config: DataConfig, seed: int) -> CompositionDataset:
     """The set that pre-trains the backbone, `config.masks`: one crop per photograph and epoch; see `training_data`."""
     sets = [
         drawn_people(config.portraits) if name == "drawn" else mask_set(name, config.photographs)
         for name in (config.masks if config.real else ("drawn",))
     ]
-    settings = replace(config, natural=1, composites=0)
-    return CompositionDataset(sets, [], seed, settings, device if config.on_device else "cpu")
+    return CompositionDataset(sets, [], seed, replace(config, natural=1, composites=0))
 
 
 def drawn_people(count: int, split: str = "train") -> Contents:

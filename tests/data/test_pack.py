@@ -153,7 +153,7 @@ def test_the_size_is_held_or_nothing_is_written(data, profile, tmp_path) -> None
     assert [*tmp_path.iterdir()] == [file]
 
 
-def test_drawn_people_alone_folders_of_ones_own_and_scenes_as_people_are_refused(data, profile, tmp_path) -> None:
+def test_drawn_people_alone_custom_folders_and_scenes_as_people_are_refused(data, profile, tmp_path) -> None:
     with pytest.raises(ValueError, match="'smoke' trains on drawn people only"):
         pack(Profile.load("smoke"), tmp_path / "pack.zip")
     folder = str(paths.SAMPLES / "drawn" / "scenes")
