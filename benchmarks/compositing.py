@@ -53,7 +53,7 @@ def our_data(samples: list[MattingSample], **options: Any) -> CompositionDataset
     """The same people before the same backgrounds, through the library."""
     scenes = [sample.background for sample in samples]
     readers = ([lambda p=p: p for p in samples], [lambda s=s: s for s in scenes])
-    return CompositionDataset(*readers, 0, DataConfig(memory=1, **options), DEVICE)
+    return CompositionDataset(*readers, 0, DataConfig(memory=1, **options))
 
 
 def main(size: int = 512, batch: int = 16, repeats: int = 10) -> None:

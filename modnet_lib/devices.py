@@ -1,4 +1,4 @@
-"""Which device to compute on, and what only some of them do."""
+"""The device to compute on, and resizing that all of them can do."""
 
 import os
 import warnings
@@ -11,9 +11,9 @@ Device = str | torch.device | None
 
 
 def choose_device(device: Device = None) -> torch.device:
-    """The device that is meant: a GPU if there is one, and the process's own one under a launcher.
+    """The given device, or a GPU if there is one; under a launcher, the process's own GPU.
 
-    On a GPU, float32 means float32 from then on: with TF32, cuDNN's default, convolutions keep 10 of its 23 bits.
+    For a GPU, TF32 is switched off: with it, cuDNN's default, convolutions keep 10 of float32's 23 bits.
     """
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if chosen.type == "cuda":
@@ -26,9 +26,9 @@ def choose_device(device: Device = None) -> torch.device:
 
 
 def resize(x: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear, with antialiasing when it shrinks; (N, C, H, W) in and out.
+    """Resize (N, C, H, W) bilinearly, with antialiasing.
 
-    GPUs shrink by less than 100 at once, so what is more than 32 takes two steps.
+    GPUs cannot shrink by 100 or more at once, so a factor above 32 takes two steps.
     """
     between = [min(side, 32 * wanted) for side, wanted in zip(x.shape[2:], (height, width), strict=True)]
     if between != [*x.shape[2:]]:

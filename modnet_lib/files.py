@@ -12,7 +12,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """A new place on the same disk; a short name, as `path.name` may have the longest length allowed."""
+    """A temporary place on the same disk, with a short name: `path.name` may already have the maximum length."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp.") as folder:
         yield Path(folder, ".tmp.new")  # `torch.save` stores the part before the last dot
@@ -20,7 +20,7 @@ def _beside(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """A file to fill, beside `path`; it is flushed to disk and gets its name when the block ends without an error."""
+    """Yield a temporary file, which is flushed to disk and becomes `path` if the block ends without an error."""
     with _beside(Path(path)) as new:
         yield new
         with open(new, "r+b") as file:  # Windows flushes only what can be written
@@ -30,7 +30,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """As `atomic`, a folder to fill; `path` must not exist."""
+    """Like `atomic`, with a folder; `path` must not exist."""
     with _beside(Path(path)) as new:
         new.mkdir()
         yield new
@@ -38,7 +38,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file that becomes `path`; see `atomic`."""
+    """Call `write` with a temporary file that then becomes `path`; see `atomic`."""
     with atomic(path) as new:
         write(new)
 
@@ -56,7 +56,7 @@ def write_json(path: str | Path, value: Any, indent: int | None = 1, digits: int
 
 
 def read_whole_lines(path: Path) -> list[str]:
-    """The lines of a file that grows line by line; an incomplete last line is removed, also from the file."""
+    """The lines of a file that grows line by line; an incomplete last line is removed from the file."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines.pop()
@@ -77,7 +77,7 @@ SIGNATURES = {
 
 
 def kind_of(path: Path) -> str:
-    """What a file is by its first bytes, for messages about files that are given for something else; or ""."""
+    """The kind of a file by its first bytes, for error messages; empty if unknown."""
     with path.open("rb") as file:
         head = file.read(64)
     kinds = (kind for start, kind in SIGNATURES.items() if re.match(start, head, re.IGNORECASE | re.DOTALL))

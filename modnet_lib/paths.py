@@ -1,4 +1,4 @@
-"""Where files are. Nothing here writes; the folders may not exist yet."""
+"""Where files are; the folders may not exist yet."""
 
 import os
 from pathlib import Path
@@ -23,11 +23,11 @@ SEMANTIC_HEAD = CHECKPOINTS / "semantic_head.safetensors"  # of PRETRAINED, for 
 
 
 def external_data() -> Path | None:
-    """The folder named by ``MODNET_DATA``, or ``None`` if it is not set; a FileNotFoundError if it is no folder."""
+    """The folder ``MODNET_DATA``, or ``None`` if it is not set; raises FileNotFoundError if it is not a folder."""
     value = os.environ.get("MODNET_DATA")
     if not value:
         return None
     folder = Path(value).expanduser().resolve()
     if not folder.is_dir():
-        raise FileNotFoundError(f"MODNET_DATA is {value!r}, no folder; unset it or point it to your data")
+        raise FileNotFoundError(f"MODNET_DATA is {value!r}, which is not a folder; unset it or point it to your data")
     return folder

@@ -1,4 +1,4 @@
-"""How large a run is: profiles and recipes as small YAML files, read into frozen, validated dataclasses."""
+"""The size of a run: profiles and recipes, YAML files that are read into frozen, validated dataclasses."""
 
 import json
 from dataclasses import asdict, field, fields, replace
@@ -18,14 +18,13 @@ Names = Annotated[tuple[str, ...], Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Portion = Annotated[float, Field(ge=0, le=1)]
 T = TypeVar("T")
-TRAINING = ("training", "pretraining", "ablation")
 
 
 @dataclass(frozen=True, config=STRICT)
 class DataConfig:
-    """What is trained on. The defaults are the paper's recipe; every addition of ours is off."""
+    """The training data. The defaults are the paper's recipe; all our additions are off."""
 
-    #: Use `foregrounds`, `backgrounds` and `masks`; without it, only drawn people and scenes.
+    #: Use `foregrounds`, `backgrounds` and `masks`; otherwise, drawn people and scenes only.
     real: bool = False
     #: Data sets with mattes or masks, as `modnet data list` names them (``"ccp"``, ``"p3m10k"``,
     #: ``"amd:train-portraits"``), or folders: with subfolders ``image`` and ``alpha``, or of cut-outs (RGBA).
@@ -33,8 +32,8 @@ class DataConfig:
     foregrounds: Names = ("ccp",)
     #: Data sets of backgrounds, or folders of pictures.
     backgrounds: Names = ("backgrounds",)
-    #: Use the mattes that ``python data/teacher`` made: near the outline of a mask where the two agree, and as they
-    #: are where there is neither matte nor mask.
+    #: Use the mattes that ``python data/teacher`` made: near the outline of a mask that agrees, and alone where there
+    #: is neither matte nor mask.
     teacher: bool = False
     #: For pre-training: data sets with masks or mattes, or ``"drawn"``.
     masks: Names = ("drawn",)
@@ -62,7 +61,7 @@ class DataConfig:
     defocus: Portion = 0.0
     #: Share of composites in which the person's colours are moved towards the scene's.
     harmonise: Portion = 0.0
-    #: Share of samples that went through a worse camera: out of focus, noisy, saved small.
+    #: Share of samples through a simulated camera: out of focus, noisy, compressed.
     camera: Portion = 0.0
     #: Share of composites with small people, posters, statues, streaks or bright shapes in the background; see
     #: `add_distractors`.
@@ -74,11 +73,8 @@ class DataConfig:
     graded: Portion = 0.0
     #: Share of samples that are turned by 90, 180 or 270 degrees.
     turned: Portion = 0.0
-    #: GiB of decoded pictures that are kept, over all workers; the others are read again each time.
+    #: GiB of decoded pictures that are kept, over all workers; the rest is read again each time.
     memory: float = 0.0
-    #: Keep them on the training device and cut them there. On a GPU they are read before the first step, and `workers`
-    #: stay idle.
-    on_device: bool = False
 
     def __post_init__(self) -> None:
         named = ("foregrounds", "backgrounds", "masks")
@@ -93,7 +89,7 @@ class DataConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class Stage:
-    """A stretch of training at one size: pixels a side, images a step (over all processes), optimiser steps."""
+    """Training at one size: pixels a side, images per step (over all processes), and optimiser steps."""
 
     image_size: Annotated[int, Field(ge=64, multiple_of=32)]
     batch_size: Positive
@@ -102,7 +98,7 @@ class Stage:
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingConfig:
-    """How it is trained; the defaults are the paper's."""
+    """Loss, optimiser and schedule; the defaults are the paper's."""
 
     #: One after another; the paper has one.
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (Stage(512, 16, 112_500),)
@@ -112,7 +108,7 @@ class TrainingConfig:
     loss_weights: tuple[float, float, float] | None = None
     #: ``"sgd"`` with momentum 0.9, or ``"adamw"``.
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    #: At the start.
+    #: Initial value.
     learning_rate: float = 0.01
     #: ``"step"``: times 0.1 after every quarter (the paper's 10 of 40 epochs); ``"cosine"``: to zero, after a linear
     #: warm-up over the first 2 %.
@@ -121,23 +117,23 @@ class TrainingConfig:
     weight_decay: float = 0.0
     #: Factor on the learning rate of the backbone.
     backbone_rate: float = 1.0
-    #: Largest norm of the gradient; 0 leaves it alone.
+    #: Largest norm of the gradient; 0 does not clip.
     gradient_clip: float = 0.0
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     #: Memory order of the network's tensors; faster with bf16 for the paper variant.
     channels_last: bool = False
     #: Let `torch.compile` generate the kernels, once for each size.
     compile: bool = False
-    #: Pieces that a step's batch is computed in, one after another; saves memory.
+    #: Pieces in which a step's batch is computed, one after another; saves memory.
     accumulate: Positive = 1
-    #: Batch norms keep the statistics they have; for fine-tuning with small batches.
+    #: Keep the statistics of batch norms; for fine-tuning with small batches.
     freeze_norm: bool = False
     #: Decay of the averaged weights; 0 keeps none.
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     #: Steps; 0 is never (a checkpoint is written at the end in any case).
     checkpoint_every: int = 500
     validate_every: int = 0
-    #: Processes that read data; by default none beside a CPU, and one a core, at most 8, beside a GPU.
+    #: Processes that read data; by default none on a CPU, and one per core, at most 8, with a GPU.
     workers: Count | None = None
 
     @property
@@ -159,9 +155,9 @@ class Profile:
     name: str
     #: The one seed of the run.
     seed: int = 0
-    #: As PyTorch names it, if it is fixed; ``None`` takes a GPU if there is one.
+    #: PyTorch's name of the device; ``None`` is a GPU if there is one.
     device: str | None = None
-    #: What `modnet_lib.network.MODNet` takes.
+    #: Arguments of `modnet_lib.network.MODNet`.
     variant: Literal["paper", "released"] = "paper"
     backbone: str = "mobilenet_v2"
     context: Literal["easpp", "aspp", "none"] = "easpp"
@@ -173,7 +169,7 @@ class Profile:
     backbone_weights: str | None = None
     #: A checkpoint to start from, for example another run's, or ``"shipped"``.
     initial: str | None = None
-    #: Held-out pictures that are looked at.
+    #: Held-out pictures to measure.
     validation: int = 8
     #: Forward passes of a timing.
     timing_repeats: int = 3
@@ -207,7 +203,7 @@ class Profile:
     def changed(self, changes: dict[str, Any], where: str = "changes") -> "Profile":
         """This profile with other values, nested as in a file: ``{"training": {"learning_rate": 1e-3}}``.
 
-        Raises what `load` raises; the message begins with `where`.
+        Raises ValueError as `load`; the message begins with `where`.
         """
         return validated(type(self), _merge(self._values(), changes), where)
 
@@ -222,14 +218,14 @@ class Profile:
 
 
 def _merge(values: Any, changes: Any) -> Any:
-    """Nested mappings with changes; everything that is no mapping is replaced."""
+    """Merge nested mappings; any other value is replaced."""
     if not (isinstance(values, dict) and isinstance(changes, dict)):
         return changes
     return values | {key: _merge(values.get(key), value) for key, value in changes.items()}
 
 
 def read_yaml(name: str | Path, folder: Path) -> tuple[Path, Any]:
-    """The path of a YAML file, given by its name in a folder or as a file of one's own, and what is in it."""
+    """The path and the contents of a YAML file, given as a path or by its name in a folder."""
     path = Path(name) if Path(name).suffix in (".yaml", ".yml") else folder / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
@@ -242,19 +238,20 @@ def read_yaml(name: str | Path, folder: Path) -> tuple[Path, Any]:
 
 
 def validated(kind: type[T], values: Any, where: str) -> T:
-    """An object of nested mappings; a ValueError that begins with `where` and names each key that is wrong."""
-    try:  # by way of JSON, which has lists only, and no dates
+    """Build a dataclass from nested mappings; a ValueError begins with `where` and names each wrong key."""
+    try:  # as JSON, since YAML also has dates, and lists for tuples
         return TypeAdapter(kind).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         raise ValueError(f"{where}: {'; '.join(map(_explain, error.errors()))}") from error
 
 
 def _explain(problem: Any) -> str:
-    """One of pydantic's errors: the key, what was expected and what was found."""
+    """One of pydantic's errors: the key, what was expected and what was given."""
     place, kind, value = problem["loc"], problem["type"], problem["input"]
     key = ".".join(map(str, place)) + ": " * bool(place)
     if kind == "unexpected_keyword_argument":
-        parts = {"data": DataConfig, "stages": Stage} | dict.fromkeys(TRAINING, TrainingConfig)
+        parts = {"data": DataConfig, "stages": Stage}
+        parts |= dict.fromkeys(("training", "pretraining", "ablation"), TrainingConfig)
         owner = next((parts[part] for part in place[-2::-1] if part in parts), Profile)
         return f"{key}unknown key; known are {', '.join(sorted(each.name for each in fields(owner)))}"
     got = "" if kind in ("missing", "value_error") else f", got {value!r}"

@@ -1,4 +1,4 @@
-"""What a run is, and where a number comes from.
+"""The identity of runs, and the provenance of numbers.
 
 A run's *identity* is a nested mapping of everything that determines its result: data and their files, seed, network,
 schedule, precision, and the code that draws samples. `fingerprint` hashes it; `require_same` refuses a different one.
@@ -25,10 +25,7 @@ ABSENT = object()
 
 
 def fingerprint(*values: Any) -> str:
-    """16 hexadecimal digits of SHA-256 of JSON-like values and arrays.
-
-    The order of keys does not matter; an array counts with its shape; ``None`` is skipped.
-    """
+    """16 hexadecimal digits of SHA-256 of JSON-like values, in any order of keys, and arrays; ``None`` is skipped."""
     digest = hashlib.sha256()
     for value in values:
         if isinstance(value, np.ndarray):
@@ -39,24 +36,24 @@ def fingerprint(*values: Any) -> str:
 
 
 def first_difference(before: Any, now: Any, where: str = "") -> str:
-    """The first place where two JSON-like values differ, in words; empty if they are equal.
+    """Describe the first place where two JSON-like values differ; empty if they are equal.
 
     Examples
     --------
     >>> first_difference({"data": {"seed": 1}}, {"data": {"seed": 2}})
     'data.seed was 1, now it is 2'
     """
+    if before == now:
+        return ""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
-        pairs = {key: (before.get(key, ABSENT), now.get(key, ABSENT)) for key in [*before, *now]}
-        found = (first_difference(*pair, f"{where}.{key}" if where else key) for key, pair in pairs.items())
-        return next(filter(None, found), "")
-    texts = ["missing" if value is ABSENT else json.dumps(value, default=str) for value in (before, now)]
-    old, new = (text if len(text) <= 120 else f"{text[:117]}..." for text in texts)
-    return "" if before == now else f"{where or 'it'} was {old}, now it is {new}"
+        key = next(key for key in [*before, *now] if before.get(key, ABSENT) != now.get(key, ABSENT))
+        return first_difference(before.get(key, ABSENT), now.get(key, ABSENT), f"{where}.{key}" if where else key)
+    old, new = ("missing" if value is ABSENT else json.dumps(value, default=str) for value in (before, now))
+    return f"{where or 'it'} was {old:.120}, now it is {new:.120}"
 
 
 def require_same(before: Any, now: Any, path: str | Path) -> None:
-    """Raise `ValueError` if the identity of what is at `path` is not that of this run, with the first difference."""
+    """Raise `ValueError` with the first difference if the identity of what is at `path` is not that of this run."""
     if difference := first_difference(*json.loads(json.dumps([before, now], default=str))):
         raise ValueError(
             f"{path} belongs to another run: {difference}. Choose another location, or delete it to start again"
@@ -64,7 +61,7 @@ def require_same(before: Any, now: Any, path: str | Path) -> None:
 
 
 def read_json(file: Path) -> Any:
-    """What a JSON file holds; a `ValueError` that names it if it is damaged."""
+    """Read a JSON file; raises `ValueError` with its name if it is damaged."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -72,14 +69,14 @@ def read_json(file: Path) -> Any:
 
 
 def file_contents(files: Iterable[Path], root: Path) -> dict[str, str]:
-    """`checksum` of each file that exists, by its name below `root`; files elsewhere have their bare name."""
+    """The `checksum` of each file that exists, by its path below `root`, or by its name if it is elsewhere."""
     return {
         f.relative_to(root).as_posix() if f.is_relative_to(root) else f.name: checksum(f) for f in files if f.is_file()
     }
 
 
 def checksum(file: Path) -> str:
-    """Size and CRC-32: pictures of one size need not be the same. A file is read again only when it has changed."""
+    """Size and CRC-32 of a file, which is read again only if it has changed."""
     stat = file.stat()
     return _checksum(file, stat.st_size, stat.st_mtime_ns)
 
@@ -91,27 +88,17 @@ def _checksum(file: Path, _size: int, _modified: int) -> str:
 
 
 def code_version(*folders: Path) -> dict[str, str]:
-    """Hash of each Python file in the given folders (or of single files), by its name below the package."""
+    """The hash of each Python file in the given folders, or of single files, by its path in the package."""
     files = [file for folder in folders for file in (sorted(folder.glob("*.py")) or [folder])]
     return {f.relative_to(paths.PACKAGE).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest()[:16] for f in files}
 
 
 def recorded(what: str, *, device: Any, precision: str, seed: int | None = None) -> dict[str, Any]:
-    """Where a number comes from: the entries of a file of results.
+    """Where a number comes from: the entries ``provenance`` and ``origin`` of a file of results.
 
-    Parameters
-    ----------
-    what
-        Data and protocol, in words.
-    device
-        What computed it: a `torch.device`, or what stands in ``origin`` for others.
-    precision, seed
-        For instance ``"bf16"``; ``None`` if nothing random was involved.
-
-    Returns
-    -------
-    ``provenance``, a sentence, and ``origin``: ``commit`` (with ``-dirty`` if tracked files have changed), ``date``,
-    ``command``, ``device``, ``threads``, ``precision``, ``seed`` and ``versions``.
+    The first is a sentence that begins with `what`: data and protocol. The second has ``commit`` (with ``-dirty`` if
+    tracked files have changed), ``date``, ``command``, ``device`` (for a `torch.device` its name), ``threads``,
+    ``precision``, ``seed`` and ``versions``.
     """
     import torch
     import torchvision

@@ -27,34 +27,23 @@ def dilate(mask: Tensor, size: int) -> Tensor:
 def grow(alpha: Tensor, size: int | Sequence[int], maybe: float = 0.0) -> Tensor:
     """Dilate what may be a person (alpha > 0, or >= `maybe`) and what may not be one (alpha < 0.9).
 
-    From alpha (N, 1, H, W) in [0, 1] to (N, 2, H, W) uint8 of {0, 1}. `size` is the side of the square in pixels, one
-    for all pictures or one for each; raises `ValueError` if it is smaller than 1.
+    From alpha (N, 1, H, W) in [0, 1] to (N, 2, H, W) uint8 of {0, 1}. `size` is the side of the square in pixels, for
+    all pictures or for each; raises `ValueError` if it is smaller than 1.
     """
     sizes = [size] if isinstance(size, int) else size
     if min(sizes) < 1:
         raise ValueError(f"size must be at least 1 pixel, got {size}")
-    # bytes are fast, and eroding what is sure is dilating what is not
+    # bytes are fast; dilating what is unsure erodes what is sure
     masks = torch.cat((alpha >= maybe if maybe else alpha > 0, alpha < SURE), dim=1).byte()
-    # a loop: sums over windows with an index for each picture take three times as long on a CPU
     parts = masks.split(1 if len(sizes) > 1 else len(masks))
     return torch.cat([dilate(part, side) for part, side in zip(parts, sizes, strict=True)])
 
 
 def transition_region(alpha: Tensor, size: int | None = None, *, maybe: float = 0.0) -> Tensor:
-    """m_d of Eq. 3: dilate(alpha > 0) - erode(alpha >= 0.9), without gradient.
+    """m_d of Eq. 3, (N, 1, H, W) of {0, 1}: dilate(alpha > 0) - erode(alpha >= 0.9), without gradient.
 
-    Parameters
-    ----------
-    alpha
-        (N, 1, H, W) in [0, 1].
-    size
-        Side of the square in pixels; if ``None`` the one of training, 30 at 512.
-    maybe
-        From here on a pixel may be the person. A predicted matte is never 0, so Eq. 7 needs more than 0.
-
-    Returns
-    -------
-    (N, 1, H, W) of {0, 1}; all 0 where nobody is, or nothing but a person.
+    `alpha` is (N, 1, H, W) in [0, 1]. `size` is the side of the square in pixels; by default the one of training, 30 at
+    512. With `maybe`, the first region is alpha >= `maybe`: a predicted matte is never 0, so Eq. 7 needs it.
     """
     if size is None:
         size = max(3, round(BAND * (alpha.shape[2] + alpha.shape[3]) / 2))

@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 from modnet_lib import paths
 from modnet_lib.cli import app
 from modnet_lib.cli.common import console
-from modnet_lib.data.sets import drawn_people
 from modnet_lib.evaluation.records import read_records
 from modnet_lib.inference import Matter
 from modnet_lib.inference.media import Clip
@@ -466,16 +465,3 @@ def test_data_prepare_makes_mattes_and_names_failures(call, tmp_path, without_da
     assert code == 0 and "2 ready, 0 failed" in text
     code, text = call("data", "prepare", "ppm100", "--root", root)
     assert code == 1 and "no masks" in text
-
-
-def test_data_screen_names_pictures_with_people(call, tmp_path) -> None:
-    for number in (6, 7):
-        sample = drawn_people(8, "validation").readers[number]()
-        Image.fromarray(sample.image).save(tmp_path / f"person_{number}.png")
-        Image.fromarray(sample.background).save(tmp_path / f"scene_{number}.png")
-    code, text = call("data", "screen", tmp_path, "--share", 0.15)
-    assert code == 0
-    assert "person_6.png" in text
-    assert "person_7.png" in text
-    assert "scene_6.png" not in text
-    assert call("data", "screen", tmp_path / "nowhere")[0] == 1

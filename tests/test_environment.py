@@ -157,6 +157,7 @@ def test_the_core_is_what_matte_video_and_evaluate_import() -> None:
         (["modnet_lib", "notebooks"], ["notebooks"]),
         (["benchmarks", "tests", "examples", "data"], ["test"]),
         (["data/drawn_people"], []),
+        (["data/pack"], ["train"]),
     ],
 )
 def test_what_is_imported_is_declared_where_it_is_needed(places, extras) -> None:

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from modnet_lib import images
-from modnet_lib.data.compositing import resize as resize_bytes
 from modnet_lib.data.sets import drawn_people, training_data
 from modnet_lib.devices import resize
 from modnet_lib.inference import Matter, bulk
@@ -42,9 +41,6 @@ def test_float32_mattes_are_those_of_the_cpu(pictures) -> None:
 def test_a_hundredfold_shrink_is_that_of_the_cpu() -> None:
     x = torch.rand(1, 3, 3000, 3200)
     torch.testing.assert_close(resize(x.cuda(), 30, 32).cpu(), resize(x, 30, 32), rtol=0, atol=1e-5)
-    square = torch.randint(0, 256, (3000, 3000, 3), dtype=torch.uint8)
-    difference = resize_bytes(square.cuda(), 30).cpu().int() - resize_bytes(square, 30).int()
-    assert difference.abs().max() <= 1
 
 
 @pytest.mark.gpu
@@ -66,16 +62,15 @@ def test_every_backend_answers_in_bulk_and_video(pictures, make_clip, tmp_path, 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
-@pytest.mark.parametrize("on_device", [False, True])
-def test_a_cut_run_resumes(tmp_path, precision, on_device) -> None:
+def test_a_cut_run_resumes(tmp_path, precision) -> None:
     settings = dataclasses.replace(TRAINING, mixed_precision=precision)
-    data = DataConfig(portraits=4, scenes=4, camera=0.5, memory=1, on_device=on_device)
+    data = DataConfig(portraits=4, scenes=4, camera=0.5, memory=1)
     histories = []
     for stops in ((None,), (5, None)):
         for stop in stops:
             torch.manual_seed(0)
             network, folder = MODNet(), tmp_path / str(len(stops))
-            trainer = Trainer(network, training_data(data, 0, "cuda"), settings, folder, device="cuda")
+            trainer = Trainer(network, training_data(data, 0), settings, folder, device="cuda")
             history = trainer.run(stop, show_progress=False)
         assert next(network.parameters()).is_cuda
         histories.append([record["loss"] for record in history])
@@ -103,7 +98,7 @@ def read_out(numbers):
 @pytest.mark.gpu
 def test_a_step_waits_for_the_card_once(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(loop, "read_out", read_out)
-    data = training_data(DataConfig(portraits=4, scenes=4, memory=1, on_device=True), 0, "cuda")
+    data = training_data(DataConfig(portraits=4, scenes=4, memory=1), 0)
     settings = dataclasses.replace(TRAINING, mixed_precision="bf16", gradient_clip=1.0)
     assert len(Strict(MODNet(), data, settings, tmp_path, device="cuda").run(show_progress=False)) == 8
 

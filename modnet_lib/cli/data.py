@@ -1,4 +1,4 @@
-"""Commands for data sets: ``data list``, ``check``, ``fetch``, ``screen``, ``prepare`` and ``pack``."""
+"""Commands for data sets: ``data list``, ``check``, ``fetch`` and ``prepare``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import ProfileName, bar, console, say
+from modnet_lib.cli.common import console, say
 
 Name = Annotated[str, Argument(help="Name of a data set, see `modnet data list`.")]
 Root = Annotated[Path | None, Option(help="Folder of the data set; by default its place in $MODNET_DATA.")]
@@ -66,30 +66,12 @@ def fetch(name: Name, root: Root = None) -> None:
     check(name, root)
 
 
-def screen(
-    folder: Annotated[Path, Argument(help="Pictures to use as backgrounds.")],
-    share: Annotated[float, Option(help="Smallest share of a picture that counts as a person.")] = 0.02,
-) -> None:
-    """List the pictures of a folder in which the shipped network sees people."""
-    from modnet_lib.data.manifest import background_files
-    from modnet_lib.inference import Matter
-
-    matter, files, found = Matter.from_pretrained(short_side=256), background_files(folder), 0
-    for file in bar("screening")(files, len(files)):
-        people = float((matter.alpha(file) > 0.5).mean())
-        if people > share:
-            found += 1
-            say(f"{100 * people:5.1f} % {file}")
-    say(f"{found} of {len(files)} may show people; look at them")
-
-
 def prepare(
     name: Name,
     root: Root = None,
-    split: Annotated[str | None, Option(help="Split; by default the first with masks.")] = None,
     workers: Annotated[int | None, Option(help="Number of processes; by default one per core.")] = None,
 ) -> None:
-    """Turn masks into pseudo-mattes in data/cache/prepared. Run it again to resume."""
+    """Turn the masks of the first split into pseudo-mattes in data/cache/prepared. Run it again to resume."""
     from modnet_lib.data import pseudo_mattes
     from modnet_lib.data.manifest import find_items, find_source
 
@@ -97,26 +79,10 @@ def prepare(
     masked = [key for key, layout in splits.items() if {"mask", "label"} & layout.files.keys()]
     if not masked:
         raise ValueError(f"{name} has no masks to prepare: its mattes are used as they are")
-    items, folder = find_items(name, root, split or masked[0]), pseudo_mattes.prepared_folder(name)
-    ready, failures = pseudo_mattes.prepare(items, folder, workers)
+    items = find_items(name, root, masked[0])
+    ready, failures = pseudo_mattes.prepare(items, pseudo_mattes.prepared_folder(name), workers)
     for key, reason in sorted(failures.items()):
         say(f"{key}: {reason}", "red")
     say(f"{name}: {len(ready):,} ready, {len(failures):,} failed")
     if failures:
         raise typer.Exit(1)
-
-
-def pack(
-    profile: ProfileName,
-    output: Annotated[Path, Argument(help="FILE.zip")],
-    size: Annotated[float, Option(help="Largest size of the file, MiB.")] = 24,
-) -> None:
-    """Write a profile's pictures as one file; `python -m zipfile -e FILE.zip FOLDER` makes a MODNET_DATA of it."""
-    from modnet_lib.data import pack as packs
-    from modnet_lib.profiles import Profile
-
-    index = packs.pack(Profile.load(profile), output, size)
-    for name, part in index["sets"].items():
-        left_out = (f"\n  left out: {key}: {reason}" for key, reason in part["left out"].items())
-        say(f"{name}: {len(part['ids']):,} pictures{''.join(left_out)}")
-    say(f"{output}: {output.stat().st_size / 2**20:.1f} MiB, WebP of quality {index['quality']}")

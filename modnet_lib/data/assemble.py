@@ -1,7 +1,7 @@
-"""From crops to training batches, on the device: colour, Eq. 1, trimap, and a worse camera for some of the pictures.
+"""From crops to training batches, on the device: colour, Eq. 1, trimap, and simulated cameras.
 
-Without worse cameras a network takes noise for texture: with a standard deviation of 25 of 255, ours lost half of its
-people (notebook 05, sensitivity). Only the picture changes, not the matte.
+A network trained without noise takes it for texture: at a standard deviation of 25 of 255, ours lost half of the people
+(notebook 05, sensitivity). A camera changes the image, not the matte.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ GOOD = np.zeros(5, np.float32)  # the camera that changes nothing
 
 
 class MattingBatch(NamedTuple):
-    """Everything the objectives need, float32 on one device."""
+    """What the objectives need, float32 on one device."""
 
     image: Tensor  # (N, 3, H, W) in [0, 1], I of Eq. 1
     true_alpha: Tensor  # (N, 1, H, W) in [0, 1]
@@ -31,16 +31,16 @@ class MattingBatch(NamedTuple):
 
 
 class RawBatch(NamedTuple):
-    """Crops of one size and the numbers for what is still to be done to them; a single sample has no N."""
+    """Crops of one size, and the numbers that `assemble` needs; all on the CPU. A single sample has no N."""
 
     image: Tensor  # (K, H, W, 3) uint8, the natural crops only; K is 0 or 1 for a sample
     cutout: Tensor  # (N, H, W, 4) uint8: F and alpha
     background: Tensor  # (N, H, W, 3) uint8
-    natural: Tensor  # (N,) bool, true K times; never on a GPU
+    natural: Tensor  # (N,) bool, true K times
     colours: Tensor  # (N, 2, 3, 4): colour maps of F and of B
-    harmony: Tensor  # (N,) how far F's colours move towards B's, in [0, 1]
-    camera: Tensor  # (N, 5), see `camera_settings`; never on a GPU
-    band: Tensor  # (N,) side of the trimap's square, pixels; never on a GPU
+    harmony: Tensor  # (N,) in [0, 1], the strength of `harmony`
+    camera: Tensor  # (N, 5), see `camera_settings`
+    band: Tensor  # (N,) side of the trimap's square, pixels
 
 
 def collate(samples: Sequence[tuple]) -> RawBatch:
@@ -51,9 +51,9 @@ def collate(samples: Sequence[tuple]) -> RawBatch:
 
 
 def assemble(raw: RawBatch, device: torch.device | str = "cpu") -> MattingBatch:
-    """Colour, Eq. 1, trimap and camera of a batch, on the device."""
+    """Apply colour maps, Eq. 1, trimaps and cameras to a batch, on the device."""
     image, cutout, background, _, colours, move, *_ = (part.to(device, non_blocking=True) for part in raw)
-    foreground, alpha, background, image = (  # reordering bytes is cheaper than reordering floats
+    foreground, alpha, background, image = (
         part.permute(0, 3, 1, 2).contiguous().float().div_(255)
         for part in (cutout[..., :3], cutout[..., 3:], background, image)
     )
@@ -70,10 +70,10 @@ def assemble(raw: RawBatch, device: torch.device | str = "cpu") -> MattingBatch:
 
 
 def camera_settings(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Draw a camera for a picture of `size` pixels a side.
+    """Draw a camera for a picture of `size` pixels a side, (5,) float32.
 
-    It is (5,) float32: blur (sigma, pixels), noise (standard deviation in [0, 1]), its grain (pixels), JPEG quality (0:
-    no JPEG), and a seed for the noise.
+    It has blur (sigma, pixels), noise (standard deviation in [0, 1]), its grain (pixels), JPEG quality (0: none), and
+    a seed for the noise.
     """
     blur = 10 ** rng.uniform(-0.5, 0.7) * size / 512 if rng.random() < 0.4 else 0.0
     noise = 10 ** rng.uniform(-2.2, -0.8) if rng.random() < 0.7 else 0.0
@@ -82,7 +82,7 @@ def camera_settings(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def through_camera(image: Tensor, settings: Tensor) -> Tensor:
-    """Pictures (N, 3, H, W) in [0, 1] as their cameras, (N, 5) of `camera_settings`, give them."""
+    """Pictures (N, 3, H, W) in [0, 1] as taken by their cameras, (N, 5) of `camera_settings`."""
     if not bool(settings.any()):
         return image
     rows = settings.tolist()
@@ -96,7 +96,7 @@ def through_camera(image: Tensor, settings: Tensor) -> Tensor:
 
 
 def _shoot(picture: Tensor, settings: Sequence[float]) -> Tensor:
-    """A picture before it becomes a file."""
+    """Blur and noise of a camera."""
     blur, noise, grain, _, seed = settings
     if blur:
         picture = gaussian_blur(picture, [2 * int(np.ceil(3 * blur)) + 1] * 2, [blur, blur])
@@ -105,7 +105,7 @@ def _shoot(picture: Tensor, settings: Sequence[float]) -> Tensor:
         generator = torch.Generator(picture.device).manual_seed(int(seed))
         small = [-(-side // int(grain)) for side in (height, width)]
         values = torch.randn(1, 3, *small, generator=generator, device=picture.device)
-        # enlarging averages neighbours, which takes away from the deviation
+        # enlarging averages neighbours and lowers the deviation
         values = F.interpolate(values, (height, width), mode="bilinear")[0] if grain > 1 else values[0]
         picture = picture + noise * values / values.std()
     return picture.clamp(0, 1)

@@ -1,7 +1,6 @@
-"""Eq. 1, framing (crops) and colour: how one labelled portrait becomes many training images.
+"""Eq. 1, crops and colour: how one labelled portrait becomes many training images.
 
-Pictures are (H, W, C) uint8 tensors on any device; what is cut stays there. Random choices come from NumPy
-generators and never look at pixels, so a GPU need not wait for the processor.
+Pictures are (H, W, C) uint8 tensors. Random choices come from NumPy generators and do not depend on pixels.
 """
 
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ def composite(foreground: Tensor, background: Tensor, alpha: Tensor) -> Tensor:
 
 
 class Box(NamedTuple):
-    """A square of a picture, pixels; it may reach over the border."""
+    """A square in pixels; it may extend beyond the picture."""
 
     top: int
     left: int
@@ -37,10 +36,10 @@ class Box(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """What framing needs to know of a matte."""
+    """What `frame_person` uses of a matte."""
 
     shape: tuple[int, int]  # (H, W) of the picture
-    rows: tuple[int, int]  # the person's first row, and the one after the last; (0, 0) if nobody is there
+    rows: tuple[int, int]  # first row of the person, and one past the last; (0, 0) without a person
     columns: tuple[int, int]
     mass: np.ndarray  # (H,) float64, sum of alpha over each row
     moment: np.ndarray  # (H,) float64, sum of alpha times the column
@@ -55,9 +54,9 @@ def outline(alpha: np.ndarray) -> Outline:
 
 
 def random_square(shape: Sequence[int], rng: np.random.Generator, smallest: float = 0.5, least: int = 1) -> Box:
-    """The paper's random cropping: a square inside a picture of (height, width, ...).
+    """The paper's random crop: a square inside a picture of (height, width, ...).
 
-    Its side is a share of the shorter side between `smallest` and 1, and at least `least` pixels if that fits.
+    Its side is `smallest` to 1 times the shorter side, and at least `least` pixels if that fits.
     """
     height, width = shape[:2]
     side = min(max(least, int(min(height, width) * rng.uniform(smallest, 1))), height, width)
@@ -84,7 +83,7 @@ def frame_person(person: Outline, rng: np.random.Generator) -> Box:
     start = top - (side - visible) * rng.uniform(0.1, 0.9)
     if rng.random() < 0.2:
         start = top + (tall - visible) * rng.uniform(0, 0.8)
-    if bottom >= height - 2:  # a person cut by the photograph must stay cut by the frame
+    if bottom >= height - 2:  # a person cut off by the photograph stays cut off by the crop
         start = min(start, height - side)
     shown = slice(max(0, int(start)), max(1, int(start) + side))
     mass = person.mass[shown].sum()
@@ -93,17 +92,17 @@ def frame_person(person: Outline, rng: np.random.Generator) -> Box:
 
 
 def crop(picture: Tensor, box: Box, size: int, reflect: bool = False) -> Tensor:
-    """Cut a square out of a picture (H, W, C) uint8 and bring it to (size, size, C).
+    """Crop a square from a picture (H, W, C) uint8 and resize it to (size, size, C).
 
-    Shrinking averages, as Pillow's ``BILINEAR`` does. Outside, the picture continues by reflection (`reflect`), or with
-    its edge and an alpha (the last of four channels) of zero.
+    Outside, the picture continues by reflection (`reflect`), or with its edge and an alpha (the last of four channels)
+    of zero.
     """
     (height, width), (top, left, side) = picture.shape[:2], box
     if min(top, left) >= 0 and top + side <= height and left + side <= width:
         return resize(picture[top : top + side, left : left + side], size)
     inside = []
     for axis, start in enumerate((top, left)):
-        length, at = picture.shape[axis], torch.arange(start, start + side, device=picture.device)
+        length, at = picture.shape[axis], torch.arange(start, start + side)
         inside.append((at >= 0) & (at < length))
         if reflect and length > 1:
             at = ((at + length - 1) % (2 * length - 2) - length + 1).abs()
@@ -114,23 +113,19 @@ def crop(picture: Tensor, box: Box, size: int, reflect: bool = False) -> Tensor:
 
 
 def resize(picture: Tensor, size: int) -> Tensor:
-    """Bring a square (S, S, C) uint8 to (size, size, C) uint8; the resizing of `crop`."""
+    """Resize a square (S, S, C) uint8 to (size, size, C) uint8; shrinking averages, as Pillow's ``BILINEAR`` does."""
     if picture.shape[0] == size:
         return picture
-    planes = picture.permute(2, 0, 1)[None]
-    planes = planes if planes.device.type == "cpu" else planes.float()  # only processors resize bytes
-    planes = devices.resize(planes, size, size)
-    planes = planes if planes.dtype == torch.uint8 else planes.round_().byte()
-    return planes[0].permute(1, 2, 0)
+    return devices.resize(picture.permute(2, 0, 1)[None], size, size)[0].permute(1, 2, 0)
 
 
-def as_tensor(picture: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """An 8-bit picture as a tensor of the same shape; Pillow's arrays are read-only, which PyTorch dislikes."""
-    return torch.from_numpy(np.require(picture, requirements="W")).to(device)
+def as_tensor(picture: np.ndarray) -> Tensor:
+    """An 8-bit picture as a tensor of the same shape; read-only arrays, such as Pillow's, are copied."""
+    return torch.from_numpy(np.require(picture, requirements="W"))
 
 
 class Foreground(NamedTuple):
-    """A labelled portrait, ready to be cut: uint8 tensors on one device and the person's outline."""
+    """A labelled portrait, ready to be cropped: uint8 tensors and the person's outline."""
 
     image: Any  # (H, W, 3); None for a cut-out
     cutout: Any  # (H, W, 4): F and alpha
@@ -138,19 +133,19 @@ class Foreground(NamedTuple):
     person: Outline
 
     @classmethod
-    def of(cls, sample: MattingSample, device: torch.device | str = "cpu") -> "Foreground":
-        """Put a sample on a device."""
+    def of(cls, sample: MattingSample) -> "Foreground":
+        """Convert a sample."""
         parts = (sample.image, np.dstack((sample.foreground, sample.alpha)), sample.background)
-        image, cutout, background = (None if part is None else as_tensor(part, device) for part in parts)
+        image, cutout, background = (None if part is None else as_tensor(part) for part in parts)
         return cls(image, cutout, background, outline(sample.alpha))
 
 
 def portrait_crop(
     foreground: Foreground, size: int, rng: np.random.Generator, framing: str = "person", natural: bool = False
 ) -> tuple[list[Tensor], float]:
-    """A square crop of a portrait, to be composited or, if `natural`, with the photograph that it is in.
+    """A random square crop of a portrait for a composite, or, if `natural`, of the photograph.
 
-    Returns F and alpha, or I, F and alpha, B, (S, S, C) uint8; and the visible height of the person, pixels.
+    Returns [F and alpha], or [I, F and alpha, B], (S, S, C) uint8, and the visible height of the person in pixels.
     """
     person = foreground.person
     box = frame_person(person, rng) if framing == "person" else random_square(person.shape, rng)
@@ -161,7 +156,7 @@ def portrait_crop(
             # reflection at the picture's border would show the person twice
             side = min(side, *person.shape)
             top, left = (start + (box.side - side) // 2 for start in (top, left))
-        # keep to the photograph where the crop fits in; continue by reflection where it does not
+        # stay inside the photograph if the crop fits; otherwise continue it by reflection
         top, left = (
             min(max(start, 0), length - side) if side <= length else (length - side) // 2
             for start, length in zip((top, left), person.shape, strict=True)
@@ -174,7 +169,7 @@ def portrait_crop(
 
 
 def background_crop(scene: Tensor, size: int, rng: np.random.Generator, defocus: float = 0.0) -> Tensor:
-    """A random square of a scene, with probability `defocus` out of focus; (size, size, 3) uint8."""
+    """A random square of a scene, (size, size, 3) uint8, out of focus with probability `defocus`."""
     box = random_square(scene.shape, rng, 0.45, 16)
     sigma = rng.uniform(0.5, 6) * size / 512 if rng.random() < defocus else 0.0
     # shrinking by f and enlarging again blurs twice with a triangle of variance f^2 / 6
@@ -183,20 +178,17 @@ def background_crop(scene: Tensor, size: int, rng: np.random.Generator, defocus:
 
 
 def paste(sample: MattingSample, scene: np.ndarray) -> np.ndarray:
-    """A labelled person in front of another scene at full size, (H, W, 3) uint8, as composited benchmarks are made.
-
-    The middle of the scene, (h, w, 3) uint8, is scaled to cover the picture.
-    """
+    """A labelled person over another scene (h, w, 3) uint8, scaled to cover the picture; (H, W, 3) uint8."""
     alpha = sample.alpha[..., None] / np.float32(255)
     behind = cover(scene, *sample.alpha.shape)
     return np.round(alpha * sample.foreground + (1 - alpha) * behind).astype(np.uint8)
 
 
 def background_versions(sample: MattingSample, others: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
-    """One portrait as it is, and in front of its own and other scenes, sharp and blurred: Fig. 4 as an experiment.
+    """A portrait as it is, and over its own and other scenes, sharp and blurred: Fig. 4 as an experiment.
 
-    Images (H, W, 3) uint8 by name: ``natural``, ``own scene``, ``other scenes``, ``own scene blurred`` and
-    ``other scenes blurred``; one for each of `others`, (h, w, 3) uint8, else one.
+    Lists of images (H, W, 3) uint8 by name: ``natural``, ``own scene``, ``other scenes`` (one for each of `others`),
+    ``own scene blurred`` and ``other scenes blurred``.
     """
     scenes, ways = [sample.background, *others], {"natural": [sample.image]}
     for blurred in ("", " blurred"):
@@ -208,9 +200,8 @@ def background_versions(sample: MattingSample, others: Sequence[np.ndarray]) -> 
 def colour_jitter(rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
     """A random affine map of colours: brightness, contrast, saturation, hue, tint, sometimes grey.
 
-    Affine maps commute with Eq. 1: jittering I equals composing jittered F and B. So I, F and B stay one consistent
-    triple for L_c. The map is (3, 4) float32, a 3 x 3 matrix on RGB in [0, 1] and an offset; a strength of 0 gives
-    the identity.
+    Affine maps commute with Eq. 1, so I, F and B stay consistent for L_c. The map is (3, 4) float32, a 3 x 3 matrix on
+    RGB in [0, 1] and an offset; a strength of 0 gives the identity.
     """
     contrast = 1 + strength * rng.uniform(-0.35, 0.35)
     brightness = strength * rng.uniform(-0.18, 0.18)
@@ -227,20 +218,18 @@ def colour_jitter(rng: np.random.Generator, strength: float = 1.0) -> np.ndarray
 
 
 def chain(after: Any, before: Any) -> Any:
-    """One affine colour map in place of two, (..., 3, 4) arrays or tensors each: `after` of `before`."""
+    """Compose two affine colour maps, (..., 3, 4) arrays or tensors each: first `before`, then `after`."""
     matrix = after[..., :3] @ before
     matrix[..., 3] += after[..., 3]
     return matrix
 
 
 def harmony(foreground: Tensor, background: Tensor, alpha: Tensor, strength: Tensor) -> Tensor:
-    """Affine colour maps that bring people's colours nearer to their scenes' (mean and spread a channel).
+    """Affine colour maps, (N, 3, 4), that move the mean and spread of F's channels towards those of B.
 
-    The colour transfer of Reinhard et al. (2001), in RGB. Real people are lit by the scene they stand in;
-    people pasted into another one are not, and a network may learn to find them by that.
-
-    From F, B (N, 3, H, W), alpha (N, 1, H, W) and a strength (N,), all in [0, 1], to maps (N, 3, 4) for `apply_colour`
-    on F. A strength of 0 gives the identity, 1 the scene's own mean and spread.
+    The colour transfer of Reinhard et al. (2001), in RGB: a pasted person is lit by another scene, and a network may
+    learn to find people by that. F and B are (N, 3, H, W), alpha (N, 1, H, W) and the strength (N,), all in [0, 1]. A
+    strength of 0 gives the identity, 1 the scene's mean and spread.
     """
     foreground, background, alpha = (part[..., ::8, ::8].flatten(2) for part in (foreground, background, alpha))
     weight = alpha / alpha.sum(2, keepdim=True).clamp(min=1e-3)

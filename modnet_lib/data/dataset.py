@@ -1,40 +1,37 @@
 """Training samples: each is a pure function of (seed, number).
 
-Nothing here keeps a random state, so sample 17,000 is the same whether or not the first 16,999 were drawn: that is what
-makes resuming exact.
+No random state is kept, so sample 17,000 is the same whether or not the first 16,999 were drawn. Resuming is therefore
+exact.
 """
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from modnet_lib import paths
 from modnet_lib.data import compositing
-from modnet_lib.data.assemble import GOOD, camera_settings, collate
+from modnet_lib.data.assemble import GOOD, camera_settings
 from modnet_lib.data.compositing import Foreground, chain, colour_jitter
 from modnet_lib.data.hard_cases import add_distractors, change_person
-from modnet_lib.data.workers import data_loader
 from modnet_lib.profiles import DataConfig
 from modnet_lib.provenance import code_version
 
 
 class Contents(NamedTuple):
-    """What one data set or folder contributes to training."""
+    """What a data set or folder contributes to training."""
 
     name: str  # as in the profile
     split: str
     readers: Sequence[Callable[[], Any]]  # one for each picture
-    files: dict[str, Any]  # what they read: name, size and checksum
-    left_out: dict[str, str]  # every picture that is not used, with the reason
+    files: dict[str, Any]  # name, size and checksum of what they read
+    left_out: dict[str, str]  # the reason for every picture that is not used
 
     def __str__(self) -> str:
         head = f"{self.name}:{self.split}" if self.split else self.name
@@ -45,19 +42,14 @@ class Contents(NamedTuple):
 class CompositionDataset(Dataset):
     """The paper's recipe: per foreground 5 natural crops and 10 composites an epoch, in shuffled order.
 
-    Foregrounds and backgrounds are `Contents`, or functions that each read one picture; they are kept and cut on
-    `device`. `config` has proportions and augmentation, and `seed` decides everything else.
+    Foregrounds and backgrounds are `Contents`, or functions that each read one picture. `config` has proportions and
+    augmentation; `seed` decides everything else.
     """
 
     def __init__(
-        self,
-        foregrounds: Sequence[Any],
-        backgrounds: Sequence[Any],
-        seed: int,
-        config: DataConfig | None = None,
-        device: torch.device | str = "cpu",
+        self, foregrounds: Sequence[Any], backgrounds: Sequence[Any], seed: int, config: DataConfig | None = None
     ):
-        self.config, self.seed, self.device = config or DataConfig(), seed, torch.device(device)
+        self.config, self.seed = config or DataConfig(), seed
         self.contents = {"foregrounds": _as_contents(foregrounds), "backgrounds": _as_contents(backgrounds)}
         self.foregrounds, self.backgrounds = (
             [reader for part in parts for reader in part.readers] for parts in self.contents.values()
@@ -66,8 +58,7 @@ class CompositionDataset(Dataset):
             raise ValueError(f"got {len(self.foregrounds)} foregrounds and {len(self.backgrounds)} backgrounds")
         self.per_foreground = self.config.natural + self.config.composites
         self.counts = _counts(self.contents["foregrounds"], self.config.shares, self.per_foreground)
-        self.kept: dict[Callable[[], Any], Any] = {}
-        self.kept_bytes = 0
+        self.kept, self.kept_bytes = dict[Callable[[], Any], Any](), 0
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the samples: pictures with their checksums, settings, seed, and code."""
@@ -75,54 +66,41 @@ class CompositionDataset(Dataset):
             kind: {f"{number} {part.name}": {"files": part.files} for number, part in enumerate(parts)}
             for kind, parts in self.contents.items()
         }
-        settings = asdict(self.config) | {"memory": None, "on_device": None}
-        files = (paths.PACKAGE / f"{name}.py" for name in ("devices", "images", "regions"))
-        code = code_version(paths.PACKAGE / "data", *files)
+        settings = asdict(self.config) | {"memory": None}
+        code = code_version(*(paths.PACKAGE / name for name in ("data", "devices.py", "images.py", "regions.py")))
         return {"seed": self.seed, "settings": settings, **sets, "code": code}
 
     def describe(self) -> str:
-        """List what is used and what is left out, one set after another."""
+        """What is used and what is left out, one set after another."""
         return "\n".join(f"{kind}: {part}" for kind, parts in self.contents.items() for part in parts if part.readers)
 
     def __len__(self) -> int:
-        """Samples an epoch."""
+        """Samples per epoch."""
         return sum(taken for _, taken in self.counts)
 
     def foreground(self, number: int) -> Foreground:
-        """A foreground on the dataset's device, from memory if it is kept."""
+        """A foreground, from memory if it is kept there."""
         return self._keep(self.foregrounds[number], Foreground.of)
 
     def background(self, number: int) -> Tensor:
-        """A background, (H, W, 3) uint8, likewise."""
+        """A background (H, W, 3) uint8, likewise."""
         return self._keep(self.backgrounds[number], compositing.as_tensor)
 
-    def _keep(self, read: Callable[[], Any], put_on: Callable[..., Any], decoded: Any = None) -> Any:
+    def _keep(self, read: Callable[[], Any], convert: Callable[..., Any]) -> Any:
         if read in self.kept:
             return self.kept[read]
-        value = put_on(read() if decoded is None else decoded, self.device)
+        value = convert(read())
         tensors = filter(torch.is_tensor, value if isinstance(value, tuple) else [value])
         size, worker = sum(tensor.nbytes for tensor in tensors), torch.utils.data.get_worker_info()
         if (self.kept_bytes + size) * (worker.num_workers if worker else 1) <= self.config.memory * 2**30:
             self.kept[read], self.kept_bytes = value, self.kept_bytes + size
         return value
 
-    def fill(self) -> None:
-        """Read, with a thread a core, until all pictures are kept or the memory for them is full."""
-        todo: list[Any] = [(read, Foreground.of) for read in self.foregrounds]
-        todo += [(read, compositing.as_tensor) for read in self.backgrounds]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(todo), 64):  # no more than these wait in main memory
-                part = todo[start : start + 64]
-                for (read, put_on), decoded in zip(part, pool.map(lambda one: one[0](), part), strict=True):
-                    self._keep(read, put_on, decoded)
-                    if read not in self.kept:
-                        return
-
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"kept": {}, "kept_bytes": 0}  # every worker process keeps its own
+        return self.__dict__ | {"kept": {}, "kept_bytes": 0}  # each worker process keeps its own
 
     def __getitem__(self, key: tuple[int, int]) -> tuple:
-        """Sample number `key[0]` (counted over all epochs) at `key[1]` pixels a side; see `RawBatch`."""
+        """The sample of a number (counted over all epochs) and a size (pixels a side); see `RawBatch`."""
         number, size = key
         epoch, position = divmod(number, len(self))
         which, kind = divmod(int(_order(self.seed, epoch, self.counts)[position]), self.per_foreground)
@@ -147,7 +125,6 @@ class CompositionDataset(Dataset):
         if rng.random() < config.flip:
             parts = [part.flip(1) for part in parts]
         band = max(3, round(rng.uniform(20, 40) * (extent or size) / 512))
-        # drawn last: without cameras, samples stay those of recipes that knew none
         camera = camera_settings(rng, size) if _chance(config.camera, rng) else GOOD
         image = parts.pop(0)[None] if natural else parts[1].new_empty((0, size, size, 3))
         return (image, *parts, natural, colours, np.float32(move), camera, band)
@@ -176,7 +153,7 @@ class CompositionDataset(Dataset):
 
 
 def _chance(share: float, rng: np.random.Generator) -> bool:
-    """True with this probability; 0 draws no number, so that what is switched off changes no sample."""
+    """True with this probability; 0 draws no number, so a feature that is off does not change the samples."""
     return bool(share) and rng.random() < share
 
 
@@ -187,12 +164,12 @@ def _as_contents(parts: Sequence[Any]) -> list[Contents]:
 
 
 def _counts(parts: list[Contents], shares: dict[str, float] | None, each: int) -> tuple[tuple[int, int], ...]:
-    """How many samples the foregrounds of each set have, and how many of them an epoch takes; all without shares."""
+    """The number of samples of each set, and how many of them an epoch takes: without shares, all."""
     sizes = [len(part.readers) * each for part in parts]
     if shares is None:
         return ((sum(sizes), sum(sizes)),)
     names = [part.name for part in parts]
-    if sorted(shares) != sorted(names):  # a set named twice is refused, too
+    if sorted(shares) != sorted(names):
         raise ValueError(f"data.shares names {', '.join(shares)}; the sets are {', '.join(names)}")
     part_of_all = {name: share * sum(sizes) / sum(shares.values()) for name, share in shares.items()}
     return tuple((size, round(part_of_all[name])) for size, name in zip(sizes, names, strict=True))
@@ -200,7 +177,7 @@ def _counts(parts: list[Contents], shares: dict[str, float] | None, each: int) -
 
 @functools.lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, counts: tuple[tuple[int, int], ...]) -> np.ndarray:
-    """A shuffled epoch; each set repeats or leaves out samples to reach its count."""
+    """A shuffled epoch, in which each set repeats or leaves out samples to reach its count."""
     rng, start, chosen = np.random.default_rng([seed, epoch]), 0, []
     for size, taken in counts:
         rounds = [rng.permutation(size) for _ in range(0, taken, size)] or [np.arange(0)]
@@ -209,46 +186,32 @@ def _order(seed: int, epoch: int, counts: tuple[tuple[int, int], ...]) -> np.nda
     return chosen[0] if len(counts) == 1 else rng.permutation(np.concatenate(chosen))
 
 
-@dataclass
-class StagedSampler:
-    """Batches of (sample number, size); sizes and batch sizes change with the stages."""
+def staged_batches(
+    stages: Sequence[tuple[int, int, int]], start: int = 0, *, pieces: int = 1, rank: int = 0, processes: int = 1
+) -> Iterator[list[tuple[int, int]]]:
+    """Yield batches of keys, (sample number, size), for a dataset.
 
-    #: Image size, batch size (of all processes together) and steps, one stage after another.
-    stages: Sequence[tuple[int, int, int]]
-    #: The first step to draw.
-    start: int = 0
-    #: A step's batch comes in this many equal pieces, one after another (gradient accumulation).
-    pieces: int = 1
-    #: This process's part of each piece is every `processes`-th sample from `rank` on.
-    rank: int = 0
-    processes: int = 1
-
-    def __post_init__(self) -> None:
-        for _, batch, _ in self.stages:
-            if batch % (self.pieces * self.processes):
-                raise ValueError(
-                    f"a batch of {batch} cannot be divided among {self.processes} processes "
-                    f"in {self.pieces} pieces each"
-                )
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        step = number = 0
-        for size, batch, steps in self.stages:
-            length = batch // self.pieces
-            for _ in range(steps):
-                for first in range(number, number + batch, length) if step >= self.start else ():
-                    yield [(i, size) for i in range(first + self.rank, first + length, self.processes)]
-                step, number = step + 1, number + batch
-
-
-def training_loader(
-    dataset: Any, stages: Sequence[tuple[int, int, int]], *, workers: int = 0, pin: bool = False, **sampling: int
-) -> DataLoader:
-    """A loader of `RawBatch`, in the order of `StagedSampler`, whatever the number of workers; `sampling` goes there.
-
-    A dataset on a GPU is filled, then read without workers.
+    Parameters
+    ----------
+    stages
+        Image size, batch size (of all processes together) and steps, one stage after another.
+    start
+        The first step to yield.
+    pieces
+        Each step's batch is yielded in this many equal pieces (gradient accumulation).
+    rank, processes
+        This process gets every `processes`-th sample of each piece, from `rank` on. Raises `ValueError` if a batch
+        cannot be divided equally.
     """
-    if on_gpu := dataset.device.type != "cpu":
-        dataset.fill()
-    options = {"workers": 0 if on_gpu else workers, "pin": pin and not on_gpu}
-    return data_loader(dataset, StagedSampler(stages, **sampling), collate, **options)
+    for _, batch, _ in stages:
+        if batch % (pieces * processes):
+            raise ValueError(
+                f"a batch of {batch} cannot be divided among {processes} processes in {pieces} pieces each"
+            )
+    step = number = 0
+    for size, batch, steps in stages:
+        length = batch // pieces
+        for _ in range(steps):
+            for first in range(number, number + batch, length) if step >= start else ():
+                yield [(i, size) for i in range(first + rank, first + length, processes)]
+            step, number = step + 1, number + batch

@@ -1,7 +1,7 @@
-"""What a model trained on clean composites gets wrong: other people, posters and statues, patterns, held things.
+"""Augmentation with what confuses models trained on clean composites: bystanders, posters, statues, held objects.
 
-As in `modnet_lib.data.compositing`, pictures are (S, S, C) uint8 tensors on any device, random choices come from
-NumPy generators, and no choice looks at a pixel. Only F, alpha and B change, so Eq. 1 holds exactly.
+Pictures are (S, S, C) uint8 tensors. Random choices come from NumPy generators and do not depend on pixels. Only F,
+alpha and B change, so Eq. 1 holds exactly.
 """
 
 from collections.abc import Callable
@@ -22,65 +22,65 @@ CHANGES = {"blur": 0.35, "pattern": 0.35, "object": 0.3}
 def add_distractors(
     scene: Tensor, other: Callable[[], Foreground], rng: np.random.Generator, empty: bool = False
 ) -> Tensor:
-    """Put one to three things into a scene (S, S, 3) that are *not* the portrait.
+    """Add one to three things to a scene (S, S, 3) that are *not* the portrait.
 
-    Small people out of focus (but not if the scene is `empty`, without a portrait), posters of people, statues, dark
-    streaks such as trunks and poles, bright shapes. `other` returns some labelled person for each thing that shows one.
+    They are small people out of focus (not if the scene is `empty`, without a portrait), posters of people, statues,
+    dark streaks such as trunks and poles, and bright shapes. `other` returns a labelled person to show.
     """
+    size = scene.shape[0]
     for _ in range(int(rng.integers(1, 4))):
         kind = rng.choice([*DISTRACTORS], p=[*DISTRACTORS.values()])
         if kind in EXTENT:
             kind = "poster" if kind == "person" and empty else kind
-            scene = _place(scene, _figure(kind, other(), scene.shape[0], rng), rng)
+            scene = _place(scene, _figure(kind, other(), size, rng), rng)
         elif kind == "streak":
-            mask = _streak(scene, rng)
-            scene = _blend(scene, _colour(scene, rng, 0, 90), mask)
+            mask = _streak(size, rng)
+            scene = _blend(scene, _colour(rng, 0, 90), mask)
         else:
-            mask = _shape(scene, rng, (0.05, 0.3))
-            scene = _blend(scene, _colour(scene, rng, 150), mask)
+            mask = _shape(size, rng, (0.05, 0.3))
+            scene = _blend(scene, _colour(rng, 150), mask)
     return scene
 
 
 def change_person(cutout: Tensor, texture: Tensor, rng: np.random.Generator) -> Tensor:
-    """Blur a part of a person (S, S, 4), print a pattern on them, or give them something to hold.
+    """Blur a part of a person (S, S, 4), print a pattern on their clothes, or put an object into their hands.
 
-    What a person holds is foreground (the rule of PPM-100), so it enters F and alpha. Its surface is plain, or
-    `texture`, (S, S, 3).
+    A held object is foreground (the rule of PPM-100), so it enters F and alpha. Its surface is plain, or `texture`
+    (S, S, 3).
     """
     (colours, alpha), size = cutout.split((3, 1), dim=2), cutout.shape[0]
     kind = rng.choice([*CHANGES], p=[*CHANGES.values()])
     if kind == "blur":
         sigma = size * rng.uniform(0.01, 0.04)
         above = gaussian_blur(colours.permute(2, 0, 1), [2 * int(2 * sigma) + 1] * 2, [sigma] * 2)
-        above, mask = above.permute(1, 2, 0), _shape(cutout, rng, (0.06, 0.25))
+        above, mask = above.permute(1, 2, 0), _shape(size, rng, (0.06, 0.25))
     elif kind == "pattern":
-        mask = _pattern(cutout, rng) * rng.uniform(0.3, 1)
-        above = _colour(cutout, rng)
+        mask = _pattern(size, rng) * rng.uniform(0.3, 1)
+        above = _colour(rng)
     else:
         y, x = rng.uniform(0.35, 0.9), rng.normal(0.5, 0.18)
-        mask = _shape(cutout, rng, (0.04, 0.16), (y, x))
-        # half of the things are plain, such as cups and phones
-        above = _colour(cutout, rng) if rng.random() < 0.5 else texture
-        # nothing floats: a thing is only there where its middle lies on the person
+        mask = _shape(size, rng, (0.04, 0.16), (y, x))
+        # half of the objects are plain, such as cups and phones
+        above = _colour(rng) if rng.random() < 0.5 else texture
+        # an object appears only if its centre lies on the person
         row, column = (int(np.clip(at, 0, 0.999) * size) for at in (y, x))
         mask = mask * (alpha[row, column] > 127)
         alpha = _blend(alpha, torch.tensor(255), mask)
     return torch.cat([_blend(colours, above, mask), alpha], 2)
 
 
-def _colour(like: Tensor, rng: np.random.Generator, low: int = 0, high: int = 256) -> Tensor:
-    return torch.tensor(rng.integers(low, high, 3), device=like.device)
+def _colour(rng: np.random.Generator, low: int = 0, high: int = 256) -> Tensor:
+    return torch.tensor(rng.integers(low, high, 3))
 
 
 def _blend(below: Tensor, above: Tensor, mask: Tensor) -> Tensor:
     """`above` over `below`, (H, W, C) each, with a mask of (H, W) in [0, 1]; uint8."""
-    above = above.to(below.device, torch.float32).expand(below.shape)
-    return torch.lerp(below.float(), above, mask[..., None]).round_().byte()
+    return torch.lerp(below.float(), above.float().expand(below.shape), mask[..., None]).round_().byte()
 
 
-def _axes(like: Tensor, turn: float = 0.0, y: float = 0.0, x: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Coordinates to the right and down from a point, turned; the picture is a unit square."""
-    steps = (torch.arange(like.shape[0], device=like.device) + 0.5) / like.shape[0]
+def _axes(size: int, turn: float = 0.0, y: float = 0.0, x: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Coordinates to the right of and below a point, rotated; the picture is a unit square."""
+    steps = (torch.arange(size) + 0.5) / size
     rows, columns = steps[:, None] - y, steps[None] - x
     return columns * np.cos(turn) + rows * np.sin(turn), rows * np.cos(turn) - columns * np.sin(turn)
 
@@ -91,35 +91,35 @@ def _soft(distance: Tensor, softness: float = 1.0) -> Tensor:
 
 
 def _shape(
-    like: Tensor, rng: np.random.Generator, extent: tuple[float, float], centre: tuple[float, float] | None = None
+    size: int, rng: np.random.Generator, extent: tuple[float, float], centre: tuple[float, float] | None = None
 ) -> Tensor:
-    """An ellipse or a rectangle, turned, anywhere or around `centre` (row, column); half axes lie in `extent`."""
+    """A rotated ellipse or rectangle, anywhere or around `centre` (row, column), with half axes in `extent`."""
     y, x = centre or rng.uniform(0, 1, 2)
     turn, axes = rng.uniform(0, np.pi), rng.uniform(*extent, 2)
-    u, v = (along / axis for along, axis in zip(_axes(like, turn, y, x), axes, strict=True))
+    u, v = (along / axis for along, axis in zip(_axes(size, turn, y, x), axes, strict=True))
     radius = torch.hypot(u, v) if rng.random() < 0.5 else torch.maximum(u.abs(), v.abs())
     return _soft((1 - radius) * min(axes), rng.uniform(1, 3))
 
 
-def _streak(like: Tensor, rng: np.random.Generator) -> Tensor:
-    """An upright bar, slightly leaning, from the lower edge of the picture to any height."""
+def _streak(size: int, rng: np.random.Generator) -> Tensor:
+    """A slightly leaning bar from the lower edge of the picture to any height."""
     x, lean, top = rng.uniform(0, 1), rng.normal(0, 0.08), rng.uniform(-0.6, 0.6)
-    right, down = _axes(like, x=x)
+    right, down = _axes(size, x=x)
     across = rng.uniform(0.005, 0.06) - (right - lean * (down - 0.5)).abs()
     return _soft(torch.minimum(across, down - top), rng.uniform(1, 6))
 
 
-def _pattern(like: Tensor, rng: np.random.Generator) -> Tensor:
-    """Stripes, checks or dots below some row, as on clothes."""
+def _pattern(size: int, rng: np.random.Generator) -> Tensor:
+    """Stripes, checks or dots below a random row."""
     turn, waves = rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)]), 2 * np.pi * rng.uniform(4, 30)
-    u, v = (torch.sin(waves * along) for along in _axes(like, turn))
-    kind = rng.integers(3)  # a wave of w periods rises by 2 pi w a side, so an edge of a pixel is that steep
+    u, v = (torch.sin(waves * along) for along in _axes(size, turn))
+    kind = rng.integers(3)  # dividing by the steepness of the waves makes the edges one pixel wide
     height = (u, u * v, torch.minimum(u, v) - 0.5)[kind] / waves
-    return _soft(torch.minimum(height, _axes(like)[1] - rng.uniform(0.35, 0.8)))
+    return _soft(torch.minimum(height, _axes(size)[1] - rng.uniform(0.35, 0.8)))
 
 
 def _figure(kind: str, someone: Foreground, size: int, rng: np.random.Generator) -> Tensor:
-    """A person as a bystander or a statue, or on a poster: (H, W, 4) uint8 with alpha."""
+    """A person as a bystander, as a statue, or on a poster: (H, W, 4) uint8 with alpha."""
     side = max(8, int(size * rng.uniform(*EXTENT[kind])))
     box = frame_person(someone.person, rng)
     figure = crop(someone.cutout, box, side)
@@ -127,10 +127,10 @@ def _figure(kind: str, someone: Foreground, size: int, rng: np.random.Generator)
         return resize(resize(figure, max(4, int(side / rng.uniform(1, 8)))), side)
     colours, alpha = figure.split((3, 1), dim=2)
     if kind == "statue":  # one material, lit from one side
-        grey = (colours.float() @ torch.tensor(LUMA, dtype=torch.float32, device=figure.device))[..., None]
-        stone = torch.tensor(rng.uniform(0.6, 1.1, 3), dtype=torch.float32, device=figure.device)
+        grey = (colours.float() @ torch.tensor(LUMA, dtype=torch.float32))[..., None]
+        stone = torch.tensor(rng.uniform(0.6, 1.1, 3), dtype=torch.float32)
         return torch.cat([(grey.mul(0.7) + 60).mul(stone).clamp(0, 255).byte(), alpha], 2)
-    paper = _colour(figure, rng).byte()
+    paper = _colour(rng).byte()
     if someone.image is not None and rng.random() < 0.5:
         picture = crop(someone.image, box, side)
     else:
@@ -143,7 +143,7 @@ def _figure(kind: str, someone: Foreground, size: int, rng: np.random.Generator)
 
 
 def _place(scene: Tensor, figure: Tensor, rng: np.random.Generator) -> Tensor:
-    """Paste (h, w, 4) somewhere into a scene, perhaps cut by its border."""
+    """Paste (h, w, 4) at a random place of a scene, perhaps cut off by its border."""
     size, (height, width) = scene.shape[0], figure.shape[:2]
     top = int(rng.integers(-height // 3, size - height // 2))
     left = int(rng.integers(-width // 2, size - width // 2))

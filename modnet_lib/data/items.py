@@ -1,4 +1,4 @@
-"""Reading an item: photographs, mattes in files of any kind, masks, labels; checking a whole copy."""
+"""Read the files of an item: photographs, mattes of any kind, masks and labels; check a whole copy."""
 
 import base64
 import json
@@ -23,42 +23,39 @@ HAIR = 19  # Clothing-Co-Parsing's class for hair; 0 is background, everything e
 def read_item(item: Item, *, exact: bool = False) -> dict[str, np.ndarray]:
     """Read every file of an item.
 
-    With `exact`, a matte that does not fit into 8 bits stays (H, W) float32 in [0, 1] and is not rounded.
+    With `exact`, a matte that does not fit into 8 bits stays (H, W) float32 in [0, 1].
 
     Returns
     -------
-    By role: ``image``, ``foreground``, ``background`` (H, W, 3) uint8 RGB; ``alpha``, ``trimap`` (H, W) uint8;
-    ``mask``, ``hair`` (H, W) bool. A cut-out becomes ``foreground`` and ``alpha``, or ``alpha`` alone if there
-    is an image; a label becomes ``mask`` and, if it knows hair, ``hair``.
+    By role: ``image``, ``foreground``, ``background`` (H, W, 3) uint8 RGB; ``alpha``, ``teacher`` (H, W) uint8;
+    ``mask`` (H, W) bool. A cut-out becomes ``foreground`` and ``alpha``, or ``alpha`` alone beside an image; a label
+    becomes what `read_label` returns.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        Naming each file that is missing or damaged, and files whose sizes differ.
+        Names every file that is missing or damaged, and files whose sizes differ.
     """
     arrays, sizes, problems = dict[str, np.ndarray](), dict[Path, tuple[int, ...]](), list[Exception]()
     for role, file in item.files.items():
         try:
             parts = _read_file(role, file)
-            if role == "cutout" and "image" in item.files:
-                del parts["foreground"]
         except (ValueError, FileNotFoundError) as error:
             problems.append(error)
             continue
+        if role == "cutout" and "image" in item.files:
+            del parts["foreground"]
         if role != "background":
             sizes[file] = next(iter(parts.values())).shape[:2]
         arrays |= parts
-    try:
-        if len(set(sizes.values())) > 1:
-            stated = ", ".join(f"{file} {size}" for file, size in sizes.items())
-            raise ValueError(f"the files of {item.id} differ in size: {stated}")
-        if "alpha" in item.files and {"image", "alpha"} <= arrays.keys():
-            refuse_cutout(arrays["alpha"], arrays["image"], item.files["alpha"])
-    except ValueError as error:
-        problems.append(error)
+    if len(set(sizes.values())) > 1:
+        stated = ", ".join(f"{file} {size}" for file, size in sizes.items())
+        problems.append(ValueError(f"the files of {item.id} differ in size: {stated}"))
     if problems:
         raise type(problems[0])("\n".join(map(str, problems)))
-    if "alpha" in arrays and arrays["alpha"].dtype != np.uint8:
+    if "alpha" in item.files:
+        if "image" in arrays:
+            refuse_cutout(arrays["alpha"], arrays["image"], item.files["alpha"])
         rounded = to_bytes(arrays["alpha"])
         if not exact or np.array_equal(rounded / np.float32(255), arrays["alpha"]):
             arrays["alpha"] = rounded
@@ -74,24 +71,24 @@ def _read_file(role: str, file: Path) -> dict[str, np.ndarray]:
             raise ValueError(f"{file} has no transparency: expected RGBA")
         rgba = np.asarray(opened.convert("RGBA"))
         return {"foreground": rgba[..., :3].copy(), "alpha": rgba[..., 3].copy()}
-    if role in ("alpha", "mask", "trimap", "teacher"):
-        matte = read_matte(file)
-        return {role: matte if role == "alpha" else matte >= 0.5 if role == "mask" else to_bytes(matte)}
-    return {role: read_image(file)}
+    if role == "alpha":
+        return {role: read_matte(file)}
+    if role == "mask":
+        return {role: read_matte(file) >= 0.5}
+    return {role: to_bytes(read_matte(file)) if role == "teacher" else read_image(file)}
 
 
 def read_matte(file: str | Path) -> np.ndarray:
     """Read a matte as (H, W) float32 in [0, 1], at the full bit depth of the file.
 
     The matte is the transparency if that varies, else the grey values: one channel, or three that differ only by JPEG
-    noise. 8- and 16-bit integers are divided by the largest value of their type, but a picture without values above 1
-    is a label: 0 is background and 1 is foreground. Floating-point values lie in [0, 1], or in [0, 255] or
-    [0, 65535] as in `read_image`.
+    noise. Integers are divided by the largest value of their type, but a file with values 0 and 1 only is a label.
+    Floating-point values lie in [0, 1], [0, 255] or [0, 65535].
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such file, or it is damaged or coloured, holds two different mattes, or has an ambiguous range.
+        If the file is missing, damaged or coloured, holds two different mattes, or has an ambiguous range.
     """
     channels = _channels(Path(file))
     count = channels.shape[-1]
@@ -146,9 +143,10 @@ def _unit(values: np.ndarray) -> np.ndarray:
 
 
 def refuse_cutout(matte: np.ndarray, image: np.ndarray, file: str | Path) -> None:
-    """Raise a ValueError if a matte is a grey cut-out: most of it lies between 0 and 1, as bright as the photograph.
+    """Raise a ValueError that names `file` if its matte is a grey cut-out of the photograph.
 
-    `matte` is (H, W) in [0, 1], `image` (H, W, 3) uint8, and `file` is where the matte comes from.
+    In a grey cut-out, most of the matte (H, W) in [0, 1] lies between 0 and 1 and is as bright as `image` (H, W, 3)
+    uint8.
     """
     between = (matte > 0.03) & (matte < 0.97)
     person = min(int((matte > 0.03).sum()), int((matte < 0.97).sum()))  # on black, or on white
@@ -160,10 +158,10 @@ def refuse_cutout(matte: np.ndarray, image: np.ndarray, file: str | Path) -> Non
 
 
 def read_label(file: str | Path) -> dict[str, np.ndarray]:
-    """Read ``mask`` (the person) and, if the label tells it apart, ``hair``: (H, W) bool.
+    """Read a ``.mat`` of Clothing-Co-Parsing or a ``.json`` of Supervisely.
 
-    The file is a ``.mat`` of Clothing-Co-Parsing or a ``.json`` of Supervisely; a ValueError names it if it is missing,
-    damaged or empty.
+    Returns ``mask`` (the person) and, from Clothing-Co-Parsing, ``hair``, (H, W) bool. A ValueError names a file that
+    is missing, damaged or empty.
     """
     from scipy.io import loadmat
 
@@ -182,7 +180,7 @@ def read_label(file: str | Path) -> dict[str, np.ndarray]:
 
 
 def _supervisely_mask(annotation: dict[str, Any]) -> np.ndarray:
-    """All objects whose class starts with ``person``: bitmaps (zlib, base64, PNG) and polygons with holes."""
+    """All objects whose class starts with ``person``: bitmaps (base64, zlib, PNG) and polygons with holes."""
     height, width = annotation["size"]["height"], annotation["size"]["width"]
     mask = np.zeros((height, width), bool)
     for shape in annotation["objects"]:
@@ -206,7 +204,7 @@ def _supervisely_mask(annotation: dict[str, Any]) -> np.ndarray:
 
 
 class Report(NamedTuple):
-    """What `check` found: how many items are whole, what is wrong, and the splits that are not there."""
+    """The number of intact items, what is wrong with the others, and the splits that are absent."""
 
     fine: int
     problems: list[str]
@@ -214,9 +212,9 @@ class Report(NamedTuple):
 
 
 def check(name: str, root: str | Path | None = None) -> Report:
-    """Decode every file of a source, with a progress bar, and compare counts and sizes.
+    """Decode every file of a data set, with a progress bar, and compare counts and sizes.
 
-    `name` and `root` are as for `find_items`, which also says what is raised if no split is there.
+    `name` and `root` are as for `find_items`, whose error is raised if all splits are absent.
     """
     source, items, problems, absent = find_source(name), {}, [], {}
     root = Path(root) if root else source.root()

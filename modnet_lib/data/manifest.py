@@ -1,4 +1,4 @@
-"""What ``data/manifest.toml`` says of every data set, and where the files of a copy lie."""
+"""The data sets of ``data/manifest.toml``, and the files of a copy."""
 
 import functools
 import re
@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 from modnet_lib import paths
 from modnet_lib.images import is_picture, suffixes
 
-ROLES = ("image", "cutout", "foreground", "alpha", "mask", "label", "trimap", "background")
-PACKED = "packed"  # the folder of a data set that `modnet_lib.data.pack` makes, and the folders in it
-PARTS = ("alpha", "foreground", "background")
-Names = tuple[tuple[str, str], ...]  # the names in a pattern's braces, and what they stand for
+ROLES = ("image", "cutout", "foreground", "alpha", "mask", "label", "background")
+PACKED = "packed"  # the folder that ``data/pack`` adds to a data set
+PARTS = ("alpha", "foreground", "background")  # the folders in it
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Source:
-    """One data set of the manifest; `held_out` maps the ids that it lists to their splits."""
+    """One data set of the manifest."""
 
     name: str
     title: str
@@ -40,7 +39,7 @@ class Source:
     access: str
     get: str
     splits: dict[str, Layout]
-    held_out: dict[tuple[str, str], str]
+    held_out: dict[tuple[str, str], str]  # the split of each id that the manifest lists
     url: str = ""
     note: str = ""
     archives: list[dict[str, Any]] = field(default_factory=list)
@@ -61,17 +60,12 @@ class Item(NamedTuple):
 
     id: str
     files: dict[str, Path]
-    packed: bool = False  # by `modnet_lib.data.pack`, which prepared it
-
-    @property
-    def clip(self) -> str:
-        """The part of the id before the last slash, which the frames of a video have in common."""
-        return self.id.rpartition("/")[0]
+    packed: bool = False
 
 
 @functools.cache
 def manifest() -> dict[str, Any]:
-    """The manifest as it is written."""
+    """The parsed manifest."""
     return tomllib.loads(paths.MANIFEST.read_text(encoding="utf-8"))
 
 
@@ -100,18 +94,18 @@ def find_source(name: str) -> Source:
 
 
 def find_items(name: str, root: str | Path | None = None, split: str | None = None) -> list[Item]:
-    """The items of one split that are present, in order of their ids; those of a pack, if one is unpacked there.
+    """The items of one split of a data set, in order of their ids; if ``data/pack`` has packed it, the packed ones.
 
-    An item of which a file is missing is among them, so that reading it names the file. The manifest lists the ids
-    that are held out, so no copy, partial or whole, lets them into training.
+    An item of which a file is missing is included, and reading it names the file. Held-out ids never appear in a split
+    for training, even if the copy is incomplete.
 
     Parameters
     ----------
     name, split
-        A source and one of its splits, which may be left out if there is only one. Raises `ValueError` if unknown.
+        A data set and one of its splits, which may be omitted if there is only one. Raises `ValueError` if unknown.
     root
-        The data set's folder; the one below ``MODNET_DATA`` if ``None``. Raises `FileNotFoundError` if nothing of the
-        split is in it, or the list that the split is cut down to is missing.
+        The folder; by default the one below ``MODNET_DATA``. Raises `FileNotFoundError` if it has nothing of the split,
+        or lacks the list that defines the split.
     """
     source = find_source(name)
     split = split or (next(iter(source.splits)) if len(source.splits) == 1 else None)
@@ -132,17 +126,18 @@ def find_items(name: str, root: str | Path | None = None, split: str | None = No
         listed = {Path(line.strip()).stem for line in file.read_text(encoding="utf-8").splitlines()}
         values = {key: names for key, names in values.items() if _short(key)[1] in listed}
     items = [Item(key, _files(root, layout, found, names), packed) for key, names in sorted(values.items())]
-    splits = [_split_of(source, item) or split for item in items]
-    if name == "backgrounds" and set(splits) == {"train"}:  # custom ones: hold out one in eight by its name
+    splits = [_split_of(source, item) for item in items]
+    if name == "backgrounds" and set(splits) == {"train"}:  # not the listed ones: hold out one in eight by its name
         splits = ["train" if zlib.crc32(item.id.encode()) % 8 else "validation" for item in items]
-    if split not in splits:
+    chosen = [item for item, known in zip(items, splits, strict=True) if known in (split, "")]
+    if not chosen:
         raise FileNotFoundError(f"{root} has no pictures of the split {split} of {source.title}")
-    return [item for item, known in zip(items, splits, strict=True) if known == split]
+    return chosen
 
 
-def _match(root: Path, patterns: list[str]) -> dict[Names, Path]:
-    """The files that fit; of several for the same names the first pattern's, and in it the first in order."""
-    found: dict[Names, Path] = {}
+def _match(root: Path, patterns: list[str]) -> dict[tuple[tuple[str, str], ...], Path]:
+    """The first file for each combination of values of the names in braces; earlier patterns take precedence."""
+    found: dict[tuple[tuple[str, str], ...], Path] = {}
     for pattern in patterns:
         stem, _, ending = pattern.rpartition(".")
         fields = re.split(r"\{(\w+)\}", stem)  # text and names by turns
@@ -151,15 +146,14 @@ def _match(root: Path, patterns: list[str]) -> dict[Names, Path]:
         endings = map(re.escape, sorted(suffixes()) if ending == "*" else [f".{ending}"])
         regex = re.compile(f"{''.join(fields)}(?i:{'|'.join(endings)})")
         for file in sorted(root.glob(re.sub(r"\{\w+\}", "*", stem.replace("{path}", "**/*")) + ".*")):
-            inside = file.relative_to(root)
-            match = regex.fullmatch(unicodedata.normalize("NFC", inside.as_posix()))  # a Mac writes NFD
-            if match and not _is_hidden(inside) and file.is_file():
+            name = unicodedata.normalize("NFC", file.relative_to(root).as_posix())  # macOS writes NFD
+            if (match := regex.fullmatch(name)) and not _is_hidden(name) and file.is_file():
                 found.setdefault(tuple(match.groupdict().items()), file)
     return found
 
 
 def _files(root: Path, layout: Layout, found: dict[str, dict], names: dict[str, str]) -> dict[str, Path]:
-    """An item's file for every role; the expected one if it is missing and not optional."""
+    """An item's file for every role; if it is missing and not optional, the expected one."""
     files = {}
     for role, patterns in layout.files.items():
         keys = [tuple((n, names[n]) for n in re.findall(r"\{(\w+)\}", pattern)) for pattern in patterns]
@@ -169,13 +163,13 @@ def _files(root: Path, layout: Layout, found: dict[str, dict], names: dict[str, 
     return files
 
 
-def _is_hidden(name: Path) -> bool:
-    """Leftovers of a download that was cut, or of another system's file manager."""
-    return any(part.startswith(".") for part in name.parts)
+def _is_hidden(name: str) -> bool:
+    """Whether a file is left over from an interrupted download or a file manager."""
+    return name.startswith(".") or "/." in name
 
 
 def _split_of(source: Source, item: Item) -> str:
-    """The split that the manifest's lists put an item in; empty for a set without lists."""
+    """The split of an item by the lists of ids; empty for a data set without lists."""
     if "unlabelled" in source.splits and not (item.packed or "label" in item.files):
         return "unlabelled"
     return source.held_out.get(_short(item.id), "train") if source.held_out else ""
@@ -187,17 +181,18 @@ def _short(key: str) -> tuple[str, str]:
 
 
 def training_items(name: str, backgrounds: bool = False) -> tuple[str, Path, list[Item]]:
-    """The split, root and items that training gets of a data set or custom folder, without held-out ids.
+    """The split, root and items that training uses from a data set or custom folder, without held-out ids.
 
-    `name` is a data set, ``NAME:SPLIT``, or a custom folder: pairs in ``image`` and ``alpha``, or cut-outs, or (if so
-    said) backgrounds.
+    `name` is a data set, ``NAME:SPLIT``, or a custom folder: pairs in ``image`` and ``alpha``, cut-outs, or, with
+    `backgrounds`, any pictures.
 
     Raises
     ------
     FileNotFoundError
-        If the set or the folder is missing; the message says how to get it.
+        If the data set or folder is missing; the message says how to get it.
     ValueError
-        If the split is held out, or a custom folder holds pictures that are, or shares files with such a data set.
+        If the split is held out for tests, or a custom folder contains held-out pictures or overlaps a data set that
+        has some.
     """
     name, _, split = (name, "", "") if Path(name).is_dir() else name.partition(":")
     if name in sources():
@@ -225,7 +220,7 @@ def training_items(name: str, backgrounds: bool = False) -> tuple[str, Path, lis
 
 
 def _refuse_copies(root: Path, items: list[Item]) -> None:
-    """Raise a ValueError if a folder holds copies of pictures that ``people`` or ``backgrounds`` hold out."""
+    """Raise a ValueError if a folder contains pictures, by name, that ``people`` or ``backgrounds`` hold out."""
     ids = [item.id.removesuffix(next(iter(item.files.values())).suffix) for item in items]
     for name in ("people", "backgrounds"):
         known = sources()[name].held_out.keys()
@@ -237,14 +232,14 @@ def _refuse_copies(root: Path, items: list[Item]) -> None:
 
 
 def held_out_backgrounds() -> list[Path]:
-    """Backgrounds that training never sees, for composited tests."""
+    """Backgrounds for composited tests, which training never sees."""
     return [item.files["background"] for item in find_items("backgrounds", split="validation")]
 
 
 def background_files(root: str | Path) -> list[Path]:
     """Every picture below a folder, sorted; a FileNotFoundError if there are none."""
-    found = (path for path in Path(root).rglob("*") if is_picture(path))
-    files = sorted(path for path in found if not _is_hidden(path.relative_to(root)))
+    found = (file for file in Path(root).rglob("*") if is_picture(file))
+    files = sorted(file for file in found if not _is_hidden(file.relative_to(root).as_posix()))
     if not files:
         raise FileNotFoundError(f"no pictures below {root}")
     return files

@@ -4,7 +4,7 @@ The result is *pseudo* ground truth: good along bodies, softer than real hair, w
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,20 +38,13 @@ class MattingSample(NamedTuple):
 def pseudo_matte(
     image: np.ndarray, mask: np.ndarray, hair: np.ndarray | None = None, *, trimap: np.ndarray | None = None
 ) -> MattingSample:
-    """Matte and colours of a photograph from its segmentation (closed-form matting, Levin et al. 2008).
+    """Matte and colours of a photograph (H, W, 3) uint8 from its segmentation (closed-form matting, Levin et al. 2008).
 
-    Parameters
-    ----------
-    image
-        (H, W, 3) uint8 RGB.
-    mask, hair
-        (H, W) bool, the person and hair, which widens the unknown band. Raises `ValueError` if sizes differ, or the
-        mask is empty or full.
-    trimap
-        (H, W) of {0, 0.5, 1} to use instead of the one made from the mask.
+    `mask` is the person and `hair` the hair, which widens the unknown band, (H, W) bool. `trimap`, (H, W) of
+    {0, 0.5, 1}, replaces the one made from them. Raises `ValueError` if sizes differ, or the mask is empty or full.
     """
     keep_threads()
-    from pymatting import estimate_alpha_cf  # slow to import: it compiles
+    from pymatting import estimate_alpha_cf  # slow to import, as it compiles
 
     if mask.shape != image.shape[:2]:
         raise ValueError(f"the mask is {mask.shape}, the image {image.shape[:2]}")
@@ -67,7 +60,7 @@ def pseudo_matte(
 
 
 def with_colours(image: np.ndarray, alpha: np.ndarray) -> MattingSample:
-    """A photograph (H, W, 3) with its matte (H, W), uint8, and estimates of F and B (Germer et al. 2020)."""
+    """A photograph (H, W, 3) with its matte (H, W), uint8, and estimated F and B (Germer et al. 2020)."""
     keep_threads()
     from pymatting import estimate_foreground_ml
 
@@ -89,33 +82,29 @@ def fuse(teacher: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
     return np.where(unsure, teacher, 255 * mask.astype(np.uint8))
 
 
-def fill_transparent(foreground: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Continue F where alpha is 0: files hold any colour there, and resizing would mix it into the edge."""
-    weight = alpha[..., None] / 255.0
-    grey = (weight * foreground + (1 - weight) * 127).round().astype(np.uint8)
-    return np.where(weight > 0, foreground, with_colours(grey, alpha).foreground)
-
-
-def prepare(items: Sequence[Item], folder: Path, workers: int | None = None) -> tuple[list[str], dict[str, str]]:
-    """Compute what training needs for every item: F, B, and a pseudo-matte where there is only a mask.
+def prepare(
+    items: Sequence[Item], folder: Path, workers: int | None = None
+) -> tuple[dict[str, Callable[[], MattingSample]], dict[str, str]]:
+    """Compute what training needs of every item: F, B, and a pseudo-matte where there is only a mask.
 
     Existing results of the same files and the same code are kept, so an interrupted call continues.
 
     Parameters
     ----------
     items
-        Photographs with a matte, a mask or a label, or cut-outs, of any source.
+        Photographs with a matte, a mask or a label; cut-outs; items with F, alpha and B, which need no preparation.
     folder
-        Where the results go: ``<id>_<version>_alpha.png``, ``…_foreground.jpg``, ``…_background.jpg``; the version
-        is a hash of the contents of the item's files, and of the code.
+        Gets ``<id>_<version>_alpha.png``, ``…_foreground.jpg`` and ``…_background.jpg``. The version is a hash of the
+        contents of the item's files, and of the code.
     workers
-        Processes of one thread each; as many as there are cores if ``None``.
+        Processes of one thread each; one per core if ``None``.
 
     Returns
     -------
-    The ids that are ready, and the reason for every one that is not.
+    A reader for every id that is ready, and the reason for every one that is not.
     """
-    todo = [item for item in items if not all(file.is_file() for file in _files(item, folder))]
+    needed = [item for item in items if not has_all_parts(item)]
+    todo = [item for item in needed if not all(file.is_file() for file in _files(item, folder))]
     failures: dict[str, str] = {}
     with worker_pool(workers) as pool:
         jobs = {pool.submit(_prepare_one, item, folder): item.id for item in todo}
@@ -123,11 +112,13 @@ def prepare(items: Sequence[Item], folder: Path, workers: int | None = None) -> 
             died = "a worker process died: out of memory, or the script lacks `if __name__ == '__main__':`"
             if error := died if job.exception() else job.result():
                 failures[jobs[job]] = error
-    return sorted(item.id for item in items if item.id not in failures), failures
+    complete = {item.id: functools.partial(read_parts, item) for item in items if has_all_parts(item)}
+    readers = {item.id: complete.get(item.id, functools.partial(read_prepared, item, folder)) for item in items}
+    return {key: read for key, read in readers.items() if key not in failures}, failures
 
 
 def prepared_folder(name: str) -> Path:
-    """The folder for what training prepares from a data set or custom folder."""
+    """The folder for what `prepare` computes from a data set or custom folder."""
     return paths.CACHE / "prepared" / Path(name).expanduser().resolve().name
 
 
@@ -140,7 +131,7 @@ def _files(item: Item, folder: Path) -> list[Path]:
 
 @functools.cache
 def _code() -> dict[str, str]:
-    """What reads mattes and makes them: results of other code are not used."""
+    """The code that decides the results."""
     names = ("pseudo_mattes", "items", "trimaps")
     return code_version(*(paths.PACKAGE / f"data/{name}.py" for name in names), paths.PACKAGE / "images.py")
 
@@ -159,7 +150,11 @@ def _parts(item: Item) -> tuple[np.ndarray, ...]:
     parts = read_item(item)
     image, mask, teacher = (parts.get(role) for role in ("image", "mask", "teacher"))
     if image is None and parts.keys() >= {"foreground", "alpha"}:
-        return parts["alpha"], fill_transparent(parts["foreground"], parts["alpha"])
+        # files hold any colour where alpha is 0, and resizing would mix it into the edge: continue F there
+        foreground, alpha = parts["foreground"], parts["alpha"]
+        weight = alpha[..., None] / 255.0
+        grey = (weight * foreground + (1 - weight) * 127).round().astype(np.uint8)
+        return alpha, np.where(weight > 0, foreground, with_colours(grey, alpha).foreground)
     if teacher is not None and mask is not None:
         teacher = fuse(teacher, mask)
     matte = parts.get("alpha", teacher)
@@ -173,12 +168,12 @@ def _parts(item: Item) -> tuple[np.ndarray, ...]:
 
 
 def has_all_parts(item: Item) -> bool:
-    """Whether an item comes with all that is needed of it, so that nothing has to be estimated."""
+    """Whether an item comes with F, alpha and B, so that nothing has to be estimated; a packed cut-out has no B."""
     return item.packed or item.files.keys() >= {"foreground", "alpha", "background"}
 
 
 def read_parts(item: Item) -> MattingSample:
-    """Read an item that `has_all_parts`; Eq. 1 gives the image if there is a background."""
+    """Read an item that `has_all_parts`; with B, the image follows from Eq. 1."""
     parts = read_item(item)
     foreground, alpha, background, image = parts["foreground"], parts["alpha"], parts.get("background"), None
     if background is not None:
@@ -188,13 +183,13 @@ def read_parts(item: Item) -> MattingSample:
 
 
 def write_picture(path: Path, array: np.ndarray) -> None:
-    """Write an 8-bit picture; a reader never sees half of it."""
+    """Write an 8-bit picture atomically."""
     file_format = Image.registered_extensions()[path.suffix.lower()]  # the temporary name has no suffix
     write_atomically(path, lambda temporary: Image.fromarray(array).save(temporary, format=file_format, quality=95))
 
 
 def read_prepared(item: Item, folder: Path) -> MattingSample:
-    """Read what `prepare` wrote; a FileNotFoundError if it has not, or the item's files have changed since."""
+    """Read what `prepare` wrote; raises FileNotFoundError if it has not, or the item's files have changed since."""
     files = _files(item, folder)
     if not all(file.is_file() for file in files):
         raise FileNotFoundError(f"{item.id} is not prepared in {folder}; run prepare first")

@@ -1,4 +1,4 @@
-"""The benchmarks: labelled pictures that nothing is trained on, each under one name."""
+"""The benchmarks by name: labelled pictures that nothing is trained on."""
 
 import csv
 from collections.abc import Callable
@@ -24,31 +24,30 @@ class Labelled(NamedTuple):
 
     image: np.ndarray  # (H, W, 3) uint8
     alpha: np.ndarray  # (H, W) uint8, or float32 in [0, 1] if it does not fit into 8 bits
-    strata: dict[str, str]  # what is known of it, for instance ``whole_body`` is ``"1"``
+    strata: dict[str, str]  # what the picture shows, for instance ``{"whole_body": "1"}``
 
 
 Reader = Callable[[], Labelled]
 
 
 class Benchmark(NamedTuple):
-    """A split of the manifest in a folder (if not the source's), perhaps over `BACKGROUNDS` held-out scenes each."""
+    """A split of a data set, in the folder `root` if it is not the data set's own."""
 
     title: str
     source: str
     split: str
-    composited: bool = False
     root: Path | None = None
 
 
 BENCHMARKS = {
     "ppm100": Benchmark("PPM-100 (public version)", "ppm100", "test"),
-    "amd": Benchmark("AMD portraits x 10 backgrounds", "amd", "test-portraits", composited=True),
-    "d646": Benchmark("Distinctions-646 portraits x 10 backgrounds", "d646", "test-portraits", composited=True),
+    "amd": Benchmark("AMD portraits x 10 backgrounds", "amd", "test-portraits"),
+    "d646": Benchmark("Distinctions-646 portraits x 10 backgrounds", "d646", "test-portraits"),
     "p3m500p": Benchmark("P3M-500-P", "p3m10k", "validation-p"),
     "p3m500np": Benchmark("P3M-500-NP", "p3m10k", "validation-np"),
     "crgnn_r": Benchmark("CRGNN-R", "crgnn_r", "test"),
     "ccp": Benchmark("Clothing-Co-Parsing validation (pseudo-mattes)", "ccp", "validation"),
-    "samples": Benchmark("24 drawn pictures (SPM-100 at 512)", "spm100", "test", root=paths.SAMPLES / "spm"),
+    "samples": Benchmark("24 drawn pictures (SPM-100 at 512)", "spm100", "test", paths.SAMPLES / "spm"),
     "spm100": Benchmark("SPM-100 (drawn)", "spm100", "test"),
     "spm_shift": Benchmark("SPM-shift (drawn)", "spm_shift", "test"),
 }
@@ -70,9 +69,9 @@ def find_benchmark(name: str) -> Benchmark:
         if split not in labelled:
             choices = ", ".join(f"{source}:{key}" for key in labelled) or "none"
             raise ValueError(f"{name!r} is not one split with photographs and mattes; {source} has {choices}")
-        return Benchmark(f"{find_source(source).title}, {split}", source, split)
+        return Benchmark(f"{sources()[source].title}, {split}", source, split)
     if Path(name).is_dir():
-        return Benchmark(Path(name).resolve().name, "pairs", "all", root=Path(name))
+        return Benchmark(Path(name).resolve().name, "pairs", "all", Path(name))
     raise ValueError(
         f"benchmark must be one of {', '.join(BENCHMARKS)}, a data set with mattes (see `modnet data list`), or a "
         f"folder with image/ and alpha/, got {name!r}"
@@ -80,19 +79,21 @@ def find_benchmark(name: str) -> Benchmark:
 
 
 def benchmark(name: str, root: str | Path | None = None, count: int | None = None) -> dict[str, Reader]:
-    """Name and reader of every picture of a benchmark, in order.
+    """The reader of every picture of a benchmark by the picture's name, in order.
 
-    `name` is as for `find_benchmark`, `root` as for `find_items`, and `count` is the maximum number of pictures.
+    Foregrounds without photographs are composited over `BACKGROUNDS` held-out scenes each. `name` is as for
+    `find_benchmark`, `root` as for `find_items`, and `count` is the maximum number of pictures.
     """
     chosen = find_benchmark(name)
     if count is not None and count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
     root = Path(root or chosen.root or find_source(chosen.source).root())
     items, readers = find_items(chosen.source, root, chosen.split), dict[str, Reader]()
-    if chosen.source == "ccp" or items[0].packed:
+    roles = items[0].files.keys()
+    if items[0].packed or not roles & {"alpha", "cutout"}:  # masks alone become pseudo-mattes
         ready = usable_readers(items[:count], chosen.source)
         readers = {key: partial(_read_prepared, read) for key, read in ready.items()}
-    elif chosen.composited:
+    elif "image" not in roles:
         scenes = held_out_backgrounds()
         for number in range(BACKGROUNDS * len(items)):
             item, scene = items[number // BACKGROUNDS], scenes[number % len(scenes)]

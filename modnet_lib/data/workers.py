@@ -1,7 +1,7 @@
-"""Processes that prepare and read data side by side.
+"""Worker processes that prepare and read data, with one thread each.
 
-They are not forked from here: OpenMP, once used, kills or hangs a forked child. So a script that gets here needs
-``if __name__ == "__main__":``. They have one thread each, and end when their parent is killed.
+They are not forked: a process that was forked after its parent used OpenMP may crash or hang. A script that uses them
+therefore needs ``if __name__ == "__main__":``. They exit when their parent does.
 """
 
 import os
@@ -17,14 +17,14 @@ from torch.utils.data import DataLoader
 
 
 def worker_pool(workers: int | None = None) -> ProcessPoolExecutor:
-    """As many processes as there are cores if `workers` is ``None``."""
+    """A pool of `workers` processes; one per core if ``None``."""
     return ProcessPoolExecutor(workers or os.cpu_count(), _context(), _start)
 
 
 def data_loader(
-    dataset: Any, batches: Iterable[Any], collate: Callable[[list[Any]], Any], *, workers: int, pin: bool
+    dataset: Any, batches: Iterable[Any], collate: Callable[[list[Any]], Any], *, workers: int = 0, pin: bool = False
 ) -> DataLoader:
-    """`collate` of the samples of each batch of keys; without `workers` they are read here. `pin` is for a GPU."""
+    """A loader of batches of keys; without `workers`, this process reads. `pin` speeds up copies to a GPU."""
     return DataLoader(
         dataset,
         batch_sampler=batches,  # type: ignore[arg-type]
@@ -45,7 +45,7 @@ def _context() -> BaseContext:
 
 
 def _start(_number: int = 0) -> None:
-    os.environ["NUMBA_NUM_THREADS"] = "1"  # read when numba, which pymatting computes with, is imported
+    os.environ["NUMBA_NUM_THREADS"] = "1"  # pymatting uses numba, which reads this when it is imported
     import cv2
 
     cv2.setNumThreads(1)

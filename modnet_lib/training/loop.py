@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from modnet_lib.baselines import Baseline
-from modnet_lib.data.assemble import MattingBatch, assemble
-from modnet_lib.data.dataset import StagedSampler, training_loader
+from modnet_lib.data.assemble import MattingBatch, assemble, collate
+from modnet_lib.data.dataset import staged_batches
+from modnet_lib.data.workers import data_loader
 from modnet_lib.devices import Device, choose_device
 from modnet_lib.files import write_json
 from modnet_lib.images import read_out
@@ -227,7 +228,7 @@ class Trainer:
         """Pieces of batches from the next step on, as the data set has them."""
         share = {"rank": self.accelerator.process_index, "processes": self.processes, "pieces": self.config.accumulate}
         how: dict[str, Any] = {"workers": self.workers, "pin": self.device.type == "cuda"}
-        return training_loader(self.dataset, self.config.sizes, start=self.step, **share, **how)
+        return data_loader(self.dataset, staged_batches(self.config.sizes, self.step, **share), collate, **how)
 
     def pieces(self, batches: Iterator[Any]) -> Iterator[list[tuple[Any, float]]]:
         """The pieces of each batch on the device, each with its share of the loss."""
@@ -276,6 +277,6 @@ class Trainer:
 
     def where(self) -> str:
         """The step that is being taken, and its samples, in words."""
-        samples = next(iter(StagedSampler(self.config.sizes, self.step)))
+        samples = next(staged_batches(self.config.sizes, self.step))
         (lowest, size), (highest, _) = samples[0], samples[-1]
         return f"step {self.step + 1} (samples {lowest} to {highest} at {size} pixels)"

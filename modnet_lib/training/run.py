@@ -136,7 +136,7 @@ def run(
     with processes.main_process_first():  # the others find everything prepared
         network = build_network(recipe)
         masks = isinstance(network, Segmenter)
-        dataset = (mask_data if masks else training_data)(recipe.data, recipe.seed, device)
+        dataset = (mask_data if masks else training_data)(recipe.data, recipe.seed)
     identity = identify(network, dataset, recipe.training) | {"initial weights": weights_fingerprint(network)}
     if (folder / IDENTITY).is_file():
         require_same(read_json(folder / IDENTITY), identity, folder)

@@ -158,7 +158,7 @@ def test_preparing_goes_on_where_it_was_cut_and_says_what_failed(ccp, tmp_path) 
     assert ids(items) == ["0002", "0004", "0005", "0006", "0007", "0008"]
 
     ready, failures = prepare(items, folder, workers=1)
-    assert ready == ["0002", "0004", "0005"]
+    assert [*ready] == ["0002", "0004", "0005"]
     assert set(failures) == {"0006", "0007", "0008"}
     assert "(60, 48)" in failures["0006"]
     assert "empty" in failures["0007"]
@@ -170,16 +170,16 @@ def test_preparing_goes_on_where_it_was_cut_and_says_what_failed(ccp, tmp_path) 
         return {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
 
     before = times()
-    assert prepare(items[:3], folder, workers=1) == (ready, {})
+    assert prepare(items[:3], folder, workers=1)[1] == {}
     assert times() == before
     files["0002_alpha.png"].unlink()
     files["0004_background.jpg"].unlink()
-    assert prepare(items[:3], folder, workers=1) == (ready, {})
+    assert prepare(items[:3], folder, workers=1)[1] == {}
     after = times()
     assert set(after) == set(before)
     assert {name[:4] for name in after if after[name] != before[name]} == {"0002", "0004"}
 
-    sample = read_prepared(items[0], folder)
+    sample = ready["0002"]()
     assert sample.image.shape == sample.foreground.shape == sample.background.shape == (*SIZE, 3)
     truth = disc_label() > 0
     assert np.abs(sample.alpha / 255 - truth).mean() < 0.02
@@ -368,7 +368,6 @@ LAYOUTS = [
         "p_00c1": {
             "image": ("validation/P3M-500-P/blurred_image/p_00c1.jpg", "rgb"),
             "alpha": ("validation/P3M-500-P/mask/p_00c1.png", "grey"),
-            "trimap": ("validation/P3M-500-P/trimap/p_00c1.png", "grey"),
         },
     }),
     ("p3m10k", "validation-np", {
@@ -397,7 +396,6 @@ LAYOUTS = [
         f"boy-1518482_1920/{n}": {
             "image": (f"Test_set/merged/boy-1518482_1920_{n}.png", "rgb"),
             "alpha": ("Test_set/Adobe-licensed images/alpha/boy-1518482_1920.png", "grey"),
-            "trimap": (f"Test_set/Adobe-licensed images/trimaps/boy-1518482_1920_{n}.png", "grey"),
         }
         for n in (0, 19)
     }),
@@ -411,7 +409,6 @@ LAYOUTS = [
         "clip3/00010": {
             "alpha": ("alpha/clip3/00010.png", "grey"),
             "image": ("image/clip3/00010.jpg", "rgb"),
-            "trimap": ("trimap/clip3/00010.png", "grey"),
         },
     }),
     ("crgnn_r", "frames", {f"clip3/0000{n}": {"image": (f"image/clip3/0000{n}.jpg", "rgb")} for n in range(3)}),
@@ -550,13 +547,6 @@ def test_every_source_has_a_layout_here_and_a_row_in_the_readme() -> None:
         assert source.access in ("own", "made") or name == "backgrounds" or source.url.startswith("https://")
         for archive in source.archives:
             assert archive["url"].startswith("https://github.com/") and archive["url"].endswith(".zip")
-
-
-def test_frames_know_their_clip(tmp_path) -> None:
-    build(tmp_path, LAYOUTS[16][2])
-    frames = find_items("videomatte240k", tmp_path, "train")
-    assert [frame.clip for frame in frames] == ["0000", "0000", "0475", "0475"]
-    assert Item("0001", {}).clip == ""
 
 
 def test_lists_cut_a_split_down(tmp_path) -> None:

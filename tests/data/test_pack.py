@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -12,20 +13,18 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from modnet_lib import paths
-from modnet_lib.cli import app
 from modnet_lib.data.dataset import CompositionDataset
 from modnet_lib.data.items import check
 from modnet_lib.data.manifest import find_source
-from modnet_lib.data.pack import SIDE, pack
 from modnet_lib.data.pseudo_mattes import write_picture
 from modnet_lib.data.readers import benchmark
 from modnet_lib.data.sets import drawn_people, foreground_set, mask_data, training_data
 from modnet_lib.profiles import Profile
 from modnet_lib.training.run import run, supervised
 from modnet_lib.training.validation import measured_sets
+from pack_pictures import SIDE, pack
 
 SETS = {"foregrounds": ["people", "cutouts"], "masks": ["people", "drawn"], "portraits": 1, "scenes": 0}
 TRAINING = {"stages": [{"image_size": 64, "batch_size": 2, "steps": 2}], "validate_every": 2}
@@ -118,15 +117,14 @@ def test_a_run_trains_and_validates_on_a_pack(elsewhere, profile, tmp_path) -> N
     assert not paths.CACHE.exists()
 
 
-def test_what_a_pack_holds_and_where_it_comes_from(data, profile, tmp_path, monkeypatch) -> None:
+def test_what_a_pack_holds_and_where_it_comes_from(data, profile, tmp_path, monkeypatch, capsys) -> None:
     copy = shutil.copytree(data, tmp_path / "data")
     monkeypatch.setenv("MODNET_DATA", str(copy))
     (copy / "people" / "alpha" / "b1.png").write_bytes(b"damaged")
     (tmp_path / "profile.yaml").write_text(profile.to_yaml(), encoding="utf-8")
-    words = ["data", "pack", str(tmp_path / "profile.yaml"), str(tmp_path / "a.zip")]
-    output = CliRunner().invoke(app, words)
-    assert output.exit_code == 0, output.output
-    assert "b1.png is damaged" in output.output
+    program = runpy.run_path(str(paths.REPOSITORY / "data" / "pack" / "__main__.py"))
+    program["main"]([str(tmp_path / "profile.yaml"), str(tmp_path / "a.zip")])
+    assert "b1.png is damaged" in capsys.readouterr().out
     archive = zipfile.ZipFile(tmp_path / "a.zip")
     index = json.loads(archive.read("index.json"))
     counts = {name: len(part["ids"]) for name, part in index["sets"].items()}
@@ -155,7 +153,7 @@ def test_the_size_is_held_or_nothing_is_written(data, profile, tmp_path) -> None
     assert [*tmp_path.iterdir()] == [file]
 
 
-def test_drawn_people_alone_folders_of_ones_own_and_scenes_as_people_are_refused(data, profile, tmp_path) -> None:
+def test_drawn_people_alone_custom_folders_and_scenes_as_people_are_refused(data, profile, tmp_path) -> None:
     with pytest.raises(ValueError, match="'smoke' trains on drawn people only"):
         pack(Profile.load("smoke"), tmp_path / "pack.zip")
     folder = str(paths.SAMPLES / "drawn" / "scenes")

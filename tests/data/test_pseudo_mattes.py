@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from modnet_lib.data.manifest import Item
-from modnet_lib.data.pseudo_mattes import fuse, prepare, pseudo_matte, read_prepared, write_picture
+from modnet_lib.data.pseudo_mattes import fuse, prepare, pseudo_matte, write_picture
 
 
 def soft_disc(size: int = 96) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -94,11 +94,11 @@ def test_masks_of_any_source_are_prepared(masked, tmp_path) -> None:
     folder = tmp_path / "out"
     lone = Item("lone", {"image": masked[0].files["image"]})
     ready, failures = prepare([*masked, lone], folder, workers=1)
-    assert ready == ["one", "sub/two"]
+    assert [*ready] == ["one", "sub/two"]
     assert list(failures) == ["lone"] and "neither a matte nor a mask" in failures["lone"]
     assert len([p for p in folder.rglob("*") if p.is_file()]) == 6
     _, alpha, *_ = soft_disc(48)
-    assert np.abs(read_prepared(masked[1], folder).alpha / 255 - alpha).mean() < 0.02
+    assert np.abs(ready["sub/two"]().alpha / 255 - alpha).mean() < 0.02
 
 
 def test_a_teacher_decides_near_the_outline_of_a_mask_that_agrees() -> None:
@@ -131,7 +131,7 @@ def test_a_teachers_matte_is_used_with_without_and_against_a_mask(masked, tmp_pa
     items = [both, alone, against, without]
     ready, failures = prepare(items, tmp_path / "out", workers=1)
     assert (len(ready), failures) == (4, {})
-    mattes = {item.id: read_prepared(item, tmp_path / "out").alpha for item in items}
+    mattes = {key: read().alpha for key, read in ready.items()}
     np.testing.assert_array_equal(mattes["alone"], matte)
     np.testing.assert_array_equal(mattes["both"], fuse(matte, alpha > 0.5))
     soft = (matte > 100) & (matte < 155)  # at the outline
@@ -167,14 +167,15 @@ def test_a_worker_that_dies_is_reported_and_a_second_run_goes_on(masked, tmp_pat
     folder = tmp_path / "out"
     pseudo_matte(soft_disc(32)[0], soft_disc(32)[1] > 0.5)  # threads of this process must not hurt the workers
     ready, failures = prepare([masked[0]], folder, workers=1)
-    assert (ready, failures) == (["one"], {})
+    assert ([*ready], failures) == (["one"], {})
     (one,) = folder.glob("one_*_alpha.png")
     before = one.stat().st_mtime_ns
     deadly = Item("sub/two", {"image": Deadly()})
     ready, failures = prepare([masked[0], deadly], folder, workers=1)
-    assert ready == ["one"] and "worker process died" in failures["sub/two"]
+    assert [*ready] == ["one"] and "worker process died" in failures["sub/two"]
     (folder / "sub").mkdir()
     (folder / "sub" / "two_alpha.png").write_bytes(b"of a run that was cut between two files")
-    assert prepare(masked, folder, workers=1) == (["one", "sub/two"], {})
+    ready, failures = prepare(masked, folder, workers=1)
+    assert ([*ready], failures) == (["one", "sub/two"], {})
     assert one.stat().st_mtime_ns == before
-    assert read_prepared(masked[1], folder).alpha.shape == (48, 48)
+    assert ready["sub/two"]().alpha.shape == (48, 48)

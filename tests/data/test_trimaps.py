@@ -76,7 +76,6 @@ def test_band_is_in_proportion_to_the_person() -> None:
         return alpha
 
     assert band_size(torch.ones(1, 1, 512, 512)) == 30
-    assert band_size(torch.ones(1, 1, 512, 512), at_512=20) == 20
     assert band_size(square(256, 512)) == 15
     assert band_size(square(256, 1024)) == 15  # the size of the picture does not matter, the person's does
     assert band_size(square(8, 512)) == 3  # never thinner than three pixels
@@ -130,5 +129,3 @@ def test_masks_and_radii_that_do_not_fit_are_refused(head) -> None:
     mask, hair = head
     with pytest.raises(ValueError, match=r"\(200,200\) \(100,200\)"):
         trimap_from_mask(mask, hair[:100])
-    with pytest.raises(ValueError, match="at least 1 pixel"):
-        trimap_from_mask(mask, band=0)

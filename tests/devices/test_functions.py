@@ -6,25 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pytest
 import torch
 from second_device import batch, check, fake, second_device
 
 from modnet_lib import images, regions
 from modnet_lib.baselines import indexnet, lfm, shm
-from modnet_lib.data import compositing, hard_cases, trimaps
+from modnet_lib.data import compositing, trimaps
 from modnet_lib.inference import matter
 from modnet_lib.network import MattingOutput, layers
 from modnet_lib.notebook import figures
 from modnet_lib.objectives import consistency, supervised
 from modnet_lib.training import frames
-
-PERSON = compositing.Outline((96, 80), (10, 90), (20, 60), np.ones(96), np.full(96, 40.0))
-
-
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
 
 
 def output(size: int = 64) -> MattingOutput:
@@ -33,11 +26,6 @@ def output(size: int = 64) -> MattingOutput:
 
 def picture(*shape: int) -> torch.Tensor:
     return fake(*shape, dtype=torch.uint8)
-
-
-def person() -> compositing.Foreground:
-    parts = (picture(96, 80, channels) for channels in (3, 4, 3))
-    return compositing.Foreground(*parts, PERSON)
 
 
 def alpha() -> torch.Tensor:
@@ -68,28 +56,6 @@ CASES: dict[Callable, Callable[[], Any]] = {
     compositing.harmony: lambda: compositing.harmony(colour(), colour(), alpha(), fake(2)),
     compositing.apply_colour: lambda: compositing.apply_colour(colour(), fake(2, 3, 4)),
     compositing.chain: lambda: compositing.chain(fake(2, 3, 4), fake(2, 3, 4)),
-    compositing.crop: lambda: [
-        compositing.crop(picture(60, 50, channels), compositing.Box(top, -5, 40), 32, reflect)
-        for channels, top, reflect in ((3, -3, True), (4, 30, False), (3, -3, False))
-    ],
-    compositing.resize: lambda: compositing.resize(picture(60, 60, 3), 32),
-    compositing.portrait_crop: lambda: [
-        compositing.portrait_crop(person(), 64, rng(seed), framing, natural)[0]
-        for seed in range(4)
-        for framing in ("person", "random")
-        for natural in (True, False)
-    ],
-    compositing.background_crop: lambda: [
-        compositing.background_crop(picture(90, 70, 3), 48, rng(), d) for d in (0, 1)
-    ],
-    hard_cases.add_distractors: lambda: [
-        hard_cases.add_distractors(picture(64, 64, 3), person, rng(seed), empty)
-        for seed in range(8)
-        for empty in (0, 1)
-    ],
-    hard_cases.change_person: lambda: [
-        hard_cases.change_person(picture(64, 64, 4), picture(64, 64, 3), rng(seed)) for seed in range(12)
-    ],
     layers.upsample: lambda: layers.upsample(alpha(), 2),
     layers.concat: lambda: layers.concat(alpha(), colour()),
     indexnet.index_pool: lambda: indexnet.index_pool(alpha(), alpha()),
@@ -99,30 +65,12 @@ CASES: dict[Callable, Callable[[], Any]] = {
     matter.resize: lambda: matter.resize(colour(), 50, 90),
     frames.by_size: lambda: frames.by_size([colour(), colour(), fake(1, 3, 32, 32)]),
 }
-# choices that NumPy makes reach the device as numbers: in the loader's process, not in a step
-UPLOADS = (compositing.crop, compositing.portrait_crop, hard_cases.add_distractors, hard_cases.change_person)
 
 
 @pytest.mark.parametrize("function", CASES, ids=lambda function: f"{function.__module__}.{function.__name__}")
 def test_functions(function) -> None:
-    with second_device(uploads=function in UPLOADS):
+    with second_device():
         check(CASES[function]())
-
-
-def test_the_seeds_draw_every_hard_case(monkeypatch) -> None:
-    drawn = set()
-
-    class Generator(np.random.Generator):
-        def choice(self, among, *given, **options):
-            result = super().choice(among, *given, **options)
-            drawn.add(result) if isinstance(result, str) else None
-            return result
-
-    monkeypatch.setattr(np.random, "default_rng", lambda seed: Generator(np.random.PCG64(seed)))
-    with second_device(uploads=True):
-        for function in (hard_cases.add_distractors, hard_cases.change_person):
-            CASES[function]()
-    assert drawn == {*hard_cases.DISTRACTORS, *hard_cases.CHANGES}
 
 
 def test_figures_show_tensors_of_any_device(read) -> None:

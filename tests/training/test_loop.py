@@ -14,7 +14,8 @@ from torch import nn
 from train_once import train
 
 from modnet_lib.data.assemble import assemble, collate
-from modnet_lib.data.dataset import CompositionDataset, training_loader
+from modnet_lib.data.dataset import CompositionDataset, staged_batches
+from modnet_lib.data.workers import data_loader
 from modnet_lib.network import MODNet, load_checkpoint, save_checkpoint
 from modnet_lib.objectives import paper_objective
 from modnet_lib.profiles import DataConfig, Stage, TrainingConfig
@@ -95,7 +96,7 @@ def test_three_steps_equal_a_plain_loop(tiny_network, dataset, tmp_path) -> None
     inside = {id(p) for p in reference.semantic_branch.backbone.parameters()}
     momenta = [torch.zeros_like(p) for p in reference.parameters()]
     for raw, record, rate in zip(
-        training_loader(dataset, [(64, 4, 3)]), history, (0.002, 0.0002, 0.00002), strict=True
+        data_loader(dataset, staged_batches([(64, 4, 3)]), collate), history, (0.002, 0.0002, 0.00002), strict=True
     ):
         batch = assemble(raw)
         output = reference(batch.image)

@@ -17,7 +17,7 @@ from shared_recipe import everything
 from shared_run import CONFIG
 from train_once import train
 
-from modnet_lib.data.dataset import StagedSampler
+from modnet_lib.data.dataset import staged_batches
 
 
 def launch(script: str, *arguments: object) -> str:
@@ -114,14 +114,14 @@ def test_a_batch_in_pieces_gives_the_same_curve(tmp_path, pieces) -> None:
 
 def test_pieces_and_processes_share_every_batch_out() -> None:
     stages = [(64, 8, 3), (96, 4, 2)]
-    whole = list(StagedSampler(stages))
+    whole = list(staged_batches(stages))
     for pieces, processes in ((2, 2), (1, 4), (4, 1)):
         parts = [
-            list(StagedSampler(stages, 1, pieces=pieces, rank=rank, processes=processes)) for rank in range(processes)
+            list(staged_batches(stages, 1, pieces=pieces, rank=rank, processes=processes)) for rank in range(processes)
         ]
         assert {len(part) for part in parts} == {4 * pieces}
         for step in range(4):
             drawn = [key for part in parts for piece in part[step * pieces : (step + 1) * pieces] for key in piece]
             assert sorted(drawn) == whole[step + 1]
-    with pytest.raises(ValueError, match="a batch of 4 cannot be divided among 3 processes"):
-        StagedSampler(stages[1:], processes=3)
+    with pytest.raises(ValueError, match="a batch of 8 cannot be divided among 3 processes"):
+        next(staged_batches(stages, processes=3))

@@ -1,4 +1,4 @@
-"""A profile's pictures as one small file, for a machine that downloads nothing; it unpacks to a ``MODNET_DATA``."""
+"""A profile's pictures as one zip file, at most 512 pixels a side, in WebP."""
 
 import io
 import json
@@ -17,7 +17,8 @@ from tqdm.auto import tqdm
 
 from modnet_lib import paths
 from modnet_lib.data.manifest import PACKED, PARTS, find_items, find_source, manifest
-from modnet_lib.data.sets import foreground_items, prepared_readers
+from modnet_lib.data.pseudo_mattes import prepare, prepared_folder
+from modnet_lib.data.sets import foreground_items
 from modnet_lib.files import write_atomically
 from modnet_lib.images import read_image
 from modnet_lib.profiles import Profile
@@ -56,13 +57,13 @@ def pack(profile: Profile, file: str | Path, size: float = 24) -> dict[str, Any]
                 names = {item.id: item.files["background"].relative_to(root).with_suffix("") for item in items}
                 readers, left_out = {item.id: partial(read_image, item.files["background"]) for item in items}, {}
             else:
-                readers, left_out = prepared_readers(items[:count], name)
+                readers, left_out = prepare(items[:count], prepared_folder(name))
                 names = {key: f"{PACKED}/{split}/*/{key}" for key in readers}
             contents = file_contents((f for item in items if item.id in readers for f in item.files.values()), root)
             about = {"ids": [*readers], "left out": left_out, "made from": fingerprint(contents)}
             index["sets"][f"{source.name}:{split}"] = about
             pictures += [(f"{source.folder}/{names[key]}.webp", read) for key, read in readers.items()]
-    index |= recorded("modnet data pack", device="cpu", precision="uint8")
+    index |= recorded("python data/pack", device="cpu", precision="uint8")
     write_atomically(file, lambda temporary: _write(temporary, index, pictures, size * 2**20))
     return index
 
