@@ -24,7 +24,6 @@ from PIL import Image
 
 from modnet_lib import paths
 from modnet_lib.baselines import load_network
-from modnet_lib.baselines.bm import background_difference
 from modnet_lib.evaluation import flicker
 from modnet_lib.evaluation.methods import Method
 from modnet_lib.images import read_image, to_bytes
@@ -99,7 +98,8 @@ def fixed_camera(bm: Path | None = None, frames: int = 24, size: int = 512, outp
         plate, name, tail = read_image(file), file.stem.removeprefix("car_"), f"{size}_{frames}"
         images, truth = clip_of(folder, file.stem)
         found = {"MODNet": mattes(matter.alpha, images, f"camera_{name}_modnet_{tail}")}
-        found["difference"] = np.stack([background_difference(image, plate) for image in images])
+        apart = np.stack([cv2.medianBlur(cv2.absdiff(image, plate), 3).max(axis=2) for image in images])
+        found["difference"] = np.clip((apart.astype(np.float32) - 12) / 28, 0, 1)
         if bm:
             alpha = partial(Method(load_network(bm), size).alpha, background=plate)
             found["BM"] = mattes(alpha, images, f"camera_{name}_{bm.parent.name}_{tail}")
