@@ -8,9 +8,7 @@
 95 % intervals over pictures.
 """
 
-import csv
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +21,7 @@ from PIL import Image
 
 from modnet_lib import paths
 from modnet_lib.data.compositing import background_versions
-from modnet_lib.data.manifest import find_source, held_out_backgrounds
+from modnet_lib.data.manifest import held_out_backgrounds
 from modnet_lib.data.readers import Labelled, benchmark
 from modnet_lib.devices import resize
 from modnet_lib.evaluation.metrics import iou, mad, unit
@@ -52,43 +50,22 @@ def errors(matte: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     return {"iou": iou(matte, truth), "mad": mad(matte, truth), "band": mad(matte, truth, band) if band.any() else 0.0}
 
 
-@cache
-def index() -> dict[str, dict[str, str]]:
-    """What ``people`` says of each picture."""
-    with (find_source("people").root() / "index.csv").open(encoding="utf-8") as file:
-        return {row["name"]: row for row in csv.DictReader(file)}
-
-
-def kinds(name: str) -> list[str]:
-    """Groups that a picture of ``people`` is in: its second opinion, its framing, and ``grey``."""
-    row = index()[name]
-    return [f"mask: {row['mask'] or 'none'}", row["kind"], *["grey"] * (row["grey"] == "1")]
-
-
 def labelled(name: str, count: int | None = None) -> list[tuple[str, Labelled]]:
     """Pictures of a benchmark, the first `count`."""
     return [(key, read()) for key, read in benchmark(name, count=count).items()]
 
 
-def beside(
-    matters: list[Matter], pictures: Pictures, groups: Callable[[str], list[str]] = lambda _: []
-) -> dict[str, Any]:
-    """Errors of both checkpoints on the same pictures, all and by group."""
+def beside(matters: list[Matter], pictures: Pictures) -> dict[str, Any]:
+    """Errors of both checkpoints on the same pictures: means, medians, the change, and the worst of the new one."""
     rows = {name: [errors(matter.alpha(one.image), one.alpha) for matter in matters] for name, one in pictures}
-    members: dict[str, list[str]] = {"all": list(rows)}
-    for name in rows:
-        for group in groups(name):
-            members.setdefault(group, []).append(name)
-    result: dict[str, Any] = {}
-    for group, names in members.items():
-        result[group] = {"pictures": len(names)}
-        for metric in ("iou", "mad", "band"):
-            old, new = np.array([[rows[name][m][metric] for name in names] for m in (0, -1)])
-            result[group][metric] = {
-                "old": [old.mean(), np.median(old)],
-                "new": [new.mean(), np.median(new)],
-                "change": list(paired_difference(old[None], new[None])),
-            }
+    result: dict[str, Any] = {"pictures": len(rows)}
+    for metric in ("iou", "mad", "band"):
+        old, new = np.array([[both[m][metric] for both in rows.values()] for m in (0, -1)])
+        result[metric] = {
+            "old": [old.mean(), np.median(old)],
+            "new": [new.mean(), np.median(new)],
+            "change": list(paired_difference(old[None], new[None])),
+        }
     worst = sorted(rows, key=lambda name: -rows[name][-1]["mad"])[:20]
     return result | {"worst": {name: rows[name][-1]["mad"] for name in worst}}
 
@@ -112,7 +89,7 @@ def measure(
     matters = [Matter.from_pretrained(path, short_side=SIDE) for path in (old, new)]
     larger = [matter.resized(512) for matter in matters]
     people = labelled(PEOPLE, count)
-    result: dict[str, Any] = {"people": beside(matters, people, kinds)}
+    result: dict[str, Any] = {"people": beside(matters, people)}
     for source in ("ccp", "spm100"):
         pictures = labelled(source, count)
         result[source] = beside(matters, pictures)
@@ -163,7 +140,7 @@ def backgrounds(count: int = 100, output: str = "01_dataset_compositing") -> Non
 @app.command()
 def picture(output: Path = paths.NOTEBOOKS / "figures" / "astronaut.jpg") -> None:
     """Photograph, matte and cut-out side by side, by the checkpoint that ships."""
-    photograph = portraits()["astronaut"][:360, :360]
+    photograph = portraits(DataConfig())["astronaut"][:360, :360]
     matter = Matter.from_pretrained(device="cpu")
     matte = np.repeat(to_bytes(matter.alpha(photograph))[..., None], 3, axis=2)
     row = np.hstack([photograph, matte, np.asarray(matter.composite(photograph, "#3b5b7a"))])
