@@ -20,18 +20,16 @@ import numpy as np
 import torch
 import typer
 from _timing import DEVICE, NAME, in_turns, medians, people, save, show
-from torch.profiler import ProfilerActivity, profile
 
 from modnet_lib import paths
 from modnet_lib.evaluation.methods import trimap_of
 from modnet_lib.evaluation.metrics import METRICS
 from modnet_lib.images import jpeg, to_tensor
 from modnet_lib.inference import Matter
-from modnet_lib.inference.deploy import AlphaOnly, Backend, deploy, make_backend
+from modnet_lib.inference.deploy import Backend, make_backend
 from modnet_lib.inference.edges import clean_foreground, sharpen
 from modnet_lib.inference.export import onnx_session
 from modnet_lib.network import MODNet, load_checkpoint
-from modnet_lib.network.cost import count_flops
 
 app = typer.Typer(help=__doc__)
 STEM = "09_your_own_pictures"
@@ -56,14 +54,6 @@ def released() -> MODNet:
         for _ in range(20):
             network(batch)
     return network.eval()
-
-
-def share_of_convolutions(run: Callable, image: torch.Tensor) -> float:
-    """Of the processor's time in one answer."""
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
-        run(image)
-    times = {event.key: event.self_cpu_time_total for event in seen.key_averages()}
-    return sum(spent for key, spent in times.items() if "convolution" in key) / sum(times.values())
 
 
 @app.command()
@@ -104,19 +94,9 @@ def speed(
             taken = medians({key: lambda run=run: run(many)}, 1)[key]
             rows[key]["images_per_s_in_batch"] = 1000 * batch / taken
     show(f"{size} x {size}, {NAME}", {key: {"ms": row["p50_ms"]} for key, row in rows.items()})
-    forms = networks | {f"{name} folded": AlphaOnly(deploy(network)) for name, network in networks.items()}
-    flops = {name: count_flops(form, image) / 1e9 for name, form in forms.items()}
-    squares = {kind: torch.rand(2048, 2048, device=DEVICE).to(dtype) for kind, dtype in types.items()}
-    products = medians({kind: lambda a=a: a @ a for kind, a in squares.items()}, 9)
-    floors = {
-        f"{name} {kind}": flops[f"{name} folded"] * taken / 2 / 2048**3 * 1e9
-        for name, (kind, taken) in itertools.product(networks, products.items())
-    }
-    fused = {key: share_of_convolutions(run, image) for key, run in runs.items() if "fused" in key}
-    content = {"rows": rows, "GFLOP": flops, "floor_ms": floors, "share_of_convolutions": fused}
     values = {f"speedup_{key.replace(' float32', '').replace(' ', '_')}": row["speedup"] for key, row in rows.items()}
     what = f"{size} x {size}, batch 1, {NAME}, {torch.backends.cpu.get_cpu_capability()}, {rounds} rounds"
-    save(STEM, f"{what}; benchmarks/inference.py speed", content, "speed", values)
+    save(STEM, f"{what}; benchmarks/inference.py speed", {"rows": rows}, "speed", values)
 
 
 @app.command()

@@ -32,6 +32,7 @@ from modnet_lib.inference import Matter
 from modnet_lib.network import MODNet
 from modnet_lib.notebook.portraits import portraits
 from modnet_lib.objectives.supervised import semantic_target
+from modnet_lib.profiles import DataConfig
 
 app = typer.Typer(help=__doc__)
 SIDE, PEOPLE, WORSE_CAMERAS = 384, "people:validation", (("noise", 25), ("blur", 8), ("jpeg", 10))
@@ -126,7 +127,7 @@ def measure(
 @app.command()
 def picture(output: Path = paths.NOTEBOOKS / "figures" / "astronaut.jpg") -> None:
     """Photograph, matte and cut-out side by side, by the checkpoint that ships."""
-    photograph = portraits()["astronaut"][:360, :360]
+    photograph = portraits(DataConfig())["astronaut"][:360, :360]
     matter = Matter.from_pretrained(device="cpu")
     matte = np.repeat(to_bytes(matter.alpha(photograph))[..., None], 3, axis=2)
     row = np.hstack([photograph, matte, np.asarray(matter.composite(photograph, "#3b5b7a"))])

@@ -1,4 +1,4 @@
-"""Training: the released network and losses in a plain loop, then what each of our changes adds.
+"""Training: the released network in a plain loop, then what each of our changes adds.
 
 .venv/bin/python benchmarks/training.py [--size 256] [--batch 8] [--compile] [--output training_benchmark]
 
@@ -26,7 +26,7 @@ from compositing import our_data, plain_batch
 from modnet_lib.data.assemble import MattingBatch
 from modnet_lib.network import MODNet
 from modnet_lib.network.modnet import Variant
-from modnet_lib.objectives import OBJECTIVES
+from modnet_lib.objectives import paper_objective
 from modnet_lib.profiles import Stage, TrainingConfig
 from modnet_lib.training.loop import Trainer
 
@@ -47,7 +47,7 @@ def ways(compiled: bool) -> list[Way]:
     """Each adds one change to the one before; the last two are whole loops."""
     steps = [Way("released network, plain float32"), Way("+ bf16", dtype=torch.bfloat16)]
     changes = [
-        ("+ the paper's network and losses", {"variant": "paper"}),
+        ("+ the paper's network", {"variant": "paper"}),
         ("+ channels last", {"channels_last": True}),  # on a CPU the released network is slower with it
     ]
     changes = changes[::-1] if DEVICE.type == "cuda" else changes
@@ -62,7 +62,7 @@ def run_step(network: Any, optimizer: torch.optim.Optimizer, batch: MattingBatch
     image = batch.image.contiguous(memory_format=layout)
     with torch.autocast(DEVICE.type, way.dtype, enabled=way.dtype != torch.float32):
         output = network(image, auxiliary=True)
-    OBJECTIVES[way.variant](output._make(part.float() for part in output), batch).total.backward()
+    paper_objective(output._make(part.float() for part in output), batch).total.backward()
     optimizer.step()
     optimizer.zero_grad()
 

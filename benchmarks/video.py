@@ -17,6 +17,7 @@ import torch
 import typer
 from _timing import NAME, save, seconds
 
+from modnet_lib import paths
 from modnet_lib.images import read_image
 from modnet_lib.inference import Matter
 from modnet_lib.inference.deploy import DTYPES

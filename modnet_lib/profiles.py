@@ -102,8 +102,8 @@ class TrainingConfig:
 
     #: One after another; the paper has one.
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (Stage(512, 16, 112_500),)
-    #: ``"paper"`` (Eq. 5), ``"released"``, or ``"segmentation"``, which pre-trains the backbone alone.
-    objective: Literal["paper", "released", "segmentation"] = "paper"
+    #: ``"paper"`` (Eq. 5), or ``"segmentation"``, which pre-trains the backbone alone.
+    objective: Literal["paper", "segmentation"] = "paper"
     #: lambda_s, lambda_d and lambda_alpha; ``None`` takes the objective's own.
     loss_weights: tuple[float, float, float] | None = None
     #: ``"sgd"`` with momentum 0.9, or ``"adamw"``.

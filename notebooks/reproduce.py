@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import time
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -20,8 +21,10 @@ from nbconvert import HTMLExporter
 from modnet_lib import paths
 from modnet_lib.cli.common import add_commands
 from modnet_lib.files import write_text
-from modnet_lib.notebook.results import check_records, read_records
+from modnet_lib.notebook.results import MIME
 from modnet_lib.profiles import Profile
+
+EXPECTED = paths.REPOSITORY / "tests" / "expected.toml"
 
 
 class Run(NamedTuple):
@@ -75,6 +78,33 @@ def _run_one(path: Path, output: Path, profile: str) -> Run:
         write_text(note, fingerprint)
     seconds, status = time.perf_counter() - started, "failed" if problems else "passed"
     return Run(path.stem, status, seconds, problems, read_records(output))
+
+
+def read_records(notebook: Path) -> dict[str, float]:
+    """The numbers that an executed notebook recorded."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    data = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    return {one[MIME]["name"]: one[MIME]["value"] for one in data if MIME in one}
+
+
+def check_records(stem: str, records: dict[str, float]) -> list[str]:
+    """Compare a smoke run's numbers with ``tests/expected.toml``; one line for each disagreement.
+
+    Every recorded number must have an entry there, with a value and a relative tolerance, and every entry a number.
+    """
+    table = tomllib.loads(EXPECTED.read_text(encoding="utf-8")).get(stem, {})
+    problems = []
+    for name in sorted({*table, *records}):
+        if name not in records:
+            problems.append(f"{stem}: {name} was expected but not recorded")
+        elif name not in table:
+            problems.append(f"{stem}: {name} = {records[name]:.6g} has no entry in {EXPECTED.name}")
+        else:
+            value, target, tolerance = records[name], table[name]["value"], table[name]["rel"]
+            if not abs(value - target) <= tolerance * abs(target):  # NaN fails, too
+                within = f"within {tolerance:g} relative"
+                problems.append(f"{stem}: {name} is {value:.6g}, expected {target:.6g} {within}")
+    return problems
 
 
 def _execute(notebook: nbformat.NotebookNode, output: Path, profile: str) -> list[str]:

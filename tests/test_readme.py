@@ -10,6 +10,7 @@ from PIL import Image
 from modnet_lib import paths
 from modnet_lib.inference import Matter
 from modnet_lib.notebook.portraits import portraits
+from modnet_lib.profiles import DataConfig
 
 ROW = re.compile(
     r"^\| (?P<part>[^|]+) \| \[(?P<label>[^\]]+)\]\((?P<link>[^)]+)\) \| `(?P<thing>[^`]+)` \| `(?P<test>[^`]+)` \|$"
@@ -52,7 +53,7 @@ def test_every_equation_built_so_far_has_a_row():
 def test_the_picture_shows_the_model_that_ships():
     """`python benchmarks/model_card.py picture` makes it again."""
     stored = np.asarray(Image.open(paths.NOTEBOOKS / "figures" / "astronaut.jpg"), dtype=float)
-    alpha = Matter.from_pretrained(device="cpu").alpha(portraits()["astronaut"][:360, :360])
+    alpha = Matter.from_pretrained(device="cpu").alpha(portraits(DataConfig())["astronaut"][:360, :360])
     difference = np.abs(stored[:, 360:720] - 255 * alpha[..., None])  # less than two levels by JPEG
     assert difference.mean() < 4
 

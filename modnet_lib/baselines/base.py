@@ -14,7 +14,6 @@ INPUTS = {
     "background": "a picture of the background alone (N, 3, H, W), from the same camera position",
     "clip": "the neighbouring frames (N, T, 4, H, W), each RGB and its trimap, of the middle frame `image`",
 }
-CHANNELS = {"trimap": 1, "background": 3, "clip": 4}
 
 
 class BaselineOutput(NamedTuple):
@@ -22,7 +21,7 @@ class BaselineOutput(NamedTuple):
 
     #: (N, 1, H, W) in [0, 1]. In training, the estimate of the current stage.
     alpha: Tensor
-    #: What the losses need, and the estimates of earlier stages by name.
+    #: What the losses need, by name.
     parts: dict[str, Tensor]
 
 
@@ -40,13 +39,10 @@ class Baseline(nn.Module):
     #: Name in tables, and the source.
     title: str
     paper: str
-    #: Inputs beside the image that must, and that may be given: keys of `INPUTS`.
+    #: Inputs beside the image: keys of `INPUTS`.
     required: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
     #: How the method is trained.
     stages: tuple[Stage, ...] = (Stage("all", 1.0),)
-    #: Which of the output's `parts` are mattes of earlier stages, (N, 1, H, W).
-    estimates: tuple[str, ...] = ()
 
     def __init__(self, backbone: Backbone):
         super().__init__()
@@ -57,10 +53,10 @@ class Baseline(nn.Module):
     @property
     def modules_of(self) -> dict[str, tuple[str, ...]]:
         """Submodules by the stage that trains them alone, the rest under the last stage; empty for one stage."""
-        parts = {stage.name: stage.trains for stage in self.stages if stage.trains}
-        known = [name for names in parts.values() for name in names]
+        known = {name for stage in self.stages for name in stage.trains}
         rest = tuple(name for name, _ in self.named_children() if name not in known)
-        return parts | {self.stages[-1].name: rest} if known and rest else parts
+        parts = {stage.name: stage.trains or rest for stage in self.stages if known}
+        return {name: names for name, names in parts.items() if names}
 
     def begin(self, progress: float) -> float:
         """Enter the stage after the share `progress` of all steps, after `train`; the share of it that is over."""
@@ -77,7 +73,7 @@ class Baseline(nn.Module):
                 module.eval()  # frozen norms keep their statistics too
         return within
 
-    def forward(self, image: Tensor, **given: Tensor | None) -> BaselineOutput:
+    def forward(self, image: Tensor, **given: Tensor) -> BaselineOutput:
         """Predict the matte of each image.
 
         Parameters
@@ -85,23 +81,15 @@ class Baseline(nn.Module):
         image
             (N, 3, H, W), RGB in [0, 1]; H and W multiples of 32.
         given
-            Inputs by name, see `INPUTS`; ``None`` is the same as nothing, what the method does not use a ValueError.
+            Inputs by name, see `INPUTS`; a ValueError if one of `required` is missing.
         """
         check_image(image)
-        tensors = {name: value for name, value in given.items() if value is not None}
         for name in self.required:
-            if name not in tensors:
+            if name not in given:
                 raise ValueError(f"{self.title} needs {INPUTS[name]}: pass {name}=")
-        for name, value in tensors.items():
-            if name not in self.required + self.optional:
-                raise ValueError(f"{self.title} takes no {name}")
-            shape = (len(image), CHANNELS[name], *image.shape[2:])
-            if (*value.shape[:1], *value.shape[-3:]) != shape or value.ndim != 4 + (name == "clip"):
-                like = f"like the image {tuple(image.shape)}, got {tuple(value.shape)}"
-                raise ValueError(f"{self.title}: {name} must be {INPUTS[name]}, {like}")
-        return self.predict(image, **tensors)
+        return self.predict(image, **given)
 
-    #: `forward` with checked inputs.
+    #: `forward` with all that it needs.
     predict: Callable[..., BaselineOutput]
 
     def training_inputs(self, batch: Batch) -> dict[str, Tensor]:

@@ -13,8 +13,6 @@ from modnet_lib.network.layers import ConvBlock
 
 def resize_like(x: Tensor, other: Tensor) -> Tensor:
     """Bilinear, to the height and width of `other`."""
-    if x.shape[-2:] == other.shape[-2:]:
-        return x
     return F.interpolate(x, other.shape[-2:], mode="bilinear", align_corners=False)
 
 
@@ -66,22 +64,9 @@ class UNet(nn.Module):
         return self.head(decode(self.decode, x, maps[-2::-1]))
 
 
-def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `x` (N, C, H, W) where `mask` (N, 1, H, W) is 1; zero if that is nowhere."""
-    return (x * mask).sum() / (mask.sum() * x.shape[1]).clamp(min=1)
-
-
 def charbonnier(x: Tensor, epsilon: float = 1e-6) -> Tensor:
     """sqrt(x**2 + epsilon**2), the smooth absolute value of DIM."""
     return (x.square() + epsilon**2).sqrt()
-
-
-def composition_error(alpha: Tensor, batch: Batch) -> Tensor:
-    """Eq. 1 with the predicted matte minus Eq. 1 with the true one, both with the true F and B.
-
-    The image is not used, because a simulated camera may have degraded it.
-    """
-    return (alpha - batch.true_alpha) * (batch.foreground - batch.background)
 
 
 def matte_losses(
@@ -91,10 +76,18 @@ def matte_losses(
     distance: Callable[[Tensor], Tensor] = torch.abs,
     region: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """DIM's losses, alpha prediction and compositional: `weight` times the mean distance, within a region if given."""
-    errors = {"alpha": alpha - batch.true_alpha, "composition": composition_error(alpha, batch)}
-    mask = torch.ones_like(alpha) if region is None else region
-    return {name: weight * masked_mean(distance(error), mask) for name, error in errors.items()}
+    """DIM's losses, alpha prediction and compositional: `weight` times the mean distance, within a region if given.
+
+    The composition is Eq. 1 with the true F and B. It is compared with the one that has the true matte, not with the
+    image, which a simulated camera may have degraded.
+    """
+    mask, error = torch.ones_like(alpha) if region is None else region, alpha - batch.true_alpha
+
+    def mean(error: Tensor) -> Tensor:
+        return (distance(error) * mask).sum() / (mask.sum() * error.shape[1]).clamp(min=1)
+
+    composition = error * (batch.foreground - batch.background)
+    return {"alpha": weight * mean(error), "composition": weight * mean(composition)}
 
 
 def unknown(trimap: Tensor) -> Tensor:

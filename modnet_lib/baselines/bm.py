@@ -1,7 +1,5 @@
 """BM, Background Matting (Sengupta et al.; CVPR 2020): a second picture, without the person."""
 
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -37,7 +35,6 @@ class BM(Baseline):
     title, paper = "BM", "Sengupta et al. 2020"
     required = ("background",)
     stages = (Stage("segmentation", 0.3, ("backbone", "segment")), Stage("matting", 0.7))
-    estimates = ("segmentation",)
 
     def __init__(self, backbone: Backbone):
         super().__init__(backbone)
@@ -101,12 +98,3 @@ class BM(Baseline):
             "foreground": 2 * (inside * (colour - batch.foreground).abs()).mean(),
             "composition": (composed - true).abs().mean(),
         }
-
-
-def background_difference(image: np.ndarray, plate: np.ndarray, low: float = 12, high: float = 40) -> np.ndarray:
-    """The oldest matte, (H, W) float32 in [0, 1]: how far (H, W, 3) uint8 is from the clean plate.
-
-    It is 0 up to `low` and 1 from `high` (of 255), by the largest channel after a median over 3 x 3 pixels.
-    """
-    difference = cv2.medianBlur(cv2.absdiff(image, plate), 3).max(axis=2).astype(np.float32)
-    return np.clip((difference - low) / (high - low), 0, 1)

@@ -9,9 +9,9 @@ from modnet_lib.baselines.blocks import PyramidDecoder, UNet, matte_losses, resi
 from modnet_lib.network import Backbone, concat
 
 
-def coarsen(alpha: Tensor, size: int = 5) -> Tensor:
-    """Imitate a hasty annotator: a mask of alpha (N, 1, H, W) above one half, grown by `size` // 2."""
-    return F.max_pool2d((alpha > 0.5).to(alpha.dtype), size, stride=1, padding=size // 2)
+def coarsen(alpha: Tensor) -> Tensor:
+    """Imitate a hasty annotator: a mask of alpha (N, 1, H, W) above one half, grown by two pixels."""
+    return F.max_pool2d((alpha > 0.5).to(alpha.dtype), 5, stride=1, padding=2)
 
 
 class BSHM(Baseline):
@@ -25,13 +25,11 @@ class BSHM(Baseline):
     """
 
     title, paper = "BSHM", "Liu et al. 2020"
-    optional = ("trimap",)
     stages = (
         Stage("MPN", 0.5, ("backbone", "mpn", "mpn_head")),
         Stage("QUN", 0.15, ("qun",)),
         Stage("MRN", 0.35, ("mrn",)),
     )
-    estimates = ("mask", "even")
 
     def __init__(self, backbone: Backbone):
         super().__init__(backbone)
@@ -44,14 +42,10 @@ class BSHM(Baseline):
         """QUN's answer to a mask (N, 1, h, w) of the normalised image of the same size."""
         return torch.sigmoid(self.qun(concat(small, mask)).float())
 
-    def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:
-        """See `Baseline.forward`; a trimap replaces MPN's mask, to see what MRN would do with a right one."""
+    def predict(self, image: Tensor) -> BaselineOutput:
         x = image * 2 - 1
         small = F.avg_pool2d(x, 2)
-        if trimap is None:
-            mask = torch.sigmoid(self.mpn_head(self.mpn(self.backbone(small), small)).float())
-        else:
-            mask = F.avg_pool2d(trimap, 2)
+        mask = torch.sigmoid(self.mpn_head(self.mpn(self.backbone(small), small)).float())
         if self.training and self.stage.name == "MPN":
             return BaselineOutput(resize_like(mask, image), {"small": mask})
         even = self.unify(small, mask)
@@ -59,7 +53,7 @@ class BSHM(Baseline):
         if self.training and self.stage.name == "QUN":
             return BaselineOutput(guess, {"small": even})
         alpha = torch.sigmoid(self.mrn(concat(x, guess)).float())
-        return BaselineOutput(alpha, {"mask": resize_like(mask, image), "even": guess})
+        return BaselineOutput(alpha, {})
 
     def losses(self, output: BaselineOutput, batch: Batch) -> dict[str, Tensor]:
         """MPN: L1. QUN: identity for good masks, consistency for coarse ones. MRN: L1 and composition."""

@@ -25,7 +25,6 @@ class DIM(Baseline):
         Stage("refinement", 0.2, ("refine",)),
         Stage("all", 0.2),
     )
-    estimates = ("coarse",)
 
     def __init__(self, backbone: Backbone, with_trimap: bool = False):
         super().__init__(backbone)
@@ -38,13 +37,11 @@ class DIM(Baseline):
 
     def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:
         x = (image if trimap is None else torch.cat((image, trimap), dim=1)) * 2 - 1
-        raw = self.head(self.decoder(self.backbone(x), x))
-        coarse = alpha = torch.sigmoid(raw)
+        logits = self.head(self.decoder(self.backbone(x), x))
         if not (self.training and self.stage.name == "encoder-decoder"):
-            alpha = torch.sigmoid(raw + self.refine(concat(coarse, image)))
-        if trimap is not None:
-            alpha, coarse = keep_known(alpha, trimap), keep_known(coarse, trimap)
-        return BaselineOutput(alpha, {"coarse": coarse})
+            logits = logits + self.refine(concat(torch.sigmoid(logits), image))
+        alpha = torch.sigmoid(logits)
+        return BaselineOutput(alpha if trimap is None else keep_known(alpha, trimap), {})
 
     def losses(self, output: BaselineOutput, batch: Batch) -> dict[str, Tensor]:
         region = unknown(batch.trimap) if self.required else None

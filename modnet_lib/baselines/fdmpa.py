@@ -23,12 +23,10 @@ class FDMPA(Baseline):
     """
 
     title, paper = "FDMPA", "Zhu et al. 2017"
-    optional = ("trimap",)
     stages = (
         Stage("segmentation", 0.6, ("backbone", "lateral", "dense", "segment")),
         Stage("feathering", 0.4, ("feather",)),
     )
-    estimates = ("segmentation",)
 
     def __init__(self, backbone: Backbone):
         super().__init__(backbone)
@@ -40,17 +38,15 @@ class FDMPA(Baseline):
         nn.init.normal_(self.feather[1].weight, std=0.01)  # type: ignore[arg-type]
         self.feather[1].bias = nn.Parameter(torch.tensor([6.0, 0.0, -3.0]))
 
-    def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:
-        """See `Baseline.forward`; a trimap replaces the segmentation."""
+    def predict(self, image: Tensor) -> BaselineOutput:
         maps = self.backbone(image * 2 - 1)
         low = self.lateral[0](maps[1])
         found = [concat(low, resize_like(self.lateral[1](maps[4]), low))]
         for block in self.dense:
             found.append(block(torch.cat(found, dim=1)))
         logits = resize_like(self.segment(torch.cat(found[1:], dim=1)), image).float()
-        both = torch.softmax(logits, dim=1) if trimap is None else torch.cat((trimap, 1 - trimap), dim=1)
+        both, parts = torch.softmax(logits, dim=1), {"logits": logits}
         person, rest = both.split(1, dim=1)
-        parts = {"logits": logits, "segmentation": person}
         if self.training and self.stage.name == "segmentation":
             return BaselineOutput(person, parts)
         guide = torch.cat((image, both, image.square(), image * person), dim=1)

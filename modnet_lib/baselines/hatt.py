@@ -24,14 +24,14 @@ class ChannelAttention(nn.Module):
 class SpatialAttention(nn.Module):
     """Map deep features (N, C, H, W) to one weight for each place, (N, 1, H, W) in (0, 1)."""
 
-    def __init__(self, channels: int, inner: int = 32):
+    def __init__(self, channels: int):
         super().__init__()
         self.ways = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(channels, inner, kernel, padding="same"),
-                nn.BatchNorm2d(inner),
+                nn.Conv2d(channels, 32, kernel, padding="same"),
+                nn.BatchNorm2d(32),
                 nn.ReLU(inplace=True),
-                nn.Conv2d(inner, 1, other, padding="same"),
+                nn.Conv2d(32, 1, other, padding="same"),
             )
             for kernel, other in (((1, 7), (7, 1)), ((7, 1), (1, 7)))
         )

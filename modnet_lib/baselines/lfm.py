@@ -29,7 +29,6 @@ class LFM(Baseline):
         Stage("fusion", 0.2, ("image", "fusion")),
         Stage("all", 0.3),
     )
-    estimates = ("average",)
 
     def __init__(self, backbone: Backbone):
         super().__init__(backbone)
@@ -44,9 +43,9 @@ class LFM(Baseline):
         maps = self.backbone(x)
         features = self.foreground(maps, x), self.background(maps, x)
         first, second = (head(f).float().sigmoid() for head, f in zip(self.heads, features, strict=True))
-        parts = {"foreground": first, "background": second, "average": fuse(first, second, 0.5)}
+        parts = {"foreground": first, "background": second}
         if self.training and self.stage.name == "segmentations":
-            return BaselineOutput(parts["average"], parts)
+            return BaselineOutput(fuse(first, second, 0.5), parts)
         weight = torch.sigmoid(self.fusion(concat(*features, self.image(x))).float())
         return BaselineOutput(fuse(first, second, weight), parts)
 

@@ -24,9 +24,7 @@ class SHM(Baseline):
     """
 
     title, paper = "SHM", "Chen et al. 2018"
-    optional = ("trimap",)
     stages = (Stage("T-Net", 0.4, ("backbone", "t_net", "t_head")), Stage("M-Net", 0.3, ("m_net",)), Stage("both", 0.3))
-    estimates = ("guess",)
 
     def __init__(self, backbone: Backbone):
         super().__init__(backbone)
@@ -35,16 +33,15 @@ class SHM(Baseline):
         self.m_net = UNet(6)
 
     def predict(self, image: Tensor, trimap: Tensor | None = None) -> BaselineOutput:
-        """See `Baseline.forward`; a trimap replaces T-Net's, to see what M-Net would do with a right one."""
+        """See `Baseline.forward`; a trimap replaces T-Net's while M-Net is trained."""
         x, parts = image * 2 - 1, dict[str, Tensor]()
         if trimap is None:
             parts["logits"] = self.t_head(self.t_net(self.backbone(x), x)).float()
             classes = torch.softmax(parts["logits"], dim=1)
         else:
             classes = torch.cat([(trimap == value).to(x.dtype) for value in (0, 0.5, 1)], dim=1)
-        parts["guess"] = fuse(classes, 0.5)
         if self.training and self.stage.name == "T-Net":
-            return BaselineOutput(parts["guess"], parts)
+            return BaselineOutput(fuse(classes, 0.5), parts)
         raw = torch.sigmoid(self.m_net(torch.cat((x, classes), dim=1)).float())
         return BaselineOutput(fuse(classes, raw), parts)
 

@@ -48,9 +48,7 @@ def weights_fingerprint(network: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def save_checkpoint(
-    network: Any, path: str | Path, *, dtype: torch.dtype | None = None, metadata: dict[str, str] | None = None
-) -> None:
+def save_checkpoint(network: Any, path: str | Path, *, metadata: dict[str, str] | None = None) -> None:
     """Write a network as safetensors, atomically, with what is needed to build it again.
 
     Parameters
@@ -59,17 +57,12 @@ def save_checkpoint(
         A MODNet, or another module with attributes ``config`` and ``metadata``.
     path
         Must end in ``.safetensors``.
-    dtype
-        Store floating-point tensors in this type, e.g. ``torch.float16``; ``None`` keeps theirs.
     metadata
         Added to the network's own in the header.
     """
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors, got {path}")
-    state = {
-        key: (value.to(dtype) if dtype and value.is_floating_point() else value).contiguous()
-        for key, value in network.state_dict().items()
-    }
+    state = {key: value.contiguous() for key, value in network.state_dict().items()}
     header = {**network.metadata, **(metadata or {}), "modnet": json.dumps(network.config)}
     write_atomically(path, lambda temporary: save_file(state, temporary, header))
 
@@ -101,11 +94,9 @@ def read_network(path: str | Path, build: Callable[..., Any]) -> Any:
     elif path.suffix == ".safetensors":
         with safe_open(path, "pt") as file:
             header = dict(file.metadata() or {})
-    if "modnet" not in header and any(key.startswith("fusion_branch.") for key in state):  # saved by torch.save
-        released = any(".context.squeeze." in key for key in state)
-        header["modnet"] = json.dumps({"variant": "released" if released else "paper"})
     if "modnet" not in header:
-        raise ValueError(f"{path} is no MODNet; a backbone-only file is read with modnet_lib.network.load_backbone")
+        expected = "expected a file of save_checkpoint or of the authors; load_backbone reads a backbone alone"
+        raise ValueError(f"{path} does not say what network it holds; {expected}")
     config = header.pop("modnet")
     try:
         network = build(**json.loads(config))

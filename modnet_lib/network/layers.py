@@ -60,18 +60,18 @@ class IBNorm(nn.Module):
 class IBConvBlock(Block):
     """Convolution with bias, IBNorm, ReLU: the block of the released network."""
 
-    def __init__(self, inputs: int, outputs: int, kernel_size: int = 3, stride: int = 1):
-        convolution = nn.Conv2d(inputs, outputs, kernel_size, stride, kernel_size // 2)
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1):
+        convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
         super().__init__(convolution, IBNorm(outputs), nn.ReLU(inplace=True))
 
 
 class SqueezeExcite(nn.Module):
     """Channel attention of the released network, which has it instead of the paper's e-ASPP."""
 
-    def __init__(self, channels: int, reduction: int = 4):
+    def __init__(self, channels: int):
         super().__init__()
-        self.squeeze = nn.Linear(channels, channels // reduction, bias=False)
-        self.excite = nn.Linear(channels // reduction, channels, bias=False)
+        self.squeeze = nn.Linear(channels, channels // 4, bias=False)
+        self.excite = nn.Linear(channels // 4, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale each channel of `x` (N, C, H, W) by a weight in (0, 1)."""
@@ -83,12 +83,12 @@ class ASPP(nn.Module):
     """Standard atrous spatial pyramid pooling as Appendix A counts it (Eq. 11 and 12).
 
     `m` full atrous convolutions side by side, one for each of the `dilations`, concatenated, then one point-wise
-    convolution. Its weights, without norms: ``m * c**2 * (k**2 + 1)``.
+    convolution. Its weights, without norms: ``m * c**2 * (k**2 + 1)`` with k = 3.
     """
 
-    def __init__(self, channels: int, dilations: Sequence[int] = EASPP_DILATIONS, kernel_size: int = 3):
+    def __init__(self, channels: int, dilations: Sequence[int] = EASPP_DILATIONS):
         super().__init__()
-        self.scales = nn.ModuleList(ConvBlock(channels, channels, kernel_size, dilation=rate) for rate in dilations)
+        self.scales = nn.ModuleList(ConvBlock(channels, channels, dilation=rate) for rate in dilations)
         self.fuse = ConvBlock(channels * len(self.scales), channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,26 +106,18 @@ class EfficientASPP(nn.Module):
     Parameters
     ----------
     channels
-        c, channels of the input and the output; must be divisible by `reduction`.
+        c, channels of the input and the output.
     reduction
         4 in the paper. 1 leaves the reduction out, which is Appendix A's variant with 2 % of ASPP's weights.
     dilations
         One rate per scale (ours, the paper names none).
-    kernel_size
-        k of the atrous convolutions.
     """
 
-    def __init__(
-        self, channels: int, reduction: int = 4, dilations: Sequence[int] = EASPP_DILATIONS, kernel_size: int = 3
-    ):
+    def __init__(self, channels: int, reduction: int = 4, dilations: Sequence[int] = EASPP_DILATIONS):
         super().__init__()
-        if reduction < 1 or channels % reduction:
-            raise ValueError(f"channels ({channels}) must be divisible by reduction ({reduction})")
         inner = channels // reduction
         self.reduce = ConvBlock(channels, inner, 1) if reduction > 1 else nn.Identity()
-        self.scales = nn.ModuleList(
-            ConvBlock(inner, inner, kernel_size, dilation=rate, groups=inner) for rate in dilations
-        )
+        self.scales = nn.ModuleList(ConvBlock(inner, inner, dilation=rate, groups=inner) for rate in dilations)
         self.fuse_scales = ConvBlock(inner * len(self.scales), inner, 1, groups=inner)
         self.fuse_channels = ConvBlock(inner, channels, 1)
 

@@ -43,7 +43,7 @@ class SemanticBranch(nn.Module):
     s_p = sigmoid(conv(up2(S(I)))). The doubling is ours: MobileNetV2 ends at 1/32, Eq. 2 wants 1/16. A 1 x 1
     convolution and bilinear enlargement commute, so the code enlarges the one channel instead of all.
 
-    `context` processes the top map: ``"easpp"`` (the paper), ``"aspp"`` (its costly ancestor), ``"none"``.
+    `context` processes the top map: ``"easpp"`` (the paper), ``"aspp"`` (what it replaces), ``"none"``.
     """
 
     def __init__(self, backbone: Backbone, context: Context = "easpp"):
@@ -187,13 +187,10 @@ class MODNet(nn.Module):
         """
         check_image(image)
         x = image * 2 - 1
-        if self.config["trimap_input"]:
-            if trimap is None or trimap.shape != (image.shape[0], 1, *image.shape[2:]):
-                got = None if trimap is None else tuple(trimap.shape)
-                raise ValueError(f"trimap_input needs a trimap of shape (N, 1, H, W) like the image, got {got}")
+        if (trimap is not None) != self.config["trimap_input"]:
+            raise ValueError("trimap is missing" if trimap is None else "this network was built without trimap_input")
+        if trimap is not None:
             x = torch.cat((x, trimap * 2 - 1), dim=1)
-        elif trimap is not None:
-            raise ValueError("this network was built without trimap_input")
         auxiliary = self.training if auxiliary is None else auxiliary
         top, low, semantic = self.semantic_branch(x, auxiliary)
         features, detail = self.detail_branch(x, low, top, auxiliary)

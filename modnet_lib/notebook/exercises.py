@@ -25,19 +25,9 @@ def exercises() -> dict[str, dict[str, Any]]:
 
 
 def check_answer(exercise: str, answer: Any) -> Verdict:
-    """Judge an answer.
+    """Judge an answer, a number, a tuple or a function, to an exercise such as ``"00.1"``.
 
-    Parameters
-    ----------
-    exercise
-        Notebook and number, such as ``"00.1"``.
-    answer
-        What the exercise asks for: a number, a tuple or a function.
-
-    Raises
-    ------
-    ValueError
-        If there is no such exercise.
+    Raises a ValueError if there is no such exercise.
     """
     table = exercises()
     if exercise not in table:

@@ -20,7 +20,6 @@ from PIL import Image
 from torch import Tensor
 
 from modnet_lib.images import read_out, to_bytes
-from modnet_lib.inference.matter import Prediction
 
 Picture = np.ndarray | Tensor
 BLACK = "#222222"
@@ -43,7 +42,7 @@ def use_style() -> None:
     """Give plots the look of these figures. In a notebook, also store figures small and with alternative text."""
     plt.rcParams.update(STYLE)
     if (shell := get_ipython()) is not None:
-        make_figure(1, 1)  # wakes the notebook's backend, which would put its own formatter back later
+        make_figure(1, 1)  # loads the notebook's backend, which would otherwise replace the formatters later
         for kind in ("png", "jpeg"):
             formatter = shell.display_formatter.formatters[f"image/{kind}"]
             formatter.for_type(Figure, partial(encode, kind=kind))
@@ -87,16 +86,8 @@ def encode(figure: Figure, kind: str) -> tuple[bytes, dict[str, str]] | None:
 def as_pixels(image: Picture) -> np.ndarray:
     """Return a picture as matplotlib draws it: (H, W) or (H, W, 3) float32 in [0, 1].
 
-    Parameters
-    ----------
-    image
-        (H, W), (H, W, 1) or (H, W, 3) array, or (H, W), (C, H, W) or (1, C, H, W) tensor with C = 1 or 3;
-        uint8 in [0, 255], bool, or floating point in [0, 1], which is clipped.
-
-    Raises
-    ------
-    ValueError
-        If the shape is another.
+    Takes an (H, W), (H, W, 1) or (H, W, 3) array, or an (H, W), (C, H, W) or (1, C, H, W) tensor with C = 1 or 3; uint8
+    in [0, 255], bool, or floating point in [0, 1], which is clipped.
     """
     pixels = image
     if isinstance(pixels, Tensor):
@@ -104,10 +95,6 @@ def as_pixels(image: Picture) -> np.ndarray:
         pixels = pixels[0] if pixels.ndim == 4 and len(pixels) == 1 else pixels
         pixels = np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-    if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)) or 0 in pixels.shape:
-        raise ValueError(
-            f"a picture is an (H, W[, 1 | 3]) array or a ([1,] 1 | 3, H, W) tensor, got {tuple(image.shape)}"
-        )
     return (pixels.astype(np.float32) / np.float32(255 if pixels.dtype == np.uint8 else 1)).clip(0, 1)
 
 
@@ -137,7 +124,7 @@ def image_row(
     Raises
     ------
     ValueError
-        If there are no pictures, the titles do not match, or a shape is none of a picture's.
+        If there are no pictures, or the titles do not match.
     """
     pictures = [as_pixels(image) for image in images]
     if not pictures or len(pictures) != len(titles):
@@ -206,9 +193,9 @@ def over_colour(image: Picture, alpha: Picture, colour: str | np.ndarray) -> np.
     colour
         A name that matplotlib knows, or a background that broadcasts to (H, W, 3), in [0, 1].
     """
-    foreground, weight = _of_one_size(image, alpha)
+    foreground, weight = as_pixels(image), as_pixels(alpha)[..., None]
     background = np.array(to_rgb(colour), np.float32) if isinstance(colour, str) else colour
-    return to_bytes(weight[..., None] * foreground + (1 - weight[..., None]) * background)
+    return to_bytes(weight * foreground + (1 - weight) * background)
 
 
 def checkerboard(image: Picture, alpha: Picture, *, square: int = 16) -> np.ndarray:
@@ -223,47 +210,24 @@ def error_map(alpha: Picture, truth: Picture) -> np.ndarray:
 
     Mattes as for `as_pixels`, of one size; (H, W, 3) float32 in [0, 1], where full colour is an error of 1.
     """
-    first, second = _of_one_size(alpha, truth)
+    first, second = as_pixels(alpha), as_pixels(truth)
     missing, extra = np.clip(second - first, 0, 1), np.clip(first - second, 0, 1)
     return np.stack([1 - extra, 1 - missing - extra, 1 - missing], axis=-1)
 
 
 def tint_trimap(image: Picture, trimap: Picture) -> np.ndarray:
     """Darken the background and paint the unknown band (0.5) orange; (H, W, 3) float32 in [0, 1]."""
-    picture, regions = _of_one_size(image, trimap)
-    regions = regions[..., None]
+    picture, regions = as_pixels(image), as_pixels(trimap)[..., None]
     tinted = np.where(regions < 0.25, 0.3 * picture, picture)
     unknown = 0.35 * picture + 0.65 * np.array(to_rgb(ORANGE), np.float32)
     return np.where(np.abs(regions - 0.5) < 0.25, unknown, tinted)
 
 
-def _of_one_size(image: Picture, matte: Picture) -> tuple[np.ndarray, np.ndarray]:
-    pixels, values = as_pixels(image), as_pixels(matte)
-    if values.shape != pixels.shape[:2]:
-        raise ValueError(f"the picture is {pixels.shape}, the matte {values.shape}: sizes must agree")
-    return pixels, values
-
-
 def finest(alpha: Picture, size: int = 160) -> tuple[slice, slice]:
-    """Rows and columns of the square of that many pixels in which most of a matte (H, W) is mixed: hair, as a rule."""
+    """Rows and columns of the square of that many pixels in which most of a matte (H, W) is mixed: usually hair."""
     values = as_pixels(alpha)
     size = min(size, *values.shape)
     mixed = cv2.boxFilter(values * (1 - values), -1, (size, size), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
     inside = mixed[: values.shape[0] - size + 1, : values.shape[1] - size + 1]
     top, left = np.unravel_index(inside.argmax(), inside.shape)
     return slice(int(top), int(top) + size), slice(int(left), int(left) + size)
-
-
-def show_prediction(prediction: Prediction) -> Figure:
-    """Show a picture, MODNet's three answers, the cut-out that the matte gives, and its hair."""
-    image, semantic, detail, alpha = prediction
-    titles = [
-        "input $I$",
-        "semantics $s_p$ (1/16): the whole person? holes?",
-        "details $d_p$: only the outline counts",
-        "matte $\\alpha_p$: hair, gaps, soft edges",
-        "cut-out over squares: colours left from behind?",
-        "the most mixed part of the matte",
-    ]
-    cutout = checkerboard(image, alpha, square=max(8, image.shape[1] // 32))
-    return image_row([image, semantic, detail, alpha, cutout, alpha[finest(alpha)]], titles, columns=3)

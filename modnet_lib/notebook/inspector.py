@@ -13,19 +13,17 @@ import numpy as np
 import torch
 from traitlets import Unicode
 
-from modnet_lib.data.readers import Labelled
 from modnet_lib.data.trimaps import band_size
-from modnet_lib.evaluation.robustness import degrade
+from modnet_lib.evaluation.robustness import KINDS
 from modnet_lib.images import ImageLike, read_image, read_out, to_bytes
 from modnet_lib.inference.matter import Matter, Prediction
-from modnet_lib.notebook.figures import checkerboard, error_map, fitting, over_colour, part
-from modnet_lib.objectives.supervised import SEMANTIC_SCALE, semantic_target
+from modnet_lib.notebook.figures import as_pixels, checkerboard, error_map, fitting, over_colour, part
 from modnet_lib.regions import transition_region
 
 STAGES = ("input", "semantic", "detail", "alpha", "cutout")
 BACKGROUNDS = {"checkerboard": "", "white": "white", "black": "black", "green": "#00B140"}
 LONGEST = 2048  # pixels of the longer side of an uploaded picture
-BROKEN = 0.1  # an answer breaks when its error has grown by a tenth of the error of an empty answer
+BROKEN = 0.1  # of the distance between the undisturbed answer and an empty one
 UNSURE = 0.1  # from here on a matte that a network answered may be the person (Eq. 7)
 DISTURBANCES: dict[str, tuple[float, ...]] = {
     "none": (0,) * 5,  # the others from mild to strong, in the units of `modnet_lib.evaluation.robustness`
@@ -63,7 +61,7 @@ class DescribedImage(widgets.Image):
     def show(self, pixels: np.ndarray, words: str) -> None:
         """Show (H, W) or (H, W, 3) uint8, and say in words what it is."""
         ordered = pixels if pixels.ndim == 2 else pixels[..., ::-1]
-        png = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]  # time counts, not bytes
+        png = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]  # fast rather than small
         with self.hold_sync():
             self.value, self.tooltip = png.tobytes(), words
 
@@ -78,7 +76,7 @@ class MatteInspector(widgets.VBox):
     images
         Name to picture, at least one; see `modnet_lib.images.read_image`.
     truths
-        Name to true matte of some of the pictures: (H, W), uint8 or float in [0, 1]. Adds the stage ``"error"``.
+        Name to true matte of some of the pictures, of the same size; see `as_pixels`. Adds the stage ``"error"``.
     width
         Longest displayed side in pixels.
 
@@ -88,11 +86,6 @@ class MatteInspector(widgets.VBox):
         The controls. Setting their ``value`` has the same effect as using them in a browser.
     view, second_view, status, scores
         What is shown: pictures, whose ``value`` is a PNG, and HTML.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        If there is no picture or model, a picture cannot be read or does not exist, or a truth does not fit.
     """
 
     def __init__(
@@ -105,15 +98,8 @@ class MatteInspector(widgets.VBox):
     ):
         self._matters = dict(matter) if isinstance(matter, Mapping) else {"model": matter}
         self._images = {name: read_image(image) for name, image in images.items()}
-        self._width, self._truths = width, dict[str, np.ndarray]()
-        if not self._images or not self._matters:
-            raise ValueError("expected at least one image and one matter")
-        for name, alpha in (truths or {}).items():
-            truth = alpha.astype(np.float32) / (255 if alpha.dtype == np.uint8 else 1)
-            shape = self._images[name].shape[:2] if name in self._images else "that of an image"
-            if truth.shape != shape or not 0 <= truth.min() <= truth.max() <= 1:
-                raise ValueError(f"the truth of {name!r} must lie in [0, 1] and its shape be {shape}")
-            self._truths[name] = truth
+        self._truths = {name: as_pixels(alpha) for name, alpha in (truths or {}).items()}
+        self._width = width
         self._predict = lru_cache(30)(self._ask)
         super().__init__(self._make_controls())
         self.prediction()  # a model that fails raises its error here
@@ -169,38 +155,32 @@ class MatteInspector(widgets.VBox):
         self.status.value = f"computing {escape(str(question))} …"
         image = self._images[question.picture]
         if question.kind != "none":
-            image = degrade(Labelled(image, image[..., 0], {}), question.kind, question.level).image
+            image = KINDS[question.kind](image, question.level)
         return self._matters[question.model].predict(image)
 
-    def _errors(self, question: Question) -> np.ndarray:
-        """Mean absolute errors, divided by those of zeros: 0 is right, 1 is useless. d_p counts in m_d."""
-        given, wanted = self._predict(question)[1:], list(self._predict(question.clean)[1:])
-        truth = self._truths.get(question.picture)
-        if truth is not None:
-            size = SEMANTIC_SCALE * given[0].shape[1], SEMANTIC_SCALE * given[0].shape[0]
-            small = semantic_target(torch.tensor(part(truth, size))[None, None])
-            wanted = [read_out(small[0, 0]), truth, truth]
+    def _errors(self, question: Question) -> list[float]:
+        """Mean distances from the undisturbed answers, divided by those of zeros. d_p counts in m_d."""
+        given, wanted = self._predict(question)[1:], self._predict(question.clean)[1:]
         matte = torch.tensor(wanted[2])[None, None]
-        inside = read_out(transition_region(matte, band_size(matte), maybe=UNSURE * (truth is None))[0, 0])
+        inside = read_out(transition_region(matte, band_size(matte), maybe=UNSURE)[0, 0])
         errors = []
         for answer, target, weight in zip(given, wanted, (1, inside, 1), strict=True):
             errors.append((weight * abs(answer - target)).sum() / max((weight * target).sum(), 1e-3))
-        return np.array(errors)
+        return errors
 
     def _score(self, question: Question) -> str:
         """The errors at every strength, and the answer that breaks first, as HTML."""
-        kind, levels, rows = question.kind, DISTURBANCES[question.kind], [[question.kind, *NAMES.values()]]
+        kind, levels, names = question.kind, DISTURBANCES[question.kind], list(NAMES.values())
         errors = np.array([self._errors(question._replace(level=level)) for level in levels])
+        rows, words = [[kind, *names]], "None has broken."
         for level, row in zip(levels, errors, strict=True):
             bars = [f"{e:.1%} <meter low={BROKEN} high=0.5 optimum=0 value={e}></meter>" for e in row]
             rows.append([f"{level:g}", *bars])
-        growth, words = errors - self._errors(question.clean), "None has broken."
-        if growth.max() > BROKEN:
-            first = (growth > BROKEN).any(axis=1).argmax()
-            name = rows[0][1 + growth[first].argmax()]
-            words = f"First to break: <b>{name}</b>, at {kind} {levels[first]:g}."
+        if errors.max() > BROKEN:
+            first = (errors > BROKEN).any(axis=1).argmax()
+            words = f"First to break: <b>{names[errors[first].argmax()]}</b>, at {kind} {levels[first]:g}."
         table = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in rows)
-        return f"<table>{table}</table>{words} 0 % is the truth (or the undisturbed answer), 100 % an empty answer."
+        return f"<table>{table}</table>{words} 0 % is the undisturbed answer, 100 % is as far from it as an empty one."
 
     def _show(self, change: Any = None) -> None:
         """Draw what the controls say, and disable those without effect."""

@@ -22,15 +22,15 @@ from modnet_lib.profiles import DataConfig
 from modnet_lib.training.validation import held_out_sets
 
 
-def portraits(config: DataConfig | None = None, count: int = 3) -> dict[str, np.ndarray]:
-    """Photographs of people by name, (H, W, 3) uint8.
+def portraits(config: DataConfig) -> dict[str, np.ndarray]:
+    """Three photographs of people by name, (H, W, 3) uint8.
 
-    Without a `config`, or without real data in it: Grace Hopper (512 pixels wide, 600 high), the astronaut and the
-    camera man (512 x 512, grey), which ship inside matplotlib and scikit-image. Otherwise the first `count` held-out
-    photographs of its first data set that has any.
+    Without real data in `config`: Grace Hopper (512 pixels wide, 600 high), the astronaut and the camera man
+    (512 x 512, grey), which ship inside matplotlib and scikit-image. Otherwise the first held-out photographs of its
+    first data set that has any.
     """
-    if config and (names := held_out_sets(config)):
-        items = find_items(names[0], split="validation")[:count]
+    if names := held_out_sets(config):
+        items = find_items(names[0], split="validation")[:3]
         return {item.id: read_image(item.files["image"]) for item in items}
     hopper = read_image(get_sample_data("grace_hopper.jpg", asfileobj=False))
     return {

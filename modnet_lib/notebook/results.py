@@ -1,8 +1,7 @@
-"""Numbers that matter: recorded in the notebook, shown beside the paper's, checked by `reproduce`."""
+"""Numbers that matter: recorded in the notebook, shown beside the paper's."""
 
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -17,45 +16,17 @@ from modnet_lib.profiles import Profile
 from modnet_lib.provenance import recorded
 
 MIME = "application/vnd.modnet.record+json"
-EXPECTED = paths.REPOSITORY / "tests" / "expected.toml"
 _records: dict[str, tuple[float, float | None, str]] = {}
 
 
 def record(name: str, value: float, *, paper: float | None = None, unit: str = "") -> None:
-    """Put a number into the notebook's output, unseen, where `reproduce` finds it, and into its `ResultsTable`.
+    """Put a number into the notebook's output, unseen, where ``notebooks/reproduce.py`` finds it, and into its table.
 
     `name` is unique within a notebook, such as ``"easpp_weights"``; `paper` is what the paper says, if it does; `unit`
     is for the table.
     """
     _records[name] = float(value), paper, unit
     display({MIME: {"name": name, "value": float(value)}}, raw=True)
-
-
-def read_records(notebook: str | Path) -> dict[str, float]:
-    """Return the numbers that an executed notebook recorded."""
-    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    data = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
-    return {one[MIME]["name"]: one[MIME]["value"] for one in data if MIME in one}
-
-
-def check_records(stem: str, records: dict[str, float]) -> list[str]:
-    """Compare a smoke run's numbers with ``tests/expected.toml``; one line for each disagreement.
-
-    Every recorded number must have an entry there, with a value and a relative tolerance, and every entry a number.
-    """
-    table = tomllib.loads(EXPECTED.read_text(encoding="utf-8")).get(stem, {})
-    problems = []
-    for name in sorted({*table, *records}):
-        if name not in records:
-            problems.append(f"{stem}: {name} was expected but not recorded")
-        elif name not in table:
-            problems.append(f"{stem}: {name} = {records[name]:.6g} has no entry in {EXPECTED.name}")
-        else:
-            value, target, tolerance = records[name], table[name]["value"], table[name]["rel"]
-            if not abs(value - target) <= tolerance * abs(target):  # NaN fails, too
-                within = f"within {tolerance:g} relative"
-                problems.append(f"{stem}: {name} is {value:.6g}, expected {target:.6g} {within}")
-    return problems
 
 
 def recorded_run(stem: str) -> dict[str, Any] | None:

@@ -1,5 +1,5 @@
 """What training minimises."""
 
-from modnet_lib.objectives.supervised import OBJECTIVES, Losses, paper_objective, released_objective
+from modnet_lib.objectives.supervised import OBJECTIVES, Losses, paper_objective
 
-__all__ = ["OBJECTIVES", "Losses", "paper_objective", "released_objective"]
+__all__ = ["OBJECTIVES", "Losses", "paper_objective"]

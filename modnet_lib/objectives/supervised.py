@@ -1,21 +1,19 @@
-"""The supervised objectives: Eq. 2 to 5 of the paper, the form of the released code, and pre-training.
+"""The supervised objectives: Eq. 2 to 5 of the paper, and pre-training.
 
 All norms are means (over pixels, images and channels), so a loss does not depend on size or batch.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Preset = Literal["paper", "released", "segmentation"]
 Weights = tuple[float, float, float]
 Output = Any  # MattingOutput and MattingBatch, whose modules this part must not know
 Batch = Any
 PAPER_WEIGHTS = (1.0, 10.0, 1.0)  # lambda_s, lambda_d, lambda_alpha of Eq. 5
-RELEASED_WEIGHTS = (10.0, 10.0, 1.0)
 SEMANTIC_SCALE = 16
 
 
@@ -74,23 +72,15 @@ def detail_loss(detail: Tensor, true_alpha: Tensor, transition: Tensor) -> Tenso
     return (transition * (detail - true_alpha).abs()).mean()
 
 
-def compositional_loss(alpha: Tensor, image: Tensor, foreground: Tensor, background: Tensor) -> Tensor:
-    """L_c of Eq. 4 (Xu et al. 2017): the image composed with alpha_p and the true F and B, against I.
-
-    `alpha` is (N, 1, H, W), the others (N, 3, H, W) in [0, 1].
-    """
-    return (alpha * foreground + (1 - alpha) * background - image).abs().mean()
-
-
 def matte_loss(alpha: Tensor, batch: Batch) -> Tensor:
-    """L_alpha of Eq. 4: mean absolute error of alpha_p (N, 1, H, W) plus L_c.
+    """L_alpha of Eq. 4: mean absolute error of alpha_p (N, 1, H, W) plus L_c (Xu et al. 2017).
 
-    L_c compares with the composite of the batch's F and B, not with its image, which a simulated camera may have
-    degraded.
+    L_c is the error of Eq. 1 with alpha_p and the true F and B. It compares with the composite of the batch's F and B,
+    not with its image, which a simulated camera may have degraded.
     """
     truth, foreground, background = batch.true_alpha, batch.foreground, batch.background
     composed = truth * foreground + (1 - truth) * background
-    return F.l1_loss(alpha, truth) + compositional_loss(alpha, composed, foreground, background)
+    return F.l1_loss(alpha, truth) + (alpha * foreground + (1 - alpha) * background - composed).abs().mean()
 
 
 def paper_objective(output: Output, batch: Batch, weights: Weights | None = None) -> Losses:
@@ -113,27 +103,6 @@ def paper_objective(output: Output, batch: Batch, weights: Weights | None = None
     return weigh(Losses, terms, weights or PAPER_WEIGHTS)
 
 
-def released_objective(output: Output, batch: Batch, weights: Weights | None = None) -> Losses:
-    """The released code's losses, weighted 10, 10, 1 by default; arguments as `paper_objective`.
-
-    It differs in the semantic target and its missing half, in known pixels of d_p and alpha_p that are
-    replaced by the trimap, in a fourfold boundary term, and in a compositional term that multiplies the
-    normalised image by alpha instead of composing with F and B (which are not used).
-    """
-    truth, trimap, normalised = batch.true_alpha, batch.trimap, batch.image * 2 - 1
-    known = trimap != 0.5
-    boundary = torch.where(known, trimap, output.alpha)
-    composed = normalised * truth
-    errors = F.l1_loss(output.alpha, truth) + 4 * F.l1_loss(boundary, truth)
-    composed_errors = F.l1_loss(normalised * output.alpha, composed) + 4 * F.l1_loss(normalised * boundary, composed)
-    terms = (
-        F.mse_loss(output.semantic, released_semantic_target(truth)),
-        F.l1_loss(torch.where(known, trimap, output.detail), torch.where(known, trimap, truth)),
-        errors + composed_errors,
-    )
-    return weigh(Losses, terms, weights or RELEASED_WEIGHTS)
-
-
 def segmentation_objective(output: Output, batch: Batch, weights: Weights | None = None) -> SegmentationLosses:
     """Cross-entropy of a `Segmenter`, for pre-training the backbone (the paper's SPS step; its loss is ours).
 
@@ -144,9 +113,8 @@ def segmentation_objective(output: Output, batch: Batch, weights: Weights | None
     return SegmentationLosses(F.binary_cross_entropy_with_logits(output.semantic, target))
 
 
-OBJECTIVES: dict[Preset, Callable[..., Losses | SegmentationLosses]] = {
+OBJECTIVES: dict[str, Callable[..., Losses | SegmentationLosses]] = {
     "paper": paper_objective,
-    "released": released_objective,
     "segmentation": segmentation_objective,
 }
 

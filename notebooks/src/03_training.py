@@ -46,7 +46,7 @@ from IPython.display import display
 
 from modnet_lib import Matter, MODNet, devices, load_checkpoint, network, paths, profiles
 from modnet_lib.data import assemble, sets
-from modnet_lib.notebook import curves, figures, inspector, portraits, results
+from modnet_lib.notebook import figures, inspector, portraits, results
 from modnet_lib.objectives import supervised
 from modnet_lib.training import loop, state, validation
 
@@ -274,7 +274,7 @@ print(f"gradient [30, 40] of length {norm:.0f}, shortened to 5:", weight.grad.ro
 # ## 5. Watched, interrupted, resumed
 #
 # `Trainer` writes a line of numbers for every step and measures held-out pictures at intervals, here every four steps. It
-# takes 16 steps from the same start as in section 2. `training_curves` draws what it wrote.
+# takes 16 steps from the same start as in section 2. The figure shows what it wrote.
 
 # %%
 stage = {"image_size": SIZE, "batch_size": BATCH, "steps": 16}
@@ -283,7 +283,17 @@ samples = validation.validation_data(profile.data, profile.validation)
 measure = validation.validator(samples, RUN, short_side=SIZE)
 whole = beginner()
 uninterrupted = loop.Trainer(whole, dataset, recipe, RUN / "whole", validate=measure, device=device).run()
-curves.training_curves(uninterrupted)
+
+# %%
+figure, (losses, checks) = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
+for key in ("semantic", "detail", "matte", "loss"):
+    losses.semilogy([line["step"] for line in uninterrupted], [line[key] for line in uninterrupted], label=key)
+measured = [line for line in uninterrupted if "validation_mad" in line]
+for key in ("mad", "mse", "iou"):
+    checks.plot([line["step"] for line in measured], [line[f"validation_{key}"] for line in measured], "o-", label=key)
+for axis, title in ((losses, "training losses"), (checks, "validation")):
+    axis.set(xlabel="step", title=title)
+    axis.legend()
 
 # %% [markdown]
 # Read the figure in this order: the scale of the losses (compare section 1), their noise (each step sees other samples), the
@@ -451,7 +461,17 @@ for axis, title in ((left, "training"), (right, "held-out photographs")):
 
 # %%
 trained = Matter.from_pretrained(device=device)
-figures.show_prediction(trained.predict(photograph))
+image, s_p, d_p, alpha_p = trained.predict(photograph)
+cutout, hair = figures.checkerboard(image, alpha_p), alpha_p[figures.finest(alpha_p)]
+titles = [
+    "input",
+    "semantics $s_p$",
+    "details $d_p$",
+    r"matte $\alpha_p$",
+    "cut-out",
+    "the most mixed part of the matte",
+]
+figures.image_row([image, s_p, d_p, alpha_p, cutout, hair], titles, columns=3)
 
 # %% [markdown]
 # Compare this matte with the last one of section 3. In a running notebook, the inspector puts both side by side: choose

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from modnet_lib.baselines.blocks import PyramidDecoder, UNet, charbonnier, keep_known, masked_mean
+from modnet_lib.baselines.blocks import PyramidDecoder, UNet, charbonnier, keep_known, matte_losses
 from modnet_lib.network.backbones import REDUCTIONS
 
 
@@ -17,11 +19,20 @@ def test_decoder_and_unet_keep_sizes_that_do_not_halve_evenly() -> None:
     assert UNet(4, (4, 8, 8))(torch.rand(2, 4, 50, 70)).shape == (2, 1, 50, 70)
 
 
-def test_masked_mean_and_charbonnier_against_loops() -> None:
-    x, mask = torch.randn(2, 3, 4, 4), torch.randint(0, 2, (2, 1, 4, 4)).float()
-    chosen = [x[n, c, i, j] for n in range(2) for c in range(3) for i in range(4) for j in range(4) if mask[n, 0, i, j]]
-    assert masked_mean(x, mask).item() == pytest.approx(float(torch.stack(chosen).mean()), abs=1e-6)
-    assert masked_mean(x, torch.zeros_like(mask)) == 0
+def test_matte_losses_are_means_over_a_region() -> None:
+    alpha, truth, region = torch.rand(2, 1, 4, 4), torch.rand(2, 1, 4, 4), torch.randint(0, 2, (2, 1, 4, 4)).float()
+    colours = {name: torch.rand(2, 3, 4, 4) for name in ("foreground", "background")}
+    batch = SimpleNamespace(true_alpha=truth, **colours)
+    losses = matte_losses(alpha, batch, region=region)
+    places = [(n, i, j) for n in range(2) for i in range(4) for j in range(4) if region[n, 0, i, j]]
+    expected = [float(abs(alpha[n, 0, i, j] - truth[n, 0, i, j])) for n, i, j in places]
+    assert losses["alpha"].item() == pytest.approx(0.5 * sum(expected) / len(places), abs=1e-6)
+    apart = colours["foreground"] - colours["background"]
+    expected = [
+        float(abs((alpha[n, 0, i, j] - truth[n, 0, i, j]) * apart[n, c, i, j])) for n, i, j in places for c in range(3)
+    ]
+    assert losses["composition"].item() == pytest.approx(0.5 * sum(expected) / len(expected), abs=1e-6)
+    assert not any(matte_losses(alpha, batch, region=torch.zeros_like(region)).values())
     assert charbonnier(torch.tensor(3.0), 4.0).item() == pytest.approx(5)
 
 

@@ -38,13 +38,11 @@ def colour() -> torch.Tensor:
 
 CASES: dict[Callable, Callable[[], Any]] = {
     supervised.paper_objective: lambda: supervised.paper_objective(output(), batch()),
-    supervised.released_objective: lambda: supervised.released_objective(output(), batch()),
     supervised.segmentation_objective: lambda: supervised.segmentation_objective(output(), batch()),
     supervised.semantic_target: lambda: supervised.semantic_target(alpha()),
     supervised.semantic_loss: lambda: supervised.semantic_loss(fake(2, 1, 4, 4), alpha()),
     supervised.detail_loss: lambda: supervised.detail_loss(alpha(), alpha(), alpha()),
     supervised.matte_loss: lambda: supervised.matte_loss(alpha(), batch()),
-    supervised.compositional_loss: lambda: supervised.compositional_loss(alpha(), colour(), colour(), colour()),
     consistency.paper_consistency: lambda: consistency.paper_consistency(output(), output()),
     consistency.released_consistency: lambda: consistency.released_consistency(output(), output()),
     consistency.disagreement: lambda: consistency.disagreement(fake(2, 1, 4, 4), alpha()),

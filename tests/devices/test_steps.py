@@ -66,7 +66,7 @@ def test_noise_is_drawn_on_the_device(read, monkeypatch) -> None:
     ("make", "changes"),
     [
         (lambda: MODNet(backbone=TINY), {"optimizer": "adamw", "ema": 0.9}),
-        (lambda: MODNet("released", TINY), {"objective": "released", "freeze_norm": True}),
+        (lambda: MODNet("released", TINY), {"freeze_norm": True}),
         (lambda: MODNet(backbone=TINY, trimap_input=True), {"accumulate": 2, "channels_last": True}),
         (lambda: Segmenter(create_backbone(TINY)), {"objective": "segmentation"}),
     ],

@@ -9,14 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from modnet_lib.data.trimaps import band_size, trimap_from_alpha
 from modnet_lib.images import suffixes
 from modnet_lib.inference import Matter
 from modnet_lib.inference.matter import Prediction
 from modnet_lib.network import MODNet
 from modnet_lib.notebook import figures
 from modnet_lib.notebook.inspector import DISTURBANCES, STAGES, MatteInspector
-from modnet_lib.objectives.supervised import semantic_target
 
 
 class CountingMatter(Matter):
@@ -73,7 +71,7 @@ def test_every_stage_shows_another_picture(inspector: MatteInspector):
 
 
 @pytest.mark.parametrize("stage", ["alpha", "detail"])
-def test_matte_at_zoom_1_is_the_prediction(inspector: MatteInspector, pictures, stage):
+def test_matte_at_zoom_1_is_the_prediction(inspector: MatteInspector, stage):
     inspector.stage.value = stage
     expected = getattr(inspector.prediction("Grace"), stage)
     values = decode(inspector.view.value)
@@ -219,27 +217,9 @@ def test_the_pictures_say_what_they_show(rich: MatteInspector):
     assert rich.second_view.tooltip == "alpha of Grace, blur 1 by second, enlarged 2 times"
 
 
-def test_wrong_arguments(matter, pictures, tmp_path):
-    with pytest.raises(ValueError, match="at least one image"):
-        MatteInspector(matter, {})
-    with pytest.raises(ValueError, match="one matter"):
-        MatteInspector({}, pictures)
+def test_a_missing_picture_is_named(matter, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.png"):
         MatteInspector(matter, {"x": tmp_path / "nothing.png"})
-
-
-@pytest.mark.parametrize(
-    ("name", "truth", "message"),
-    [
-        ("Grace", np.zeros((5, 5)), r"\(96, 64\)"),
-        ("Grace", np.full((96, 64), 2.0), r"in \[0, 1\]"),
-        ("Grace", np.full((96, 64), np.nan), r"in \[0, 1\]"),
-        ("Linus", np.zeros((96, 64)), "that of an image"),
-    ],
-)
-def test_truths_that_do_not_fit_are_refused(matter, pictures, name, truth, message):
-    with pytest.raises(ValueError, match=message):
-        MatteInspector(matter, pictures, truths={name: truth})
 
 
 # -- the inspector's further controls
@@ -345,21 +325,6 @@ def test_sweep_says_which_answer_breaks_first(matter):
     assert inspector.scores.value == "", "the errors of another disturbance are not shown"
     inspector.sweep.click()
     assert "None has broken" in inspector.scores.value
-
-
-def test_errors_against_the_truth_are_those_of_the_targets(rich: MatteInspector, ellipse, pictures):
-    rich.disturbance.value = "blur"
-    rich.sweep.click()
-    answer = rich.prediction()
-    tensor = torch.from_numpy(ellipse)[None, None]
-    inside = trimap_from_alpha(tensor, band_size(tensor, 30))[0, 0].numpy() == 0.5
-    target = semantic_target(tensor)[0, 0].numpy()
-    expected = [
-        np.abs(answer.semantic - target).sum() / target.sum(),
-        np.abs(answer.detail - ellipse)[inside].sum() / ellipse[inside].sum(),
-        np.abs(answer.alpha - ellipse).sum() / ellipse.sum(),
-    ]
-    np.testing.assert_allclose(percentages(rich)[0], 100 * np.array(expected), atol=0.051)
 
 
 def test_a_model_that_fails_says_so_in_words(matter, pictures):

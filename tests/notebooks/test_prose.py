@@ -6,8 +6,8 @@ import nbformat
 import pytest
 
 import build
+import reproduce
 from modnet_lib import paths
-from modnet_lib.notebook.results import read_records
 
 MARKED = re.compile(r"(-?\d[\d,]*(?:\.\d+)?)( ?%)?<!-- (\w+) -->")
 
@@ -33,7 +33,7 @@ def test_numbers_in_prose_are_the_recorded_ones(stem: str) -> None:
     cells = nbformat.read(path, as_version=4).cells
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     assert len(MARKED.findall(text)) == text.count("<!--"), "a comment marks a number"
-    assert wrong_numbers(text, read_records(path)) == []
+    assert wrong_numbers(text, reproduce.read_records(path)) == []
 
 
 @pytest.mark.parametrize(

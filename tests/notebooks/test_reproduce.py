@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 import reproduce
 from modnet_lib import paths
-from modnet_lib.notebook import results
 
 
 def write_notebook(folder: Path, stem: str, *cells: str) -> None:
@@ -31,8 +30,8 @@ def series(tmp_path, monkeypatch, capsys):
     for name in ("NOTEBOOKS", "RUNS"):
         monkeypatch.setattr(paths, name, tmp_path / name.lower())
         getattr(paths, name).mkdir()
-    monkeypatch.setattr(results, "EXPECTED", tmp_path / "expected.toml")
-    results.EXPECTED.write_text("[01_second]\nanswer = { value = 42.0, rel = 0.01 }\n")
+    monkeypatch.setattr(reproduce, "EXPECTED", tmp_path / "expected.toml")
+    reproduce.EXPECTED.write_text("[01_second]\nanswer = { value = 42.0, rel = 0.01 }\n")
 
     def run(*arguments, **options):
         return reproduce.reproduce(*arguments, **options), capsys.readouterr().out
@@ -46,7 +45,7 @@ def test_runs_in_order_checks_numbers_and_resumes(series) -> None:
     write_notebook(notebooks, "00_first", "print(PROFILE)")
     runs, text = run()
     assert [(r.stem, r.status) for r in runs] == [("00_first", "passed"), ("01_second", "passed")]
-    assert runs[1].records == {"answer": 42.1} == results.read_records(out / "01_second.ipynb")
+    assert runs[1].records == {"answer": 42.1} == reproduce.read_records(out / "01_second.ipynb")
     assert text.index("00_first") < text.index("01_second")
     page = (out / "index.html").read_text()
     assert 'href="00_first.html"' in page
@@ -63,11 +62,11 @@ def test_runs_in_order_checks_numbers_and_resumes(series) -> None:
     assert [r.status for r in runs] == ["passed", "unchanged"]
 
     # a changed expectation is checked again
-    expected = results.EXPECTED.read_text()
-    results.EXPECTED.write_text(expected.replace("42.0", "41.0"))
+    expected = reproduce.EXPECTED.read_text()
+    reproduce.EXPECTED.write_text(expected.replace("42.0", "41.0"))
     runs, _ = run(only=["01"])
     assert [r.status for r in runs] == ["failed"]
-    results.EXPECTED.write_text(expected)
+    reproduce.EXPECTED.write_text(expected)
 
     # a result that was lost is made again
     (out / "01_second.ipynb").unlink()
@@ -129,6 +128,24 @@ def test_the_profile_reaches_the_notebook(series) -> None:
     notebook = nbformat.read(out.with_name("laptop") / "00_first.ipynb", 4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert [o.text for o in outputs] == ["profile laptop\n"]
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        ({"a": 2.19, "exact": 835200.0}, []),
+        ({"a": 2.21, "exact": 835200.0}, ["a is 2.21, expected 2"]),
+        ({"a": 2.0, "exact": 835201.0}, ["exact is 835201"]),
+        ({"a": 2.0}, ["exact was expected but not recorded"]),
+        ({"a": 2.0, "exact": 835200.0, "b": 1.0}, ["b = 1 has no entry"]),
+        ({"a": float("nan"), "exact": 835200.0}, ["a is nan"]),
+    ],
+)
+def test_disagreements_are_named(series, records, words) -> None:
+    reproduce.EXPECTED.write_text("[nb]\na = { value = 2.0, rel = 0.1 }\nexact = { value = 835200, rel = 0 }\n")
+    problems = reproduce.check_records("nb", records)
+    assert len(problems) == len(words)
+    assert all(word in problem for word, problem in zip(words, problems, strict=True))
 
 
 def test_a_dead_kernel_is_a_failure(series) -> None:

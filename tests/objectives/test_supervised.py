@@ -1,4 +1,4 @@
-"""Eq. 2 to 5 and the released losses against loops over single pixels."""
+"""Eq. 2 to 5 against loops over single pixels."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from modnet_lib.objectives import OBJECTIVES, paper_objective, released_objective
+from modnet_lib.objectives import OBJECTIVES, paper_objective
 from modnet_lib.objectives.supervised import (
-    compositional_loss,
     detail_loss,
+    matte_loss,
     released_semantic_target,
     semantic_loss,
     semantic_target,
@@ -119,33 +119,16 @@ def slow_paper(b: dict[str, Tensor]) -> tuple[float, float, float]:
     return semantic, detail, absolute + composed
 
 
-def slow_released(b: dict[str, Tensor]) -> tuple[float, float, float]:
-    target = slow_released_target(b["true_alpha"])
-    semantic = mean([(s - t) ** 2 for s, t in pixels(b["semantic"], torch.from_numpy(target))])
-    detail = mean([abs(d - a) if t == 0.5 else 0.0 for d, a, t in pixels(b["detail"], b["true_alpha"], b["trimap"])])
-    matte = []
-    for p, a, t in pixels(b["alpha"], b["true_alpha"], b["trimap"]):
-        matte.append(abs(p - a) + 4 * abs((p if t == 0.5 else t) - a))
-    composed = []
-    for p, a, t, i in pixels(b["alpha"], b["true_alpha"], b["trimap"], b["image"]):
-        i = (i - 0.5) / 0.5
-        composed.append(abs(i * p - i * a) + 4 * abs(i * (p if t == 0.5 else t) - i * a))
-    return semantic, detail, mean(matte) + mean(composed)
-
-
-@pytest.mark.parametrize(
-    ("name", "slow", "default"), [("paper", slow_paper, (1, 10, 1)), ("released", slow_released, (10, 10, 1))]
-)
-def test_every_term_equals_its_loops(batch, name, slow, default) -> None:
-    losses = OBJECTIVES[name](*both(batch))
-    expected = slow(batch)
+def test_every_term_equals_its_loops(batch) -> None:
+    losses = paper_objective(*both(batch))
+    expected = slow_paper(batch)
     for term, value in zip(losses[:3], expected, strict=True):
         assert float(term) == pytest.approx(value, rel=1e-5)
-    assert float(losses.total) == pytest.approx(sum(w * t for w, t in zip(default, expected, strict=True)), rel=1e-5)
-    weights = (3.0, 0.5, 7.0)
-    weighted = OBJECTIVES[name](*both(batch), weights)
-    assert float(weighted.total) == pytest.approx(sum(w * t for w, t in zip(weights, expected, strict=True)), rel=1e-5)
+    weighted = paper_objective(*both(batch), (3.0, 0.5, 7.0))
     assert weighted[:3] == losses[:3]
+    for found, weights in ((losses, (1, 10, 1)), (weighted, (3.0, 0.5, 7.0))):
+        total = sum(w * t for w, t in zip(weights, expected, strict=True))
+        assert float(found.total) == pytest.approx(total, rel=1e-5)
 
 
 def test_targets_equal_their_loops_and_keep_constants() -> None:
@@ -160,10 +143,9 @@ def test_targets_equal_their_loops_and_keep_constants() -> None:
         torch.testing.assert_close(constant, torch.full_like(constant, 0.3), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["paper", "released"])
-def test_losses_do_not_depend_on_size_or_batch(batch, name) -> None:
-    once = OBJECTIVES[name](*both(batch))
-    twice = OBJECTIVES[name](*both({k: torch.cat((v, v)) for k, v in batch.items()}))
+def test_losses_do_not_depend_on_size_or_batch(batch) -> None:
+    once = paper_objective(*both(batch))
+    twice = paper_objective(*both({k: torch.cat((v, v)) for k, v in batch.items()}))
     torch.testing.assert_close(torch.stack(once), torch.stack(twice), rtol=1e-5, atol=1e-7)
 
 
@@ -171,17 +153,14 @@ def test_perfect_answers_cost_nothing(batch) -> None:
     alpha, trimap = batch["true_alpha"], torch.full_like(batch["true_alpha"], 0.5)
     perfect = batch | {"detail": alpha, "alpha": alpha, "trimap": trimap, "semantic": semantic_target(alpha)}
     assert float(paper_objective(*both(perfect)).total) == pytest.approx(0, abs=1e-7)
-    perfect["semantic"] = released_semantic_target(alpha)
-    assert float(released_objective(*both(perfect)).total) == pytest.approx(0, abs=1e-7)
 
 
 def test_compositional_loss_vanishes_only_at_the_truth(batch) -> None:
-    parts = batch["image"], batch["foreground"], batch["background"]
-    assert float(compositional_loss(batch["true_alpha"], *parts)) == pytest.approx(0, abs=1e-7)
-    shifted = batch["true_alpha"] + 0.1
+    _, truth = both(batch)
+    assert float(matte_loss(truth.true_alpha, truth)) == pytest.approx(0, abs=1e-7)
     # |0.1 (F - B)|: what L_c adds to the absolute error is how far the colours are apart
-    expected = 0.1 * (parts[1] - parts[2]).abs().mean()
-    torch.testing.assert_close(compositional_loss(shifted, *parts), expected, rtol=1e-4, atol=1e-6)
+    expected = 0.1 + 0.1 * (truth.foreground - truth.background).abs().mean()
+    torch.testing.assert_close(matte_loss(truth.true_alpha + 0.1, truth), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_detail_loss_trains_nothing_outside_the_transition_region(batch) -> None:

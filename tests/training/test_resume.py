@@ -137,7 +137,7 @@ def test_the_result_is_the_averaged_network(uninterrupted) -> None:
     [
         ({"stages": (Stage(64, 2, 9), Stage(96, 2, 4))}, r"training\.stages was .*\"steps\": 8"),
         ({"optimizer": "sgd"}, r'training\.optimizer was "adamw", now it is "sgd"'),
-        ({"objective": "released"}, r"training\.objective"),
+        ({"objective": "segmentation"}, r"training\.objective"),
         ({"schedule": "step"}, r"training\.schedule"),
         ({"mixed_precision": "bf16"}, r"training\.mixed_precision"),
     ],
