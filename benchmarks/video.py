@@ -25,6 +25,7 @@ from modnet_lib.inference.edges import clean_foreground
 from modnet_lib.inference.encode import write_clip
 from modnet_lib.inference.media import Clip
 from modnet_lib.inference.video import matte_video, one_frame_delay
+from modnet_lib.notebook.portraits import draw
 
 PAPER = 67.0  # frames a second at 512 x 512 on a GTX 1080 Ti, "including data loading"
 RUNS = ["float32:1", "float32:4", "bfloat16:1", "bfloat16:4"]
