@@ -12,7 +12,7 @@ Each adds its part to ``data/results/08_ofd_video_demo.json``. Mattes of the net
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,7 @@ def real_clips(frames: int = 96, short_side: int = 384, count: int = 12, epochs:
         folder = paths.RUNS / "flicker" / f"soc_{name}"
         shipped = with_semantic_head(load_checkpoint(paths.PRETRAINED))
         adapted = adapt(shipped, find_frames(file, folder / "frames", short_side, count), config, folder)
-        images = [frame.image for frame in Clip(file, limit=frames)]
+        images = [frame.image for frame in islice(Clip(file), frames)]
         plain, soc = (
             mattes(Matter(network, short_side=short_side).alpha, images, f"{kind}_{name}_{len(images)}")
             for kind, network in (("shipped", shipped), ("soc", adapted.network))

@@ -18,7 +18,7 @@ Model = Annotated[Path, Option(help="Checkpoint, ours or the authors'.", show_de
 ShortSide = Annotated[int | None, Option(help="Short side of the network's input; the checkpoint's if not set.")]
 Device = Annotated[str | None, Option(help="cpu, cuda or cuda:1; by default a GPU if there is one.")]
 Dtype = Annotated[str, Option(help="float32, bfloat16 or float16.")]
-Backend = Annotated[str, Option(help="eager, fused, compiled, cudagraphs or onnxruntime.")]
+Backend = Annotated[str, Option(help="eager, fused, compiled or onnxruntime.")]
 Refine = Annotated[bool, Option("--refine", help="Sharpen edges of large pictures.")]
 Specks = Annotated[float, Option(min=0, max=1, help="Remove parts of a matte smaller than this share of the picture.")]
 BatchSize = Annotated[int, Option(min=1, help="Pictures or frames per forward pass.")]
