@@ -71,8 +71,6 @@ def read_image(image: ImageLike) -> np.ndarray:
         return _from_array(image)
     if isinstance(image, Image.Image):
         return _from_pil(_upright(image))
-    if not isinstance(image, (str, Path)):
-        raise TypeError(f"image must be a path, a PIL image or an array, got {type(image).__name__}")
     opened = open_picture(image)
     try:
         return _from_pil(opened) if isinstance(opened, Image.Image) else _from_array(unit(opened))
