@@ -88,7 +88,7 @@ def video(
     parts: Annotated[bool, Option("--parts", help="Also write NAME_matte and NAME_foreground.")] = False,
     refine: common.Refine = False,
     drop_specks: common.Specks = 0.0,
-    batch_size: common.BatchSize = 1,
+    batch_size: Annotated[int, Option(min=1, help="Frames per forward pass.")] = 1,
     short_side: common.ShortSide = None,
     device: common.Device = None,
     backend: common.Backend = "auto",

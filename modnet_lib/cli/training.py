@@ -82,8 +82,8 @@ def adapt(
         raise ValueError(f"the output must end in .safetensors, got {output}")
     network = load_checkpoint(paths.PRETRAINED if str(model) == "shipped" else model).to(choose_device(device))
     side = input_side(network, short_side)
-    config = replace(chosen, until=until, short_side=side, mixed_precision=mixed_precision)
-    config = replace(config, epochs=epochs) if epochs else config
+    given = {"epochs": epochs or chosen.epochs, "until": until, "mixed_precision": mixed_precision}
+    config = replace(chosen, short_side=side, **given)
     folder = output.with_suffix("")  # of the run
     if fit and network.config["variant"] == "paper":
         drawn = [read() for read in drawn_people(fit).readers]

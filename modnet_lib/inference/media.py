@@ -96,8 +96,7 @@ class Clip:
             # a damaged clip may have no times, negative ones, or such that run backwards
             after = Fraction(-1) if moment is None else max(moment, Fraction(0))
             last = after if after > last else last + 1 / self.rate
-            small = cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA)
-            grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+            grey = cv2.cvtColor(cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
             shot += before is not None and cv2.absdiff(grey, before).mean() > CUT
             yield Frame(image, last, shot)
             before = grey
