@@ -28,7 +28,6 @@ from modnet_lib.images import jpeg, to_tensor
 from modnet_lib.inference import Matter
 from modnet_lib.inference.deploy import Backend, make_backend
 from modnet_lib.inference.edges import clean_foreground, sharpen
-from modnet_lib.inference.export import onnx_session
 from modnet_lib.network import MODNet, load_checkpoint
 
 app = typer.Typer(help=__doc__)
@@ -74,8 +73,7 @@ def speed(
     for (variant, network), name, kind in itertools.product(networks.items(), names.split(","), types):
         if name == "onnxruntime" and kind != "float32":
             continue
-        run = make_backend(network, cast(Backend, name), DEVICE, types[kind])[1]
-        runs[f"{variant} {name} {kind}"] = run = onnx_session(network) if name == "onnxruntime" else run
+        runs[f"{variant} {name} {kind}"] = run = make_backend(network, cast(Backend, name), DEVICE, types[kind])[1]
         # the same weights in float64: what rounding alone does to every row
         exact = copy.deepcopy(network).double()(image.double(), auxiliary=False).alpha
         answer, eager = run(image), runs[f"{variant} eager float32"](image)

@@ -65,7 +65,7 @@ def main(
             drawn = draw("spm_video", paths.RUNS / "drawn" / "clip_512_12", "--size", 512, "--clips", 1, "--frames", 12)
             files = sorted(drawn.rglob("*.jpg"))
             write_clip(source, islice(cycle([read_image(file) for file in files]), frames))
-        pictures = [frame.image for frame in Clip(source, limit=frames)]
+        pictures = [frame.image for frame in islice(Clip(source), frames)]
         for name in runs:
             kind, size = name.split(":")
             matter = Matter.from_pretrained(short_side=short_side, dtype=DTYPES[kind])
@@ -75,7 +75,7 @@ def main(
             rows[f"{kind}, batches of {size}"] = row | {"mean_difference": difference}
         pairs = list(zip(pictures, exact, strict=True))
         stages = {
-            "decode": lambda: list(Clip(source, limit=frames)),
+            "decode": lambda: list(islice(Clip(source), frames)),
             "one-frame delay": lambda: list(one_frame_delay(exact)),
             "foreground colours": lambda: [clean_foreground(image, alpha) for image, alpha in pairs],
             "encode": lambda: write_clip(target, iter(pictures)),

@@ -5,12 +5,10 @@ import functools
 import io
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import DTypeLike
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
@@ -21,21 +19,8 @@ ORIENTATION = 0x0112  # the EXIF tag
 TURNS = (0, 3, 1, 5, 4, 6, 2)  # the values of PIL.Image.Transpose that undo orientations 2 to 8
 # Pillow opens these, but decodes them with other programs or not at all
 UNDECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
-MAX_PIXELS = 0  # set by `limit_pixels`
-
-
-def limit_pixels(most: int = 250_000_000) -> None:
-    """Refuse pictures with more pixels; a phone takes 200 million.
-
-    Pillow's own limit, which holds for the whole process, is raised if it is lower.
-    """
-    global MAX_PIXELS
-    MAX_PIXELS = most
-    # Pillow warns above its limit; a warnings filter would affect all threads
-    Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS and max(Image.MAX_IMAGE_PIXELS, most)
-
-
-limit_pixels()
+# a phone takes 200 million; Pillow's limit holds for the whole process
+Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS and max(Image.MAX_IMAGE_PIXELS, 250_000_000)
 
 
 @functools.cache
@@ -54,24 +39,14 @@ def is_picture(file: str | Path) -> bool:
     return Path(file).suffix.lower() in suffixes()
 
 
-class Header(NamedTuple):
-    """What a file says of itself before it is decoded."""
-
-    frames: int = 1  # of an animation, or pages; 1 for a photograph, whatever a camera stores beside it
-    deep: bool = False  # a PNG or TIFF with integers of 16 bits
-
-
-def read_header(file: str | Path) -> Header:
-    """The defaults for a file that Pillow cannot open."""
+def count_frames(file: str | Path) -> int:
+    """Frames of an animation, or pages; 1 for a photograph, whatever a camera stores beside it, and for no picture."""
     suffixes()  # registers HEIF
     try:
         with Image.open(file) as opened:
-            # Pillow's mode says 8 bits for a PNG with 16, its decoder's name what is in the file
-            bits = 16 if ";16" in str(opened.tile) else getattr(opened, "tag_v2", {}).get(258, 8)
-            deep = opened.format in ("PNG", "TIFF") and 16 in np.atleast_1d(bits)
-            return Header(1 if opened.format in ("MPO", "HEIF") else getattr(opened, "n_frames", 1), deep)
+            return 1 if opened.format in ("MPO", "HEIF") else getattr(opened, "n_frames", 1)
     except (OSError, SyntaxError, ValueError):
-        return Header()
+        return 1
 
 
 def read_image(image: ImageLike) -> np.ndarray:
@@ -96,8 +71,6 @@ def read_image(image: ImageLike) -> np.ndarray:
         return _from_array(image)
     if isinstance(image, Image.Image):
         return _from_pil(_upright(image))
-    if not isinstance(image, (str, Path)):
-        raise TypeError(f"image must be a path, a PIL image or an array, got {type(image).__name__}")
     opened = open_picture(image)
     try:
         return _from_pil(opened) if isinstance(opened, Image.Image) else _from_array(unit(opened))
@@ -108,7 +81,7 @@ def read_image(image: ImageLike) -> np.ndarray:
 def open_picture(file: str | Path) -> Image.Image | np.ndarray:
     """Decode a picture, upright, in its own mode; an array (H, W, C) if it is a TIFF that Pillow has no mode for.
 
-    Raises as `read_image`, also if there are more pixels than `limit_pixels` allows.
+    Raises as `read_image`, also if there are more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
     """
     path = Path(file)
     if not path.is_file():
@@ -121,12 +94,12 @@ def open_picture(file: str | Path) -> Image.Image | np.ndarray:
                 opened.load()
                 return _upright(opened)
         except UnidentifiedImageError:
-            if (pixels := read_tiff(path)) is None:
+            if (pixels := _read_tiff(path)) is None:
                 raise
             return pixels
-    except Image.DecompressionBombError as error:
-        limit = f"{MAX_PIXELS / 1e6:g} megapixels, see --max-megapixels and modnet_lib.images.limit_pixels"
-        raise ValueError(f"{file} is larger than {limit}: {error}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        limit = f"{(Image.MAX_IMAGE_PIXELS or 0) / 1e6:g} megapixels, see --max-megapixels"
+        raise ValueError(f"{file} is larger than {limit} or PIL.Image.MAX_IMAGE_PIXELS: {error}") from error
     except Exception as error:  # Pillow's plugins raise many types on damaged files
         kind = kind_of(path)
         fault = f"is {kind}, which cannot be read as a picture" if kind else "is damaged or no picture"
@@ -134,58 +107,65 @@ def open_picture(file: str | Path) -> Image.Image | np.ndarray:
 
 
 def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
+    if Image.MAX_IMAGE_PIXELS and width * height > Image.MAX_IMAGE_PIXELS:  # Pillow refuses twice as many
         raise Image.DecompressionBombError(f"{width} x {height}")
 
 
 def _upright(image: Image.Image) -> Image.Image:
     """`ImageOps.exif_transpose` would also rewrite EXIF, which fails on malformed tags."""
-    orientation = orientation_of(image)
+    orientation = _orientation_of(image)
     return image.transpose(Image.Transpose(TURNS[orientation - 2])) if 2 <= orientation <= 8 else image
 
 
-def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 if there is none that can be read."""
+def _orientation_of(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # malformed EXIF raises many types; the pixels are intact
         return 1
 
 
-def read_tiff(file: Path) -> np.ndarray | None:
+def read_channels(file: Path) -> np.ndarray | None:
+    """(H, W, C) uint16, upright, of a PNG or TIFF with 16 bits a channel, of which Pillow may keep 8; else ``None``."""
+    with Image.open(file) as opened:
+        bits = getattr(opened, "tag_v2", {}).get(258, 8)  # of a TIFF; of a PNG, its decoder's name tells
+        if opened.format == "PNG" and ";16" in str(opened.tile):
+            pixels = _turn(_decode(file), _orientation_of(opened))
+        elif opened.format == "TIFF" and opened.mode != "CMYK" and 16 in np.atleast_1d(bits):
+            pixels = _read_tiff(file)
+        else:
+            return None
+    return pixels if pixels is not None and pixels.dtype == np.uint16 else None
+
+
+def _read_tiff(file: Path) -> np.ndarray | None:
     """(H, W, C), upright, of the first page of a TIFF; ``None`` if it cannot be read."""
     import tifffile
 
     try:
-        with io.BytesIO(file.read_bytes()) as content, tifffile.TiffFile(content, mode="r+") as tiff:
+        with tifffile.TiffFile(file) as tiff:
             page = tiff.pages.first
             _check_size(page.imagewidth, page.imagelength)
-            tag = page.tags.get(ORIENTATION)
-            orientation = int(tag.value) if tag else 1
             try:
                 pixels = page.asarray()
-                pixels = np.moveaxis(pixels, 0, -1) if page.axes.startswith("S") else pixels
-            except ValueError:  # a compression that OpenCV may know; it turns some depths and not others
-                if tag:
-                    tag.overwrite(1)
-                pixels = decode(content.getvalue())
-            return turn(np.atleast_3d(pixels), orientation)
+            except ValueError:  # a compression that OpenCV may know, which turns the picture itself
+                return _decode(file)
+            pixels = np.moveaxis(pixels, 0, -1) if page.axes.startswith("S") else pixels
+            return _turn(np.atleast_3d(pixels), int(page.tags.valueof(ORIENTATION, 1)))
     except Image.DecompressionBombError:
         raise
     except Exception:  # damaged files raise half a dozen unrelated types
         return None
 
 
-def decode(content: bytes) -> np.ndarray:
-    """(H, W), (H, W, 3) or (H, W, 4) of a file that OpenCV knows, RGB order, of any depth."""
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+def _decode(file: Path) -> np.ndarray:
+    """(H, W, C), RGB order, of any depth, through OpenCV."""
+    pixels = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ValueError("OpenCV cannot decode it")
-    return pixels[..., [2, 1, 0, 3][: pixels.shape[2]]] if pixels.ndim == 3 else pixels
+    return pixels[..., [2, 1, 0, 3][: pixels.shape[2]]] if pixels.ndim == 3 else pixels[..., None]
 
 
-def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Apply an EXIF orientation to an array."""
+def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if 5 <= orientation <= 8:
         pixels = pixels.swapaxes(0, 1)
     down, right = ((1, 1), (1, -1), (-1, -1), (-1, 1))[(orientation - 1) % 4]
@@ -231,21 +211,12 @@ def _from_pil(image: Image.Image) -> np.ndarray:
 
 def _to_srgb(image: Image.Image) -> Image.Image:
     """Follow an embedded profile, unless it is sRGB's or damaged."""
-    modes = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB"}
-    if image.mode in modes and (source := profile_of(image)):
-        target = ImageCms.createProfile("sRGB")
-        with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError):
-            return ImageCms.profileToProfile(image, source, target, outputMode=modes[image.mode]) or image
+    with contextlib.suppress(KeyError, ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        mode = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB"}[image.mode]
+        source = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        if "srgb" not in ImageCms.getProfileDescription(source).lower():
+            return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode) or image
     return image
-
-
-def profile_of(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
-    """The embedded profile, if there is one that can be read and is not sRGB's."""
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
-        return None if "srgb" in ImageCms.getProfileDescription(profile).lower() else profile
-    except (KeyError, ImageCms.PyCMSError, OSError, TypeError):
-        return None
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
@@ -267,9 +238,9 @@ def to_array(tensor: Tensor) -> np.ndarray:
     return array[..., 0] if array.shape[2] == 1 else array
 
 
-def to_bytes(matte: np.ndarray, kind: DTypeLike = np.uint8) -> np.ndarray:
-    """A matte in [0, 1] as integers, rounded."""
-    return (matte * np.iinfo(kind).max).round().astype(kind)
+def to_bytes(matte: np.ndarray) -> np.ndarray:
+    """A matte in [0, 1] as uint8, rounded."""
+    return (matte * 255).round().astype(np.uint8)
 
 
 def cover(picture: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -28,7 +28,7 @@ MODULES = {
     ".".join(("modnet_lib", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in FILES
 }
-BASE = {"devices", "files", "images", "images16", "paths", "profiles", "provenance", "regions"}
+BASE = {"devices", "files", "images", "paths", "profiles", "provenance", "regions"}
 MIDDLE = {"network", "baselines", "objectives", "data", "inference", "evaluation", "training"}
 TOP = {"notebook", "cli"}
 # what each part of the library may know of, besides itself
@@ -37,7 +37,6 @@ ALLOWED: dict[str, set[str]] = {
     "devices": set(),
     "files": set(),
     "images": {"files"},
-    "images16": {"images"},
     "regions": set(),
     "provenance": {"paths"},
     "profiles": {"paths"},

@@ -12,10 +12,8 @@ import tifffile
 import torch
 from PIL import Image, ImageCms
 
-from modnet_lib import images
 from modnet_lib.data.items import read_matte, refuse_cutout
-from modnet_lib.images import read_header, read_image, to_array, to_tensor
-from modnet_lib.images16 import Deep, read_deep, write_deep
+from modnet_lib.images import open_picture, read_channels, read_image, to_array, to_tensor
 
 ORIENTATION = 0x0112
 
@@ -174,45 +172,6 @@ def test_exif_orientation_is_applied(orientation, tmp_path) -> None:
     assert np.abs(jpeg.astype(int) - upright).max() < 20
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_16_bits_are_turned_like_8(orientation, suffix, tmp_path) -> None:
-    deep, file = (np.random.default_rng(4).integers(0, 65536, (5, 7, 3), dtype=np.uint16), tmp_path / f"x{suffix}")
-    if suffix == ".tif":
-        turn = [(ORIENTATION, "H", 1, orientation, True)]
-        tifffile.imwrite(file, deep, photometric="rgb", extratags=turn)
-    else:
-        exif = Image.Exif()
-        exif[ORIENTATION] = orientation
-        kinds, content = [cv2.IMAGE_METADATA_EXIF], [np.frombuffer(exif.tobytes()[6:], np.uint8)]
-        file.write_bytes(cv2.imencodeWithMetadata(".png", deep[..., ::-1], kinds, content)[1])
-    read = read_deep(file)
-    assert read is not None
-    np.testing.assert_array_equal(read.pixels >> 8, read_image(file))
-    assert sorted(read.pixels.flat) == sorted(deep.flat)
-
-
-def test_16_bits_are_grey_transparent_or_not_there(tmp_path) -> None:
-    deep = np.random.default_rng(5).integers(0, 65536, (5, 7, 4), dtype=np.uint16)
-    for suffix in (".png", ".tif"):
-        file = tmp_path / f"x{suffix}"
-        write_deep(Deep(deep), file, suffix)
-        read, weight = read_deep(file), deep[..., 3:] / 65535
-        assert read is not None
-        np.testing.assert_allclose(read.pixels, deep[..., :3] * weight + 65535 * (1 - weight), atol=1)
-        cv2.imwrite(str(file), deep[..., 0])
-        read = read_deep(file)
-        assert read is not None
-        np.testing.assert_array_equal(read.pixels, np.dstack([deep[..., 0]] * 3))
-        Image.fromarray((deep[..., :3] >> 8).astype(np.uint8)).save(file)
-        assert read_deep(file) is None
-    planes = np.moveaxis(deep[..., :3], 2, 0)
-    tifffile.imwrite(file, planes, photometric="rgb", planarconfig="separate")
-    read = read_deep(file)
-    assert read is not None
-    np.testing.assert_array_equal(read.pixels, deep[..., :3])
-
-
 def test_arrays(pixels) -> None:
     np.testing.assert_array_equal(read_image(pixels / 255), pixels)
     np.testing.assert_array_equal(read_image((pixels / 255).astype(np.float32)), pixels)
@@ -284,13 +243,6 @@ def test_colours_with_a_profile_become_srgb(tmp_path, linear_profile) -> None:
     assert abs(int(read_image(tmp_path / "linear.png")[0, 0, 0]) - 188) <= 1
 
 
-@pytest.mark.parametrize(("values", "expected"), [(np.uint8, False), (np.uint16, True)])
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_bits_are_told(tmp_path, values, expected, suffix) -> None:
-    Image.fromarray(np.ones((3, 3), values)).save(tmp_path / f"x{suffix}")
-    assert read_header(tmp_path / f"x{suffix}").deep == expected
-
-
 # --- floating-point TIFFs ---------------------------------------------------------------------------
 
 
@@ -305,8 +257,6 @@ def test_floating_point_tiffs_are_pictures(values, how, pixels, tmp_path) -> Non
         written, options = written.transpose(2, 0, 1), options | {"planarconfig": "separate"}
     tifffile.imwrite(file, written.astype(values), **options)
     np.testing.assert_array_equal(read_image(file), expected)
-    assert not read_header(file).deep
-    assert read_deep(file) is None
 
 
 def test_floating_point_tiffs_in_other_compressions_and_ranges(pixels, tmp_path) -> None:
@@ -353,20 +303,18 @@ def test_large_pictures_are_read_by_threads_without_touching_warnings(tmp_path) 
 
 
 def test_pictures_above_our_own_limit_are_refused_until_it_is_raised(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(images, "MAX_PIXELS", images.MAX_PIXELS)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
     Image.new("L", (64, 64), 7).save(tmp_path / "a.png")
-    images.limit_pixels(64 * 64 - 1)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64 - 1)
     with pytest.raises(ValueError, match=r"a\.png is larger than .* megapixels, see --max-megapixels"):
         read_image(tmp_path / "a.png")
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((64, 64, 3), np.float32), photometric="rgb")  # Pillow reads no such
     with pytest.raises(ValueError, match=r"b\.tif is larger than .* megapixels, see --max-megapixels"):
         read_image(tmp_path / "b.tif")
-    images.limit_pixels(64 * 64)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64)
     assert read_image(tmp_path / "a.png").shape == read_image(tmp_path / "b.tif").shape == (64, 64, 3)
-    images.limit_pixels(600_000_000)  # more than Pillow allows by itself
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600_000_000)  # more than Pillow allows by itself
     Image.new("1", (20_000, 20_000)).save(tmp_path / "large.png")
-    assert images.open_picture(tmp_path / "large.png").size == (20_000, 20_000)
+    assert open_picture(tmp_path / "large.png").size == (20_000, 20_000)
 
 
 # --- mattes -----------------------------------------------------------------------------------------
@@ -464,6 +412,32 @@ def test_mattes_keep_their_16_bits(channels, suffix, tmp_path) -> None:
     parts = {1: [deep], 3: [deep] * 3, 4: [full] * 3 + [deep]}[channels]
     cv2.imwrite(str(file), np.dstack(parts))
     np.testing.assert_array_equal(read_matte(file), (deep / 65535).astype(np.float32))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bits_are_turned_like_8(orientation, suffix, tmp_path) -> None:
+    deep, file = np.random.default_rng(4).integers(0, 65536, (5, 7, 3), dtype=np.uint16), tmp_path / f"x{suffix}"
+    if suffix == ".tif":
+        tifffile.imwrite(file, deep, photometric="rgb", extratags=[(ORIENTATION, "H", 1, orientation, True)])
+    else:
+        exif = Image.Exif()
+        exif[ORIENTATION] = orientation
+        kinds, content = [cv2.IMAGE_METADATA_EXIF], [np.frombuffer(exif.tobytes()[6:], np.uint8)]
+        file.write_bytes(cv2.imencodeWithMetadata(".png", deep[..., ::-1], kinds, content)[1])
+    read = read_channels(file)
+    assert read is not None
+    np.testing.assert_array_equal(read >> 8, read_image(file))
+    assert sorted(read.flat) == sorted(deep.flat)
+
+
+def test_16_bits_in_planes_or_not_there(tmp_path) -> None:
+    deep, file = np.random.default_rng(5).integers(0, 65536, (5, 7, 3), dtype=np.uint16), tmp_path / "x.tif"
+    tifffile.imwrite(file, np.moveaxis(deep, 2, 0), photometric="rgb", planarconfig="separate")
+    np.testing.assert_array_equal(read_channels(file), deep)
+    for name in ("x.tif", "x.png"):
+        Image.fromarray((deep >> 8).astype(np.uint8)).save(tmp_path / name)
+        assert read_channels(tmp_path / name) is None
 
 
 def test_floating_point_mattes(tmp_path) -> None:

@@ -1,6 +1,5 @@
 """Commands that cut people out: ``matte``, ``video`` and ``export``."""
 
-import re
 import sys
 import time
 from pathlib import Path
@@ -22,14 +21,12 @@ def matte(
     parts: Annotated[bool, Option("--parts", help="Also write NAME_matte.png and NAME_foreground.png.")] = False,
     refine: common.Refine = False,
     drop_specks: common.Specks = 0.0,
-    keep_colours: Annotated[bool, Option("--keep-colours", help="Keep the old background's colours at edges.")] = False,
     format: Annotated[str, Option(help="File format in an output folder: png, webp, jpg or tif.")] = "png",
     model: common.Model = paths.PRETRAINED,
     short_side: common.ShortSide = None,
     device: common.Device = None,
     backend: common.Backend = "auto",
     dtype: common.Dtype = "float32",
-    batch_size: common.BatchSize = 1,
     workers: Annotated[int, Option(min=1, help="Threads that read and write files.")] = 2,
     max_megapixels: Annotated[int, Option(min=1, help="Refuse pictures larger than this.")] = 250,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace existing files.")] = False,
@@ -40,7 +37,8 @@ def matte(
 
     Exit codes: 0 success, 1 wrong usage, 3 some pictures failed (listed at the end).
     """
-    from modnet_lib.images import limit_pixels
+    from PIL import Image
+
     from modnet_lib.inference import bulk
 
     *given, target = places
@@ -48,8 +46,7 @@ def matte(
         raise ValueError(f"say where to: modnet matte {target} OUT")
     if "-" in places and len(places) != 2:
         raise ValueError("a pipe takes one picture: modnet matte - OUT, or modnet matte IN -")
-    limit_pixels(max_megapixels * 1_000_000)
-    output = bulk.Output(alpha_only, background, clean=not keep_colours, parts=parts)
+    Image.MAX_IMAGE_PIXELS = max_megapixels * 1_000_000
     sources, to_pipe = [file for name in given for file in bulk.expand(name)], target == "-"
     suffix = f".{format.lower().removeprefix('.')}"
     with TemporaryDirectory() as folder:
@@ -58,20 +55,22 @@ def matte(
             sources[0].write_bytes(sys.stdin.buffer.read())
         target = str(Path(folder, f"out{suffix}")) if to_pipe else target
         jobs, rest = bulk.plan(sources, target, suffix), bulk.passed_over(sources, target)
-        for ending in {job.target.suffix.lower() for job in jobs}:
-            output.check(ending)
+        background = "matte" if alpha_only else background
         options = {"device": device, "short_side": short_side, "refine": refine, "specks": drop_specks}
-        how = {"overwrite": overwrite or [str(job.target) for job in jobs] == [target], "batch_size": batch_size}
-        running = bulk.run(open_matter(model, backend, dtype, **options), jobs, output, workers=workers, **how)
+        matter = open_matter(model, backend, dtype, **options)
+        overwrite = overwrite or [str(job.target) for job in jobs] == [target]
+        running = bulk.run(matter, jobs, background, parts=parts, overwrite=overwrite, workers=workers)
         results = list(bar("matting", errors)(running, len(jobs)) if len(jobs) > 1 else running)
         failed, skipped = [one.error for one in results if one.error], sum(one.skipped for one in results)
         if to_pipe and not failed:
             sys.stdout.buffer.write(Path(target).read_bytes())
-    notes = [one.note for one in results if one.note]
+    for note in filter(None, (one.note for one in results)):
+        say(note, "yellow", errors)
     if rest:
-        notes.append(f"{len(rest)} files skipped, no pictures: {', '.join(file.name for file in rest[:20])}")
-    for text, style in [*((note, "yellow") for note in notes), *((reason, "red") for reason in failed)]:
-        say(text, style, errors)
+        names = ", ".join(file.name for file in rest[:20])
+        say(f"{len(rest)} files skipped, no pictures: {names}", "yellow", errors)
+    for reason in failed:
+        say(reason, "red", errors)
     written = len(jobs) - skipped - len(failed)
     say(f"{written} written, {skipped} already there, {len(failed)} failed", to=errors)
     if failed:
@@ -79,9 +78,9 @@ def matte(
 
 
 def video(
-    source: Annotated[str, Argument(help="Clip, animation or folder of frames; - for standard input.")],
+    source: Annotated[Path, Argument(help="Clip, animation or folder of frames.")],
     target: Annotated[Path, Argument(help=".mp4, .mov, .mkv (H.264), .webm (VP9), or a new folder of PNGs.")],
-    background: Annotated[str | None, Option(help="Colour, picture, clip, blur, matte or transparent.")] = None,
+    background: Annotated[str | None, Option(help="Colour, picture, blur, matte or transparent.")] = None,
     ofd: Annotated[bool, Option(help="One-frame delay against flicker.")] = True,
     threshold: Annotated[float, Option(help="Threshold of the one-frame delay.")] = 0.1,
     frames: Annotated[int | None, Option(min=1, help="Maximum number of frames.")] = None,
@@ -89,12 +88,11 @@ def video(
     parts: Annotated[bool, Option("--parts", help="Also write NAME_matte and NAME_foreground.")] = False,
     refine: common.Refine = False,
     drop_specks: common.Specks = 0.0,
-    batch_size: common.BatchSize = 1,
+    batch_size: Annotated[int, Option(min=1, help="Frames per forward pass.")] = 1,
     short_side: common.ShortSide = None,
     device: common.Device = None,
     backend: common.Backend = "auto",
     dtype: common.Dtype = "float32",
-    resume: Annotated[bool, Option(help="Store mattes so that an interrupted run can resume.")] = True,
     strict: Annotated[bool, Option("--strict", help="Refuse a damaged clip instead of keeping a part.")] = False,
     model: common.Model = paths.PRETRAINED,
 ) -> None:
@@ -104,12 +102,11 @@ def video(
     """
     from modnet_lib.inference.video import matte_video
 
-    settings = {"background": background, "batch_size": batch_size, "limit": frames, "resume": resume, "parts": parts}
+    settings = {"background": background, "batch_size": batch_size, "limit": frames, "resume": True, "parts": parts}
     settings |= {"threshold": threshold if ofd else 1.0, "track": bar(target.name), "strict": strict, "rate": rate}
     options = {"device": device, "short_side": short_side, "refine": refine, "specks": drop_specks}
-    matter = open_matter(model, backend, dtype, **options)
-    start, clip = time.perf_counter(), sys.stdin.buffer if source == "-" else source
-    repaired, damage = matte_video(matter, clip, target, **settings)
+    matter, start = open_matter(model, backend, dtype, **options), time.perf_counter()
+    repaired, damage = matte_video(matter, source, target, **settings)
     say(f"{target}: {len(repaired)} frames, {len(repaired) / (time.perf_counter() - start):.1f} a second")
     if ofd:
         say(f"the one-frame delay repaired {100 * sum(repaired) / len(repaired):.2f} % of the pixels")
@@ -123,18 +120,15 @@ def export(
     target: Annotated[Path, Argument(help="FILE.onnx")],
     model: common.Model = paths.PRETRAINED,
     image: Annotated[list[Path] | None, Option(help="Compare on this picture as well; may be repeated.")] = None,
-    size: Annotated[str | None, Option(help="Fixed size, such as 512 or 512x384 (height x width).")] = None,
+    size: Annotated[int | None, Option(help="Fixed height and width, such as 512.")] = None,
 ) -> None:
     """Export the network to ONNX. The copy is compared with the network before it is written.
 
     The file takes `image`, (batch, 3, height, width) float32, RGB from 0 to 1, height and width multiples of 32, and
     gives `alpha`, (batch, 1, height, width). The file's metadata say the same.
     """
-    from modnet_lib.inference.export import export_onnx
+    from modnet_lib.inference.deploy import export_onnx
     from modnet_lib.network import load_checkpoint
 
-    if size and not re.fullmatch(r"\d+(x\d+)?", size):
-        raise ValueError(f"size must be a number such as 512, or two such as 512x384, got {size!r}")
-    sides = [int(side) for side in size.split("x")] if size else []
-    difference = export_onnx(load_checkpoint(model), target, image or (), (sides[0], sides[-1]) if sides else None)
+    difference = export_onnx(load_checkpoint(model), target, image or (), (size, size) if size else None)
     say(f"{target}: the largest difference of alpha is {difference:.1e}")

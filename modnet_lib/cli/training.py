@@ -8,7 +8,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from modnet_lib import paths
-from modnet_lib.cli.common import BatchSize, Count, Device, Folder, ProfileName, ShortSide, choice, console, say
+from modnet_lib.cli.common import Count, Device, Folder, ProfileName, ShortSide, choice, console, say
 
 
 def train(
@@ -65,12 +65,9 @@ def adapt(
     model: Annotated[Path, Argument(help="Checkpoint, ours or the authors'; `shipped` is the shipped one.")],
     frames: Annotated[str, Argument(help="Video, folder, or NAME:SPLIT of a data set, used without labels.")],
     output: Annotated[Path, Option(help="Adapted checkpoint, .safetensors.")],
-    folder: Annotated[Path | None, Option(help="Folder of the run; by default next to the output.")] = None,
-    preset: Annotated[str, Option(help="paper or released; also sets epochs and learning rate.")] = "paper",
+    preset: Annotated[str, Option(help="paper or released; also sets the epochs.")] = "paper",
     count: Count = None,
     epochs: Annotated[int | None, Option(help="Instead of the preset's.")] = None,
-    learning_rate: Annotated[float | None, Option(help="Instead of the preset's.")] = None,
-    batch_size: Annotated[int, Option(help="Frames per step.")] = 1,
     short_side: ShortSide = None,
     until: Annotated[float, Option(help="Stop at this multiple of the source's disagreement; 0: never.")] = 1.1,
     fit: Annotated[int, Option(help="Drawn people to fit the semantic head on first; 0 skips this.")] = 24,
@@ -90,10 +87,9 @@ def adapt(
         raise ValueError(f"the output must end in .safetensors, got {output}")
     network = load_checkpoint(paths.PRETRAINED if str(model) == "shipped" else model).to(choose_device(device))
     side = input_side(network, short_side)
-    given = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "until": until}
-    given |= {"short_side": side, "mixed_precision": mixed_precision}
-    config = replace(chosen, **{name: value for name, value in given.items() if value is not None})
-    folder = folder or output.with_suffix("")
+    given = {"epochs": epochs or chosen.epochs, "until": until, "mixed_precision": mixed_precision}
+    config = replace(chosen, short_side=side, **given)
+    folder = output.with_suffix("")  # of the run
     if fit and network.config["variant"] == "paper":
         drawn = [read() for read in drawn_people(fit).readers]
         network = fit_semantic_head(network, drawn, side)
@@ -115,8 +111,6 @@ def evaluate(
     short_side: Annotated[int | None, Option(help="Short side of the input; the protocol's 512 if not set.")] = None,
     count: Count = None,
     output: Annotated[Path | None, Option(help="CSV file, one row per picture; resumes if it exists.")] = None,
-    workers: Annotated[int, Option(help="Threads that compute metrics while the model runs.")] = 0,
-    batch_size: BatchSize = 1,
     device: Device = None,
 ) -> None:
     """Measure a checkpoint, or another tool's mattes with the pictures' names, on a benchmark.
@@ -132,7 +126,7 @@ def evaluate(
     chosen = PROTOCOLS[choice("protocol", protocol, PROTOCOLS)]
     chosen = replace(chosen, side=short_side or chosen.side)
     network, readers = open_model(model, device), read_benchmark(benchmark, count=count)
-    records = run_benchmark(network, readers, protocol=chosen, output=output, workers=workers, batch_size=batch_size)
+    records = run_benchmark(network, readers, protocol=chosen, output=output)
     means = Table("metric", "mean", title=f"{benchmark}, {len(records)} pictures, protocol {protocol}")
     for name, value in mean_errors(records).items():
         means.add_row(name.upper(), f"{value:.4f}")

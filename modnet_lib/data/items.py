@@ -14,8 +14,7 @@ from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
 from modnet_lib.data.manifest import Item, find_items, find_source
-from modnet_lib.images import open_picture, read_image, to_bytes, unit
-from modnet_lib.images16 import read_channels
+from modnet_lib.images import open_picture, read_channels, read_image, to_bytes, unit
 
 HAIR = 19  # Clothing-Co-Parsing's class for hair; 0 is background, everything else is worn, held or skin
 
@@ -123,9 +122,9 @@ def _channels(file: Path) -> np.ndarray:
     """(H, W, C) of the file's own type: grey, grey and alpha, RGB, or RGBA."""
     image = open_picture(file)
     if isinstance(image, Image.Image):
-        deep, _ = read_channels(file)  # Pillow keeps 8 bits of several channels
+        deep = read_channels(file)  # Pillow keeps 8 bits of several channels
         if deep is not None:
-            return np.atleast_3d(deep)
+            return deep
         kept = image.mode[0] in "IF" or image.mode in ("L", "LA", "RGB", "RGBA")
         if not kept or "transparency" in image.info:
             colours = "RGBA" if image.has_transparency_data else "RGB"

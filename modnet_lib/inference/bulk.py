@@ -4,11 +4,8 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from glob import glob
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,14 +13,14 @@ import numpy as np
 from PIL import Image
 
 from modnet_lib.files import write_atomically
-from modnet_lib.images import is_picture, read_header, read_image, to_bytes
-from modnet_lib.images16 import Deep, read_deep, write_deep
-from modnet_lib.inference.edges import clean_foreground, compose
+from modnet_lib.images import count_frames, is_picture, read_image
+from modnet_lib.inference.edges import compose, render
 from modnet_lib.inference.matter import Matter
 
+JPEG = (".jpg", ".jpeg")
 # what can be written, with Pillow's options; WebP keeps the colours under transparency too
-FORMATS: dict[str, dict[str, int]] = {suffix: {"quality": 92} for suffix in (".jpg", ".jpeg")}
-FORMATS |= {".png": {}, ".tif": {}, ".tiff": {}, ".webp": {"quality": 92, "exact": True}}
+FORMATS: dict[str, dict[str, int]] = {".png": {}, ".tif": {}, ".tiff": {}, ".webp": {"quality": 92, "exact": True}}
+FORMATS |= {suffix: {"quality": 92} for suffix in JPEG}
 
 
 class Job(NamedTuple):
@@ -42,51 +39,6 @@ class Result(NamedTuple):
     note: str = ""  # what was left out
 
 
-@dataclass(frozen=True)
-class Output:
-    """What is written for a picture: 16 bits and its ICC profile if it has 16 bits and the file is a PNG or TIFF."""
-
-    #: The matte alone.
-    alpha: bool = False
-    #: The person is in front of this; see `modnet_lib.inference.edges.compose`.
-    background: str = "transparent"
-    #: Estimate the person's colours where the old background shows through.
-    clean: bool = True
-    #: Also write the matte and the person's colours to ``NAME_matte.png`` and ``NAME_foreground.png``.
-    parts: bool = False
-
-    def check(self, suffix: str) -> None:
-        """Raise `ValueError` if a format cannot hold this, and as `compose` does if this is no background."""
-        if suffix not in FORMATS:
-            formats = "take .png, .webp, .jpg or .tif; the name of a folder ends in /"
-            raise ValueError(f"{suffix or 'no ending'} is no format to write; {formats}")
-        if suffix in (".jpg", ".jpeg") and not self.alpha and self.background == "transparent":
-            raise ValueError(f"{suffix} has no transparency; take .png or .webp, or give a background")
-        compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), self.background)
-
-    def write(self, job: Job, alpha: np.ndarray, pixels: np.ndarray, deep: bool) -> None:
-        """Write the target of a job, atomically; `deep` says that the source has 16 bits."""
-        deep = deep and job.target.suffix.lower() in (".png", ".tif", ".tiff")
-        wide = read_deep(job.source) if deep and not self.alpha else None
-        image, profile = wide or Deep(pixels)
-        clean = self.clean and (self.parts or not self.alpha)
-        colours = clean_foreground(image, alpha) if clean else image
-        matte = to_bytes(alpha, np.uint16 if deep else np.uint8)
-        _save(job.target, matte if self.alpha else compose(colours, alpha, self.background, image, profile), profile)
-        if self.parts:
-            for place, part in zip(beside(job), (matte, colours), strict=True):
-                _save(place, part, profile)
-
-
-def _save(file: Path, pixels: np.ndarray, profile: bytes) -> None:
-    suffix = file.suffix.lower()
-    if pixels.dtype == np.uint16 and pixels.ndim == 3:
-        write_atomically(file, partial(write_deep, Deep(pixels, profile), suffix=suffix))
-    else:
-        options = {"format": Image.registered_extensions()[suffix], **FORMATS[suffix]}
-        write_atomically(file, partial(Image.fromarray(pixels).save, **options))
-
-
 def expand(name: str) -> list[Path]:
     """The files that a pattern names, such as ``photos/*.jpg`` where no shell expands it, or else the file itself."""
     found = [] if Path(name).exists() else sorted(glob(name))
@@ -94,7 +46,7 @@ def expand(name: str) -> list[Path]:
 
 
 def beside(job: Job) -> list[Path]:
-    """The files of `Output.parts`."""
+    """The files of the matte and of the person's colours."""
     return [job.target.with_name(f"{job.target.stem}_{name}.png") for name in ("matte", "foreground")]
 
 
@@ -147,50 +99,60 @@ def _files(folder: Path, output: Path) -> list[Path]:
 
 
 def run(
-    matter: Matter, jobs: Sequence[Job], output: Output, overwrite: bool = False, batch_size: int = 1, workers: int = 2
+    matter: Matter,
+    jobs: Sequence[Job],
+    background: str = "transparent",
+    *,
+    parts: bool = False,
+    overwrite: bool = False,
+    workers: int = 2,
 ) -> Iterator[Result]:
     """Matte pictures; existing targets are skipped unless `overwrite`, so an interrupted run continues.
 
     Parameters
     ----------
-    matter, jobs, output
-        What predicts, what of (see `plan`), and what to write. Files appear whole or not at all; a ValueError says if
-        a part of one picture would overwrite the result of another.
-    batch_size
-        Pictures that are read together; those of one size go through the network together.
+    matter, jobs
+        What predicts, and what of (see `plan`). Files appear whole or not at all.
+    background
+        As for `modnet_lib.inference.edges.compose`.
+    parts
+        Also write the matte and the person's colours to ``NAME_matte.png`` and ``NAME_foreground.png``.
     workers
-        Threads that read, estimate colours and write, a batch each; the network has one of its own.
+        Threads that read, estimate colours and write; the network has one of its own.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Before the first picture, if this is no background, if a format is unknown or cannot hold the result, or if a
+        part of one picture would overwrite the result of another.
     """
-
-    def matte(batch: list[Job]) -> list[Result]:
-        errors, notes, pictures = dict[Job, str](), dict[Job, str](), dict[Job, tuple[np.ndarray, bool]]()
-        for job in batch:
-            with _noting(errors, job):
-                count, deep = read_header(job.source)
-                pictures[job] = read_image(job.source), deep
-                if count > 1:
-                    notes[job] = f"{job.source}: the first of {count} frames or pages; `modnet video` takes animations"
-        with _noting(errors, *pictures):
-            alphas = network.submit(matter.alphas, [pixels for pixels, _ in pictures.values()], batch_size).result()
-            for (job, picture), alpha in zip(pictures.items(), alphas, strict=True):
-                with _noting(errors, job):
-                    output.write(job, alpha, *picture)
-        return [Result(job, errors.get(job, ""), note=notes.get(job, "")) for job in batch]
-
-    if output.parts and (shared := {job.target for job in jobs} & {file for job in jobs for file in beside(job)}):
+    compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), background)
+    for suffix in {job.target.suffix.lower() for job in jobs}:
+        if suffix not in FORMATS:
+            formats = "take .png, .webp, .jpg or .tif; the name of a folder ends in /"
+            raise ValueError(f"{suffix or 'no ending'} is no format to write; {formats}")
+        if suffix in JPEG and background == "transparent":
+            raise ValueError(f"{suffix} has no transparency; take .png or .webp, or give a background")
+    if parts and (shared := {job.target for job in jobs} & {file for job in jobs for file in beside(job)}):
         raise ValueError(f"{min(shared)} would be a picture's own result and a part of another's; leave out parts")
-    todo = [job for job in jobs if overwrite or not job.target.exists()]
-    yield from (Result(job, skipped=True) for job in sorted({*jobs} - {*todo}))
-    batches = (todo[start : start + batch_size] for start in range(0, len(todo), batch_size))
-    with ThreadPoolExecutor(1) as network, ThreadPoolExecutor(workers) as pool:
-        yield from chain.from_iterable(pool.map(matte, batches))
 
-
-@contextmanager
-def _noting(errors: dict[Job, str], *jobs: Job) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # whatever it is, it is this picture's
-        for job in jobs:
+    def matte(job: Job) -> Result:
+        try:
+            if job.target.exists() and not overwrite:
+                return Result(job, skipped=True)
+            count, pixels = count_frames(job.source), read_image(job.source)
+            alpha = network.submit(matter.alpha, pixels).result()
+            files = [job.target, *(beside(job) if parts else ())]
+            for file, picture in zip(files, render(pixels, alpha, background, parts), strict=True):
+                suffix = file.suffix.lower()
+                options = {"format": Image.registered_extensions()[suffix], **FORMATS[suffix]}
+                write_atomically(file, partial(Image.fromarray(picture).save, **options))
+        except Exception as error:  # whatever it is, it is this picture's
             named = str(job.source) in str(error)
-            errors[job] = str(error) if named else f"{job.source} to {job.target}: {type(error).__name__}: {error}"
+            told = str(error) if named else f"{job.source} to {job.target}: {type(error).__name__}: {error}"
+            return Result(job, told)
+        note = f"{job.source}: the first of {count} frames or pages; `modnet video` takes animations"
+        return Result(job, note=note if count > 1 else "")
+
+    with ThreadPoolExecutor(1) as network, ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(matte, jobs)

@@ -10,7 +10,6 @@ import torch
 from PIL import ImageColor
 
 from modnet_lib.images import ImageLike, cover, keep_threads, read_image, read_out, to_bytes, to_tensor
-from modnet_lib.images16 import from_srgb
 
 BLOCK, MARGIN = 2048, 128  # pixels of a block's side, and of what it sees around it
 GREEN = "#00B140"  # of a studio
@@ -20,17 +19,17 @@ def clean_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """F of Eq. 1: the picture's colours where only the person is seen, estimated ones at mixed pixels and outside.
 
     The multi-level method of Germer et al. (2020), block by block, so that large pictures fit in memory. The image is
-    (H, W, 3) uint8 or uint16, and so is the result; alpha is (H, W) in [0, 1].
+    (H, W, 3) uint8, and so is the result; alpha is (H, W) in [0, 1].
     """
     if image.shape[:2] != alpha.shape:
         raise ValueError(f"image and alpha must have one size, got {image.shape[:2]} and {alpha.shape}")
     keep_threads()
     from pymatting import estimate_foreground_ml  # slow to import: it compiles
 
-    result, top = image.copy(), np.iinfo(image.dtype).max
+    result = image.copy()
     for inner, outer, place, _ in blocks(alpha, 0, 1, MARGIN):
-        colours: Any = estimate_foreground_ml(image[outer] / top, alpha[outer].astype(np.float64))
-        estimate = (colours[place] * top).round().clip(0, top).astype(image.dtype)
+        colours: Any = estimate_foreground_ml(image[outer] / 255, alpha[outer].astype(np.float64))
+        estimate = (colours[place] * 255).round().clip(0, 255).astype(np.uint8)
         result[inner] = np.where((alpha[inner] < 1)[..., None], estimate, image[inner])
     return result
 
@@ -70,33 +69,37 @@ def blocks(alpha: np.ndarray, low: float, high: float, margin: int) -> Iterator[
 
     Of each: where it lies, what it sees around it, where it lies in what it sees, and which of its pixels are mixed.
     """
-
-    def cuts(length: int) -> Iterator[tuple[slice, slice, slice]]:
-        for start in range(0, length, BLOCK):
-            end, before = min(start + BLOCK, length), max(start - margin, 0)
-            outer = slice(before, min(end + margin, length))
-            yield slice(start, end), outer, slice(start - before, end - before)
-
-    for inner, outer, place in (zip(*cut, strict=True) for cut in product(*map(cuts, alpha.shape))):
-        part = alpha[area := tuple(inner)]
+    height, width = alpha.shape
+    for top, left in product(range(0, height, BLOCK), range(0, width, BLOCK)):
+        inner = np.s_[top : top + BLOCK, left : left + BLOCK]
+        part = alpha[inner]
         mixed = (part > low) & (part < high)
         if mixed.any():
-            yield area, tuple(outer), tuple(place), mixed
+            above, before = max(top - margin, 0), max(left - margin, 0)
+            outer = np.s_[above : top + BLOCK + margin, before : left + BLOCK + margin]
+            below, after = top - above + part.shape[0], left - before + part.shape[1]
+            yield inner, outer, np.s_[top - above : below, left - before : after], mixed
+
+
+def render(image: np.ndarray, alpha: np.ndarray, background: ImageLike, parts: bool = False) -> list[np.ndarray]:
+    """The person of a picture (H, W, 3) uint8 in front of a background by `compose`, with the colours F of Eq. 1.
+
+    With `parts` also the matte, (H, W) uint8, and F.
+    """
+    is_matte = isinstance(background, str) and background == "matte"
+    colours = image if is_matte and not parts else clean_foreground(image, alpha)
+    return [compose(colours, alpha, background, image), *([to_bytes(alpha), colours] if parts else ())]
 
 
 def compose(
-    foreground: np.ndarray,
-    alpha: np.ndarray,
-    background: ImageLike,
-    image: np.ndarray | None = None,
-    profile: bytes = b"",
+    foreground: np.ndarray, alpha: np.ndarray, background: ImageLike, image: np.ndarray | None = None
 ) -> np.ndarray:
-    """Eq. 1 with a new background: (H, W, 3) of the foreground's type, or (H, W, 4) with straight alpha.
+    """Eq. 1 with a new background: (H, W, 3) uint8, or (H, W, 4) with straight alpha, or (H, W) for the matte.
 
     Parameters
     ----------
     foreground
-        (H, W, 3) uint8 or uint16, such as `clean_foreground` gives.
+        (H, W, 3) uint8, such as `clean_foreground` gives.
     alpha
         (H, W) in [0, 1].
     background
@@ -105,26 +108,22 @@ def compose(
         ``"green"`` is that of a studio.
     image
         The picture, for ``"blur"``; the foreground if ``None``.
-    profile
-        The ICC profile of the foreground's values, into which a new background is converted; empty for sRGB.
     """
-    name, kind = background if isinstance(background, str) else "", foreground.dtype
-    if name in ("transparent", "matte"):
-        matte = to_bytes(alpha, kind)
-        return np.dstack((foreground, matte) if name == "transparent" else [matte] * 3)
-    weight = alpha[..., None].astype(np.float32)
+    name = background if isinstance(background, str) else ""
+    if name == "matte":
+        return to_bytes(alpha)
+    if name == "transparent":
+        return np.dstack((foreground, to_bytes(alpha)))
     if name == "blur":
         behind = out_of_focus(foreground if image is None else image, alpha)
     else:
         is_colour = name and "." not in name
-        behind = colour(name)[None, None] if is_colour else cover(read_image(background), *alpha.shape)
-        behind = from_srgb(behind, profile) if profile else behind
-        behind = behind * np.float32(np.iinfo(kind).max // 255)
-    return (weight * foreground + (1 - weight) * behind).round().astype(kind)
+        behind = _colour(name) if is_colour else cover(read_image(background), *alpha.shape)
+    weight = alpha[..., None].astype(np.float32)
+    return (weight * foreground + (1 - weight) * behind).round().astype(np.uint8)
 
 
-def colour(name: str) -> np.ndarray:
-    """(3,) uint8 of a colour's name or ``"#rrggbb"``; ``"green"`` is that of a studio, a ValueError if it is none."""
+def _colour(name: str) -> np.ndarray:
     try:
         return np.array(ImageColor.getrgb(GREEN if name == "green" else name)[:3], np.uint8)
     except ValueError as error:

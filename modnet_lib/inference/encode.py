@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from av.error import FFmpegError
 from PIL import Image
 
-from modnet_lib.files import atomic
+from modnet_lib.files import atomic, atomic_folder
 from modnet_lib.inference.media import Clip
 
 # container, picture codec and its options, sound codec, sound that is copied
@@ -26,24 +27,36 @@ FORMATS = {
     ".webm": ("webm", "libvpx-vp9", VP9, "libopus", {"opus", "vorbis"}),
 }
 
-Write = Callable[[np.ndarray, Fraction], None]  # takes (H, W, 3) uint8 RGB, or with straight alpha, and seconds
+Write = Callable[[np.ndarray, Fraction], None]  # takes a matte (H, W) or RGB or RGBA, uint8, and seconds
 
 
 @contextmanager
-def encoder(
-    path: Path, suffix: str, clip: Clip | None = None, *, sound: bool = True, rate: int = 24
-) -> Iterator[Write]:
-    """Write a file that plays: yields a function that takes the pictures, all of one size, one after another.
+def writer(target: Path, clip: Clip | None = None, *, sound: bool = True, rate: int = 24) -> Iterator[Write]:
+    """Write a clip or a folder of PNG files, which gets its name when all is written without an error.
+
+    Yields a function that takes the pictures, all of one size, one after another.
 
     Parameters
     ----------
-    path, suffix
-        The file, whose own name does not matter, and one of `FORMATS`; alpha is for ``.webm``.
+    target
+        Ends as one of `FORMATS`, or in nothing for a new folder; alpha is for ``.webm`` and folders.
     clip, sound
         Keep the pace of this one and its sound, and with H.264 the shape of its pixels, which become square in WebM.
     rate
         Frames a second, without a clip.
     """
+    suffix, opened = target.suffix.lower(), atomic if target.suffix else atomic_folder
+    filling = partial(_encoder, suffix=suffix, clip=clip, sound=sound, rate=rate) if suffix else _pictures
+    try:
+        with opened(target) as path, filling(path) as write:
+            yield lambda image, moment: write(image if image.ndim == 3 else np.dstack([image] * 3), moment)
+    except FFmpegError as error:  # which names the temporary file
+        name = clip.source if clip else "a clip"
+        raise ValueError(f"{name} cannot be written to {target}: {error.strerror}") from error
+
+
+@contextmanager
+def _encoder(path: Path, suffix: str, clip: Clip | None, sound: bool, rate: int) -> Iterator[Write]:
     fps, unit = (clip.rate, clip.time_base) if clip else (Fraction(rate), Fraction(1, 1000 * rate))
     aspect = (clip and clip.aspect) or Fraction(1)
     form, codec, quality, sound_codec, copied = FORMATS[suffix]
@@ -103,8 +116,8 @@ def _sound(container: Any, clip: Clip | None, codec: str, copied: set[str]) -> C
 
 
 @contextmanager
-def picture_writer(folder: Path) -> Iterator[Write]:
-    """Write a PNG for every picture, and ``timecodes.txt`` with their times in milliseconds; as `encoder`."""
+def _pictures(folder: Path) -> Iterator[Write]:
+    """A PNG for every picture, and ``timecodes.txt`` with their times in milliseconds."""
     times = ["# timecode format v2"]
 
     def write(image: np.ndarray, moment: Fraction) -> None:
@@ -116,7 +129,7 @@ def picture_writer(folder: Path) -> Iterator[Write]:
 
 
 def write_clip(path: str | Path, images: Iterable[np.ndarray], rate: int = 24) -> None:
-    """Write pictures of one size as a clip, atomically; the suffix is one of `FORMATS`."""
-    with atomic(path) as file, encoder(file, Path(path).suffix, rate=rate) as write:
+    """Write pictures of one size as a clip, atomically; see `writer`."""
+    with writer(Path(path), rate=rate) as write:
         for number, image in enumerate(images):
             write(image, Fraction(number, rate))

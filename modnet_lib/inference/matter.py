@@ -16,7 +16,7 @@ from modnet_lib.baselines import Baseline, load_network, needs
 from modnet_lib.devices import Device, choose_device, resize
 from modnet_lib.images import ImageLike, read_image, read_out, to_tensor
 from modnet_lib.inference.deploy import Backend, make_backend
-from modnet_lib.inference.edges import clean_foreground, compose, drop_specks, sharpen
+from modnet_lib.inference.edges import drop_specks, render, sharpen
 from modnet_lib.network import MODNet, Segmenter
 
 SHORT_SIDE = 512  # the authors' protocol
@@ -80,10 +80,6 @@ class Matter:
             network = copy.deepcopy(network).to(self.device)
         self.network = network.eval()
         self._module, self._answer = make_backend(self.network, backend, self.device, dtype)
-        if backend == "onnxruntime" and isinstance(self.network, MODNet):
-            from modnet_lib.inference.export import onnx_session
-
-            self._answer = onnx_session(self.network)
 
     @classmethod
     def from_pretrained(cls, path: str | Path | None = None, **options: Any) -> "Matter":
@@ -129,16 +125,14 @@ class Matter:
         coarse = read_out(semantic[0, 0].float())
         return Prediction(pixels, coarse, *(self._enlarge(answer, pixels) for answer in large))
 
-    def cutout(self, image: ImageLike, *, clean: bool = True) -> Image.Image:
-        """The person as a PIL RGBA picture of the same size, straight alpha; `clean`: colours by `clean_foreground`."""
-        return self.composite(image, "transparent", clean=clean)
+    def cutout(self, image: ImageLike) -> Image.Image:
+        """The person as a PIL RGBA picture of the same size: straight alpha, colours by `clean_foreground`."""
+        return self.composite(image, "transparent")
 
-    def composite(self, image: ImageLike, background: ImageLike, *, clean: bool = True) -> Image.Image:
+    def composite(self, image: ImageLike, background: ImageLike) -> Image.Image:
         """The person in front of a colour, a picture, or its own blurred background (``"blur"``); see `compose`."""
         pixels = read_image(image)
-        alpha = self.alpha(pixels)
-        colours = clean_foreground(pixels, alpha) if clean else pixels
-        return Image.fromarray(compose(colours, alpha, background, pixels))
+        return Image.fromarray(render(pixels, self.alpha(pixels), background)[0])
 
     def _size(self, pixels: np.ndarray) -> tuple[int, int]:
         return network_size(pixels.shape[0], pixels.shape[1], self.short_side, self.squash)

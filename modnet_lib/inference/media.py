@@ -1,12 +1,11 @@
 """Clips of any kind, read through PyAV and Pillow: frames at their times, with the sound between them."""
 
 from collections import deque
-from collections.abc import Generator, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain, repeat
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import cv2
@@ -15,7 +14,7 @@ from av.error import FFmpegError
 from PIL import Image, ImageSequence
 
 from modnet_lib.files import kind_of
-from modnet_lib.images import is_picture, read_header, read_image
+from modnet_lib.images import count_frames, is_picture, read_image
 from modnet_lib.inference.tone_mapping import HLG, PQ, to_standard_range
 
 MISSING = 0.25  # seconds; a file that ends earlier than it declares, by more than this, was cut short
@@ -40,12 +39,8 @@ class Clip:
     Parameters
     ----------
     source
-        A video, an animated GIF, WebP or PNG, a folder of pictures, which are frames in the order of their names
-        (with ``timecodes.txt``, at these times), or a binary file object, which need not seek.
-    limit
-        Stop after this many frames, at least 1.
-    sound
-        Also read the audio: packets that were read up to the last frame are in `packets`; who uses them takes them out.
+        A video, an animated GIF, WebP or PNG, or a folder of pictures, which are frames in the order of their names
+        (with ``timecodes.txt``, at these times).
     strict
         Raise a ValueError at the first damage instead of noting it in `damage`: what could not be read and where.
     rate
@@ -54,36 +49,26 @@ class Clip:
 
     _container: Any
 
-    def __init__(
-        self,
-        source: str | Path | IO[bytes],
-        *,
-        limit: int | None = None,
-        sound: bool = False,
-        strict: bool = False,
-        rate: int = 24,
-    ):
-        self.source, self.limit, self.strict, self._container = source, limit, strict, None
+    def __init__(self, source: str | Path, *, strict: bool = False, rate: int = 24):
+        self.source, self.strict, self._container = Path(source), strict, None
+        # packets of sound, up to those of the last frame that was read, for the encoder to take out
         self.packets, self.damage, self.audio = deque[Any](), list[str](), None
         self.rate, self.time_base, self.aspect = Fraction(rate), Fraction(1, 1000 * rate), None
-        file = Path(source) if isinstance(source, (str, Path)) else None
-        if file and not file.exists():
+        if not self.source.exists():
             raise FileNotFoundError(f"no clip at {source}")
-        length = read_header(file).frames if file and file.is_file() and is_picture(file) else 1
-        if file and file.is_dir():
-            files = sorted(one for one in file.iterdir() if is_picture(one) and not one.name.startswith("."))
-            self._frames, self.count = self._pictures(file, files), len(files)
-        elif file and length > 1 and file.suffix.lower() not in (".tif", ".tiff"):  # which has pages
-            self._frames, self.count = self._animation(file), length
+        if self.source.is_dir():
+            files = sorted(one for one in self.source.iterdir() if is_picture(one) and not one.name.startswith("."))
+            self._frames, self.count = self._pictures(files), len(files)
+        elif is_picture(source) and "tif" not in self.source.suffix.lower() and (found := count_frames(source)) > 1:
+            self._frames, self.count = self._animation(), found  # a TIFF has pages
         else:
-            self.count, self._frames = self._open(file, sound), self._film()
-        self.count = min(filter(None, (self.count, limit)), default=None)
+            self.count, self._frames = self._open() or None, self._film()
 
-    def _open(self, file: Path | None, sound: bool) -> int:
+    def _open(self) -> int:
         try:
-            self._container = av.open(str(file) if file else self.source)
+            self._container = av.open(str(self.source))
         except (FFmpegError, EOFError) as error:
-            kind = kind_of(file) if file and file.is_file() else ""
+            kind = kind_of(self.source)
             kind = kind if kind and "clip" not in kind else "empty, damaged, cut short or no video"
             raise ValueError(f"{self.source} is {kind}: {error}") from error
         streams, kind = self._container.streams, self._container.format.name
@@ -91,7 +76,7 @@ class Clip:
         if not streams.video or not streams.video[0].codec_context or any(name in kind for name in NO_CLIPS):
             self.close()
             raise ValueError(f"{self.source} holds no video ({kind}); for single pictures use `modnet matte`")
-        self._video, self.audio = streams.video[0], streams.audio[0] if sound and streams.audio else None
+        self._video, self.audio = streams.video[0], streams.audio[0] if streams.audio else None
         self._video.thread_type = "AUTO"
         self._decoder: Any = self._video.codec_context
         if self._video.metadata.get("alpha_mode") == "1":  # FFmpeg's own decoders of WebM leave out alpha
@@ -106,19 +91,16 @@ class Clip:
             self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        taken, shot, before, last = 0, 0, None, -1 / self.rate
+        shot, before, last = 0, None, -1 / self.rate
         for image, moment in self._frames:
             # a damaged clip may have no times, negative ones, or such that run backwards
             after = Fraction(-1) if moment is None else max(moment, Fraction(0))
             last = after if after > last else last + 1 / self.rate
-            small = cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA)
-            grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+            grey = cv2.cvtColor(cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
             shot += before is not None and cv2.absdiff(grey, before).mean() > CUT
             yield Frame(image, last, shot)
-            taken, before = taken + 1, grey
-            if taken == self.limit:
-                return
-        if not taken:
+            before = grey
+        if before is None:
             raise ValueError(f"{self.source} holds no frames that can be read. {' '.join(self.damage)}")
 
     def note(self, problem: str) -> None:
@@ -157,8 +139,8 @@ class Clip:
         if lasts - end > max(MISSING, 1.5 / float(self.rate)):  # the last frame may not say how long it lasts
             self.note(f"cut short: it ends after {end:.2f} s of {lasts:.2f} s")
 
-    def _pictures(self, folder: Path, files: list[Path]) -> Iterator[tuple[np.ndarray, Fraction | None]]:
-        times, size, table = list[Any](), None, folder / "timecodes.txt"
+    def _pictures(self, files: list[Path]) -> Iterator[tuple[np.ndarray, Fraction | None]]:
+        times, size, table = list[Any](), None, self.source / "timecodes.txt"
         if table.is_file():
             lines = table.read_text(encoding="utf-8").splitlines()
             times = [Fraction(line) / 1000 for line in lines if line[:1].isdigit()]
@@ -172,9 +154,9 @@ class Clip:
                 continue
             yield image, moment
 
-    def _animation(self, file: Path) -> Iterator[tuple[np.ndarray, Fraction]]:
+    def _animation(self) -> Iterator[tuple[np.ndarray, Fraction]]:
         moment = Fraction(0)
-        with Image.open(file) as opened:
+        with Image.open(self.source) as opened:
             try:
                 for frame in ImageSequence.Iterator(opened):
                     yield read_image(frame), moment
@@ -196,15 +178,3 @@ def to_rgb(frame: Any, size: tuple[int, int] | None = None) -> np.ndarray:
     if not any(component.is_alpha for component in frame.format.components):
         return frame.reformat(format="rgb24", **options).to_ndarray()
     return read_image(frame.reformat(format="rgba", **options).to_ndarray())
-
-
-def repeated(path: Path) -> Generator[np.ndarray, Fraction, None]:
-    """Send it ascending times; it yields what the clip shows then, played in a loop."""
-    image, begins, last, moment = None, Fraction(0), Fraction(0), (yield np.empty(0))
-    while True:
-        with closing(Clip(path)) as clip:
-            for frame in clip:
-                while image is not None and moment < begins + frame.time:
-                    moment = yield image
-                image, last = frame.image, frame.time
-        begins += last + 1 / clip.rate

@@ -4,23 +4,22 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import count, groupby, islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from av.error import FFmpegError
 from PIL import Image
 
-from modnet_lib.files import atomic, atomic_folder, write_atomically
+from modnet_lib.files import write_atomically
 from modnet_lib.images import cover, read_image, to_bytes
-from modnet_lib.inference.edges import clean_foreground, compose
-from modnet_lib.inference.encode import FORMATS, Write, encoder, picture_writer
+from modnet_lib.inference.edges import compose, render
+from modnet_lib.inference.encode import FORMATS, writer
 from modnet_lib.inference.matter import Matter
-from modnet_lib.inference.media import Clip, Frame, repeated
+from modnet_lib.inference.media import Clip, Frame
 from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.provenance import fingerprint
 
@@ -46,7 +45,9 @@ def one_frame_delay(alphas: Iterable[np.ndarray], threshold: float = THRESHOLD) 
     before = now = None
     for after in alphas:
         if now is not None and before is not None:
-            yield np.where(flickers(before, now, after, threshold), (before + after) / 2, now)
+            close = abs(before - after) <= threshold
+            flickers = close & (abs(now - before) > threshold) & (abs(now - after) > threshold)
+            yield np.where(flickers, (before + after) / 2, now)
         elif now is not None:
             yield now
         before, now = now, after
@@ -54,18 +55,12 @@ def one_frame_delay(alphas: Iterable[np.ndarray], threshold: float = THRESHOLD) 
         yield now
 
 
-def flickers(before: np.ndarray, now: np.ndarray, after: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
-    """Where the rule of `one_frame_delay` finds flicker; bool, the shape of the mattes."""
-    close = abs(before - after) <= threshold
-    return close & (abs(now - before) > threshold) & (abs(now - after) > threshold)
-
-
 @dataclass(frozen=True)
 class Settings:
     """How `matte_video` makes a clip."""
 
-    #: As for `modnet_lib.inference.edges.compose`, or a clip, which is repeated. By default transparent where that can
-    #: be stored (``.webm`` and folders), or else green.
+    #: As for `modnet_lib.inference.edges.compose`. By default transparent where that can be stored (``.webm`` and
+    #: folders), or else green.
     background: str | Path | None = None
     #: Of `one_frame_delay`, which starts anew at every cut.
     threshold: float = THRESHOLD
@@ -92,7 +87,7 @@ class VideoResult(NamedTuple):
 
 def matte_video(
     matter: Matter,
-    source: str | Path | IO[bytes],
+    source: str | Path,
     target: str | Path,
     *,
     track: Callable[[Iterable[Any], int | None], Iterable[Any]] = lambda frames, count: frames,
@@ -119,49 +114,35 @@ def matte_video(
     FileNotFoundError, ValueError
         As `Clip`; also if the target cannot hold what is asked for.
     """
-    target, chosen, repaired = Path(target), Settings(**settings), list[float]()
-    suffix, file = target.suffix.lower(), Path(source) if isinstance(source, (str, Path)) else None
-    parts = ("_matte", "_foreground") if chosen.parts else ()
-    targets = [target.with_name(f"{target.stem}{part}{target.suffix}") for part in ("", *parts)]
+    source, target, chosen, repaired = Path(source), Path(target), Settings(**settings), list[float]()
+    suffix, parts = target.suffix.lower(), ("", "_matte", "_foreground") if chosen.parts else ("",)
+    targets = [target.with_name(f"{target.stem}{part}{target.suffix}") for part in parts]
     if suffix not in ("", *FORMATS):
         raise ValueError(f"{target} must end in {', '.join(FORMATS)}, or in nothing for a folder of PNG files")
     if exists := [one for one in targets if not suffix and one.exists()]:
         raise ValueError(f"{exists[0]} exists; name a folder that does not")
-    if file and file.resolve() == target.resolve():
+    if source.resolve() == target.resolve():
         raise ValueError(f"{target} is the clip itself; write to another file")
     holds_alpha = suffix in ("", ".webm")
-    background = str(chosen.background or ("transparent" if holds_alpha else "green"))
+    background: Any = str(chosen.background or ("transparent" if holds_alpha else "green"))
     if background == "transparent" and not holds_alpha:
         raise ValueError("H.264 has no transparency: write .webm or a folder, or choose a background")
-    behind = _backdrop(background)
-    reading = {"limit": chosen.limit, "sound": bool(suffix), "strict": chosen.strict, "rate": chosen.rate}
-    with closing(Clip(source, **reading)) as clip:
-        kept = _kept(matter, file, target, chosen.batch_size) if chosen.resume and file else None
-        mattes = _delayed(_matted(clip, matter, chosen.batch_size, kept), chosen.threshold, repaired)
+    background = read_image(background) if "." in background else background
+    compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), background)  # an error if it is no background
+    with closing(Clip(source, strict=chosen.strict, rate=chosen.rate)) as clip:
+        kept = _kept(matter, source, target, chosen.batch_size) if chosen.resume else None
+        frames, length = islice(clip, chosen.limit), min(filter(None, (clip.count, chosen.limit)), default=None)
+        mattes = _delayed(_matted(frames, matter, chosen.batch_size, kept), chosen.threshold, repaired)
         with closing(_ahead(mattes, 2 * chosen.batch_size)) as ready, ExitStack() as stack:  # ends its thread
-            writers = [stack.enter_context(_writer(one, clip, one == target)) for one in targets]
-            for frame, alpha in track(ready, clip.count):
-                colours = clean_foreground(frame.image, alpha) if parts or background != "matte" else frame.image
-                pictures = [compose(colours, alpha, behind(frame), frame.image)]
-                pictures += [compose(colours, alpha, "matte"), colours] if parts else []
-                for write, picture in zip(writers, pictures, strict=True):
+            writers = [stack.enter_context(writer(one, clip, sound=one == target)) for one in targets]
+            for frame, alpha in track(ready, length):
+                if isinstance(background, np.ndarray) and background.shape[:2] != alpha.shape:
+                    background = cover(background, *alpha.shape)  # once, as all frames have one size
+                for write, picture in zip(writers, render(frame.image, alpha, background, chosen.parts), strict=True):
                     write(picture, frame.time)
     if kept:
         shutil.rmtree(kept.parent)
     return VideoResult(repaired, clip.damage)
-
-
-@contextmanager
-def _writer(target: Path, clip: Clip, sound: bool) -> Iterator[Write]:
-    """Take pictures for a target, which gets its name when all are written."""
-    suffix = target.suffix.lower()
-    try:
-        with (atomic if suffix else atomic_folder)(target) as path:
-            opened = encoder(path, suffix, clip, sound=sound) if suffix else picture_writer(path)
-            with opened as write:
-                yield write
-    except FFmpegError as error:  # which names the temporary file
-        raise ValueError(f"{clip.source} cannot be written to {target}: {error.strerror}") from error
 
 
 def _ahead(items: Iterable[Any], depth: int) -> Generator[Any, None, None]:
@@ -208,17 +189,3 @@ def _delayed(
             frame, before = waiting.popleft()
             repaired.append(float((alpha != before).mean()))
             yield frame, alpha
-
-
-def _backdrop(name: str) -> Callable[[Frame], str | np.ndarray]:
-    """What `compose` is given for a frame: a word, a colour, a picture or a frame of a repeated clip."""
-    if name in ("transparent", "matte", "blur") or not Path(name).is_file():
-        compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), name)  # an error if it is no background
-        return lambda frame: name
-    try:
-        covering = lru_cache(maxsize=1)(partial(cover, read_image(name)))
-        return lambda frame: covering(*frame.image.shape[:2])
-    except ValueError:  # no picture, so it should be a clip
-        moving = repeated(Path(name))
-        next(moving)
-        return lambda frame: moving.send(frame.time)

@@ -50,7 +50,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from modnet_lib import cli, data, profiles
-from modnet_lib.inference import Matter, edges, encode, export, media, video
+from modnet_lib.inference import Matter, deploy, edges, encode, media, video
 from modnet_lib.notebook import figures, inspector, portraits, results
 
 # %% [markdown]
@@ -304,8 +304,8 @@ figures.image_row(
 # A plain blur smears the person into the background. `"blur"` weights each pixel by its share of background,
 # $1 - \alpha$, so that the person does not count. On the shell: `modnet matte --background blur me.jpg me.webp`.
 #
-# The picture is turned as its EXIF data say. Colours with a profile become sRGB, but PNG and TIFF files of 16 bits stay
-# at 16 bits and keep their profile. JPEG cannot hold a cut-out, and the program says so before it starts:
+# The picture is turned as its EXIF data say. Colours with a profile become sRGB, and every cut-out has 8 bits per
+# channel. JPEG cannot hold a cut-out, and the program says so before it starts:
 
 # %% tags=["nbval-check-output"]
 shell("matte", photo, WORK / "me.jpg")
@@ -502,8 +502,8 @@ figure
 
 # %%
 height, width = (matter.short_side * side // min(image.shape[:2]) // 32 * 32 for side in image.shape[:2])
-difference = export.export_onnx(matter.network, WORK / "modnet.onnx", [image], (height, width))
-print(f"input {height} x {width}; largest difference of alpha: {difference:.0e}, {export.TOLERANCE:.0e} allowed")
+difference = deploy.export_onnx(matter.network, WORK / "modnet.onnx", [image], (height, width))
+print(f"input {height} x {width}; largest difference of alpha: {difference:.0e}, {deploy.TOLERANCE:.0e} allowed")
 
 # %% [markdown]
 # NumPy, Pillow and ONNX Runtime are all that a program then needs:

@@ -17,7 +17,7 @@ from modnet_lib import paths
 from modnet_lib.data.items import read_matte
 from modnet_lib.data.manifest import training_items
 from modnet_lib.inference import Matter
-from modnet_lib.inference.export import export_onnx
+from modnet_lib.inference.deploy import export_onnx
 from teacher_labels import Teacher, label_photographs, places_for, read_labels
 
 

@@ -17,10 +17,9 @@ from modnet_lib.data.readers import Labelled
 from modnet_lib.evaluation.methods import Method
 from modnet_lib.evaluation.protocol import Protocol, run_benchmark
 from modnet_lib.inference import Matter
-from modnet_lib.inference.bulk import Job, Output
+from modnet_lib.inference.bulk import Job
 from modnet_lib.inference.bulk import run as matte_files
-from modnet_lib.inference.deploy import deploy
-from modnet_lib.inference.export import export_onnx
+from modnet_lib.inference.deploy import deploy, export_onnx
 from modnet_lib.inference.media import Clip
 from modnet_lib.inference.video import matte_video
 from modnet_lib.network import MODNet, Segmenter, create_backbone
@@ -82,7 +81,7 @@ def test_clips_files_and_benchmarks(backend, dtype, meta, tmp_path, make_clip) -
     assert len(report.repaired) == 5
     assert len(list(Clip(tmp_path / "out.mkv"))) == 5
     Image.fromarray(pictures[0]).save(tmp_path / "in.png")
-    (done,) = matte_files(matter, [Job(tmp_path / "in.png", tmp_path / "out.png")], Output(alpha=True))
+    (done,) = matte_files(matter, [Job(tmp_path / "in.png", tmp_path / "out.png")], "matte")
     assert not done.error
     readers = {str(k): lambda one=one: Labelled(one, one[..., 0], {}) for k, one in enumerate(pictures[:3])}
     (record, *_) = run_benchmark(matter, readers, protocol=Protocol(side=64, metrics=("mad",)), batch_size=2)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from modnet_lib import paths
-from modnet_lib.inference import Matter, export
+from modnet_lib.inference import Matter, deploy
 from modnet_lib.network import MODNet, load_checkpoint
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -27,10 +27,10 @@ def picture(tmp_path):
 
 def test_what_does_not_fit_is_refused(tiny_network, tmp_path) -> None:
     with pytest.raises(ValueError, match="must end in"):
-        export.export_onnx(tiny_network, tmp_path / "n.bin")
+        deploy.export_onnx(tiny_network, tmp_path / "n.bin")
     given = MODNet(backbone="mobilenetv3_small_050", trimap_input=True)
     with pytest.raises(ValueError, match="trimap"):
-        export.export_onnx(given, tmp_path / "n.onnx")
+        deploy.export_onnx(given, tmp_path / "n.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -39,12 +39,12 @@ def test_a_copy_that_answers_otherwise_is_not_written(tiny_network, tmp_path, pi
     with torch.no_grad():
         tiny_network.fusion_branch.head.bias.fill_(torch.nan)
     with pytest.raises(ValueError, match=r"not written.* nan"):
-        export.export_onnx(tiny_network, tmp_path / "n.onnx", [picture])
+        deploy.export_onnx(tiny_network, tmp_path / "n.onnx", [picture])
     with torch.no_grad():
         tiny_network.fusion_branch.head.bias.fill_(0)
-    monkeypatch.setattr(export, "TOLERANCE", 0)  # less than rounding
+    monkeypatch.setattr(deploy, "TOLERANCE", 0)  # less than rounding
     with pytest.raises(ValueError, match="not written"):
-        export.export_onnx(tiny_network, tmp_path / "n.onnx", [picture])
+        deploy.export_onnx(tiny_network, tmp_path / "n.onnx", [picture])
     assert {f.name for f in tmp_path.iterdir()} == {"p.png"}
 
 
@@ -52,7 +52,7 @@ def test_a_copy_that_answers_otherwise_is_not_written(tiny_network, tmp_path, pi
 @pytest.mark.parametrize("variant", ["paper", "released"])
 def test_onnx(variant, paper_network, released_network, tmp_path, picture) -> None:
     network = paper_network if variant == "paper" else released_network
-    assert export.export_onnx(network, tmp_path / "n.onnx", [picture]) <= export.TOLERANCE
+    assert deploy.export_onnx(network, tmp_path / "n.onnx", [picture]) <= deploy.TOLERANCE
     session = onnxruntime.InferenceSession(tmp_path / "n.onnx")
     for shape in ((1, 3, 64, 256), (3, 3, 96, 64)):
         image = torch.rand(shape)
@@ -73,19 +73,19 @@ def test_onnx(variant, paper_network, released_network, tmp_path, picture) -> No
 
 @pytest.mark.slow
 def test_a_fixed_size_is_the_only_one(tiny_network, tmp_path, picture) -> None:
-    assert export.export_onnx(tiny_network, tmp_path / "n.onnx", [picture], size=(64, 96)) <= export.TOLERANCE
+    assert deploy.export_onnx(tiny_network, tmp_path / "n.onnx", [picture], size=(64, 96)) <= deploy.TOLERANCE
     session = onnxruntime.InferenceSession(tmp_path / "n.onnx")
     assert session.get_inputs()[0].shape[1:] == [3, 64, 96]
     assert "64 x 96" in session.get_modelmeta().custom_metadata_map["image"]
     with pytest.raises(Exception, match=r"(?i)invalid dimensions"):
         session.run(None, {"image": np.zeros((1, 3, 96, 64), np.float32)})
-    with pytest.raises(ValueError, match="multiples of 32 from 64 on, got 64 x 100"):
-        export.export_onnx(tiny_network, tmp_path / "m.onnx", size=(64, 100))
+    with pytest.raises(ValueError, match="32"):
+        deploy.export_onnx(tiny_network, tmp_path / "m.onnx", size=(64, 100))
 
 
 @pytest.mark.slow
 def test_the_example_needs_no_torch(tmp_path) -> None:
-    export.export_onnx(load_checkpoint(paths.PRETRAINED), tmp_path / "n.onnx")
+    deploy.export_onnx(load_checkpoint(paths.PRETRAINED), tmp_path / "n.onnx")
     source = paths.DATA / "samples" / "spm" / "image" / "spm_001.jpg"
     hook = "import sys\nfor name in ('torch', 'modnet_lib', 'torchvision'): sys.modules[name] = None\n"
     run = "import runpy\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"

@@ -37,7 +37,7 @@ def person(size: int = 96, colour: tuple[int, int, int] = RED) -> Image.Image:
 
 def matted(matter, folder: Path, target: str | Path) -> dict[str, bulk.Result]:
     jobs = bulk.plan([folder], target)
-    return {result.job.source.name: result for result in bulk.run(matter, jobs, bulk.Output(alpha=True))}
+    return {result.job.source.name: result for result in bulk.run(matter, jobs, "matte")}
 
 
 # --- pictures
@@ -356,7 +356,7 @@ def test_parts_of_pictures_and_clips_are_written_in_one_pass(red_matter, make_cl
     (tmp_path / "in").mkdir()
     person().save(tmp_path / "in" / "a.png")
     (job,) = bulk.plan([tmp_path / "in"], tmp_path / "out")
-    (result,) = bulk.run(red_matter, [job], bulk.Output(background="white", parts=True))
+    (result,) = bulk.run(red_matter, [job], "white", parts=True)
     assert not result.error
     matte = np.asarray(Image.open(tmp_path / "out" / "a_matte.png")) / 255
     colours, composed = (
@@ -378,7 +378,7 @@ def test_parts_never_overwrite_another_picture(red_matter, tmp_path):
         person().save(tmp_path / "in" / f"{name}.png")
     jobs = bulk.plan([tmp_path / "in"], tmp_path / "out")
     with pytest.raises(ValueError, match=r"a_matte\.png would be a picture's own result and a part of another's"):
-        next(bulk.run(red_matter, jobs, bulk.Output(parts=True)))
+        next(bulk.run(red_matter, jobs, parts=True))
     assert not (tmp_path / "out").exists()
 
 
@@ -418,7 +418,7 @@ def test_150_mutated_pictures_end_in_a_matte_or_a_message(red_matter, tmp_path):
         suffix = kinds[number % len(kinds)]
         (source / f"{number:03d}{suffix}").write_bytes(mutations(whole[suffix], rng))
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
-    results = list(bulk.run(red_matter, bulk.plan([source], tmp_path / "out"), bulk.Output()))
+    results = list(bulk.run(red_matter, bulk.plan([source], tmp_path / "out")))
     assert len(results) == 150 and 20 < sum(bool(result.error) for result in results) < 140
     for result in results:
         assert result.job.target.is_file() != bool(result.error)

@@ -140,7 +140,7 @@ def test_times_and_sound_are_the_clips_own(make_clip, red_matter, tmp_path):
     source = make_clip("a.mkv", person_clip(), times=times, audio="aac")
     for name in ("out.mp4", "out.webm"):
         matte_video(red_matter, source, tmp_path / name)
-        clip = Clip(tmp_path / name, sound=True)
+        clip = Clip(tmp_path / name)
         assert [frame.time for frame in clip] == [Fraction(time, 1000) for time in times]
         assert clip.audio is not None and len(clip.packets) > 10
 
@@ -149,7 +149,7 @@ def test_times_and_sound_are_the_clips_own(make_clip, red_matter, tmp_path):
 def test_sound_that_outlasts_the_pictures_is_kept(make_clip, red_matter, tmp_path, threshold):
     source = make_clip("a.mkv", person_clip(), times=range(0, 60, 5), audio="aac")
     matte_video(red_matter, source, tmp_path / "out.mkv", threshold=threshold)
-    whole, kept = (Clip(path, sound=True) for path in (source, tmp_path / "out.mkv"))
+    whole, kept = (Clip(path) for path in (source, tmp_path / "out.mkv"))
     assert len(list(whole)) == len(list(kept)) == 12
     assert [bytes(packet) for packet in kept.packets] == [bytes(packet) for packet in whole.packets]
     assert len(whole.packets) > 20
@@ -181,16 +181,6 @@ def test_backgrounds(make_clip, red_matter, tmp_path):
     np.testing.assert_allclose(still[2, 2], (200, 180, 20), atol=4)
     matte = first_frame(red_matter, source, tmp_path / "matte.mp4", background="matte")
     np.testing.assert_allclose(matte[..., 0], person_clip()[0][..., 0], atol=20)
-
-
-def test_a_moving_background_keeps_its_pace_and_starts_again(make_clip, red_matter, tmp_path):
-    colours = [(0, 0, 80), (0, 0, 240)]
-    behind = [np.full((60, 60, 3), colour, np.uint8) for colour in colours]
-    scene = make_clip("scene.mkv", behind, times=[0, 100])  # its rate says 40 ms for the last frame
-    frames = [np.zeros((48, 64, 3), np.uint8)] * 8  # a frame every 40 ms
-    matte_video(red_matter, make_clip("a.mkv", frames), tmp_path / "out.mkv", background=scene)
-    shown = [float(frame.image[..., 2].mean()) for frame in Clip(tmp_path / "out.mkv")]
-    np.testing.assert_allclose(shown, [80, 80, 80, 240, 80, 80, 240, 80], atol=4)
 
 
 def test_what_cannot_be_written_is_refused_before_work(make_clip, red_matter, tmp_path):
@@ -248,7 +238,7 @@ def test_a_cut_run_goes_on_to_the_same_clip(make_clip, red_matter, tmp_path):
     assert not (tmp_path / "out.mp4").exists()
     matte_video(red_matter, source, tmp_path / "out.mp4", batch_size=3, resume=True)
     assert red_matter.seen < 6
-    clips = [Clip(tmp_path / name, sound=True) for name in ("out.mp4", "whole.mp4")]
+    clips = [Clip(tmp_path / name) for name in ("out.mp4", "whole.mp4")]
     # x264 packs the same pictures differently in one of thirty runs, so pictures are compared, not bytes
     for frame, whole in zip(*clips, strict=True):
         assert frame.time == whole.time
