@@ -1,4 +1,4 @@
-"""The network in other forms: norms folded into convolutions, less work at full size, compiled, and as an ONNX file."""
+"""The network in other forms: norms folded into convolutions, compiled, and as an ONNX file."""
 
 import contextlib
 import copy
@@ -21,7 +21,6 @@ from modnet_lib.images import ImageLike, read_image, read_out, to_tensor
 from modnet_lib.network import MODNet, Segmenter
 from modnet_lib.network.checkpoints import weights_fingerprint
 from modnet_lib.network.layers import Block, concat
-from modnet_lib.network.released import ReleasedSemantic
 from modnet_lib.provenance import fingerprint
 
 Backend = Literal["auto", "eager", "fused", "compiled", "onnxruntime"]
@@ -30,33 +29,21 @@ TOLERANCE = 1e-4  # of alpha, for ONNX; a hundredth of what 8 bits can show is 4
 
 
 class FusedBlock(nn.Module):
-    """A block of convolution, norm and ReLU with the batch norm inside the convolution.
+    """A block of convolution, batch norm and ReLU with the batch norm inside the convolution.
 
-    What is left of an IBNorm is an affine map whose two numbers a channel come from the picture for the instance norm's
-    half, and are 1 and 0 for the other: one pass. Of several maps, those with an odd number of channels, such as the
-    image, get a convolution of their own: vector units want multiples of eight. Not in an exported file, so that the
-    weights stay one constant, as quantisation wants them.
+    Of several maps, those with an odd number of channels, such as the image, get a convolution of their own: vector
+    units want multiples of eight. Not in an exported file, so that the weights stay one constant, as quantisation wants
+    them.
     """
 
     def __init__(self, block: Block):
         super().__init__()
-        parts: list[Any] = [copy.deepcopy(part).requires_grad_(False) for part in block]
-        self.convolution, norm, _ = parts
-        self.first: int | None = None
-        if isinstance(norm, nn.BatchNorm2d):
-            self.convolution = fuse_conv_bn_eval(self.convolution, norm)
-            return
-        self.first, self.eps, known = norm.split[0], norm.instance_norm.eps, norm.batch_norm
-        scale = known.weight * torch.rsqrt(known.running_var + known.eps)
-        weight, bias = self.convolution.weight, self.convolution.bias
-        weight[: self.first] *= scale.reshape(-1, 1, 1, 1)
-        mine = (bias[: self.first] - known.running_mean) * scale + known.bias
-        bias[:] = F.pad(mine, (0, norm.split[1]))  # the instance norm would remove its half's
+        convolution, norm, _ = block
+        self.convolution = fuse_conv_bn_eval(convolution, norm)
 
     def forward(self, *parts: Tensor) -> Tensor:
         """Like `Block.forward`."""
-        x = self._convolve(parts)
-        return F.relu(x, inplace=True) if self.first is None else self._normalise(x, self.first)
+        return F.relu(self._convolve(parts), inplace=True)
 
     def _convolve(self, parts: tuple[Tensor, ...]) -> Tensor:
         layer: Any = self.convolution
@@ -70,45 +57,6 @@ class FusedBlock(nn.Module):
             if part.shape[1] % 8:
                 x = x + F.conv2d(part.to(x.dtype), kernel, None, layer.stride, layer.padding)
         return x
-
-    def _normalise(self, x: Tensor, first: int) -> Tensor:
-        half = x[:, first:].float()  # statistics want more digits than half precision has
-        mean = half.mean(dim=(2, 3), keepdim=True)
-        variance = half.square().mean(dim=(2, 3), keepdim=True) - mean.square()
-        scale = F.pad(torch.rsqrt(variance.clamp(min=0) + self.eps), (0, 0, 0, 0, first, 0), value=1.0)
-        shift = F.pad(-mean, (0, 0, 0, 0, first, 0)) * scale
-        if x.dtype != torch.float32 and len(x) == 1:  # PyTorch broadcasts slowly in half precision
-            none, one = torch.zeros_like(scale).flatten(), torch.ones_like(scale).flatten()
-            return F.batch_norm(x, none, one, scale.flatten(), shift.flatten(), eps=0).relu_()
-        return torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype)).relu_()
-
-
-class EnlargingConvolution(nn.Module):
-    """Bilinear enlargement by two and a k x k convolution, in the other order; the same result, borders too.
-
-    Both are linear and one works on pixels only, the other, tap by tap, on channels only. So each tap is a 1 x 1
-    convolution of the small map; its few results are then enlarged, shifted and added. With c_in much larger than
-    c_out this saves almost three quarters of the FLOPs. The convolution has stride 1, zero padding that keeps the size,
-    a bias, and an odd square kernel.
-    """
-
-    def __init__(self, convolution: Any):
-        super().__init__()
-        c_out, c_in, self.k, _ = convolution.weight.shape
-        self.taps = nn.Conv2d(c_in, self.k**2 * c_out, 1, bias=False)
-        taps = convolution.weight.detach().permute(2, 3, 0, 1)  # row, column, out, in
-        self.taps.weight = nn.Parameter(taps.reshape(-1, c_in, 1, 1).contiguous())
-        self.bias = nn.Parameter(convolution.bias.detach().reshape(-1, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, c_in, H, W) to (N, c_out, 2 H, 2 W)."""
-        x, pad = self.taps(x), self.k // 2
-        for axis, border in ((2, (0, 0, pad, pad)), (3, (pad, pad))):
-            size = [2 * side if at == axis else side for at, side in enumerate(x.shape)][2:]
-            x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-            taps = F.pad(x, border).unflatten(1, (self.k, -1)).unbind(1)
-            x = torch.stack([one.narrow(axis, tap, size[axis - 2]) for tap, one in enumerate(taps)]).sum(0)
-        return x + self.bias
 
 
 class AlphaOnly(nn.Module):
@@ -126,27 +74,21 @@ class AlphaOnly(nn.Module):
 def deploy(network: MODNet | Segmenter) -> MODNet | Segmenter:
     """Copy a network into a form that computes the same answers with less work; it cannot be trained.
 
-    Every batch norm that follows a convolution is folded into it, IBNorm becomes one affine pass, and the released
-    network's widest convolution, which reads an enlarged map, runs before the enlargement. Exact but for rounding.
-    Norms of timm backbones outside a `torch.nn.Sequential` stay. So does the normalisation of the input: a zero of the
-    padding means mid-grey, so folding it would need copies of the image with a grey border, to save 0.1 of 209 ms.
+    Every batch norm that follows a convolution is folded into it, exactly but for rounding. Norms of timm backbones
+    outside a `torch.nn.Sequential` stay, as do those of the released network outside its backbone, and the
+    normalisation of the input: a zero of the padding means mid-grey, so folding it would need a grey border.
     """
     result = copy.deepcopy(network).eval()
     for parent in list(result.modules()):
         children: list[tuple[str, Any]] = list(parent.named_children())
         for name, child in children:
-            if isinstance(child, Block):
+            if isinstance(child, Block) and isinstance(child[1], nn.BatchNorm2d):
                 setattr(parent, name, FusedBlock(child))
         for (place, convolution), (after, norm) in pairwise(children):
             is_pair = type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d
             if is_pair and isinstance(parent, nn.Sequential) and not isinstance(parent, Block):
                 setattr(parent, place, fuse_conv_bn_eval(convolution, norm))
                 setattr(parent, after, nn.Identity())
-    semantic = getattr(result, "semantic_branch", None)
-    if isinstance(semantic, ReleasedSemantic):
-        block: Any = semantic.decode16
-        block.convolution = EnlargingConvolution(block.convolution)
-        semantic.add_module("enlarge", nn.Identity())
     return result.requires_grad_(False)
 
 
