@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +38,7 @@ class FusedBlock(nn.Module):
 
     def __init__(self, block: Block):
         super().__init__()
-        convolution, norm, _ = block
+        convolution, norm, _ = cast(Any, block)
         self.convolution = fuse_conv_bn_eval(convolution, norm)
 
     def forward(self, *parts: Tensor) -> Tensor:

@@ -432,7 +432,8 @@ print("values:", stored.round(5), "- equal to 0.5:", int((stored == 0.5).sum()))
 
 # %% tags=["nbval-check-output"]
 backgrounds = sets.drawn_scenes(24)
-samples = dataset.CompositionDataset([lambda: person], backgrounds.readers, profile.seed, profile.data)
+how = profile.changed({"data": {"shares": None}}).data  # one person has no share of others
+samples = dataset.CompositionDataset([lambda: person], backgrounds.readers, profile.seed, how)
 print("samples of one foreground:", len(samples), "of which natural crops:", samples.config.natural)
 print(f"samples an epoch of 3,000 foregrounds: {3_000 * len(samples):,}")
 results.record("samples_per_epoch_at_3000_foregrounds", 3_000 * len(samples))

@@ -670,7 +670,7 @@ results.markdown_table(["scene", "street taken for a person", "without the car",
 #
 # ```bash
 # modnet video me.mp4 cut_out.webm                     # transparent
-# modnet video me.mp4 beach.mp4 --background beach.jpg   # or blur, green, a colour, another clip
+# modnet video me.mp4 beach.mp4 --background beach.jpg   # or blur, green, a colour
 # ```
 #
 # Sound and the times of the frames are kept. Decoding, network and encoding run in parallel. From Python it is one call:
