@@ -94,6 +94,9 @@ def read_network(path: str | Path, build: Callable[..., Any]) -> Any:
     elif path.suffix == ".safetensors":
         with safe_open(path, "pt") as file:
             header = dict(file.metadata() or {})
+    if "modnet" not in header and any(key.startswith("fusion_branch.") for key in state):  # saved by torch.save
+        released = any(".context.squeeze." in key for key in state)
+        header["modnet"] = json.dumps({"variant": "released" if released else "paper"})
     if "modnet" not in header:
         expected = "expected a file of save_checkpoint or of the authors; load_backbone reads a backbone alone"
         raise ValueError(f"{path} does not say what network it holds; {expected}")

@@ -428,6 +428,8 @@ if PROFILE != "smoke":
     file = RUN / "mattes.jpg"
     checkpoints = [RUN / f"{row}-{profile.seed}" / "modnet.safetensors" for row in gallery]
     portraits.draw_gallery(file, checkpoints, profile.device)
+
+# %%
 sheet = images.read_image(file)
 side, person = sheet.shape[1] // (len(gallery) + 2), 3
 tiles = [sheet[person * side : (person + 1) * side, k * side : (k + 1) * side] for k in range(len(gallery) + 2)]

@@ -39,7 +39,6 @@
 PROFILE = "smoke"  # smoke, laptop, overnight, full or paper; see notebooks/profiles
 
 # %%
-import contextlib
 import re
 from itertools import pairwise
 
@@ -378,8 +377,12 @@ results.record("paper_over_ours", theirs / seen)
 rows = protocol.run_benchmark(matter, people, show_progress=not few)
 live = {row.name: row.errors for row in rows}
 for key in () if few else ("ppm100", "spm100", "ccp"):
-    with contextlib.suppress(FileNotFoundError):  # not everybody has every benchmark
-        reports[key] = robustness.report(matter, readers.benchmark(key, count=profile.validation))
+    try:
+        pictures = readers.benchmark(key, count=profile.validation)
+    except FileNotFoundError as missing:  # not everybody has every benchmark
+        print(missing)
+    else:
+        reports[key] = robustness.report(matter, pictures)
 authors = external and external / "weights" / "modnet_photographic_portrait_matting.ckpt"
 if not few and authors and authors.is_file():
     released = Matter.from_pretrained(authors, device=profile.device)

@@ -32,7 +32,7 @@
 #
 # Notebooks [00](00_start_here.ipynb), [05](05_ppm100_evaluation.ipynb) (MAD) and, for section 8,
 # [07](07_soc_domain_adaptation.ipynb). No download and no GPU.
-# Reading takes about 28 minutes. The smoke profile takes about 35 seconds on two CPU cores.
+# Reading takes about 33 minutes. The smoke profile takes about 35 seconds on two CPU cores.
 
 # %% tags=["parameters"]
 PROFILE = "smoke"  # smoke, laptop, overnight, full or paper; see notebooks/profiles
@@ -188,7 +188,6 @@ print(f"largest difference from the library's delay: {np.abs(steady - library).m
 np.testing.assert_array_equal(steady, library)
 
 
-# %% tags=["nbval-check-output"]
 def announced(values):
     """Say when a matte is taken."""
     for number, value in enumerate(values):
@@ -221,6 +220,7 @@ def found(time, threshold):
     return np.where(touched[..., None], (0.9, 0.62, 0), now[..., None])
 
 
+# %%
 limits = (0.02, 0.1, 0.3)
 maps = [found(t, limit) for limit in limits]
 figures.image_row(maps, [f"frame {t}, threshold {limit}" for limit in limits], caption="Orange: taken for flicker.")
@@ -304,6 +304,8 @@ place = paths.SAMPLES / "clips" if few else portraits.draw("spm_video", RUN / "s
 names = [path.name for path in sorted((place / "image").iterdir()) if "car" not in path.name]
 on_clips = Matter(network, short_side=192 if few else 512, device=profile.device)
 cases = {"natural": [], "injected": [], "two frames": []}
+
+# %%
 for seed, name in enumerate(names):
     shots, exact = clip_of(place, name)
     own = np.stack(on_clips.alphas(shots))
@@ -364,7 +366,6 @@ def smoothed(mattes):
     return np.stack(result)
 
 
-# %%
 filters = {
     "OFD": lambda mattes: np.stack(list(one_late(mattes))),
     "median of 3": median_of_three,
@@ -387,6 +388,8 @@ results.markdown_table(["filter", "MAD", "dtSSD", "precision", "recall"], rows)
 live["filters"] = try_out({"as it is": np.copy} | filters)
 rows = (recorded["spm_video"] if few else live)["filters"]
 kinds = {"injected": "put in, one frame", "two frames": "put in, two frames", "natural": "the model's own"}
+
+# %%
 figure, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
 for axis, key, title, factor in zip(axes, ("mad", "dtssd"), ("MAD × 100", "dtSSD"), (100, 1), strict=True):
     for number, name in enumerate(("as it is", "OFD", "median of 3", "smoothing")):
@@ -452,9 +455,8 @@ for speed in (1, 4, 16):
     harm = np.abs(filters["OFD"](moved) - moved).mean()
     results.record(f"harm_at_speed_{speed}", harm)
     rows.append([f"{speed} times", f"{1000 * harm:.2f}"])
-results.markdown_table(["speed of the camera", "harm by OFD (MAD × 1000)"], rows)
+display(results.markdown_table(["speed of the camera", "harm by OFD (MAD × 1000)"], rows))
 
-# %%
 shown = recorded["spm_video"] if few else live
 after, before = (np.array([row["dtssd"] for row in shown["filters"]["natural"][name]]) for name in ("OFD", "as it is"))
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained")
@@ -565,7 +567,7 @@ real = {"noisy film": four_ways(mattes, adapted)}
 slowly = adaptation.AdaptationConfig(epochs=2, learning_rate=1e-5, short_side=384)  # notebook 07, section 10
 root = None if few else paths.external_data()
 for file in sorted((root / "videos").glob("*.mp4")) if root else ():
-    shots = [frame.image for frame in media.Clip(file, limit=96)]
+    shots = [frame.image for frame, _ in zip(media.Clip(file), range(96), strict=False)]
     trained = adaptation.adapt(network, shots[::8], slowly, RUN / file.stem, device=profile.device).network
     both = [Matter(one, short_side=384, device=profile.device) for one in (network, trained)]
     real[file.stem] = four_ways(*(np.stack(one.alphas(shots)) for one in both))
@@ -686,17 +688,14 @@ apart = max(abs(one.time - other.time) for one, other in zip(before, after, stri
 print(f"largest difference between the times of a frame in both files: {float(apart)} s of 0 allowed")
 
 # %%
-measured = results.recorded_run("video_benchmark")["speed"]
-lines = [
-    "| fps | network alone | mattes | over green, clean colours | mattes, share of the paper's 67 |",
-    "|---|---:|---:|---:|---:|",
-]
+measured, cells = results.recorded_run("video_benchmark")["speed"], []
 for name, row in measured["runs"].items():
     matte, green = (row["end_to_end"][key] for key in ("matte", "on green, clean colours"))
-    lines += [f"| {name} | {row['network']:.1f} | {matte:.1f} | {green:.1f} | {matte / 67:.0%} |"]
+    cells.append([name, *(f"{fps:.1f}" for fps in (row["network"], matte, green)), f"{matte / 67:.0%}"])
 latency = measured["runs"]["float32, batches of 1"]["latency_ms"]
-note = f"One frame in float32: half of them within {latency['p50']:.0f} ms, 99 % within {latency['p99']:.0f} ms."
-Markdown("\n".join(lines) + f"\n\n{note} {measured['provenance']}")
+print(f"One frame in float32: half of them within {latency['p50']:.0f} ms, 99 % within {latency['p99']:.0f} ms.")
+print(measured["provenance"])
+results.markdown_table(["fps", "network alone", "mattes", "on green, clean colours", "mattes / the paper's 67"], cells)
 
 # %% [markdown]
 # On two CPU threads, the fastest row reaches 17 % of the paper's frames per second. bfloat16 (`--dtype bfloat16`, on a

@@ -21,7 +21,7 @@ TAKES_TENSORS = re.compile(r"Tensor|\bModule\b|MODNet|Segmenter|Baseline|Matter\
 # where library functions that are called with networks and tensors are tested, besides `CASES`
 TESTED = {
     "test_networks.py": {"AlphaOnly", "deploy", "EfficientASPP.forward", "Segmenter.forward", "random_inputs"},
-    "test_inference.py": {"Matter", "Matter.from_pretrained", "export_onnx", "matte_video", "run_benchmark"},
+    "test_inference.py": {"Matter", "Method", "Matter.from_pretrained", "export_onnx", "matte_video", "run_benchmark"},
     "test_steps.py": {"Trainer", "Trainer.terms", "Trainer.update", "adapt", "assemble", "soc_terms", "freeze_norms"},
     "test_functions.py": {"checkerboard", "error_map", "finest", "image_row", "over_colour", "tint_trimap", "to_array"},
 }
@@ -67,7 +67,8 @@ CALLS = {
 }
 # calls of values that are no networks
 OTHERS = re.compile(
-    r"prepare\(|watch\(|draw\(|read\(|people\[|jitter\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[|use\(spotted|filters\["
+    r"prepare\(|watch\(|alpha\(shot, plate\)|"
+    r"draw\(|read\(|people\[|jitter\(|.*readers\[|change\(|measure\(|type\(part\)|.*METRICS\[|filtering\(|.*FILTERS\[|use\(|filters\["
 )
 
 
