@@ -230,7 +230,7 @@ for axis, values, title, useless in zip(axes, np.transpose(history), symbols, ha
 _ = figure.supxlabel('Thin: single steps. Thick: mean of eight. Dashed: the answer "one half".', fontsize=9)
 
 # %% [markdown]
-# The first loss, 1.72<!-- loop_first_loss -->, is worse than that of "one half". The place comes first, within about four steps. S already knows it, and F only has to learn to read it. The outline
+# The first loss, 1.76<!-- loop_first_loss -->, is worse than that of "one half". The place comes first, within about four steps. S already knows it, and F only has to learn to read it. The outline
 # follows more slowly, because D starts from random weights: $\mathcal{L}_d$ stays near the dashed line for about ten
 # steps. The total ends at roughly a third of the loss of "one half". Each step sees other samples, so single steps
 # scatter. Judge a run by averages.
@@ -293,7 +293,7 @@ for key in ("mad", "mse", "iou"):
     checks.plot([line["step"] for line in measured], [line[f"validation_{key}"] for line in measured], "o-", label=key)
 for axis, title in ((losses, "training losses"), (checks, "validation")):
     axis.set(xlabel="step", title=title)
-    axis.legend()
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 # %% [markdown]
 # Read the figure in this order: the scale of the losses (compare section 1), their noise (each step sees other samples), the
@@ -551,7 +551,7 @@ print(f"spread of the mattes after a rate of 1: {float(runs['rate of 1'][1].std(
 #
 # | mistake | symptom | why | remedy |
 # |---|---|---|---|
-# | **one picture per step** | the loss jumps and does not settle; in `eval()` parts are missing | the statistics of a single picture differ from those of others | batches of eight or more; or frozen norms *and* a lower rate (the figure changes both); accumulating gradients does not help, because batch norm still sees one picture |
+# | **one picture per step** | the loss jumps and does not settle; mattes of other pictures get worse | the statistics *and* the gradient of a single picture differ from those of others | batches of eight or more; frozen norms alone do not help (figure), and accumulated gradients give batch norm no more pictures |
 # | **alpha divided by 255 twice** | the loss falls smoothly, mattes turn mostly black | the largest target is 0.004, so "nobody" is nearly right | print `true_alpha.max()`: it must be 1 |
 # | **trimap at another scale** | $\mathcal{L}_d$ is *exactly* 0 | no pixel is 0.5, so $m_d$ is empty | print `trimap.unique()`: 0, 0.5, 1 |
 # | **rate too high** | a jump, then a matte that is the same everywhere, or NaN | one step moves the weights to where every sigmoid is flat | divide by ten until the loss falls in the first hundred steps; warm up; clip |
