@@ -90,8 +90,8 @@ def test_what_counts_as_code() -> None:
 def test_the_library_is_thin() -> None:
     texts = [path.read_text(encoding="utf-8") for path in FILES]
     # on the way to 8,000 and 5,200
-    assert sum(len(text.splitlines()) for text in texts) <= 10_280
-    assert sum(map(code_lines, texts)) <= 6_585
+    assert sum(len(text.splitlines()) for text in texts) <= 9_400
+    assert sum(map(code_lines, texts)) <= 6_010
 
 
 @pytest.mark.parametrize("path", FILES, ids=MODULES)

@@ -39,13 +39,12 @@ def recorded_run(stem: str) -> dict[str, Any] | None:
 
 
 def write_run(folder: Path, what: str, profile: Profile, **content: Any) -> None:
-    """Write ``result.json``: `content` and the recorded numbers, as `recorded_run` reads them in ``data/results``.
+    """Write ``result.json``: `content` and where it comes from, as `recorded_run` reads them in ``data/results``.
 
     `what` says in words which data and which protocol. Numbers have five digits.
     """
     made = recorded(what, device=choose_device(profile.device), precision="float32", seed=profile.seed)
-    values = {name: value for name, (value, _, _) in _records.items()}
-    write_json(folder / "result.json", {"profile": profile.name, "values": values, **made, **content}, digits=5)
+    write_json(folder / "result.json", {"profile": profile.name, **made, **content}, digits=5)
 
 
 class ResultsTable(Markdown):

@@ -273,7 +273,7 @@ for name in ("precision", "recall"):
     results.record(f"spots_{name}", found_spots[name])
 
 # %% [markdown]
-# With a threshold of 0.1 the precision is 0.68<!-- spots_precision --> and the recall 0.56<!-- spots_recall -->,
+# With a threshold of 0.1 the precision is 0.64<!-- spots_precision --> and the recall 0.46<!-- spots_recall -->,
 # although each spot lasts for exactly one frame: spots of neighbouring frames overlap, and the shaking camera moves the
 # outline.
 #
@@ -571,7 +571,7 @@ for file in sorted((root / "videos").glob("*.mp4")) if root else ():
     trained = adaptation.adapt(network, shots[::8], slowly, RUN / file.stem, device=profile.device).network
     both = [Matter(one, short_side=384, device=profile.device) for one in (network, trained)]
     real[file.stem] = four_ways(*(np.stack(one.alphas(shots)) for one in both))
-shown = real | recorded["real_clips"] if few else real
+shown = recorded["real_clips"] | real if few else real
 cells = [
     [clip.replace("_", " "), way, *(f"{number:.4f}" for number in row.values())]
     for clip, ways in shown.items()
@@ -580,9 +580,9 @@ cells = [
 results.markdown_table(["clip", "mattes", "change", "unsteady", "found", "moved", "person"], cells)
 
 # %% [markdown]
-# Both steps make the mattes steadier, SOC more than the delay. But *steady is not right*: the woman's *person* grows
-# because SOC took her whole monitor for a person (notebook 07, section 10). A whole monitor in the matte flickers less
-# than parts of one.
+# The delay makes every sequence steadier and moves little. SOC makes the woman's mattes steadier and the man's less
+# steady: its effect depends on the clip. And *steady is not right*: the woman's *person* grows because SOC took her
+# whole monitor for a person (notebook 07, section 10). A whole monitor in the matte flickers less than parts of one.
 #
 # ## 9. A car drives by: Fig. 9
 #
@@ -656,8 +656,7 @@ results.markdown_table(["scene", "street taken for a person", "without the car",
 # %% [markdown]
 # While the car is in view, the errors of the difference and of BM rise most, although BM sees the plate *and* the
 # picture. MODNet has never seen the plate, and the car adds least to its error. So both scenes agree with the direction
-# of the paper's claim. But MODNet is disturbed too: on the first scene its error rises to about six times its level
-# without the car.
+# of the paper's claim. But MODNet is disturbed too: on the first scene the car about doubles its mean error.
 #
 # BM here is not the authors' network but a small one, trained briefly on drawn people
 # (`data/results/08_fixed_camera_bm.yaml`). Compare each curve with itself: what counts is how much it rises while the
