@@ -53,7 +53,8 @@ from modnet_lib.training import grid, validation
 figures.use_style()
 profile = profiles.Profile.load(PROFILE)
 RUN = paths.RUNS / "notebooks" / "04" / PROFILE
-shutil.rmtree(RUN, ignore_errors=True)  # every execution starts afresh
+if PROFILE == "smoke":
+    shutil.rmtree(RUN, ignore_errors=True)  # other profiles continue
 ablation = grid.Grid.load("ablation")
 labels = {row: which.label.replace("L_s", "$L_s$").replace("L_d", "$L_d$") for row, which in ablation.rows.items()}
 

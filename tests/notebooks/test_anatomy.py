@@ -242,3 +242,19 @@ def test_each_notebook_leads_to_the_next(here: str, following: str) -> None:
 def test_no_notebook_source_mentions_a_place_of_its_author() -> None:
     for source in build.sources():
         assert not re.search(r"/home/|/tmp/|/Users/|/root/", Path(source).read_text(encoding="utf-8")), source
+
+
+@pytest.mark.parametrize("number", ["04", "06"])
+def test_a_grid_of_hours_is_not_deleted(number: str) -> None:
+    [source] = [one for one in build.sources() if one.stem.startswith(number)]
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    calls = {node: ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    deletes = {node for node, text in calls.items() if text.startswith("shutil.rmtree(RUN")}
+    guarded = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("few", "PROFILE == 'smoke'")
+        for inner in ast.walk(node)
+    }
+    assert deletes and deletes <= guarded
+    assert any(text.startswith("grid.run_grid(") for text in calls.values())
