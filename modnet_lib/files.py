@@ -48,10 +48,10 @@ def write_text(path: str | Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def write_json(path: str | Path, value: Any, indent: int | None = 1, digits: int = 17) -> None:
-    """Write a JSON file atomically, its numbers with at most so many significant digits."""
-    text = json.dumps(value, default=float)
-    value = json.loads(text, parse_float=lambda number: float(f"{float(number):.{digits}g}"))
+def write_json(path: str | Path, value: Any, indent: int | None = 1, digits: int | None = None) -> None:
+    """Write a JSON file atomically; with `digits`, floating-point numbers keep that many significant ones."""
+    if digits:
+        value = json.loads(json.dumps(value, default=float), parse_float=lambda x: float(f"{float(x):.{digits}g}"))
     write_text(path, json.dumps(value, indent=indent) + "\n")
 
 

@@ -54,10 +54,8 @@ def grid(
     columns = [(name, metric) for name in chosen.sets for metric in ("mse", "mad")]
     table = Table("row", *map(" ".join, columns))
     for key in result["errors"]["natural"]:
-        errors = (result["errors"][name].get(key) for name, _ in columns)
-        values = zip(columns, errors, strict=True)
-        cells = (f"{np.mean(error[metric]):.4f}" if error else "–" for (_, metric), error in values)
-        table.add_row(chosen.rows[key].label, *cells)
+        found = (result["errors"][name].get(key, {}).get(metric) for name, metric in columns)
+        table.add_row(chosen.rows[key].label, *(f"{np.mean(one):.4f}" if one else "–" for one in found))
     console.print(table, result["provenance"])
 
 

@@ -9,12 +9,11 @@ from glob import glob
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from PIL import Image
 
 from modnet_lib.files import write_atomically
 from modnet_lib.images import count_frames, is_picture, read_image
-from modnet_lib.inference.edges import compose, render
+from modnet_lib.inference.edges import read_background, render
 from modnet_lib.inference.matter import Matter
 
 JPEG = (".jpg", ".jpeg")
@@ -126,7 +125,7 @@ def run(
         Before the first picture, if this is no background, if a format is unknown or cannot hold the result, or if a
         part of one picture would overwrite the result of another.
     """
-    compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), background)
+    behind = read_background(background)
     for suffix in {job.target.suffix.lower() for job in jobs}:
         if suffix not in FORMATS:
             formats = "take .png, .webp, .jpg or .tif; the name of a folder ends in /"
@@ -143,7 +142,7 @@ def run(
             count, pixels = count_frames(job.source), read_image(job.source)
             alpha = network.submit(matter.alpha, pixels).result()
             files = [job.target, *(beside(job) if parts else ())]
-            for file, picture in zip(files, render(pixels, alpha, background, parts), strict=True):
+            for file, picture in zip(files, render(pixels, alpha, behind, parts), strict=True):
                 suffix = file.suffix.lower()
                 options = {"format": Image.registered_extensions()[suffix], **FORMATS[suffix]}
                 write_atomically(file, partial(Image.fromarray(picture).save, **options))

@@ -123,6 +123,13 @@ def compose(
     return (weight * foreground + (1 - weight) * behind).round().astype(np.uint8)
 
 
+def read_background(given: str) -> str | np.ndarray:
+    """A background for many calls of `compose`, read once; raises `ValueError` or `FileNotFoundError` if it is none."""
+    background = read_image(given) if "." in given else given
+    compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), background)
+    return background
+
+
 def _colour(name: str) -> np.ndarray:
     try:
         return np.array(ImageColor.getrgb(GREEN if name == "green" else name)[:3], np.uint8)

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from modnet_lib.files import write_atomically
-from modnet_lib.images import cover, read_image, to_bytes
-from modnet_lib.inference.edges import compose, render
+from modnet_lib.images import cover, to_bytes
+from modnet_lib.inference.edges import read_background, render
 from modnet_lib.inference.encode import FORMATS, writer
 from modnet_lib.inference.matter import Matter
 from modnet_lib.inference.media import Clip, Frame
@@ -124,11 +124,10 @@ def matte_video(
     if source.resolve() == target.resolve():
         raise ValueError(f"{target} is the clip itself; write to another file")
     holds_alpha = suffix in ("", ".webm")
-    background: Any = str(chosen.background or ("transparent" if holds_alpha else "green"))
-    if background == "transparent" and not holds_alpha:
+    given = str(chosen.background or ("transparent" if holds_alpha else "green"))
+    if given == "transparent" and not holds_alpha:
         raise ValueError("H.264 has no transparency: write .webm or a folder, or choose a background")
-    background = read_image(background) if "." in background else background
-    compose(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)), background)  # an error if it is no background
+    background = read_background(given)
     with closing(Clip(source, strict=chosen.strict, rate=chosen.rate)) as clip:
         kept = _kept(matter, source, target, chosen.batch_size) if chosen.resume else None
         frames, length = islice(clip, chosen.limit), min(filter(None, (clip.count, chosen.limit)), default=None)

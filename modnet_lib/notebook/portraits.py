@@ -59,8 +59,7 @@ def draw_gallery(file: Path, checkpoints: Sequence[Path], device: str | None = N
     for checkpoint in checkpoints:
         matter = Matter(load_network(checkpoint), device=device)
         columns.append([to_bytes(matter.alpha(picture)) for picture in pictures])
-    unknown = [np.full(picture.shape[:2], 127, np.uint8) for picture in pictures[: -len(drawn)]]
-    columns.append([*unknown, *(one.alpha for one in drawn)])
+    columns.append([*(np.full((1, 1), 127, np.uint8) for _ in pictures[len(drawn) :]), *(one.alpha for one in drawn)])
     tiles = [[cover(np.dstack([one] * 3)[..., :3], tile, tile) for one in column] for column in columns]
     sheet = Image.fromarray(np.hstack([np.vstack(column) for column in tiles]))
     write_atomically(file, lambda temporary: sheet.save(temporary, "JPEG", quality=88))

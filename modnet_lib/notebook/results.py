@@ -41,9 +41,10 @@ def recorded_run(stem: str) -> dict[str, Any] | None:
 def write_run(folder: Path, what: str, profile: Profile, **content: Any) -> None:
     """Write ``result.json``: `content` and where it comes from, as `recorded_run` reads them in ``data/results``.
 
-    `what` says in words which data and which protocol. Numbers have five digits.
+    `what` is data and protocol in words; `folder` ends in the notebook's number and the profile. Numbers have 5 digits.
     """
-    made = recorded(what, device=choose_device(profile.device), precision="float32", seed=profile.seed)
+    command = f"notebooks/reproduce.py --profile {profile.name} --only {folder.parent.name}"
+    made = recorded(f"{what}; {command}", device=choose_device(profile.device), precision="float32", seed=profile.seed)
     write_json(folder / "result.json", {"profile": profile.name, **made, **content}, digits=5)
 
 

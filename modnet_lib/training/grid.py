@@ -51,8 +51,7 @@ class Grid(BaseModel):
     compare: list[tuple[str, str]]
     #: Title of each set of pictures; see `measured_sets`.
     sets: dict[str, str]
-    #: Measure on squares, as in training: with other proportions, methods would also be measured on how well they
-    #: extrapolate.
+    #: Measure on squares, as in training, so that how well a method extrapolates to other shapes does not count.
     squash: bool = False
     #: Rows in the picture of mattes; all by default.
     gallery: list[str] = []
@@ -156,8 +155,8 @@ def collect(grid: Grid, profile: Profile, folder: Path) -> dict[str, Any]:
     """Write ``result.json`` of everything that has been measured; a `FileNotFoundError` if nothing has.
 
     It has ``errors`` by set, row and metric as (seeds, pictures), ``pictures`` by set, ``hours`` of training,
-    ``profile`` and ``provenance``. A row's seeds count from the profile's on; rows may have different numbers of them.
-    Numbers have five digits.
+    ``profile`` and ``provenance``, with five digits. A row's seeds count from the profile's on; rows may have different
+    numbers of them. Raises `ValueError` if rows were measured on different pictures.
     """
     runs = dict[str, list[dict[str, Any]]]()
     for row in grid.rows:
@@ -167,7 +166,10 @@ def collect(grid: Grid, profile: Profile, folder: Path) -> dict[str, Any]:
     if not runs:
         raise FileNotFoundError(f"no row in {folder} has been measured with seed {profile.seed}; repeat the command")
     every = [one for each in runs.values() for one in each]
-    pictures = {name: [*seen] for name, seen in every[0]["identity"]["pictures"].items()}
+    seen = every[0]["identity"]["pictures"]
+    for one in every:
+        require_same(seen, one["identity"]["pictures"], folder)
+    pictures = {name: [*each] for name, each in seen.items()}
     errors = {
         name: {
             row: {metric: [one["errors"][name][metric] for one in each] for metric in each[0]["errors"][name]}
@@ -195,15 +197,12 @@ def _what(grid: Grid, profile: Profile, runs: dict[str, list], pictures: dict[st
     sizes = (profile.ablation or profile.training).sizes
     steps = ", ".join(f"{steps} of {batch} at {size} pixels" for size, batch, steps in sizes)
     masks = f" after {profile.pretraining.steps} on masks" if profile.pretraining else ""
-    counts = sorted({len(each) for each in runs.values()})
-    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    seeds = " or ".join(sorted({str(len(each)) for each in runs.values()}))
     people = " and ".join(held_out_sets(profile.data)) or "drawn people"
     numbers = ", ".join(f"{len(names)} {name}" for name, names in pictures.items())
     seen = "as squares" if grid.squash else "with their proportions"
-    return (
-        f"steps: {steps}{masks}; {len(runs)} rows, {seeds} seeds each from {profile.seed}; "
-        f"errors on validation pictures ({people}; {numbers}), seen {seen}"
-    )
+    trained = f"steps: {steps}{masks}; {len(runs)} rows, {seeds} seeds each from {profile.seed}"
+    return f"{trained}; errors on validation pictures ({people}; {numbers}), seen {seen}"
 
 
 class Summary(NamedTuple):

@@ -10,7 +10,7 @@ from modnet_lib.data.sets import drawn_people
 from modnet_lib.images import cover, read_image, to_bytes
 from modnet_lib.inference import Matter
 from modnet_lib.network import MODNet, save_checkpoint
-from modnet_lib.notebook.portraits import draw_gallery, portraits, set_in_motion
+from modnet_lib.notebook.portraits import draw, draw_gallery, portraits, set_in_motion
 from modnet_lib.profiles import DataConfig
 
 
@@ -87,3 +87,12 @@ def test_the_gallery_has_a_line_for_each_picture_and_a_column_for_each_network(t
     assert np.abs(tiles[3, 0] - cover(drawn.image, 96, 96)).mean() < 8
     assert np.abs(tiles[3, 3, ..., 0] - cover(np.dstack([drawn.alpha] * 3), 96, 96)[..., 0]).mean() < 4
     assert np.abs(tiles[:3, 3] - 127).max() < 4, "grey: the truth of the photographs is not known"
+
+
+def test_the_drawing_program_writes_where_it_is_told(tmp_path) -> None:
+    folder = draw("scenes 1", tmp_path / "drawn", "--size", 64)
+    [file] = [one for one in folder.rglob("*") if one.is_file()]
+    assert folder == tmp_path / "drawn" and read_image(file).shape == (64, 64, 3)
+    before = file.stat().st_mtime_ns
+    draw("scenes 1", tmp_path / "drawn", "--size", 64)
+    assert file.stat().st_mtime_ns == before, "what is there is kept"

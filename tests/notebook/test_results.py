@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from modnet_lib import paths
 from modnet_lib.notebook import results
+from modnet_lib.profiles import Profile
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +63,14 @@ def test_numbers_stand_to_the_right() -> None:
         "| a 1 | trimap | 0.5 |",
         "| b | nothing | – |",
     ]
+
+
+def test_a_written_run_is_what_notebooks_read(monkeypatch, tmp_path) -> None:
+    folder = tmp_path / "notebooks" / "08" / "overnight"
+    profile = Profile(name="overnight", seed=7, device="cpu")
+    results.write_run(folder, "two clips", profile, errors={"OFD": [np.float32(1 / 3), 2e-7 / 3]}, clips=np.int64(2))
+    (folder / "result.json").rename(tmp_path / "nb.json")
+    found = results.recorded_run("nb")
+    assert found["errors"] == {"OFD": [0.33333, 6.6667e-08]}
+    assert (found["profile"], found["clips"], found["origin"]["seed"]) == ("overnight", 2, 7)
+    assert found["provenance"].startswith("two clips; notebooks/reproduce.py --profile overnight --only 08; cpu")
