@@ -15,7 +15,7 @@ from pymatting import estimate_foreground_ml
 
 from modnet_lib.devices import resize
 from modnet_lib.inference import edges
-from modnet_lib.inference.edges import blocks, clean_foreground, compose, sharpen
+from modnet_lib.inference.edges import blocks, clean_foreground, compose, read_background, render, sharpen
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,30 @@ def test_estimated_colours_are_nearer_to_the_exact_ones(person) -> None:
 
     assert error(clean) < 0.5 * error(image)
     np.testing.assert_array_equal(clean[alpha == 1], image[alpha == 1])
+
+
+def test_what_is_rendered_has_no_colours_of_the_old_background(person) -> None:
+    image, alpha, portrait, _ = person
+    mixed = (alpha > 0.05) & (alpha < 0.95)
+    (cutout,) = render(image, alpha, "transparent")
+    on_blue, matte, colours = render(image, alpha, "#0000ff", parts=True)
+    assert np.array_equal(cutout[..., 3], matte) and np.array_equal(cutout[..., :3], colours)
+    exact = compose(portrait.foreground, alpha, "#0000ff").astype(float)
+    error, plain = (abs(one - exact)[mixed].mean() for one in (on_blue, compose(image, alpha, "#0000ff")))
+    assert error < 0.5 * plain
+    np.testing.assert_array_equal(render(image, alpha, "matte")[0], matte)
+
+
+def test_a_background_is_read_once_and_refused_at_once(tmp_path) -> None:
+    Image.new("RGB", (4, 2), "#102030").save(tmp_path / "wall.png")
+    read = read_background(str(tmp_path / "wall.png"))
+    assert isinstance(read, np.ndarray) and read.shape == (2, 4, 3) and (read == [0x10, 0x20, 0x30]).all()
+    names = ["blur", "white", "transparent", "matte"]
+    assert [read_background(name) for name in names] == names
+    with pytest.raises(ValueError, match="background must be a colour"):
+        read_background("no colour")
+    with pytest.raises(FileNotFoundError):
+        read_background(str(tmp_path / "nothing.png"))
 
 
 def test_blocks_give_what_the_whole_gives_within_a_hundredth(person, monkeypatch) -> None:
