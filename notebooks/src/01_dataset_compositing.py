@@ -532,6 +532,7 @@ if profile.data.real:
 else:
     recorded = results.recorded_run("01_dataset_compositing")
     squared = recorded["squared"]
+    print("recorded run:", recorded["provenance"])
 
 # %%
 steps = [("natural", "own scene"), ("own scene", "other scenes")]

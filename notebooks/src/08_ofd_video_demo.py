@@ -44,7 +44,7 @@ import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Markdown, Video, display
-from ipywidgets import interact
+from ipywidgets import FloatSlider, Image, IntSlider, VBox
 
 from modnet_lib import Matter, evaluation, images, load_checkpoint, metrics, paths, profiles, training
 from modnet_lib.inference import encode, media, video
@@ -226,11 +226,21 @@ maps = [found(t, limit) for limit in limits]
 figures.image_row(maps, [f"frame {t}, threshold {limit}" for limit in limits], caption="Orange: taken for flicker.")
 
 # %%
-_ = interact(
-    lambda time, threshold: figures.image_row([noisy[time], found(time, threshold)], ["frame", "taken for flicker"]),
-    time=(1, FRAMES - 2),
-    threshold=(0.0, 0.6, 0.01),
-)
+frame = IntSlider(int(t), 1, FRAMES - 2, description="frame")
+limit = FloatSlider(0.1, max=0.6, step=0.01, description="threshold")
+view = Image(format="png")
+
+
+def redraw(_=None):
+    """Show the chosen frame, and what the rule takes for flicker in it."""
+    pair = 255 * np.hstack([noisy[frame.value] / 255, found(frame.value, limit.value)])
+    view.value = cv2.imencode(".png", pair[..., ::-1].astype(np.uint8))[1].tobytes()
+
+
+for slider in (frame, limit):
+    slider.observe(redraw, "value")
+redraw()
+VBox([frame, limit, view])
 
 # %% [markdown]
 # At 0.02 tiny changes count as flicker: single pixels on the sleeve and along the outline. At 0.3 only strong changes
@@ -332,6 +342,7 @@ def mean_of(rows, key):
 limits = (0.01, 0.02, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 live = {"thresholds": try_out({str(t): lambda m, t=t: np.stack(list(one_late(m, t))) for t in limits})}
 rows = (recorded["spm_video"] if few else live)["thresholds"]
+print("recorded run:", recorded["provenance"])
 
 figure, axes = plt.subplots(1, 3, figsize=(10, 3), layout="constrained")
 for axis, key in zip(axes, ("precision", "recall", "dtssd"), strict=True):
